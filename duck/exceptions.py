@@ -1,0 +1,117 @@
+"""Every error Duck raises on purpose, in one tree.
+
+    DuckError
+    ├── SettingsError             a setting: unknown, of the wrong type, out of range
+    ├── SSLError                  a certificate or key: missing, unreadable, not matching
+    ├── ApplicationError          the App: a second instance, an address that is none
+    │   ├── AlreadyRunning        another Duck holds this project, settings module and name
+    │   └── AddressInUse          another process holds the port
+    ├── ProjectError              the user's Django project or its interpreter cannot be found or used
+    ├── ProtocolError             the peer broke HTTP; carries the status to answer with
+    │   └── LimitExceeded         ... or one of the limits set for it
+    ├── BackendError              a backend failed; carries 502, 503 or 504
+    │   ├── BackendUnreachable    nobody answered the dial, or the connection died before the answer
+    │   ├── BackendCut            the answer ended before its end
+    │   ├── BackendTimeout        a deadline passed while waiting for the backend
+    │   └── BackendBusy           no slot became free in time
+    ├── ClientGone                the client left before its exchange was complete
+    └── ExpectingNoResponse       a view answered by itself (a WebSocket view, an upgrade)
+
+An error carries what its handler needs; nothing matches on its text.
+"""
+
+from __future__ import annotations
+
+
+class DuckError(Exception):
+    """The root: catch this to catch whatever Duck raises on purpose."""
+
+
+class SettingsError(DuckError):
+    """A setting is unknown or has a value it cannot have; the sentence names both and the remedy."""
+
+
+class SSLError(DuckError):
+    """A certificate or private key is missing, unreadable or wrong."""
+
+
+class ApplicationError(DuckError):
+    """The App cannot be made or started as asked."""
+
+
+class AlreadyRunning(ApplicationError):
+    """Another Duck runs this project with the same settings module and name."""
+
+    def __init__(self, message: str, *, pid: int | None = None, addresses: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.pid = pid
+        self.addresses = addresses
+
+
+class AddressInUse(ApplicationError):
+    """The address to listen on is held by another process."""
+
+
+class ProjectError(DuckError):
+    """No usable Django project, settings module or interpreter was found."""
+
+
+class ProtocolError(DuckError):
+    """The peer sent what HTTP does not allow.
+
+    `status` is what to answer with; the connection closes after it, since what follows on it cannot be framed.
+    """
+
+    status = 400
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class LimitExceeded(ProtocolError):
+    """The peer sent more than a limit allows: 413, 414, 431, or 408 when too slowly."""
+
+
+class BackendError(DuckError):
+    """A backend did not do its part.
+
+    Args:
+        backend: the address or name of the backend, as the log line says it.
+        retryable: True while nothing of the request can have been acted upon.
+    """
+
+    status = 502
+
+    def __init__(self, message: str, *, backend: str = "", retryable: bool = False) -> None:
+        super().__init__(message)
+        self.backend = backend
+        self.retryable = retryable
+
+
+class BackendUnreachable(BackendError):
+    """The dial failed, or a kept connection turned out to be dead."""
+
+
+class BackendCut(BackendError):
+    """The connection ended within an answer."""
+
+
+class BackendTimeout(BackendError):
+    """A deadline passed before the backend connected, answered or went on."""
+
+    status = 504
+
+
+class BackendBusy(BackendError):
+    """The queue for this backend is full, or the wait in it took too long."""
+
+    status = 503
+
+
+class ClientGone(DuckError):
+    """The client closed or reset its connection before the exchange was complete."""
+
+
+class ExpectingNoResponse(DuckError):
+    """Raised instead of a response by what has answered, or goes on answering, by itself."""

@@ -1,0 +1,1 @@
+"""Sockets and loops: callbacks that carry bytes and call `duck.wire`."""

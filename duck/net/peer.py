@@ -1,0 +1,45 @@
+"""Who is at the other end of a client connection, and through which listener it came."""
+
+from __future__ import annotations
+
+
+class Peer:
+    """The identity of a request's client, as Django will see it.
+
+    One per connection, shared by its exchanges; a trusted proxy's request gets one of its own with what it said.
+
+    Attributes:
+        host, port: the client's address; `""` and 0 for a Unix socket.
+        server_host, server_port: the listener's address; what SERVER_NAME and SERVER_PORT say.
+        scheme: `b"http"` or `b"https"`.
+        trusted: the connection comes from an address in TRUSTED_PROXIES.
+        via: of a request that came through a trusted proxy: that proxy's own address, else `""`.
+    """
+
+    __slots__ = ("host", "link_items", "port", "scheme", "server_host", "server_port", "trusted", "via")
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        server_host: str,
+        server_port: int,
+        *,
+        scheme: bytes = b"http",
+        trusted: bool = False,
+        via: str = "",
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.server_host = server_host
+        self.server_port = server_port
+        self.scheme = scheme
+        self.trusted = trusted
+        self.via = via
+        # The part of a link frame's head that never changes on this connection (wire.link.REQUEST_ITEMS).
+        self.link_items = b"\0".join(
+            (scheme, host.encode(), str(port).encode(), server_host.encode(), str(server_port).encode())
+        )
+
+    def __repr__(self) -> str:
+        return f"<Peer {self.host}:{self.port} by {self.scheme.decode()} to {self.server_host}:{self.server_port}>"

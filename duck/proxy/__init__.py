@@ -1,0 +1,1 @@
+"""Which backend answers, and with which fields."""

@@ -1,0 +1,45 @@
+"""What a request can be sent to: values that the App makes and posts to every worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """One backend process or server.
+
+    Attributes:
+        protocol: `link` for Duck's own Django worker, `http` for an HTTP/1.1 server.
+        address: path of a Unix socket, or host and port.
+        slots: requests it works on at once; for `http` the most connections kept to it.
+        name: as logs and error pages say it.
+        secret: of a link over TCP: proves the front to the worker. Of `http` to a process that Duck started: the value
+            that goes before the identity in the field `identity_field`. Empty where there is none.
+        identity_field: name (lower case) of the private field that carries the client's identity to a wrapped ASGI
+            application; empty for servers that Duck did not start.
+    """
+
+    protocol: Literal["link", "http"]
+    address: str | tuple[str, int]
+    slots: int
+    name: str
+    secret: str = ""
+    identity_field: str = ""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The Django processes of one version of the project; immutable, numbered from 1.
+
+    Attributes:
+        pages: who answers plain requests.
+        sockets: who answers upgrades; None where nobody can, then they are plain requests.
+        facts: what the worker told about the project when it was ready (see backend/django/worker).
+    """
+
+    number: int
+    pages: tuple[Upstream, ...]
+    sockets: tuple[Upstream, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""What the App owns besides its server."""

@@ -1,0 +1,260 @@
+"""The link: frames between the front and a Django worker.
+
+Standard library only, Python 3.10 or newer: both sides load this file, the worker under a private name and in the
+project's own interpreter.
+
+A link connection is a **slot**. A worker thread owns it from `accept` to its end and serves one request at a time, so
+a slot is a credit: HELLO grants it, FREE gives it back when the view has ended (its `close()` included), and no request
+ever waits inside a worker. The client of that request may be long gone by then.
+
+    frame    = length (u32, big endian, of the payload)  type (u8)  payload
+
+    front -> worker                                     worker -> front
+    AUTH     secret; first frame, on TCP only           HELLO    the slot is granted
+    REQUEST  head length (u32), head, body              HEAD     status (u16), flags (u8), content length (i64, -1: not
+    ABORT    the client has left                                 known), reason length (u16), block length (u32),
+    FIND     a static file's name, UTF-8                         reason, block, body bytes
+                                                        DATA     body bytes
+                                                        END      the answer is complete
+                                                        CUT      the answer ends here, incomplete; a reason, UTF-8
+                                                        FOUND    its absolute path (file system bytes), or nothing
+                                                        FREE     the view has ended; the next request may come
+
+    one request:   REQUEST [ABORT]    ->    HEAD DATA* (END | CUT) FREE
+    HEAD flag 1 (COMPLETE): the frame holds the whole answer; no DATA, no END.
+
+A request's head is text in Latin-1, its items joined by NUL, which no item can hold (the parser refuses it):
+the names of `REQUEST_ITEMS` in order, then name, value, name, value ... of the fields. The body follows whole, or lies
+in the file that the item `spool` names.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, Protocol
+
+AUTH: Final = 1
+REQUEST: Final = 2
+ABORT: Final = 3
+FIND: Final = 4
+HELLO: Final = 16
+HEAD: Final = 17
+DATA: Final = 18
+END: Final = 19
+CUT: Final = 20
+FOUND: Final = 21
+FREE: Final = 22
+
+COMPLETE: Final = 1  # HEAD flag
+
+FRAME: Final = struct.Struct("!IB")
+HEAD_FIXED: Final = struct.Struct("!HBqHI")
+LENGTH: Final = struct.Struct("!I")
+
+# Paths are percent-encoded as received; the worker decodes. `length` is the body's length in decimal, or empty for a
+# request that declares no body at all. `spool` is a path (file system bytes as Latin-1) or empty.
+REQUEST_ITEMS: Final = (
+    "method",
+    "script_name",
+    "path",
+    "query",
+    "target",
+    "protocol",
+    "scheme",
+    "remote_host",
+    "remote_port",
+    "server_name",
+    "server_port",
+    "length",
+    "spool",
+)
+FIELDS_AT: Final = len(REQUEST_ITEMS)
+
+# No frame but REQUEST, HEAD and DATA carries much; a longer one is a fault of the peer, not a message.
+MAX_SMALL_FRAME: Final = 65_536
+MAX_HEAD_BYTES: Final = 1_048_576
+
+
+class LinkError(Exception):
+    """The other side sent what is no frame of this protocol."""
+
+
+class AnswerReceiver(Protocol):
+    """What `AnswerReader` tells, in the order of the frames."""
+
+    def link_hello(self) -> None: ...
+    def link_head(
+        self, status: int, reason: bytes, block: bytes, content_length: int | None, body: bytes, complete: bool
+    ) -> None:
+        """The answer's head and what came with it of its body; `complete`: nothing follows but `link_free`."""
+
+    def link_data(self, chunk: bytes) -> None: ...
+    def link_end(self) -> None: ...
+    def link_cut(self, reason: str) -> None: ...
+    def link_found(self, path: bytes) -> None: ...
+    def link_free(self) -> None: ...
+
+
+def frame(kind: int, payload: bytes = b"") -> bytes:
+    """One whole frame."""
+    return FRAME.pack(len(payload), kind) + payload
+
+
+def head_frame(
+    status: int, reason: bytes, block: bytes, content_length: int | None, body: bytes, *, complete: bool
+) -> bytes:
+    """A HEAD frame; `body` is all of the answer when `complete`."""
+    size = HEAD_FIXED.size + len(reason) + len(block) + len(body)
+    return b"".join(
+        (
+            FRAME.pack(size, HEAD),
+            HEAD_FIXED.pack(
+                status,
+                COMPLETE if complete else 0,
+                -1 if content_length is None else content_length,
+                len(reason),
+                len(block),
+            ),
+            reason,
+            block,
+            body,
+        )
+    )
+
+
+def request_frame(head: bytes, body: bytes = b"") -> bytes:
+    """A REQUEST frame; `head` is the items joined by NUL."""
+    size = len(head)
+    return b"".join((FRAME.pack(4 + size + len(body), REQUEST), LENGTH.pack(size), head, body))
+
+
+def split_request(payload: memoryview | bytes) -> tuple[list[str], memoryview]:
+    """The items and the body of a REQUEST frame's payload."""
+    view = memoryview(payload)
+    if len(view) < 4:
+        raise LinkError("a REQUEST frame without its head length")
+    (size,) = LENGTH.unpack_from(view)
+    if size + 4 > len(view):
+        raise LinkError("a REQUEST frame shorter than its head")
+    items = str(view[4 : 4 + size], "latin-1").split("\0")
+    if len(items) < FIELDS_AT or (len(items) - FIELDS_AT) % 2:
+        raise LinkError(f"a REQUEST frame with {len(items)} items")
+    return items, view[4 + size :]
+
+
+class AnswerReader:
+    """Reads what a worker sends, however it was split, and tells an `AnswerReceiver`.
+
+    Bodies are passed on as they come: a DATA frame of any length costs no memory here.
+    """
+
+    __slots__ = ("_body_left", "_buffer", "_complete", "_receiver")
+
+    def __init__(self, receiver: AnswerReceiver) -> None:
+        self._receiver = receiver
+        self._buffer = b""
+        self._body_left = 0  # of the HEAD or DATA frame being read
+        self._complete = False  # that HEAD frame holds the whole answer
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes received.
+
+        Raises:
+            LinkError: they are no frames; the connection is of no use any more.
+        """
+        receiver = self._receiver
+        left = self._body_left
+        if left:
+            have = len(data)
+            if have < left:
+                self._body_left = left - have
+                receiver.link_data(data)
+                return
+            self._body_left = 0
+            if have == left:
+                receiver.link_data(data)
+                data = b""
+            else:
+                receiver.link_data(data[:left])
+                data = data[left:]
+            if self._complete:
+                self._complete = False
+                receiver.link_end()
+            if not data:
+                return
+        elif self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        at = 0
+        total = len(data)
+        while total - at >= 5:
+            size, kind = FRAME.unpack_from(data, at)
+            if kind == HEAD:
+                taken = self._head(data, at + 5, size)
+                if not taken:
+                    break
+                at = taken
+            elif kind == DATA:
+                at += 5
+                have = total - at
+                if have < size:
+                    self._body_left = size - have
+                    if have:
+                        receiver.link_data(data[at:])
+                    return
+                if size:
+                    receiver.link_data(data[at : at + size])
+                at += size
+            else:
+                if size > MAX_SMALL_FRAME:
+                    raise LinkError(f"a frame of type {kind} with {size} bytes")
+                end = at + 5 + size
+                if end > total:
+                    break
+                self._small(kind, data[at + 5 : end])
+                at = end
+        if at < total:
+            self._buffer = data[at:]
+
+    def _head(self, data: bytes, at: int, size: int) -> int:
+        """Tell the HEAD frame whose payload starts at `at`; the end of what was used, or 0 while it is incomplete."""
+        total = len(data)
+        if total - at < HEAD_FIXED.size:
+            return 0
+        status, flags, content_length, reason_size, block_size = HEAD_FIXED.unpack_from(data, at)
+        start = at + HEAD_FIXED.size + reason_size
+        body = start + block_size
+        if body - at > size or body - at > MAX_HEAD_BYTES:
+            raise LinkError("a HEAD frame whose head is longer than it may be")
+        if total < body:
+            return 0
+        end = at + size
+        whole = end <= total
+        complete = flags & COMPLETE == COMPLETE
+        if not whole:
+            self._body_left = end - total
+            self._complete = complete
+        self._receiver.link_head(
+            status,
+            data[at + HEAD_FIXED.size : start],
+            data[start:body],
+            None if content_length < 0 else content_length,
+            data[body:end],
+            complete and whole,
+        )
+        return end if whole else total
+
+    def _small(self, kind: int, payload: bytes) -> None:
+        receiver = self._receiver
+        if kind == FREE:
+            receiver.link_free()
+        elif kind == END:
+            receiver.link_end()
+        elif kind == HELLO:
+            receiver.link_hello()
+        elif kind == CUT:
+            receiver.link_cut(payload.decode("utf-8", "replace"))
+        elif kind == FOUND:
+            receiver.link_found(payload)
+        else:
+            raise LinkError(f"a frame of unknown type {kind}")
