@@ -21,6 +21,7 @@ ever waits inside a worker. The client of that request may be long gone by then.
                                                         FREE     the view has ended; the next request may come
 
     one request:   REQUEST [ABORT]    ->    HEAD DATA* (END | CUT) FREE
+    one look-up:   FIND               ->    FOUND
     HEAD flag 1 (COMPLETE): the frame holds the whole answer; no DATA, no END.
 
 A request's head is text in Latin-1, its items joined by NUL, which no item can hold (the parser refuses it):
