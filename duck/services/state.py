@@ -1,0 +1,118 @@
+"""Where Duck keeps what is not the project's: the run directory (sockets, locks) and the state directory (what lasts).
+
+Neither lies in the project. Every directory Duck makes has mode 0700; one that somebody else could write to, or a
+symbolic link in its place, is refused rather than repaired.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from duck.exceptions import ApplicationError
+
+# sockaddr_un holds 104 bytes on macOS and 108 on Linux, the final NUL included.
+MAX_SOCKET_PATH_BYTES = 103
+# What an instance appends to the run directory at the longest: "/<key>/django-<generation>-<number>.sock".
+_LONGEST_TAIL = 1 + 16 + 1 + 30
+
+
+def run_directory(environ: Mapping[str, str] | None = None) -> Path:
+    """The directory of sockets and locks, made when absent: gone after a reboot, never in the project.
+
+    RUNTIME_DIRECTORY (systemd) goes before XDG_RUNTIME_DIR; a directory per user below /tmp serves where neither is
+    usable, or where its path leaves no room for the name of a Unix socket.
+
+    Raises:
+        ApplicationError: the directory is a symbolic link, somebody else's, or open to others.
+    """
+    environ = os.environ if environ is None else environ
+    for variable in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
+        # systemd lists several, colon-separated; the first is the service's own.
+        parent = environ.get(variable, "").split(":")[0]
+        if not parent or not os.path.isabs(parent) or not _is_own_directory(parent):
+            continue
+        path = Path(parent) / "duck"
+        if len(os.fsencode(path)) + _LONGEST_TAIL <= MAX_SOCKET_PATH_BYTES:
+            return private_directory(path)
+    return private_directory(_per_user_directory(environ))
+
+
+def state_directory(option: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Path:
+    """The directory of what outlives a run (certificates, automation history), made when absent.
+
+    `option` (`--state-dir`) goes before STATE_DIRECTORY (systemd), XDG_STATE_HOME and ~/.local/state.
+
+    Raises:
+        ApplicationError: the directory is a symbolic link, somebody else's, or open to others.
+    """
+    environ = os.environ if environ is None else environ
+    if option:
+        return private_directory(Path(option).expanduser().absolute())
+    given = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if given and os.path.isabs(given):
+        return private_directory(Path(given) / "duck")
+    home = environ.get("XDG_STATE_HOME", "")
+    if home and os.path.isabs(home):
+        return private_directory(Path(home) / "duck")
+    return private_directory(Path.home() / ".local" / "state" / "duck")
+
+
+def private_directory(path: Path) -> Path:
+    """`path`, made with mode 0700 when absent; its owner and mode checked when it was there.
+
+    Raises:
+        ApplicationError: it is not a directory, a symbolic link, another user's, or others may enter it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+        found = path.lstat()
+    except OSError as error:
+        raise ApplicationError(
+            f"The directory {path} cannot be made: {error.strerror or error}; give another with --state-dir,"
+            " STATE_DIRECTORY, RUNTIME_DIRECTORY or XDG_RUNTIME_DIR."
+        ) from error
+    if stat.S_ISLNK(found.st_mode) or not stat.S_ISDIR(found.st_mode):
+        raise ApplicationError(f"{path} is not a directory of its own (a symbolic link or a file); remove it.")
+    if sys.platform != "win32":
+        if found.st_uid != os.geteuid():
+            raise ApplicationError(
+                f"{path} belongs to user id {found.st_uid}, not to {os.geteuid()} who runs Duck;"
+                " set RUNTIME_DIRECTORY or XDG_RUNTIME_DIR to a directory of your own."
+            )
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            raise ApplicationError(
+                f"{path} has mode {stat.S_IMODE(found.st_mode):04o}, so others may enter it; run: chmod 700 {path}"
+            )
+    return path
+
+
+def clear_directory(path: Path) -> None:
+    """Remove `path` and what a killed run left in it, without following links."""
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    elif path.exists():
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_own_directory(path: str) -> bool:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    if not stat.S_ISDIR(found.st_mode):
+        return False
+    # Under sudo XDG_RUNTIME_DIR may still be the caller's: what root makes there, the caller could replace.
+    return sys.platform == "win32" or found.st_uid == os.geteuid()
+
+
+def _per_user_directory(environ: Mapping[str, str]) -> Path:
+    if sys.platform == "win32":
+        return Path(environ.get("LOCALAPPDATA", "") or Path.home()) / "duck" / "run"
+    # Not tempfile.gettempdir(): on macOS it leaves 50 bytes for the rest of a socket's path.
+    return Path("/tmp") / f"duck-{os.geteuid()}"
