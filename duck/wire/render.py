@@ -72,7 +72,7 @@ def answer_head(status: int, content_type: bytes, body: bytes, *, fields: Fields
 
 
 def plain_error(
-    status: int, sentence: str, accepts_html: bool, *, fields: Fields | None = None
+    status: int, sentence: str, accepts_html: bool = False, *, fields: Fields | None = None
 ) -> tuple[ResponseHead, bytes]:
     """A complete error answer that says `sentence`; `fields` (`Retry-After`, `Allow`) are added to its head.
 
