@@ -1,0 +1,365 @@
+"""Where the settings of a run come from: command line, environment, the project's own file, defaults; in this order.
+
+Inside a Duck project the file is its settings module: SETTINGS_MODULE, or `settings.py` beside a `main.py` that makes
+an `App`. Everywhere else it is `duck.toml` beside manage.py, if there is one.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import re
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from duck.exceptions import SettingsError
+from duck.settings.schema import NAMES, RUNTIME_VARIABLES, SETTINGS, Setting
+
+TOML_NAME = "duck.toml"
+_MAKES_AN_APP = re.compile(r"^\s*(from duck[.\s]|import duck\b)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where one value was given.
+
+    Attributes:
+        source: `command line`, `environment`, `file` or `default`.
+        where: the option, the variable, or `path:line`; `""` of a default.
+    """
+
+    source: str
+    where: str = ""
+
+    def __str__(self) -> str:
+        return self.where if self.source == "file" else f"{self.source} {self.where}".rstrip()
+
+
+class Settings(Mapping[str, Any]):
+    """The value and origin of every setting; a mapping by name, aliases included.
+
+    Running code takes what it needs from `duck.settings.views` and keeps no `Settings`.
+
+    Attributes:
+        project_dir: the absolute directory in which Duck was started.
+        base_dir: the directory of the file, else `project_dir`; a Duck project's modules are imported from it.
+        file: the settings module or duck.toml that was read, if any.
+        is_duck_project: `file` is a Duck settings module, so Duck's own `urlpatterns` exist.
+        warnings: sentences to show at the start.
+    """
+
+    def __init__(
+        self,
+        values: dict[str, Any],
+        origins: dict[str, Origin],
+        *,
+        project_dir: Path,
+        base_dir: Path,
+        file: Path | None = None,
+        is_duck_project: bool = False,
+        warnings: tuple[str, ...] = (),
+    ) -> None:
+        self._values = values
+        self._origins = origins
+        self.project_dir = project_dir
+        self.base_dir = base_dir
+        self.file = file
+        self.is_duck_project = is_duck_project
+        self.warnings = warnings
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[NAMES[name].name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"<Settings of {self.file or self.project_dir}>"
+
+    def origin(self, name: str) -> Origin:
+        """Where the value of `name` was given."""
+        return self._origins[NAMES[name].name]
+
+    def is_given(self, name: str) -> bool:
+        """Whether anybody gave `name`: its value is not the default that nobody asked for."""
+        return self.origin(name).source != "default"
+
+    def with_values(self, **values: Any) -> Settings:
+        """The same with some values replaced, as by the constructor of an `App`; their origin is "command line".
+
+        Raises:
+            SettingsError: a name is unknown or a value wrong.
+        """
+        merged, origins = dict(self._values), dict(self._origins)
+        for name, raw in values.items():
+            origin = Origin("command line", name)
+            merged[name], origins[name] = _read(SETTINGS[name], raw, origin, self.project_dir), origin
+        return Settings(
+            merged,
+            origins,
+            project_dir=self.project_dir,
+            base_dir=self.base_dir,
+            file=self.file,
+            is_duck_project=self.is_duck_project,
+            warnings=self.warnings,
+        )
+
+
+def load(argv_values: Mapping[str, Any], environ: Mapping[str, str], project_dir: Path) -> Settings:
+    """Gather the settings for a start in `project_dir`.
+
+    Of a Duck project the settings module is run, once, and the project's directory put at the head of `sys.path`, as
+    `python main.py` does.
+
+    Args:
+        argv_values: what options gave, by setting name; None and empty tuples mean "not given".
+        environ: `DUCK_*` are looked at; an empty variable counts as absent, an unknown one makes a warning.
+
+    Raises:
+        SettingsError: one sentence: where, which value, what is right.
+    """
+    project_dir = project_dir.absolute()
+    given = {name: (raw, _option_origin(NAMES[name])) for name, raw in argv_values.items() if raw not in (None, ())}
+    variables, warnings = _read_environ(environ)
+    written, file, base_dir, is_duck_project = _read_file({**variables, **given}, project_dir)
+    if is_duck_project and str(base_dir) not in sys.path:
+        sys.path.insert(0, str(base_dir))
+    values, origins = {}, {}
+    for name, setting in SETTINGS.items():
+        for source, base in ((given, project_dir), (variables, project_dir), (written, base_dir)):
+            if name in source:
+                raw, origin = source[name]
+                values[name], origins[name] = _read(setting, raw, origin, base), origin
+                break
+        else:
+            values[name] = setting.kind.read(setting.default, base_dir)
+            origins[name] = Origin("default")
+    if values["BASE_DIR"] is None:
+        values["BASE_DIR"] = base_dir
+    return Settings(
+        values,
+        origins,
+        project_dir=project_dir,
+        base_dir=base_dir,
+        file=file,
+        is_duck_project=is_duck_project,
+        warnings=tuple(warnings),
+    )
+
+
+def is_duck_project(directory: Path) -> bool:
+    """Whether `directory` holds a `settings.py` beside a `main.py` that imports Duck."""
+    try:
+        text = (directory / "main.py").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return bool(_MAKES_AN_APP.search(text)) and (directory / "settings.py").is_file()
+
+
+_Given = dict[str, tuple[Any, Origin]]
+
+
+def _option_origin(setting: Setting) -> Origin:
+    longest = max(setting.flags, key=len, default=setting.name)
+    return Origin("command line", longest.partition("/")[0])
+
+
+def _read_environ(environ: Mapping[str, str]) -> tuple[_Given, list[str]]:
+    given: _Given = {}
+    warnings = []
+    for variable, text in sorted(environ.items()):
+        if not variable.startswith("DUCK_") or not text or variable in RUNTIME_VARIABLES:
+            continue
+        name = variable.removeprefix("DUCK_")
+        if name in NAMES:
+            _add(given, name, text, Origin("environment", variable))
+        else:
+            near = _near(name)
+            hint = f"; did you mean DUCK_{near}?" if near else "."
+            warnings.append(f"The environment variable {variable} is no setting of Duck and has no effect{hint}")
+    return given, warnings
+
+
+def _read_file(given: _Given, project_dir: Path) -> tuple[_Given, Path | None, Path, bool]:
+    """What the project's file says, that file, the directory its paths start from, and whether it is a Duck project."""
+    if "SETTINGS_MODULE" in given:
+        raw, origin = given["SETTINGS_MODULE"]
+        name = _read(SETTINGS["SETTINGS_MODULE"], raw, origin, project_dir)
+        return _read_module(*_find_module(name, origin, project_dir))
+    if is_duck_project(project_dir):
+        return _read_module("settings", project_dir / "settings.py", project_dir)
+    directory = project_dir
+    if "DJANGO_PROJECT" in given:
+        raw, origin = given["DJANGO_PROJECT"]
+        named: Path = _read(SETTINGS["DJANGO_PROJECT"], raw, origin, project_dir)
+        directory = named if named.is_dir() else named.parent
+    elif not (project_dir / "manage.py").is_file() and not (project_dir / TOML_NAME).is_file():
+        below = [manage.parent for manage in sorted(project_dir.glob("*/manage.py"))]
+        directory = below[0] if len(below) == 1 else project_dir
+    file = directory / TOML_NAME
+    if not file.is_file():
+        return {}, None, project_dir, False
+    return _read_toml(file), file, directory, False
+
+
+def _read_toml(file: Path) -> _Given:
+    try:
+        text = file.read_text(encoding="utf-8")
+        table = tomllib.loads(text)
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not TOML: {error}.") from error
+    given: _Given = {}
+    for key, raw in table.items():
+        line = next(
+            (
+                number
+                for number, content in enumerate(text.splitlines(), 1)
+                if re.match(rf"""\s*\[?\s*["']?{re.escape(key)}["']?\s*[\]=.]""", content)
+            ),
+            None,
+        )
+        name = key.replace("-", "_").upper()
+        origin = Origin("file", f"{file}:{line}" if line else str(file))
+        if name not in NAMES or name in ("SETTINGS_MODULE", "BASE_DIR"):
+            raise _unknown(key, origin, lower=key.islower())
+        _add(given, name, raw, origin)
+    return given
+
+
+def _find_module(name: str, origin: Origin, project_dir: Path) -> tuple[str, Path, Path]:
+    """The importable name, file and import directory of a settings module given as dotted name or path."""
+    if name.endswith(".py"):
+        file = project_dir / name
+        found: Path | None = file if file.is_file() else None
+        name, root = file.stem, file.parent
+    else:
+        root = project_dir
+        path = project_dir.joinpath(*name.split("."))
+        found = next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+    if found is None:
+        raise SettingsError(
+            f"{origin.where}: there is no Duck settings module {name} in {root}; "
+            "give its dotted name from this directory, or a path that ends in .py."
+        )
+    return name, found, root
+
+
+def _read_module(name: str, file: Path, root: Path) -> tuple[_Given, Path, Path, bool]:
+    module = _run_module(name, file, root)
+    try:
+        lines = _assigned_lines(file.read_text(encoding="utf-8"))
+    except OSError:
+        lines = {}
+    given: _Given = {}
+    names = [key for key in vars(module) if key.isupper() and not key.startswith("_")]
+    if "INSTALLED_APPS" in names:
+        raise SettingsError(
+            f"{file} is a Django settings module, not a Duck one: name it with --django-settings instead of --settings."
+        )
+    for key in names:
+        origin = Origin("file", f"{file}:{lines[key]}" if key in lines else str(file))
+        if key not in NAMES or key == "SETTINGS_MODULE":
+            raise _unknown(key, origin)
+        _add(given, key, getattr(module, key), origin)
+    base_dir = root
+    if "BASE_DIR" in given:
+        raw, origin = given["BASE_DIR"]
+        base_dir = _read(SETTINGS["BASE_DIR"], raw, origin, root) or root
+    return given, file, base_dir, True
+
+
+def _run_module(name: str, file: Path, root: Path) -> ModuleType:
+    loaded = sys.modules.get(name)
+    if loaded is not None and getattr(loaded, "__file__", None) == str(file):
+        return loaded
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    importlib.invalidate_caches()
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None, file
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        line = _line_of(error, file)
+        where = f"{file}:{line}" if line else str(file)
+        raise SettingsError(f"{where} cannot be run: {type(error).__name__}: {_first_line(error)}.") from error
+    return module
+
+
+def _line_of(error: Exception, file: Path) -> int | None:
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        return error.lineno
+    line, traceback = None, error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == str(file):
+            line = traceback.tb_lineno
+        traceback = traceback.tb_next
+    return line
+
+
+def _first_line(error: Exception) -> str:
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return (text.splitlines() or [""])[0].rstrip(".")
+
+
+def _assigned_lines(source: str) -> dict[str, int]:
+    """The line on which each name of a module is last assigned, outside functions and classes."""
+    lines: dict[str, int] = {}
+    pending: list[ast.AST] = [ast.parse(source)]
+    while pending:
+        node = pending.pop(0)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            continue
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            lines[node.id] = max(node.lineno, lines.get(node.id, 0))
+        pending.extend(ast.iter_child_nodes(node))
+    return lines
+
+
+def _add(given: _Given, name: str, raw: Any, origin: Origin) -> None:
+    canonical = NAMES[name].name
+    if canonical in given:
+        raise SettingsError(
+            f"{origin.where}: {name} sets {canonical}, which is set already by {given[canonical][1].where}; keep one."
+        )
+    given[canonical] = raw, origin
+
+
+def _read(setting: Setting, raw: Any, origin: Origin, base: Path) -> Any:
+    try:
+        value = setting.kind.read(raw, base)
+        if setting.check is not None:
+            setting.check(value)
+    except ValueError as error:
+        shown = "(hidden)" if setting.secret else repr(raw)
+        raise SettingsError(f"{origin.where}: {setting.name} cannot be {shown}: {error}.") from None
+    return value
+
+
+def _unknown(name: str, origin: Origin, *, lower: bool = False) -> SettingsError:
+    near = _near(name.replace("-", "_").upper())
+    if near:
+        hint = f"did you mean {near.lower() if lower else near}?"
+    else:
+        hint = "`duck settings` lists them all, and names that begin with _ are yours."
+    return SettingsError(f"{origin.where}: {name} is no setting of Duck; {hint}")
+
+
+def _near(name: str) -> str | None:
+    near = difflib.get_close_matches(name, NAMES, 1, 0.7)
+    return near[0] if near else None

@@ -1,0 +1,273 @@
+"""What running code receives: small frozen values, each with what one part of Duck needs.
+
+Settings are ground and import nothing above them, so `LimitsView` has the fields of `duck.net.limits.Limits` and the
+App makes the one from the other with `dataclasses.asdict`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from duck.settings.listen import ListenAddress, parse_listen
+
+if TYPE_CHECKING:
+    from duck.settings.load import Settings
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True)
+class ListeningView:
+    """Where to listen, and what Duck calls itself.
+
+    Attributes:
+        addresses: one or more; of `http` the host may be a name, to be resolved for IPv6 if `ipv6`.
+        domain: the public name, without a port.
+        prefix: None for Django's own FORCE_SCRIPT_NAME, else a path without its final slash, `""` for none.
+        trusted_networks: whose forwarded fields are believed.
+        trust_unix: those of whoever comes through a Unix socket are.
+    """
+
+    addresses: tuple[ListenAddress, ...]
+    domain: str
+    ipv6: bool
+    backlog: int
+    name: str
+    prefix: str | None
+    trusted_networks: tuple[Network, ...]
+    trust_unix: bool
+
+
+@dataclass(frozen=True)
+class LimitsView:
+    """What one connection may cost; the fields of `duck.net.limits.Limits`."""
+
+    max_head_bytes: int
+    max_target_bytes: int
+    max_fields: int
+    max_body_bytes: int
+    max_connections: int
+    head_timeout_s: float
+    body_timeout_s: float
+    min_body_rate: int
+    keep_alive_timeout_s: float
+    send_timeout_s: float
+
+
+@dataclass(frozen=True)
+class BodiesView:
+    """What request bodies may cost on the way to Django.
+
+    Attributes:
+        limits: expressions and bytes; the first that matches the whole path replaces `max_body_bytes`.
+        spool_dir: None for the system's directory for temporary files.
+    """
+
+    max_body_bytes: int
+    limits: tuple[tuple[str, int], ...]
+    max_spool_bytes: int
+    spool_dir: Path | None
+
+
+@dataclass(frozen=True)
+class ProxyView:
+    """Deadlines towards backends; None where there is none."""
+
+    connect_timeout_s: float
+    read_timeout_s: float | None
+    queue_timeout_s: float
+    max_queue: int
+    tunnel_idle_timeout_s: float | None
+
+
+@dataclass(frozen=True)
+class DjangoView:
+    """Which Django stands behind, and how it is run; None means "find out".
+
+    Attributes:
+        project: a manage.py or its directory.
+        address: a server that runs already, `host:port` or `unix:/path`.
+        commands: management commands with their arguments, taken apart.
+        wait_s: until the process must be ready.
+    """
+
+    use: bool | None
+    project: Path | None
+    settings_module: str | None
+    python: Path | None
+    wsgi: str | None
+    asgi: str | None
+    address: str | tuple[str, int] | None
+    commands: tuple[tuple[str, ...], ...]
+    threads: int
+    wait_s: float
+
+
+@dataclass(frozen=True)
+class SidesView:
+    """Which side answers, and the Duck project's own views.
+
+    Attributes:
+        urlpatterns_module: None outside a Duck project, where all URLs are Django's.
+        base_dir: where the Duck project's modules are imported from.
+    """
+
+    urlpatterns_module: str | None
+    base_dir: Path
+    debug: bool
+    allowed_hosts: tuple[str, ...]
+    middlewares: tuple[str, ...]
+    template_dirs: tuple[Path, ...]
+    duck_urls: tuple[str, ...]
+    django_urls: tuple[str, ...]
+    django_skips_middlewares: bool
+    wsgi: str
+    asgi: str
+
+
+@dataclass(frozen=True)
+class FilesView:
+    """Whether Duck answers static and media files."""
+
+    static: bool
+    media: bool
+
+
+@dataclass(frozen=True)
+class ReloadView:
+    """Whether and how changes are watched; `poll_s` is None where the system tells of them."""
+
+    enabled: bool
+    patterns: tuple[str, ...]
+    poll_s: float | None
+
+
+@dataclass(frozen=True)
+class LogsView:
+    """What is written, and how (see `duck.logs`)."""
+
+    level: str
+    format: str
+    access: str
+
+
+def listening(settings: Settings) -> ListeningView:
+    """Where to listen: LISTEN, else ADDRESS and PORT."""
+    addresses = tuple(parse_listen(url) for url in settings["LISTEN"])
+    if not addresses:
+        host = str(settings["ADDRESS"]).strip("[]")
+        addresses = (ListenAddress("http", host=host, port=settings["PORT"]),)
+    networks = settings["TRUSTED_PROXIES"]
+    return ListeningView(
+        addresses=addresses,
+        domain=settings["DOMAIN"] or settings["ADDRESS"],
+        ipv6=settings["IPV6"],
+        backlog=settings["REQUESTS_BACKLOG"],
+        name=settings["NAME"],
+        prefix=settings["PREFIX"],
+        trusted_networks=tuple(ipaddress.ip_network(network) for network in networks if network != "unix"),
+        trust_unix="unix" in networks,
+    )
+
+
+def limits(settings: Settings) -> LimitsView:
+    """What one connection may cost. Of several body limits the largest counts here; routes check their own."""
+    return LimitsView(
+        max_head_bytes=settings["MAX_HEAD_BYTES"],
+        max_target_bytes=settings["MAX_TARGET_BYTES"],
+        max_fields=settings["MAX_FIELDS"],
+        max_body_bytes=max(settings["MAX_BODY_BYTES"], *settings["BODY_LIMITS"].values(), 0),
+        max_connections=settings["MAX_CONNECTIONS"],
+        head_timeout_s=settings["HEAD_TIMEOUT"],
+        body_timeout_s=settings["BODY_TIMEOUT"],
+        min_body_rate=settings["MIN_BODY_RATE"],
+        keep_alive_timeout_s=settings["KEEP_ALIVE_TIMEOUT"],
+        send_timeout_s=settings["SEND_TIMEOUT"],
+    )
+
+
+def bodies(settings: Settings) -> BodiesView:
+    """What request bodies may cost."""
+    return BodiesView(
+        max_body_bytes=settings["MAX_BODY_BYTES"],
+        limits=tuple(settings["BODY_LIMITS"].items()),
+        max_spool_bytes=settings["MAX_SPOOL_BYTES"],
+        spool_dir=settings["SPOOL_DIR"],
+    )
+
+
+def proxy(settings: Settings) -> ProxyView:
+    """Deadlines towards backends."""
+    return ProxyView(
+        connect_timeout_s=settings["PROXY_CONNECT_TIMEOUT"],
+        read_timeout_s=settings["PROXY_READ_TIMEOUT"] or None,
+        queue_timeout_s=settings["QUEUE_TIMEOUT"],
+        max_queue=settings["MAX_QUEUE"],
+        tunnel_idle_timeout_s=settings["TUNNEL_IDLE_TIMEOUT"] or None,
+    )
+
+
+def django(settings: Settings) -> DjangoView:
+    """Which Django stands behind. Outside a Duck project there always is one."""
+    address: str | tuple[str, int] | None = settings["DJANGO_ADDR"]
+    if address is not None and not str(address).startswith("unix:"):
+        host, _, port = str(address).rpartition(":")
+        address = (host.strip("[]"), int(port))
+    use = settings["USE_DJANGO"]
+    if use is None and (not settings.is_duck_project or settings["DJANGO_PROJECT"] or address):
+        use = True
+    return DjangoView(
+        use=use,
+        project=settings["DJANGO_PROJECT"],
+        settings_module=settings["DJANGO_SETTINGS_MODULE"],
+        python=settings["PYTHON"],
+        wsgi=settings["DJANGO_WSGI"],
+        asgi=settings["DJANGO_ASGI"],
+        address=address,
+        commands=tuple(tuple(shlex.split(command)) for command in settings["DJANGO_COMMANDS_ON_STARTUP"]),
+        threads=settings["DJANGO_THREADS"],
+        wait_s=settings["DJANGO_SERVER_WAIT_TIME"],
+    )
+
+
+def sides(settings: Settings) -> SidesView:
+    """Which side answers; DOMAIN is always an allowed host."""
+    hosts = list(settings["ALLOWED_HOSTS"])
+    if settings["DOMAIN"] and settings["DOMAIN"] not in hosts:
+        hosts.append(settings["DOMAIN"])
+    return SidesView(
+        urlpatterns_module=settings["URLPATTERNS_MODULE"] if settings.is_duck_project else None,
+        base_dir=settings["BASE_DIR"],
+        debug=settings["DEBUG"],
+        allowed_hosts=tuple(hosts),
+        middlewares=tuple(settings["MIDDLEWARES"]),
+        template_dirs=tuple(settings["TEMPLATE_DIRS"]),
+        duck_urls=tuple(settings["DUCK_EXPLICIT_URLS"]),
+        django_urls=tuple(settings["DJANGO_SIDE_URLS"]),
+        django_skips_middlewares=settings["DJANGO_SIDE_URLS_SKIP_MIDDLEWARES"],
+        wsgi=settings["WSGI"],
+        asgi=settings["ASGI"],
+    )
+
+
+def files(settings: Settings) -> FilesView:
+    """Whether Duck answers static and media files."""
+    return FilesView(static=settings["SERVE_STATIC"], media=settings["SERVE_MEDIA"])
+
+
+def reload(settings: Settings) -> ReloadView:
+    """Whether and how changes are watched."""
+    return ReloadView(
+        enabled=settings["AUTO_RELOAD"],
+        patterns=tuple(settings["AUTO_RELOAD_WATCH_FILES"]),
+        poll_s=settings["AUTO_RELOAD_POLL"] or None,
+    )
+
+
+def logs(settings: Settings) -> LogsView:
+    """What is written, and how."""
+    return LogsView(level=settings["LOG_LEVEL"], format=settings["LOG_FORMAT"], access=settings["ACCESS_LOG"])
