@@ -1,0 +1,96 @@
+"""What Duck says when it starts: facts in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class BannerFacts:
+    """What is known at the moment the addresses are bound, which is before Django is ready.
+
+    Attributes:
+        addresses: URLs as a browser takes them, or `unix:/path`.
+        django: how Django is reached: `starting` while its process loads, the address of one that runs already, or ``
+            for none.
+        project: directory of the Django project.
+        python: path of the interpreter that runs Django, and why that one.
+        django_version: of that interpreter.
+        duck_side: what Duck itself answers in a Duck project; empty outside one.
+        reload: what is watched, as words; empty for nothing.
+        processes: role and process id.
+        prefix: path under which all of Django lives.
+        warnings: sentences of the settings.
+    """
+
+    version: str
+    addresses: Sequence[str]
+    django: str = ""
+    project: str = ""
+    settings_module: str = ""
+    python: str = ""
+    python_origin: str = ""
+    python_version: str = ""
+    django_version: str = ""
+    duck_side: str = ""
+    reload: str = ""
+    prefix: str = ""
+    processes: Sequence[tuple[str, int]] = ()
+    warnings: Sequence[str] = ()
+
+
+def banner(facts: BannerFacts) -> str:
+    """The text for the console, without a final newline; nothing in it claims what is not so yet."""
+    first, *others = [address + facts.prefix + "/" if "://" in address else address for address in facts.addresses]
+    lines = [f"Duck {facts.version} listens at {first}"]
+    lines += [f"{'':>{len('Duck  listens at ') + len(facts.version)}}{address}" for address in others]
+    rows: list[tuple[str, str]] = []
+    if facts.duck_side:
+        rows.append(("Duck", facts.duck_side))
+    rows += _django_rows(facts)
+    if facts.reload:
+        rows.append(("Reload", facts.reload))
+    if facts.processes:
+        rows.append(("Processes", ", ".join(f"{role} {pid}" for role, pid in facts.processes)))
+    rows.append(("Stop", "Ctrl-C here, or `duck stop` from elsewhere"))
+    width = max(len(name) for name, _ in rows)
+    lines += [f"  {name:<{width}}  {text}" for name, text in rows]
+    lines += [f"Warning: {sentence}" for sentence in facts.warnings]
+    return "\n".join(lines)
+
+
+def ready_line(facts: Mapping[str, Any], took_s: float, pids: Sequence[int] = ()) -> str:
+    """One line for Django's readiness, from what its process reported (the `ready` event)."""
+    parts = [str(facts.get("settings") or "settings of its own")]
+    if facts.get("debug"):
+        parts.append("DEBUG on")
+    static = facts.get("static") or {}
+    if static.get("installed") and static.get("url"):
+        source = "finders" if static.get("finders") else static.get("root")
+        parts.append(f"static {static['url']} from {source}")
+    media = facts.get("media") or {}
+    if media.get("served") and media.get("url"):
+        parts.append(f"media {media['url']} from {media.get('root')}")
+    if facts.get("sockets_wanted"):
+        server = facts.get("asgi_server")
+        parts.append(f"WebSockets by {server}" if server else "WebSockets by an ASGI process")
+    process = f" in process {', '.join(map(str, pids))}" if pids else ""
+    return f"Django {facts.get('django', '?')} is ready after {took_s:.1f} s{process}: {', '.join(parts)}"
+
+
+def _django_rows(facts: BannerFacts) -> list[tuple[str, str]]:
+    if not facts.django:
+        return []
+    if facts.django != "starting":
+        return [("Django", f"runs already at {facts.django}; all URLs that are not Duck's go there")]
+    version = f" {facts.django_version}" if facts.django_version else ""
+    settings = f" with {facts.settings_module}" if facts.settings_module else ""
+    what = "all other URLs" if facts.duck_side else "all URLs"
+    rows = [("Django", f"{what}; Django{version} loads {facts.project}{settings}, requests wait until it is ready")]
+    if facts.python:
+        version = f" {facts.python_version}" if facts.python_version else ""
+        why = f" ({facts.python_origin})" if facts.python_origin else ""
+        rows.append(("Python", f"{facts.python}{version}{why}"))
+    return rows
