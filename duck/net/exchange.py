@@ -126,6 +126,12 @@ class Exchange:
         if self.request_state is READING:
             self.stream.resume_body()
 
+    def drop_body(self) -> None:
+        """What is left of the body is not wanted: the connection ends after the answer."""
+        if self.request_state is not COMPLETE:
+            self.request_state = BROKEN
+            self.body_sink = None
+
     def body_ended(self, trailers: Fields | None) -> None:
         """For the stream: the request is complete."""
         self.request_state = COMPLETE

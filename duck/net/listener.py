@@ -1,0 +1,181 @@
+"""Listening sockets: made from what a user writes, bound before anything else is started."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from duck.exceptions import AddressInUse, ApplicationError
+
+DEFAULT_BACKLOG = 2048
+
+
+@dataclass(frozen=True)
+class ListenAddress:
+    """Where to listen.
+
+    Attributes:
+        kind: `tcp`, `unix` or `fd`.
+        host, port: for `tcp`; an IPv6 host has no brackets. Port 0 lets the system choose.
+        path: for `unix`.
+        descriptor: for `fd`: an inherited, bound socket.
+    """
+
+    kind: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    descriptor: int = -1
+
+    def __str__(self) -> str:
+        if self.kind == "unix":
+            return f"unix:{self.path}"
+        if self.kind == "fd":
+            return f"fd:{self.descriptor}"
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+
+def parse_listen(url: str) -> ListenAddress:
+    """`http://addr:port`, `unix:/path` or `fd:N` as an address.
+
+    Raises:
+        ApplicationError: it is none of these.
+    """
+    if url.startswith("unix:"):
+        path = url.removeprefix("unix:").removeprefix("//")
+        if path:
+            return ListenAddress("unix", path=path)
+    elif url.startswith("fd:"):
+        number = url.removeprefix("fd:").removeprefix("//")
+        if number.isdigit():
+            return ListenAddress("fd", descriptor=int(number))
+    elif url.startswith("http://"):
+        with contextlib.suppress(ValueError):
+            parts = urlsplit(url)
+            if parts.hostname and not parts.path.strip("/") and not parts.query:
+                return ListenAddress("tcp", host=parts.hostname, port=80 if parts.port is None else parts.port)
+    raise ApplicationError(f"cannot listen on {url!r}: write http://address:port, unix:/path or fd:number")
+
+
+def open_listeners(
+    addresses: list[ListenAddress],
+    *,
+    backlog: int = DEFAULT_BACKLOG,
+    holder_of: Callable[[str, int], str] | None = None,
+) -> list[socket.socket]:
+    """Bound and listening sockets for `addresses`, in order; a name with several addresses gives several.
+
+    `holder_of(host, port)` may say who holds a busy port, as an end of the sentence.
+
+    Raises:
+        AddressInUse: a port or path is held by another process; nothing stays open.
+        ApplicationError: an address cannot be listened on.
+    """
+    opened: list[socket.socket] = []
+    try:
+        for address in addresses:
+            if address.kind == "unix":
+                opened.append(_open_unix(address.path, backlog))
+            elif address.kind == "fd":
+                opened.append(_adopt(address.descriptor, backlog))
+            else:
+                opened.extend(_open_tcp(address, backlog, holder_of))
+    except BaseException:
+        for listener in opened:
+            listener.close()
+        raise
+    return opened
+
+
+def _open_tcp(address: ListenAddress, backlog: int, holder_of: Callable[[str, int], str] | None) -> list[socket.socket]:
+    try:
+        found = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+        )
+    except (socket.gaierror, UnicodeError) as error:
+        raise ApplicationError(f"cannot listen on {address.host!r}: it is no address of this machine") from error
+    opened: list[socket.socket] = []
+    port = address.port
+    failure: OSError | None = None
+    for family, kind, protocol, _, where in dict.fromkeys(found):
+        listener = socket.socket(family, kind, protocol)
+        try:
+            if os.name == "posix":
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind((where[0], port, *where[2:]))
+            listener.listen(backlog)
+            listener.setblocking(False)
+        except OSError as error:
+            listener.close()
+            if error.errno == errno.EADDRINUSE:
+                for other in opened:
+                    other.close()
+                who = holder_of(address.host, port) if holder_of is not None else ""
+                raise AddressInUse(
+                    f"port {port} on {address.host} is in use{who}; choose another with --port"
+                ) from error
+            failure = error
+            continue
+        opened.append(listener)
+        port = listener.getsockname()[1]
+    if opened:
+        return opened
+    reason = os.strerror(failure.errno or 0) if failure is not None else "no address"
+    remedy = ""
+    if failure is not None and failure.errno in (errno.EACCES, errno.EPERM):
+        remedy = "; a port below 1024 needs the right to bind it, choose one above"
+    elif failure is not None and failure.errno == errno.EADDRNOTAVAIL:
+        remedy = "; it is no address of this machine"
+    raise ApplicationError(f"cannot listen on {address}: {reason}{remedy}") from failure
+
+
+def _open_unix(path: str, backlog: int) -> socket.socket:
+    """A Unix listener; a socket file that nobody listens on any more is replaced, anything else is left alone."""
+    try:
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                probe.settimeout(1)
+                try:
+                    probe.connect(path)
+                except OSError:
+                    os.unlink(path)
+                else:
+                    raise AddressInUse(f"the socket {path} is in use; choose another path")
+        else:
+            raise ApplicationError(f"cannot listen on {path}: a file that is no socket is there; remove it first")
+    except FileNotFoundError:
+        pass
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        before = os.umask(0o117)  # for the owner and its group; a directory restricts it further
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(before)
+        listener.listen(backlog)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise ApplicationError(f"cannot listen on unix:{path}: {error.strerror or error}") from error
+    return listener
+
+
+def _adopt(descriptor: int, backlog: int) -> socket.socket:
+    try:
+        listener = socket.socket(fileno=descriptor)
+        listener.listen(backlog)
+    except OSError as error:
+        raise ApplicationError(
+            f"descriptor {descriptor} is no socket that can be listened on: {error.strerror or error}"
+        ) from error
+    os.set_inheritable(descriptor, False)
+    listener.setblocking(False)
+    return listener

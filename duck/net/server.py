@@ -1,0 +1,196 @@
+"""What all client connections of one loop share: handler, limits, clock, counters."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from duck.exceptions import ClientGone, ProtocolError
+from duck.net.exchange import Exchange, failure_status
+from duck.net.peer import Peer
+from duck.net.server_connection import ServerConnection
+from duck.wire.render import plain_error
+
+if TYPE_CHECKING:
+    from duck.net.clock import Clock
+    from duck.net.interfaces import Handler
+    from duck.net.limits import Limits
+
+logger = logging.getLogger("duck.net")
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Trust:
+    """Which peers may say who they speak for (TRUSTED_PROXIES)."""
+
+    __slots__ = ("_cache", "_networks", "_unix")
+
+    def __init__(self, proxies: Iterable[str] = ()) -> None:
+        """Args: networks or addresses, or `unix` for every peer of a Unix socket.
+
+        Raises:
+            ValueError: an entry is neither.
+        """
+        entries = list(proxies)
+        self._unix = "unix" in entries
+        self._networks: list[Network] = [
+            ipaddress.ip_network(entry, strict=False) for entry in entries if entry != "unix"
+        ]
+        self._cache: dict[str, bool] = {}
+
+    def __contains__(self, host: str) -> bool:
+        """Whether the peer at `host` (`""` for a Unix socket) is trusted."""
+        if not host:
+            return self._unix
+        if not self._networks:
+            return False
+        trusted = self._cache.get(host)
+        if trusted is None:
+            trusted = self._is_listed(host)
+            if len(self._cache) < 4096:
+                self._cache[host] = trusted
+        return trusted
+
+    def _is_listed(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            return False
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address.version == network.version and address in network for network in self._networks)
+
+
+class Server:
+    """The connections of one loop, and what they share.
+
+    Attributes:
+        handler: answers every exchange.
+        draining: no further request is taken on any connection.
+        requests: exchanges begun since the start.
+        refused_count: requests that could not be understood.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        handler: Handler,
+        limits: Limits,
+        *,
+        trust: Trust | None = None,
+        server_name: str = "",
+        on_exchange: Callable[[Exchange], None] | None = None,
+        on_refusal: Callable[[Peer, ProtocolError], None] | None = None,
+    ) -> None:
+        self.loop = loop
+        self.clock = clock
+        self.handler = handler
+        self.limits = limits
+        self.trust = Trust() if trust is None else trust
+        self.server_name = server_name
+        self.on_exchange = on_exchange
+        self.on_refusal = on_refusal
+        self.connections: set[ServerConnection] = set()
+        self.draining = False
+        self.requests = 0
+        self.refused_count = 0
+        self._on_empty: Callable[[], None] | None = None
+
+    def protocol(self) -> ServerConnection:
+        """A protocol for a connection just accepted."""
+        return ServerConnection(self)
+
+    def drain(self, on_empty: Callable[[], None]) -> None:
+        """Take no more requests; `on_empty` is called once every connection has ended."""
+        self.draining = True
+        self._on_empty = on_empty
+        for connection in list(self.connections):
+            connection.drain()
+        self._check_empty()
+
+    def cut(self) -> None:
+        """End every connection now."""
+        for connection in list(self.connections):
+            connection.cut()
+
+    # -- for ServerConnection -------------------------------------------------------------------------------------
+
+    def peer_of(self, transport: asyncio.Transport) -> Peer:
+        """Who is at the other end of `transport`."""
+        remote = transport.get_extra_info("peername")
+        local = transport.get_extra_info("sockname")
+        host, port = _host_and_port(remote)
+        server_host, server_port = _host_and_port(local)
+        scheme = b"https" if transport.get_extra_info("sslcontext") is not None else b"http"
+        return Peer(
+            host,
+            port,
+            self.server_name or server_host or "localhost",
+            server_port or (443 if scheme == b"https" else 80),
+            scheme=scheme,
+            trusted=host in self.trust,
+        )
+
+    def opened(self, connection: ServerConnection) -> bool:
+        """Take a new connection in; False when there are too many."""
+        self.connections.add(connection)
+        self.clock.watched.add(connection)
+        return len(self.connections) <= self.limits.max_connections
+
+    def closed(self, connection: ServerConnection) -> None:
+        """Forget an ended connection."""
+        self.connections.discard(connection)
+        self.clock.watched.discard(connection)
+        if self._on_empty is not None:
+            self._check_empty()
+
+    def handle(self, exchange: Exchange) -> None:
+        """Have `exchange` answered; a fault of a handler becomes a 500 and never ends the loop."""
+        self.requests += 1
+        exchange.on_end = self.on_exchange
+        try:
+            self.handler.handle(exchange)
+        except Exception as error:
+            self.failed(exchange, error)
+
+    def failed(self, exchange: Exchange, error: Exception) -> None:
+        """Answer for a handler that raised."""
+        if not isinstance(error, ClientGone | ProtocolError):
+            logger.error("a handler failed on %r", exchange.request, exc_info=error)
+        exchange.error = error
+        if exchange.is_answered:
+            exchange.abort(error)
+        else:
+            exchange.answer(*plain_error(failure_status(error), "The server could not answer this request.", False))
+
+    def refused(self, connection: ServerConnection, error: ProtocolError) -> None:
+        """Count, and tell, a request that could not be understood."""
+        self.refused_count += 1
+        if self.on_refusal is not None and connection.peer is not None:
+            self.on_refusal(connection.peer, error)
+
+    def half_closed(self, exchange: Exchange) -> None:
+        """The client has closed its sending side while `exchange` is under way."""
+        producer = exchange.producer
+        notify = getattr(producer, "half_closed", None)
+        if notify is not None:
+            notify()
+
+    def _check_empty(self) -> None:
+        on_empty = self._on_empty
+        if on_empty is not None and not self.connections:
+            self._on_empty = None
+            self.loop.call_soon(on_empty)
+
+
+def _host_and_port(address: object) -> tuple[str, int]:
+    """Of a socket address; `""` and 0 for a Unix socket. An IPv4 address mapped into IPv6 is told as IPv4."""
+    if isinstance(address, tuple) and len(address) >= 2:
+        host = str(address[0])
+        return host.removeprefix("::ffff:") if host.startswith("::ffff:") and "." in host else host, int(address[1])
+    return "", 0

@@ -1,0 +1,698 @@
+"""A client's HTTP/1 connection: bytes in, exchanges out; one at a time, answers in the order of the requests.
+
+    HEAD ──head parsed──> BODY ──body read──> BUSY ──answered──> HEAD (keep-alive)
+      │                     └─────────answered early─────────┐
+      └──────────────refused──────────────────────────> LINGER ──> closed
+                                             BUSY ──upgrade──> TUNNEL ──> closed
+
+HEAD     waiting for a request, or within its head
+BODY     the request's body is read, as far as its handler wants it
+BUSY     the request is complete and its answer under way; what a client pipelines meanwhile is kept, bounded
+LINGER   the last answer is sent; what still comes is thrown away, so that a reset does not overtake the answer
+TUNNEL   HTTP was left; bytes go to the receiver of the Duplex
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final, cast
+
+from duck.exceptions import ClientGone, LimitExceeded, ProtocolError
+from duck.net.clock import NEVER
+from duck.net.exchange import COMPLETE, READING, SENT, Exchange
+from duck.net.send_file import FileSender
+from duck.wire.answer import (
+    CHUNKED,
+    LENGTH,
+    NO_BODY,
+    UNTIL_CLOSE,
+    answer_head,
+    informational_head,
+    upgrade_head,
+)
+from duck.wire.framing import ChunkedReader, chunk, last_chunk
+from duck.wire.h1 import parse_request_head
+from duck.wire.head import HTTP_11, RequestHead
+from duck.wire.render import plain_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from duck.net.interfaces import Duplex, DuplexReceiver
+    from duck.net.peer import Peer
+    from duck.net.server import Server
+    from duck.wire.fields import Fields
+    from duck.wire.head import ResponseHead
+
+
+def _too_large(allowed: int) -> LimitExceeded:
+    return LimitExceeded(f"the request's body is longer than the {allowed} bytes allowed here", 413)
+
+
+logger = logging.getLogger("duck.net")
+
+HEAD: Final = "head"
+BODY: Final = "body"
+BUSY: Final = "busy"
+LINGER: Final = "linger"
+TUNNEL: Final = "tunnel"
+CLOSED: Final = "closed"
+
+MAX_PIPELINED_BYTES: Final = 65_536
+MAX_LINGER_BYTES: Final = 1 << 20
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+# What a refusal answers, its request being unreadable.
+_UNREADABLE: Final = RequestHead(b"GET", b"/", [])
+
+
+class ServerConnection(asyncio.Protocol):
+    """One client's connection: a `Stream` for its exchanges, a `Duplex` once upgraded, `Watched` by the clock."""
+
+    __slots__ = (
+        "_body_bytes",
+        "_body_paused",
+        "_body_since",
+        "_buffer",
+        "_chunks",
+        "_eof",
+        "_exchange",
+        "_framing",
+        "_keep_alive",
+        "_left_to_read",
+        "_left_to_send",
+        "_paused_reading",
+        "_receiver",
+        "_sender",
+        "_served",
+        "_server",
+        "_state",
+        "_transport",
+        "_unsent",
+        "_write_paused",
+        "deadline",
+        "peer",
+    )
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._transport: asyncio.Transport | None = None
+        self._state = HEAD
+        self._buffer = b""
+        self._exchange: Exchange | None = None
+        self._chunks: ChunkedReader | None = None
+        self._left_to_read = 0
+        self._body_bytes = 0
+        self._body_since = 0.0
+        self._body_paused = False
+        self._paused_reading = False
+        self._write_paused = False
+        self._framing = NO_BODY
+        self._left_to_send = 0
+        self._keep_alive = True
+        self._eof = False
+        self._served = 0
+        self._unsent = 0
+        self._receiver: DuplexReceiver | None = None
+        self._sender: FileSender | None = None
+        self.deadline = NEVER
+        self.peer: Peer | None = None
+
+    # -- asyncio.Protocol -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        server = self._server
+        self._transport = wire = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
+        self.peer = server.peer_of(wire)
+        self.deadline = server.clock.time() + server.limits.keep_alive_timeout_s
+        if not server.opened(self):
+            self._refuse(ProtocolError("too many connections; try again soon", 503))
+
+    def data_received(self, data: bytes) -> None:
+        state = self._state
+        if state is HEAD:
+            if self._buffer:
+                data = self._buffer + data
+            self._read_heads(data)
+        elif state is BODY:
+            self._read_body(data)
+        elif state is TUNNEL:
+            receiver = self._receiver
+            if receiver is not None:
+                receiver.duplex_data(data)
+            else:
+                self._keep(data)
+        elif state is BUSY:
+            self._keep(data)
+        elif state is LINGER:
+            self._left_to_read -= len(data)
+            if self._left_to_read < 0:
+                self._close()
+
+    def eof_received(self) -> bool:
+        self._eof = True
+        state = self._state
+        if state is TUNNEL:
+            if self._receiver is not None:
+                self._receiver.duplex_eof()
+            return True
+        if state is BUSY and self._exchange is not None:
+            # The client may only have closed its half. The answer goes on: if nobody is there any more, the first bytes
+            # sent will tell. What makes the answer may want to know now, for nothing may ever be sent.
+            self._server.half_closed(self._exchange)
+            return True
+        if state is BODY and self._exchange is not None:
+            self._exchange.body_failed(ClientGone("the client left within its request's body"))
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._server.closed(self)
+        self._state = CLOSED
+        self.deadline = NEVER
+        self._transport = None
+        self._buffer = b""
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.cancel(ClientGone("the client left"))
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.duplex_lost(error)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.lost(ClientGone("the client left"))
+            exchange.ended()
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        transport = self._transport
+        if transport is None:
+            return
+        self._unsent = transport.get_write_buffer_size()
+        if self._state is not TUNNEL:
+            self.deadline = self._server.clock.time() + self._server.limits.send_timeout_s
+        if self._receiver is not None:
+            self._receiver.duplex_pause()
+        elif self._sender is None and self._exchange is not None:
+            self._exchange.pause_answer()
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        if self._state is BUSY:
+            self.deadline = NEVER
+        elif self._state is BODY:
+            self.deadline = self._body_deadline()
+        elif self._state is HEAD:
+            self.deadline = self._server.clock.time() + self._server.limits.keep_alive_timeout_s
+        if self._receiver is not None:
+            self._receiver.duplex_resume()
+        elif self._sender is not None:
+            self._sender.proceed()
+        elif self._exchange is not None:
+            self._exchange.resume_answer()
+        elif self._state is HEAD and self._buffer:
+            buffer, self._buffer = self._buffer, b""
+            self._read_heads(buffer)
+
+    # -- deadlines ------------------------------------------------------------------------------------------------
+
+    def expire(self, now: float) -> None:
+        """A deadline has passed: which one, the state tells."""
+        transport = self._transport
+        if transport is None:
+            return
+        if self._write_paused and self._state is not LINGER:
+            unsent = transport.get_write_buffer_size()
+            if unsent < self._unsent:
+                self._unsent = unsent
+                self.deadline = now + self._server.limits.send_timeout_s
+                return
+            transport.abort()
+        elif self._state is HEAD:
+            if self._buffer:
+                self._refuse(LimitExceeded("the request's head came too slowly", 408))
+            else:
+                self._close()
+        elif self._state is BODY:
+            exchange = self._exchange
+            if exchange is not None and not self._body_paused:
+                self._abort_body(LimitExceeded("the request's body came too slowly", 408))
+            else:
+                self.deadline = NEVER
+        elif self._state is LINGER or self._state is CLOSED:
+            transport.abort()
+        else:
+            self.deadline = NEVER
+
+    def _body_deadline(self) -> float:
+        """When the body is too slow: a pause too long, or an average below the least rate."""
+        if self._body_paused:
+            return NEVER
+        limits = self._server.limits
+        now = self._server.clock.time()
+        deadline = now + limits.body_timeout_s
+        if limits.min_body_rate:
+            due = self._body_since + limits.body_timeout_s + self._body_bytes / limits.min_body_rate
+            deadline = min(deadline, due)
+        return deadline
+
+    # -- requests -------------------------------------------------------------------------------------------------
+
+    def _read_heads(self, data: bytes) -> None:
+        """Take the requests in `data` one after the other, until one is not answered at once."""
+        server = self._server
+        limits = server.limits
+        while True:
+            if data.startswith(b"\r\n"):  # RFC 9112 §2.2: an empty line before the request line is let pass
+                data = data[2:]
+                if data.startswith(b"\r\n"):
+                    self._refuse(ProtocolError("empty lines instead of a request"))
+                    return
+            end = data.find(b"\r\n\r\n", 0, limits.max_head_bytes)
+            if end < 0:
+                self._keep_partial_head(data)
+                return
+            try:
+                request = parse_request_head(data[: end + 2], self.peer.scheme, max_fields=limits.max_fields)  # type: ignore[union-attr]
+                if len(request.target) > limits.max_target_bytes:
+                    raise LimitExceeded("the request target is too long", 414)
+            except ProtocolError as error:
+                self._refuse(error)
+                return
+            rest = data[end + 4 :]
+            self._buffer = rest
+            self._served += 1
+            length = request.content_length
+            now = server.clock.time()
+            exchange = Exchange(request, self.peer, self, now, limits.max_body_bytes)  # type: ignore[arg-type]
+            self._exchange = exchange
+            self.deadline = NEVER
+            if length == 0:
+                self._state = BUSY
+                if len(rest) > MAX_PIPELINED_BYTES:
+                    self._pause_reading()
+            else:
+                self._state = BODY
+                self._body_bytes = 0
+                if length is None:
+                    self._chunks = ChunkedReader()
+                else:
+                    self._left_to_read = length
+                if rest:
+                    # Nothing of the body is wanted yet; more than this need not be read before it is.
+                    self._pause_reading()
+            server.handle(exchange)
+            # Answered within the call, and the connection is to be used again: the next request may be here already.
+            if not self._may_go_on():
+                return
+            data = self._buffer
+            self._buffer = b""
+
+    def _keep_partial_head(self, data: bytes) -> None:
+        limits = self._server.limits
+        if len(data) >= limits.max_head_bytes:
+            within_line = b"\r\n" not in data[: limits.max_head_bytes]
+            self._refuse(LimitExceeded("the request's head is too long", 414 if within_line else 431))
+            return
+        if data.count(b"\n") > limits.max_fields + 1:
+            self._refuse(LimitExceeded(f"more than {limits.max_fields} fields", 431))
+            return
+        # A bare LF can never become part of a head: say so now instead of waiting for a CRLF that will not come.
+        if data.count(b"\n") != data.count(b"\r\n"):
+            self._refuse(ProtocolError("a bare LF in the head"))
+            return
+        if self._eof:
+            self._close()
+            return
+        if data and not self._buffer:
+            self.deadline = self._server.clock.time() + limits.head_timeout_s
+        self._buffer = data
+        self._resume_reading()
+
+    def _keep(self, data: bytes) -> None:
+        """Pipelined requests, or early bytes of a tunnel."""
+        self._buffer += data
+        if len(self._buffer) > MAX_PIPELINED_BYTES:
+            self._pause_reading()
+
+    # -- the request's body (for the exchange) --------------------------------------------------------------------
+
+    def start_body(self) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            return
+        request = exchange.request
+        if request.content_length is not None and request.content_length > exchange.max_body_bytes:
+            self._abort_body(_too_large(exchange.max_body_bytes))
+            return
+        self._body_since = self._server.clock.time()
+        self._body_paused = False
+        self.deadline = self._body_deadline()
+        if request.expects_continue and not self._buffer and self._transport is not None:
+            self._transport.write(_CONTINUE)
+        self._resume_reading()
+        if self._buffer:
+            data, self._buffer = self._buffer, b""
+            self._read_body(data)
+
+    def pause_body(self) -> None:
+        self._body_paused = True
+        self._pause_reading()
+        self.deadline = NEVER
+
+    def resume_body(self) -> None:
+        if not self._body_paused:
+            return
+        self._body_paused = False
+        # The time spent waiting is not the client's.
+        self._body_since = self._server.clock.time()
+        self._body_bytes = 0
+        self.deadline = self._body_deadline()
+        self._resume_reading()
+        if self._buffer and self._state is BODY:
+            data, self._buffer = self._buffer, b""
+            self._read_body(data)
+
+    def _read_body(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None or exchange.request_state is not READING or self._body_paused:
+            self._keep(data)
+            return
+        if self._chunks is None:
+            left = self._left_to_read
+            size = len(data)
+            if size > left:
+                self._buffer = data[left:]
+                data = data[:left]
+                size = left
+            self._left_to_read = left = left - size
+            done = left == 0
+            trailers = None
+        else:
+            try:
+                data = self._chunks.feed(data)
+            except ProtocolError as error:
+                self._abort_body(error)
+                return
+            size = len(data)
+            done = self._chunks.done
+            trailers = self._chunks.trailers
+            if done:
+                self._buffer = self._chunks.rest
+                self._chunks = None
+            if exchange.bytes_received + size > exchange.max_body_bytes:
+                self._abort_body(_too_large(exchange.max_body_bytes))
+                return
+        exchange.bytes_received += size
+        self._body_bytes += size
+        if done:
+            if self._state is BODY:
+                self._state = BUSY
+            if not self._write_paused:
+                self.deadline = NEVER
+        elif not self._write_paused:
+            self.deadline = self._body_deadline()
+        sink = exchange.body_sink
+        if data and sink is not None:
+            sink.data(data)
+        if done:
+            if len(self._buffer) <= MAX_PIPELINED_BYTES:
+                self._resume_reading()
+            exchange.body_ended(trailers)
+            if exchange.answer_state is SENT and self._exchange is exchange:
+                self._answered()
+
+    def _abort_body(self, error: Exception) -> None:
+        """The body cannot be had: whoever takes it answers, and the connection ends."""
+        exchange = self._exchange
+        if exchange is None:
+            return
+        self._keep_alive = False
+        self.deadline = NEVER
+        self._chunks = None
+        exchange.body_failed(error)
+        if self._exchange is exchange and not exchange.is_answered and exchange.producer is None:
+            status = error.status if isinstance(error, ProtocolError) else 400
+            exchange.error = error
+            exchange.answer(*plain_error(status, f"{error}.", False))
+
+    # -- the answer (for the exchange) ----------------------------------------------------------------------------
+
+    def send_informational(self, head: ResponseHead) -> None:
+        exchange = self._exchange
+        if self._transport is not None and exchange is not None and exchange.request.version == HTTP_11:
+            self._transport.write(informational_head(head))
+
+    def _head_bytes(self, exchange: Exchange, head: ResponseHead) -> bytes:
+        # A body that was not read to its end leaves the connection where no next request can be found on it.
+        keep_alive = (
+            exchange.request.keep_alive
+            and exchange.request_state is COMPLETE
+            and not (self._eof and not self._buffer)
+            and not self._server.draining
+        )
+        data, self._framing, self._keep_alive = answer_head(exchange.request, head, keep_alive, self._server.clock.date)
+        return data
+
+    def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        transport.write(self._head_bytes(exchange, head))
+        if self._framing == LENGTH:
+            self._left_to_send = head.content_length or 0
+
+    def send_data(self, data: bytes) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        framing = self._framing
+        if framing == LENGTH:
+            left = self._left_to_send - len(data)
+            if left < 0:
+                # More than was promised: the rest would be read as the next answer (RFC 9112 §6.3).
+                logger.warning("an answer is longer than its Content-Length; the rest was dropped")
+                data = data[:left]
+                left = 0
+            self._left_to_send = left
+            if data:
+                transport.write(data)
+        elif framing == CHUNKED:
+            if len(data) < 4096:
+                transport.write(chunk(data))
+            else:
+                transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+        elif framing == UNTIL_CLOSE:
+            transport.write(data)
+
+    def send_end(self, trailers: Fields | None) -> None:
+        transport = self._transport
+        exchange = self._exchange
+        if transport is None or exchange is None:
+            return
+        if self._framing == CHUNKED:
+            transport.write(last_chunk(trailers if exchange.request.accepts_trailers else None))
+        elif self._framing == LENGTH and self._left_to_send:
+            exchange.error = ProtocolError("the answer is shorter than its Content-Length", 502)
+            logger.warning("an answer is %d bytes shorter than its Content-Length: cut", self._left_to_send)
+            self.reset(exchange.error)
+            return
+        self._answered()
+
+    def send_answer(self, exchange: Exchange, head: ResponseHead, body: bytes) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        if head.content_length is None:
+            head.content_length = len(body)
+        data = self._head_bytes(exchange, head)
+        framing = self._framing
+        if framing == LENGTH:
+            if head.content_length != len(body):
+                transport.write(data)
+                self._left_to_send = head.content_length
+                if body:
+                    self.send_data(body)
+                self.send_end(None)
+                return
+            transport.write(data + body)
+        elif framing == NO_BODY:
+            transport.write(data)
+        else:
+            raise AssertionError("a whole answer has a length")
+        self._answered()
+
+    def send_file(self, descriptor: int, offset: int, count: int, done: Callable[[Exception | None], None]) -> None:
+        transport = self._transport
+        if transport is None:
+            done(ClientGone("the client left"))
+            return
+        if self._framing != LENGTH:
+            done(None)
+            return
+        self._left_to_send -= count
+
+        def sent(error: Exception | None) -> None:
+            self._sender = None
+            done(error)
+
+        self._sender = FileSender(transport, self._server.loop, descriptor, offset, count, sent)
+        self._sender.start()
+
+    def reset(self, error: Exception) -> None:
+        """Cut the connection: an answer that cannot be completed must not look complete."""
+        exchange, self._exchange = self._exchange, None
+        transport = self._transport
+        if exchange is not None:
+            exchange.ended()
+        if transport is not None:
+            self._state = CLOSED
+            transport.abort()
+
+    def _answered(self) -> None:
+        """The answer is with the transport: on to the next request, or to the end."""
+        exchange = self._exchange
+        if exchange is None:
+            return
+        if exchange.request_state is READING:
+            # Its handler still takes the body: it may end in order; no next request is read before.
+            return
+        self._exchange = None
+        self._chunks = None
+        exchange.ended()
+        ended = self._eof and not self._buffer
+        if ended or not self._keep_alive:
+            if ended or exchange.request_state is COMPLETE:
+                self._close()
+            else:
+                self._linger()
+            return
+        if self._server.draining:
+            self._close()
+            return
+        self._state = HEAD
+        buffer = self._buffer
+        if not buffer:
+            if not self._write_paused:
+                self.deadline = self._server.clock.time() + self._server.limits.keep_alive_timeout_s
+            self._resume_reading()
+        else:
+            self.deadline = self._server.clock.time() + self._server.limits.head_timeout_s
+            # Not from here: an answer given within `handle` would recurse once per pipelined request.
+            self._server.loop.call_soon(self._next)
+
+    def _may_go_on(self) -> bool:
+        """Whether the next request may be taken out of the buffer now."""
+        return self._state is HEAD and self._exchange is None and self._buffer != b"" and not self._write_paused
+
+    def _next(self) -> None:
+        if self._may_go_on():
+            buffer, self._buffer = self._buffer, b""
+            self._read_heads(buffer)
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    def _refuse(self, error: ProtocolError) -> None:
+        """Answer what cannot be understood, and close: what follows on this connection cannot be framed."""
+        transport = self._transport
+        if transport is None:
+            return
+        head, body = plain_error(error.status, f"{error}.", False)
+        head.content_length = len(body)
+        data, _, _ = answer_head(_UNREADABLE, head, False, self._server.clock.date)
+        self._server.refused(self, error)
+        transport.write(data + body)
+        self._linger()
+
+    def _linger(self) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        self._state = LINGER
+        self._buffer = b""
+        self._left_to_read = MAX_LINGER_BYTES
+        self.deadline = self._server.clock.time() + self._server.limits.linger_s
+        self._resume_reading()
+        if transport.can_write_eof():
+            transport.write_eof()
+        if self._eof:
+            transport.close()
+
+    def _close(self) -> None:
+        self._state = CLOSED
+        if self._transport is not None:
+            self.deadline = self._server.clock.time() + self._server.limits.send_timeout_s
+            self._transport.close()
+
+    def drain(self) -> None:
+        """Answer what was begun, then close; an idle connection closes now."""
+        if self._state is HEAD and not self._buffer and self._exchange is None:
+            self._close()
+
+    def cut(self) -> None:
+        """Close at once, whatever is under way."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no exchange is under way."""
+        return self._exchange is None and self._state is not TUNNEL
+
+    # -- upgrade: the connection as a Duplex ----------------------------------------------------------------------
+
+    def send_upgrade(self, head: ResponseHead) -> Duplex:
+        exchange = self._exchange
+        transport = self._transport
+        if transport is None or exchange is None:
+            raise ClientGone("the client left before the upgrade")
+        protocol = exchange.request.upgrade or b"websocket"
+        self._state = TUNNEL
+        self.deadline = NEVER
+        transport.write(upgrade_head(head, protocol))
+        return self
+
+    def connect(self, receiver: DuplexReceiver) -> None:
+        if self._transport is None:
+            receiver.duplex_lost(None)
+            return
+        self._receiver = receiver
+        early, self._buffer = self._buffer, b""
+        self._resume_reading()
+        if early:
+            receiver.duplex_data(early)
+        if self._eof:
+            receiver.duplex_eof()
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def write_eof(self) -> None:
+        if self._transport is not None and self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def pause_reading(self) -> None:
+        self._pause_reading()
+
+    def resume_reading(self) -> None:
+        self._resume_reading()
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self.deadline = self._server.clock.time() + self._server.limits.send_timeout_s
+            self._state = CLOSED
+            self._transport.close()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _pause_reading(self) -> None:
+        if not self._paused_reading and self._transport is not None:
+            self._paused_reading = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._paused_reading and self._transport is not None:
+            self._paused_reading = False
+            self._transport.resume_reading()

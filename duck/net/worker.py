@@ -1,0 +1,198 @@
+"""A worker: one loop in one thread, with its own connections and pools; others post to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from duck.net.clock import Clock
+from duck.net.server import Server, Trust
+
+if TYPE_CHECKING:
+    from duck.exceptions import ProtocolError
+    from duck.net.exchange import Exchange
+    from duck.net.interfaces import Handler
+    from duck.net.limits import Limits
+    from duck.net.peer import Peer
+
+logger = logging.getLogger("duck.net")
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's loop where it is installed (2.4 times as fast), else the standard one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+class Worker:
+    """Serves listeners with one loop in a thread of its own.
+
+    `make_handler(loop, clock)` is called on the loop, once, and gives what answers every exchange.
+
+    Attributes:
+        name: also the thread's.
+        server: the connections and counters; its numbers may be read from any thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        listeners: list[socket.socket],
+        make_handler: Callable[[asyncio.AbstractEventLoop, Clock], Handler],
+        limits: Limits,
+        *,
+        trusted_proxies: list[str] | None = None,
+        server_name: str = "",
+        on_exchange: Callable[[Exchange], None] | None = None,
+        on_refusal: Callable[[Peer, ProtocolError], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.server: Server | None = None
+        self._listeners = listeners
+        self._make_handler = make_handler
+        self._limits = limits
+        self._trust = Trust(trusted_proxies or ())
+        self._server_name = server_name
+        self._on_exchange = on_exchange
+        self._on_refusal = on_refusal
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._clock: Clock | None = None
+        self._accepting: list[asyncio.AbstractServer] = []
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; returns once connections are accepted.
+
+        Raises:
+            BaseException: what kept the worker from starting.
+        """
+        self._thread.start()
+        self._started.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def post(self, callback: Callable[[], object]) -> bool:
+        """Run `callback` on the loop soon; False when the loop has ended. For any thread."""
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            return False
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(callback)
+            return True
+        return False
+
+    def drain(self, deadline_s: float, done: Callable[[], None]) -> None:
+        """Accept nothing more, answer what was begun for at most `deadline_s` seconds, cut the rest, and say `done`.
+
+        `done` is called on the worker's loop; for any thread.
+        """
+        if not self.post(lambda: self._drain(deadline_s, done)):
+            done()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End the loop and its thread, cutting what is left. For other threads."""
+        self.post(self._stop)
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        loop = new_loop()
+        asyncio.set_event_loop(loop)
+        self._loop = loop
+        try:
+            loop.run_until_complete(self._open())
+        except BaseException as error:
+            self._failure = error
+            self._started.set()
+            loop.close()
+            return
+        self._started.set()
+        try:
+            loop.run_forever()
+        finally:
+            self._close(loop)
+
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._clock = clock = Clock(loop)
+        self.server = server = Server(
+            loop,
+            clock,
+            self._make_handler(loop, clock),
+            self._limits,
+            trust=self._trust,
+            server_name=self._server_name,
+            on_exchange=self._on_exchange,
+            on_refusal=self._on_refusal,
+        )
+        clock.start()
+        for listener in self._listeners:
+            # A copy: what a loop closes at its end, the App may still hand on.
+            copy = listener.dup()
+            if listener.family == getattr(socket, "AF_UNIX", None):
+                accepting: asyncio.AbstractServer = await loop.create_unix_server(server.protocol, sock=copy)
+            else:
+                accepting = await loop.create_server(server.protocol, sock=copy)
+            self._accepting.append(accepting)
+
+    def stop_accepting(self) -> None:
+        """Leave new connections to the backlog; on the loop only."""
+        for accepting in self._accepting:
+            accepting.close()
+        self._accepting.clear()
+
+    def _drain(self, deadline_s: float, done: Callable[[], None]) -> None:
+        server, loop = self.server, self._loop
+        assert server is not None and loop is not None
+        self.stop_accepting()
+        finished = False
+
+        def finish() -> None:
+            nonlocal finished
+            if not finished:
+                finished = True
+                timer.cancel()
+                done()
+
+        def overdue() -> None:
+            if server.connections:
+                logger.warning("%d connections were still busy at the deadline: cut", len(server.connections))
+            server.cut()
+            finish()
+
+        timer = loop.call_later(deadline_s, overdue)
+        server.drain(finish)
+
+    def _stop(self) -> None:
+        self.stop_accepting()
+        if self.server is not None:
+            self.server.cut()
+        if self._loop is not None:
+            # What was cut tells its owners in the next turns.
+            self._loop.call_later(0.01, self._loop.stop)
+
+    def _close(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._clock is not None:
+            self._clock.stop()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()

@@ -1,0 +1,70 @@
+"""How an answer is framed for an HTTP/1 client, and its head in bytes (RFC 9110 §8.6, RFC 9112 §6)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from duck.wire.fields import render_fields
+from duck.wire.head import HTTP_10, RequestHead, ResponseHead
+
+NO_BODY: Final = 0  # HEAD, 204, 304: the head is all
+LENGTH: Final = 1  # Content-Length bytes follow
+CHUNKED: Final = 2
+UNTIL_CLOSE: Final = 3  # HTTP/1.0: the end of the connection is the end of the body
+
+_status_lines: Final[dict[tuple[int, bytes], bytes]] = {}
+_MAX_STATUS_LINES: Final = 512
+
+
+def status_line(head: ResponseHead) -> bytes:
+    """`HTTP/1.1 200 OK` with its CRLF; the version is this server's, not the message's (RFC 9110 §6.2)."""
+    key = (head.status, head.reason)
+    line = _status_lines.get(key)
+    if line is None:
+        line = b"HTTP/1.1 %d %b\r\n" % key
+        if len(_status_lines) < _MAX_STATUS_LINES:
+            _status_lines[key] = line
+    return line
+
+
+def answer_head(request: RequestHead, head: ResponseHead, keep_alive: bool, date: bytes) -> tuple[bytes, int, bool]:
+    """The bytes of `head`, the framing of what follows, and whether the connection may be used again.
+
+    `date` is the whole line, used where the answer has none (RFC 9110 §6.6.1).
+    """
+    status = head.status
+    block = head.block
+    lowered = block.lower()
+    has_length = lowered.startswith(b"content-length:") or b"\ncontent-length:" in lowered
+    extra = b"" if lowered.startswith(b"date:") or b"\ndate:" in lowered else date
+    if status == 204 or status == 304 or request.method == b"HEAD":
+        framing = NO_BODY
+        if has_length and status == 204:  # RFC 9110 §8.6: never in a 204
+            block = render_fields([pair for pair in head.fields if pair[0].lower() != b"content-length"])
+        elif not has_length and head.content_length is not None and status != 204 and status != 304:
+            extra += b"Content-Length: %d\r\n" % head.content_length
+    elif head.content_length is not None:
+        framing = LENGTH
+        if not has_length:
+            extra += b"Content-Length: %d\r\n" % head.content_length
+    elif request.version == HTTP_10:
+        framing = UNTIL_CLOSE
+        keep_alive = False
+    else:
+        framing = CHUNKED
+        extra += b"Transfer-Encoding: chunked\r\n"
+    if not keep_alive:
+        extra += b"Connection: close\r\n"
+    elif request.version == HTTP_10:
+        extra += b"Connection: keep-alive\r\n"
+    return b"".join((status_line(head), block, extra, b"\r\n")), framing, keep_alive
+
+
+def informational_head(head: ResponseHead) -> bytes:
+    """The bytes of a 1xx answer."""
+    return b"".join((status_line(head), head.block, b"\r\n"))
+
+
+def upgrade_head(head: ResponseHead, protocol: bytes) -> bytes:
+    """The bytes of a 101 answer that switches to `protocol` (RFC 9110 §7.8)."""
+    return b"".join((status_line(head), b"Connection: Upgrade\r\nUpgrade: ", protocol, b"\r\n", head.block, b"\r\n"))
