@@ -1,0 +1,154 @@
+"""`duck status` and `duck stop`: the Ducks that run, asked over their control sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from duck.cli.main import NOT_RUNNING, OK
+from duck.exceptions import ApplicationError
+
+if TYPE_CHECKING:
+    from duck.services.instance import InstanceInfo
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_STATUS_DEADLINE_S = 10.0
+
+
+def _which(function: _F) -> _F:
+    function = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+    function = click.option("--all", "everywhere", is_flag=True, help="Those of every directory.")(function)
+    function = click.option("--name", help="The one that was started with this --name.")(function)
+    return click.argument("directory", required=False, type=click.Path(exists=True, file_okay=False))(function)
+
+
+@click.command()
+@_which
+def status(directory: str | None, name: str | None, everywhere: bool, as_json: bool) -> int:
+    """Show the Duck that runs for this directory.
+
+    Returns 0 where one runs and 3 where none does.
+    """
+    from duck.services.ipc import NotRunning, call
+
+    reports = []
+    for instance in _find(directory, name, everywhere):
+        try:
+            reports.append(_base(instance) | call(instance.control, "status", deadline_s=_STATUS_DEADLINE_S))
+        except NotRunning:
+            # Its lock is held and its socket is not there: it is starting or about to end.
+            reports.append(_base(instance) | {"state": "starting or stopping"})
+    if as_json:
+        click.echo(json.dumps({"instances": reports}, indent=2))
+    elif not reports:
+        click.echo(_none_runs(directory, everywhere), err=True)
+    else:
+        click.echo("\n\n".join("\n".join(_lines(report)) for report in reports))
+    return OK if reports else NOT_RUNNING
+
+
+@click.command()
+@_which
+@click.option(
+    "--timeout", default=60.0, show_default=True, metavar="SECONDS", help="How long to wait until it is gone."
+)
+def stop(directory: str | None, name: str | None, everywhere: bool, as_json: bool, timeout: float) -> int:
+    """Stop the Duck that runs for this directory.
+
+    What runs is finished first, up to SHUTDOWN_TIMEOUT. Returns when the process is gone: 0, or 3 where none ran.
+    """
+    from duck.services.ipc import NotRunning, call
+
+    found = _find(directory, name, everywhere)
+    if len(found) > 1 and not everywhere:
+        listed = ", ".join(f"{instance.name} (process id {instance.pid})" for instance in found)
+        raise ApplicationError(f"Several run here: {listed}; choose one with --name, or stop them with --all.")
+    stopped = []
+    for instance in found:
+        deadline = time.monotonic() + timeout
+        try:
+            call(instance.control, "stop", deadline_s=timeout)
+        except NotRunning as error:
+            if _is_held(instance):
+                raise ApplicationError(
+                    f"The Duck with process id {instance.pid} is starting or about to end; try again."
+                ) from error
+        while _is_held(instance):
+            if time.monotonic() > deadline:
+                raise ApplicationError(
+                    f"The Duck with process id {instance.pid} has not ended within {timeout:g} seconds; "
+                    f"give it longer with --timeout, or end it with `kill {instance.pid}`."
+                )
+            time.sleep(0.05)
+        stopped.append(instance)
+        if not as_json:
+            click.echo(f"Stopped the Duck of {instance.project} (process id {instance.pid}).")
+    if as_json:
+        click.echo(json.dumps({"stopped": [_base(instance) for instance in stopped]}, indent=2))
+    elif not found:
+        click.echo(_none_runs(directory, everywhere), err=True)
+    return OK if found else NOT_RUNNING
+
+
+def _find(directory: str | None, name: str | None, everywhere: bool) -> list[InstanceInfo]:
+    """The running instances that are meant: of this directory, of one that it lies in, or of one that lies in it."""
+    from duck.services.instance import running_instances
+    from duck.services.state import run_directory
+
+    here = os.path.realpath(directory or os.getcwd())
+    found = [info for info in running_instances(run_directory()) if name is None or info.name == name]
+    if everywhere:
+        return found
+    exactly = [info for info in found if info.project == here]
+    around = [info for info in found if here.startswith(os.path.join(info.project, ""))]
+    below = [info for info in found if os.path.dirname(info.project) == here]
+    return exactly or around or below
+
+
+def _is_held(instance: InstanceInfo) -> bool:
+    from duck.services.instance import running_instances
+    from duck.services.state import run_directory
+
+    return any(info.pid == instance.pid for info in running_instances(run_directory()))
+
+
+def _none_runs(directory: str | None, everywhere: bool) -> str:
+    where = "" if everywhere else f" for {os.path.realpath(directory or os.getcwd())}"
+    return f"No Duck runs{where}; start one with `duck runserver`."
+
+
+def _base(instance: InstanceInfo) -> dict[str, Any]:
+    return {
+        "pid": instance.pid,
+        "project": instance.project,
+        "settings": instance.settings,
+        "name": instance.name,
+        "addresses": list(instance.addresses),
+        "started": instance.started,
+    }
+
+
+def _lines(report: dict[str, Any], indent: str = "") -> list[str]:
+    """A report as aligned lines; nested tables are indented below their name."""
+    width = max((len(key) for key in report), default=0)
+    lines = []
+    for key, value in report.items():
+        label = key.replace("_", " ")
+        if key == "started" and isinstance(value, (int, float)):
+            value = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value)) if value else None
+        if isinstance(value, dict) and value:
+            lines += [f"{indent}{label}:", *_lines(value, indent + "  ")]
+        elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            lines.append(f"{indent}{label}:")
+            for item in value:
+                lines += [f"{indent}  {', '.join(f'{part} {content}' for part, content in item.items())}"]
+        elif value not in (None, "", [], {}):
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            lines.append(f"{indent}{label:<{width}}  {text}")
+    return lines

@@ -1,0 +1,113 @@
+"""The command line: which commands there are, and what becomes of their errors.
+
+A command's module is imported when the command is used: `duck --help` names them all and imports none.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from duck import __version__
+from duck.exceptions import DuckError
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+NOT_RUNNING: Final = 3
+INTERRUPTED: Final = 130
+
+EXIT_CODES: Final = {
+    OK: "done",
+    FAILED: "it could not be done; one sentence on standard error says why",
+    USAGE: "the command line is wrong",
+    NOT_RUNNING: "no Duck runs here (`duck status`, `duck stop`)",
+    INTERRUPTED: "interrupted; a server that ends by a signal returns 128 and its number",
+}
+
+# name: (module in duck.cli, function, the first sentence of its help)
+_COMMANDS: Final = {
+    "runserver": ("runserver", "runserver", "Serve the Django or Duck project of this directory."),
+    "status": ("instances", "status", "Show the Duck that runs for this directory."),
+    "stop": ("instances", "stop", "Stop the Duck that runs for this directory."),
+    "settings": ("settings", "settings", "Show each setting, its value and where it was given."),
+    "makeproject": ("makeproject", "makeproject", "Make a new project with a Django project in it."),
+    "django-add": ("django_add", "django_add", "Put an existing Django project behind this Duck project."),
+    "completion": ("completion", "completion", "Print the completion script of a shell."),
+}
+
+
+class _Commands(click.Group):
+    """The commands of `_COMMANDS`, imported when one of them is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module, function, _ = _COMMANDS[name]
+        command: click.Command = getattr(importlib.import_module(f"duck.cli.{module}"), function)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, sentence) for name, (_, _, sentence) in _COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], _COMMANDS, 1)
+            if not near:
+                raise
+            raise click.UsageError(f"{error.message.rstrip('.')}; did you mean {near[0]}?", ctx) from None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", prog_name="duck", message="%(prog)s %(version)s")
+def cli() -> None:
+    """One command in front of a Django project."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line; returns the exit code, having said on standard error what went wrong."""
+    try:
+        result = cli.main(list(argv), prog_name="duck", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except DuckError as error:
+        return _tell(str(error), as_json="--json" in argv)
+    except ImportError as error:
+        from duck.cli.clash import clash_sentence
+
+        sentence = clash_sentence(thorough=True) if (error.name or "").startswith("duck") else None
+        if sentence is None:
+            raise
+        return _tell(sentence, as_json=False)
+    except BrokenPipeError:
+        # Who read our output has gone, as `head` does; the interpreter would say so once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return result if isinstance(result, int) else OK
+
+
+def _tell(sentence: str, *, as_json: bool) -> int:
+    if as_json:
+        click.echo(json.dumps({"error": sentence}))
+    else:
+        click.echo(f"duck: {sentence}", err=True)
+    return FAILED

@@ -1,0 +1,58 @@
+"""The options that give settings, made from their declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from duck.settings.load import Settings, load
+from duck.settings.schema import SETTINGS, Setting
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_PARAMETERS = {setting.name.lower(): setting.name for setting in SETTINGS.values() if setting.flags}
+
+
+def setting_options(function: _F) -> _F:
+    """Give a command every option that sets a setting; its arguments go to `load_settings` as they came."""
+    for setting in reversed(list(SETTINGS.values())):
+        if setting.flags:
+            function = _option(setting)(function)
+    return function
+
+
+def load_settings(given: dict[str, Any], **more: Any) -> Settings:
+    """The settings of a start in the working directory.
+
+    Args:
+        given: the arguments that `setting_options` made.
+        more: further values by setting name; None for none, anything else wins over the option.
+
+    Raises:
+        SettingsError: a value or name, anywhere, is wrong.
+    """
+    import os
+
+    values = {_PARAMETERS[parameter]: value for parameter, value in given.items()}
+    values.update({name: value for name, value in more.items() if value is not None})
+    return load(values, os.environ, Path.cwd())
+
+
+def _option(setting: Setting) -> Callable[[_F], _F]:
+    # A parameter is named by its setting, whatever its option is called.
+    names = (setting.name.lower(), *setting.flags)
+    sentence = setting.sentence
+    if "default" not in sentence and not any("/" in flag for flag in setting.flags):
+        sentence += f"  [default: {setting.default}]" if setting.default != [] else ""
+    if any("/" in flag for flag in setting.flags):
+        return click.option(*names, default=None, help=sentence)
+    return click.option(
+        *names,
+        default=None,
+        multiple=isinstance(setting.default, list),
+        metavar=setting.metavar or setting.name,
+        help=sentence + (" May be given several times." if isinstance(setting.default, list) else ""),
+    )
