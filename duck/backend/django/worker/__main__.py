@@ -1,0 +1,32 @@
+"""The entry of a Django process: loads its siblings under a private name and runs them.
+
+Run as a file. Its directory, which Python puts first on the path, is taken off before anything else is imported.
+"""
+
+import os
+import sys
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def _leave_path() -> None:
+    """Take this file's directory off the path: no file of Duck may answer to an import of the project's."""
+    if sys.path and os.path.realpath(sys.path[0] or os.curdir) == os.path.realpath(_HERE):
+        del sys.path[0]
+
+
+def _load() -> None:
+    """Make the package `_duck_worker`: the tree of `duck`, without running its `__init__`."""
+    import types
+
+    package = types.ModuleType("_duck_worker", "Duck's part of this process.")
+    package.__path__ = [os.path.dirname(os.path.dirname(os.path.dirname(_HERE)))]
+    sys.modules["_duck_worker"] = package
+
+
+if __name__ == "__main__":
+    _leave_path()
+    _load()
+    from importlib import import_module
+
+    sys.exit(import_module("_duck_worker.backend.django.worker.run").main())

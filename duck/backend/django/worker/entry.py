@@ -1,0 +1,242 @@
+"""The project's WSGI and ASGI entries, and which of them serves what.
+
+sockets wanted    the ASGI application serves websockets, or is none that Duck knows
+all through ASGI  there is no WSGI entry; its `http` is not Django's own; or it serves websockets over a channel layer
+                  that lives in memory: in two processes `group_send` would reach nobody
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import sys
+import traceback
+from importlib import import_module
+from typing import Any, List, Optional
+
+from .failure import StartError, message_of
+from .launch import find_settings
+from .spec import Spec
+
+PLAIN = "plain"  # Django's own handler, nothing else
+SOCKETS = "sockets"  # Django's own for http, and websockets
+OTHER = "other"  # anything else: all of it must be served by it
+
+
+def load(dotted: str) -> Any:
+    """The object named `package.module.name` or `package.module:name`; a module alone means its `application`."""
+    module_name, separator, name = dotted.partition(":")
+    if not separator:
+        module_name, _, name = dotted.rpartition(".")
+        if not module_name or _is_module(dotted):
+            module_name, name = dotted, "application"
+    module = import_module(module_name)
+    try:
+        target: Any = module
+        for part in name.split("."):
+            target = getattr(target, part)
+    except AttributeError:
+        raise StartError(f"module {module_name!r} has no {name!r}; name the entry as 'package.module:name'") from None
+    return target
+
+
+def _is_module(dotted: str) -> bool:
+    try:
+        return importlib.util.find_spec(dotted) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def sibling_entry(settings_module: Optional[str], name: str) -> Optional[str]:
+    """`package.wsgi:application` (or asgi) for the nearest package around the settings module that holds it."""
+    package = (settings_module or "").rpartition(".")[0]
+    while package:
+        if _is_module(f"{package}.{name}"):
+            return f"{package}.{name}:application"
+        package = package.rpartition(".")[0]
+    return None
+
+
+def import_wsgi_first(spec: Spec) -> Optional[str]:
+    """For `serve`: import the entry as gunicorn would, before anything of Django, and give its name.
+
+    wsgi.py may load an environment file or choose other settings than manage.py does. Where none is found the settings
+    are named in the environment, and None is given.
+    """
+    settings_module = find_settings(spec)
+    dotted = spec.wsgi or sibling_entry(settings_module, "wsgi")
+    if dotted is None or spec.role == "sockets":
+        asgi = spec.asgi or sibling_entry(settings_module, "asgi")
+        if asgi is not None and (spec.role == "sockets" or dotted is None):
+            load(asgi)
+            return None
+    if dotted is not None:
+        load(dotted)
+    elif settings_module is not None:
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", settings_module)
+    return dotted
+
+
+def wsgi_name(spec: Spec) -> Optional[str]:
+    """The dotted name of the WSGI entry; `""` for Django's default one, None where the project has none."""
+    from django.conf import settings
+
+    if spec.wsgi:
+        return spec.wsgi
+    dotted: Optional[str] = getattr(settings, "WSGI_APPLICATION", None)
+    asgi = spec.asgi or getattr(settings, "ASGI_APPLICATION", None)
+    if dotted is None:
+        return None if asgi else ""
+    # A project that went over to ASGI may have deleted wsgi.py and kept the setting.
+    if not _is_module(dotted.rpartition(".")[0]) and (asgi or asgi_name(spec)):
+        return None
+    return dotted
+
+
+def load_wsgi(dotted: str) -> Any:
+    """The WSGI application; `dotted` as `wsgi_name` gives it."""
+    if dotted:
+        return load(dotted)
+    from django.core.wsgi import get_wsgi_application
+
+    return get_wsgi_application()
+
+
+def asgi_name(spec: Spec) -> Optional[str]:
+    """The dotted name of the ASGI entry: named by Duck's setting, by Django's, or beside the WSGI entry."""
+    from django.conf import settings
+
+    if spec.asgi:
+        return spec.asgi
+    dotted: Optional[str] = getattr(settings, "ASGI_APPLICATION", None)
+    if dotted:
+        return dotted
+    wsgi: str = getattr(settings, "WSGI_APPLICATION", None) or ""
+    beside = wsgi.replace(":", ".").rpartition(".")[0].rpartition(".")[0]
+    if beside and _is_module(beside + ".asgi"):
+        return beside + ".asgi:application"
+    return sibling_entry(os.environ.get("DJANGO_SETTINGS_MODULE"), "asgi")
+
+
+class Choice:
+    """What this process serves.
+
+    Attributes:
+        protocol: `link` (WSGI) or `http` (ASGI).
+        entry: dotted name of the entry, for people.
+        sockets_wanted: a second process should serve the ASGI entry's websockets.
+        warnings: sentences for the log.
+        application: the loaded ASGI application, when `protocol` is `http`.
+        is_django: that application's `lifespan` is not its own: Django's handler refuses it loudly.
+    """
+
+    def __init__(self, protocol: str, entry: str) -> None:
+        self.protocol = protocol
+        self.entry = entry
+        self.sockets_wanted = False
+        self.warnings: List[str] = []
+        self.application: Any = None
+        self.is_django = False
+
+
+def choose(spec: Spec) -> Choice:
+    """Decide, by the settings and the ASGI application, what this process serves (see the module's docstring)."""
+    wsgi = wsgi_name(spec)
+    if spec.role == "pages" or (spec.role == "auto" and spec.wsgi and not spec.asgi and spec.mode == "serve"):
+        return Choice("link", wsgi or "django.core.wsgi")
+    asgi = asgi_name(spec)
+    if spec.role == "sockets":
+        if asgi is None:
+            raise StartError("the project has no ASGI entry for websockets; set ASGI_APPLICATION in its settings")
+        return _through_asgi(asgi, load(asgi))
+    choice = Choice("link", wsgi or "django.core.wsgi")
+    if asgi is None or _is_stock(asgi):
+        if wsgi is None and asgi is not None:
+            return _through_asgi(asgi, load(asgi))
+        return choice
+    try:
+        application = load(asgi)
+    except Exception as error:
+        if wsgi is None:
+            raise
+        traceback.print_exception(type(error), error, error.__traceback__)
+        choice.warnings.append(
+            f"The ASGI entry {asgi} cannot be imported ({message_of(error)}); pages are served through WSGI, "
+            "WebSockets not at all."
+        )
+        return choice
+    kind = classify(application)
+    if wsgi is None or kind == OTHER or (kind == SOCKETS and _has_memory_layer()):
+        return _through_asgi(asgi, application)
+    choice.sockets_wanted = kind == SOCKETS
+    return choice
+
+
+def _through_asgi(asgi: str, application: Any) -> Choice:
+    choice = Choice("http", asgi)
+    choice.application = application
+    choice.is_django = classify(application) != OTHER and "lifespan" not in getattr(
+        application, "application_mapping", ()
+    )
+    return choice
+
+
+def classify(application: Any) -> str:
+    """PLAIN, SOCKETS or OTHER for an ASGI application."""
+    from django.core.handlers.asgi import ASGIHandler
+
+    if isinstance(application, ASGIHandler):
+        return PLAIN
+    routing = sys.modules.get("channels.routing")
+    router = getattr(routing, "ProtocolTypeRouter", None)
+    if router is not None and isinstance(application, router):
+        mapping = application.application_mapping
+        http = mapping.get("http")
+        # Without `http`, Channels answers it by Django's handler, or not at all.
+        if http is None or isinstance(http, ASGIHandler):
+            return SOCKETS if "websocket" in mapping else PLAIN
+    return OTHER
+
+
+def _has_memory_layer() -> bool:
+    from django.conf import settings
+
+    layers = getattr(settings, "CHANNEL_LAYERS", None) or {}
+    return any(
+        str(layer.get("BACKEND", "")).rpartition(".")[2] == "InMemoryChannelLayer"
+        for layer in layers.values()
+        if isinstance(layer, dict)
+    )
+
+
+def _is_stock(dotted: str) -> bool:
+    """Whether the entry is the asgi.py that `startproject` writes, so that it need not be imported to be known.
+
+    Most projects have it and never use it; importing it costs 60 ms and a second stack of middleware.
+    """
+    module_name, separator, name = dotted.partition(":")
+    if not separator:
+        module_name, _, name = dotted.rpartition(".")
+    try:
+        found = importlib.util.find_spec(module_name)
+        if found is None or found.origin is None or name != "application":
+            return False
+        with open(found.origin, "rb") as file:
+            tree = ast.parse(file.read())
+    except (ImportError, OSError, SyntaxError, ValueError):
+        return False
+    return all(_is_stock_statement(node) for node in tree.body)
+
+
+def _is_stock_statement(node: ast.stmt) -> bool:
+    text = ast.unparse(node)
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant) or text.startswith(
+            "os.environ.setdefault('DJANGO_SETTINGS_MODULE', "
+        )
+    return text in (
+        "import os",
+        "from django.core.asgi import get_asgi_application",
+        "application = get_asgi_application()",
+    )

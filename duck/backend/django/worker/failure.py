@@ -1,0 +1,82 @@
+"""A failure to start, as the App shows it: one line, the traceback, and the files whose change may mend it."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+import traceback
+from types import TracebackType
+from typing import Any, Dict, Iterator, List, Optional, Set
+
+EXIT_FAILED = 3  # the failure has been reported; any other code is a crash
+
+_DUCK = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+
+class StartError(Exception):
+    """Duck's own sentence about why the project cannot be started."""
+
+
+def describe(error: BaseException, stage: str, extra_files: List[str]) -> Dict[str, Any]:
+    """The facts of a `failed` event for `error`; `extra_files` are project files to watch in any case."""
+    files = _project_files(error)
+    files.extend(path for path in extra_files if path not in files and os.path.isfile(path))
+    return {"stage": stage, "message": message_of(error), "traceback": text_of(error), "files": files}
+
+
+def message_of(error: BaseException) -> str:
+    """One line that says what is wrong."""
+    if isinstance(error, StartError):
+        return str(error)
+    text = " ".join(str(error).split())
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def text_of(error: BaseException) -> str:
+    """The traceback without the frames of Duck and of the import system that lead to it."""
+    if isinstance(error, StartError):
+        return ""
+    seen: Set[int] = set()
+    for link in _chain(error, seen):
+        link.__traceback__ = _strip(link.__traceback__)
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+
+def _strip(trace: Optional[TracebackType]) -> Optional[TracebackType]:
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if not name.startswith(_DUCK + os.sep) and not name.startswith("<frozen "):
+            break
+        trace = trace.tb_next
+    return trace
+
+
+def _chain(error: BaseException, seen: Set[int]) -> Iterator[BaseException]:
+    link: Optional[BaseException] = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _project_files(error: BaseException) -> List[str]:
+    """Files of the project that the error and its causes name, innermost first, each once."""
+    files: List[str] = []
+    for link in _chain(error, set()):
+        names = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(link.__traceback__)]
+        if isinstance(link, SyntaxError) and link.filename:
+            names.append(link.filename)
+        files.extend(path for path in map(os.path.abspath, reversed(names)) if path not in files and is_project(path))
+    return files
+
+
+def is_project(path: str) -> bool:
+    """Whether `path` is a file somebody may edit: none of Python's, of an installed package or of Duck."""
+    if not os.path.isfile(path) or "site-packages" in path or "dist-packages" in path:
+        return False
+    paths = sysconfig.get_paths()
+    roots = {_DUCK, paths["stdlib"], paths["platstdlib"]}
+    real = os.path.realpath(path)
+    return not any(real.startswith(os.path.realpath(root) + os.sep) for root in roots)

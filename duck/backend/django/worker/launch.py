@@ -1,0 +1,122 @@
+"""Bringing the project up as it is used to: manage.py run as `__main__`, or its module imported as gunicorn does."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from importlib.machinery import SourceFileLoader
+from typing import Any, Callable, List, Optional
+
+from .failure import StartError
+from .hook import when_imported
+from .spec import Spec
+
+
+def enter_directory(spec: Spec) -> None:
+    """Make the project's directory the working directory and first on the path, as `python manage.py` does."""
+    os.chdir(spec.cwd)
+    sys.path.insert(0, os.path.dirname(os.path.abspath(spec.manage)) if spec.manage else os.path.abspath(spec.cwd))
+    if spec.settings:
+        os.environ["DJANGO_SETTINGS_MODULE"] = spec.settings
+
+
+def run_manage(spec: Spec, serve: Callable[[], None]) -> None:
+    """Run manage.py as `manage.py runserver --noreload`, with `serve()` in the place of the command.
+
+    Whatever manage.py does before and around it is done: environment files, `sys.path` edits, configuration classes,
+    debuggers. `serve` is called after `django.setup()`, where the command would run. Returns when it has returned.
+
+    Raises:
+        StartError: manage.py ended without running the command.
+        BaseException: whatever manage.py raises.
+    """
+    assert spec.manage is not None
+    path = os.path.abspath(spec.manage)
+    served = False
+
+    def serve_once() -> None:
+        nonlocal served
+        served = True
+        serve()
+
+    when_imported("django.core.management", lambda module: _replace_command(module, serve_once))
+    sys.argv = [os.path.relpath(path, spec.cwd), "runserver", "--noreload"]
+    if spec.settings:
+        sys.argv.append(f"--settings={spec.settings}")
+    os.environ["RUN_MAIN"] = "true"
+    main = types.ModuleType("__main__")
+    main.__file__ = path
+    main.__loader__ = SourceFileLoader("__main__", path)
+    main.__dict__["__builtins__"] = __builtins__
+    sys.modules["__main__"] = main
+    with open(path, "rb") as file:
+        source = file.read()
+    try:
+        exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)
+    except SystemExit as error:
+        if served:
+            raise
+        raise StartError(
+            f"{path} ended with exit code {error.code!r} before it ran the command; its output says why"
+        ) from error
+    if not served:
+        raise StartError(
+            f"{path} ended without running the command 'runserver'; "
+            "it must call execute_from_command_line(sys.argv), as the file that startproject makes does"
+        )
+
+
+def _replace_command(management: Any, serve: Callable[[], None]) -> None:
+    utility = management.ManagementUtility
+    fetch_command = utility.fetch_command
+
+    class Command:
+        """Stands where `runserver` is looked up."""
+
+        def run_from_argv(self, argv: List[str]) -> None:
+            serve()
+
+    def fetch(self: Any, subcommand: str) -> Any:
+        return Command() if subcommand == "runserver" else fetch_command(self, subcommand)
+
+    utility.fetch_command = fetch
+
+
+def set_up() -> None:
+    """Have the settings and applications loaded, and fail as they do where they cannot be.
+
+    `ManagementUtility` swallows a failure of the settings, for commands that need none.
+    """
+    import django
+    from django.apps import apps
+    from django.conf import settings
+
+    if not settings.configured and not os.environ.get("DJANGO_SETTINGS_MODULE"):
+        raise StartError("no Django settings are named; set DJANGO_SETTINGS_MODULE, or pass --django-settings MODULE")
+    _ = settings.INSTALLED_APPS
+    if not apps.ready:
+        django.setup()
+
+
+def find_settings(spec: Spec) -> Optional[str]:
+    """The settings module that the entry module or manage.py would set, without running manage.py.
+
+    For `serve`, where the entry (wsgi.py) sets it on import; this is for projects whose entry is not known yet.
+    """
+    if spec.settings or os.environ.get("DJANGO_SETTINGS_MODULE"):
+        return spec.settings or os.environ["DJANGO_SETTINGS_MODULE"]
+    if spec.manage is None:
+        return None
+    import ast
+
+    with open(spec.manage, "rb") as file:
+        tree = ast.parse(file.read(), spec.manage)
+    for node in ast.walk(tree):
+        # os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")
+        if isinstance(node, ast.Call) and len(node.args) == 2:
+            name, value = node.args
+            if isinstance(name, ast.Constant) and name.value == "DJANGO_SETTINGS_MODULE":
+                if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                    return value.value
+    return None

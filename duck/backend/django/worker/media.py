@@ -1,0 +1,130 @@
+"""Whether uploaded files may be answered by the front without Django: only where nothing of the project decides."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import Any, Dict, Iterator, List, Tuple
+
+_REGEX_META = re.compile(r"[\\.^$*+?{}\[\]|()]")
+
+
+def media_facts(manage: str, base_dir: str) -> Dict[str, Any]:
+    """The facts `url`, `root`, `served` and `why`: a sentence that tells why not."""
+    from django.conf import settings
+
+    url: str = settings.MEDIA_URL or ""
+    root = str(settings.MEDIA_ROOT or "")
+    facts: Dict[str, Any] = {"url": url or None, "root": os.path.abspath(root) if root else None}
+    facts["why"] = _objection(url, root, manage, base_dir)
+    facts["served"] = not facts["why"]
+    return facts
+
+
+def _objection(url: str, root: str, manage: str, base_dir: str) -> str:
+    if not root:
+        return "MEDIA_ROOT is not set."
+    if not url.startswith("/") or url.startswith("//"):
+        return f"MEDIA_URL is {url!r}, which is no path of this server."
+    if url == "/" or not url.endswith("/"):
+        return f"MEDIA_URL is {url!r}; a path like '/media/' is needed to tell media from pages."
+    real = os.path.realpath(root)
+    storage = _storage_objection(real)
+    if storage:
+        return storage
+    for path, what in _precious(manage, base_dir):
+        if _holds(real, path):
+            return f"MEDIA_ROOT {root!r} holds {what}, which must never be served."
+    return _view_objection(url)
+
+
+def _storage_objection(real: str) -> str:
+    from django.core.files.storage import FileSystemStorage, default_storage
+
+    try:
+        if not isinstance(default_storage, FileSystemStorage):
+            return f"The default storage is {type(default_storage._wrapped).__name__}, not the file system."
+        location = os.path.realpath(default_storage.location)
+    except Exception as error:
+        return f"The default storage cannot be made: {error}."
+    if location != real:
+        return f"The default storage keeps its files in {location!r}, not in MEDIA_ROOT."
+    return ""
+
+
+def _precious(manage: str, base_dir: str) -> Iterator[Tuple[str, str]]:
+    from django.conf import settings
+
+    if manage:
+        yield manage, "manage.py"
+    yield base_dir, "the project itself"
+    module = sys.modules.get(getattr(settings, "SETTINGS_MODULE", ""))
+    if getattr(module, "__file__", None):
+        yield str(module.__file__), "the settings"  # type: ignore[union-attr]
+    for database in settings.DATABASES.values():
+        if "sqlite" in str(database.get("ENGINE", "")) and database.get("NAME"):
+            yield str(database["NAME"]), "a database"
+
+
+def _holds(directory: str, path: str) -> bool:
+    real = os.path.realpath(path)
+    return real == directory or real.startswith(directory.rstrip(os.sep) + os.sep)
+
+
+def _view_objection(url: str) -> str:
+    from django.urls import Resolver404, get_resolver, resolve
+
+    for probe in (url + "a.jpg", url + "a/b.jpg"):
+        try:
+            match = resolve(probe)
+        except Resolver404:
+            continue
+        if not _is_static_view(match.func):
+            return f"A view of the project answers there: {_name_of(match.func)}."
+    prefix = url[1:]
+    for literal, callback in _leaves(get_resolver().url_patterns, ""):
+        if literal.startswith(prefix) and not _is_static_view(callback):
+            return f"A view of the project answers there: {_name_of(callback)}."
+    return ""
+
+
+def _leaves(patterns: List[Any], before: str) -> Iterator[Tuple[str, Any]]:
+    """Each view of `patterns` with the literal text that its path starts with."""
+    for pattern in patterns:
+        literal, whole = _literal(pattern.pattern)
+        if hasattr(pattern, "url_patterns"):
+            if whole:
+                yield from _leaves(pattern.url_patterns, before + literal)
+            else:
+                yield from ((before + literal, view) for _, view in _leaves(pattern.url_patterns, ""))
+        else:
+            yield before + literal, pattern.callback
+
+
+def _literal(pattern: Any) -> Tuple[str, bool]:
+    """The literal text a pattern starts with, and whether that is all of it."""
+    route = getattr(pattern, "_route", None)
+    if isinstance(route, str):
+        literal = route.partition("<")[0]
+        return literal, literal == route
+    regex = getattr(pattern, "_regex", None)
+    if isinstance(regex, str):
+        text = re.sub(r"\\([/\-_.])", lambda found: found[1] if found[1] != "." else "\0", regex.lstrip("^"))
+        literal = _REGEX_META.split(text)[0].replace("\0", ".")
+        return literal, literal == regex.lstrip("^")
+    try:
+        return str(pattern), True  # a language prefix
+    except Exception:
+        return "", False
+
+
+def _is_static_view(callback: Any) -> bool:
+    from django.views.static import serve
+
+    return callback is serve or getattr(callback, "__wrapped__", None) is serve
+
+
+def _name_of(callback: Any) -> str:
+    view = getattr(callback, "view_class", callback)
+    return f"{getattr(view, '__module__', '?')}.{getattr(view, '__qualname__', type(view).__name__)}"

@@ -1,0 +1,176 @@
+"""The life of a Django process: launch, check, load, report, serve, stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import Any, List, Optional
+
+from . import debugger
+from .control import Control, die_with_parent
+from .entry import Choice, choose, import_wsgi_first, load_wsgi
+from .facts import project_facts, static_finder
+from .failure import EXIT_FAILED, describe
+from .launch import enter_directory, run_manage, set_up
+from .spec import Spec, take_spec
+from .wsgi import WSGIServer, listen
+
+EXIT_STOPPED = 0
+EXIT_UNFINISHED = 4  # the deadline of a stop passed with requests in flight
+
+
+class Process:
+    """This process: what it was asked, how far it has come."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.stage = "import"
+        self.code: Optional[int] = None  # of the exit, once the end was asked for
+        self.control = Control(spec.control_fd)
+        self.debugger = debugger.install(self.control, is_terminal_wanted=spec.mode == "runserver")
+
+    def run(self) -> int:
+        """Serve until told to stop; the exit code."""
+        try:
+            enter_directory(self.spec)
+            if self.spec.mode == "runserver" and self.spec.manage:
+                run_manage(self.spec, self.serve)
+            else:
+                import_wsgi_first(self.spec)
+                self.serve()
+        except BaseException as error:
+            # What manage.py does after the command, or makes of the SystemExit of a stop, changes nothing.
+            if self.code is None:
+                self.control.send("failed", **describe(error, self.stage, self._watched()))
+                self.code = EXIT_FAILED
+        return self.code if self.code is not None else EXIT_STOPPED
+
+    def serve(self) -> None:
+        """Check, load, report and serve: what stands in the place of the command `runserver`."""
+        self.stage = "settings"
+        set_up()
+        if self.spec.prefix:
+            self._set_prefix()
+        self.stage = "checks"
+        if self.spec.mode == "runserver" and self.spec.role != "sockets":
+            run_checks()
+        self.stage = "import"
+        choice = choose(self.spec)
+        application = choice.application if choice.protocol == "http" else load_wsgi(self._wsgi_name(choice))
+        self.stage = "urls"
+        load_urls()
+        self.stage = "facts"
+        facts = project_facts(self.spec)
+        facts.update(
+            protocol=choice.protocol,
+            entry=choice.entry,
+            sockets_wanted=choice.sockets_wanted,
+            asgi_server=None,
+            warnings=choice.warnings,
+        )
+        self.stage = "address"
+        close_connections()
+        if choice.protocol == "http":
+            from .asgi import serve_asgi
+
+            self.code = serve_asgi(self.spec, self.control, self.debugger, choice, facts)
+        else:
+            self.code = self._serve_wsgi(application, facts)
+
+    def _wsgi_name(self, choice: Choice) -> str:
+        return "" if choice.entry == "django.core.wsgi" else choice.entry
+
+    def _serve_wsgi(self, application: Any, facts: "dict[str, Any]") -> int:
+        from .closing import quick_closing
+
+        spec = self.spec
+        listener, address = listen(spec.address, spec.threads)
+        server = WSGIServer(
+            listener,
+            application,
+            threads=spec.threads,
+            secret=spec.secret,
+            find=static_finder(),
+            is_quick=quick_closing(),
+        )
+        asked = threading.Event()
+        deadline_s = 0.0
+
+        def stop(seconds: float) -> None:
+            nonlocal deadline_s
+            deadline_s = seconds
+            asked.set()
+
+        self.control.on_stop = stop
+        server.start()
+        self.control.send("ready", address=address, slots=spec.threads, **facts)
+        asked.wait()
+        finished = server.stop(deadline_s, abandon=self.debugger.is_active)
+        return EXIT_STOPPED if finished else EXIT_UNFINISHED
+
+    def _set_prefix(self) -> None:
+        """Have STATIC_URL and MEDIA_URL, which Django makes once and keeps, start with the prefix."""
+        from django.conf import settings
+        from django.urls import set_script_prefix
+
+        if settings.FORCE_SCRIPT_NAME is None:
+            set_script_prefix(self.spec.prefix + "/")
+
+    def _watched(self) -> List[str]:
+        """Project files whose change may mend a failure whose traceback names none: manage.py and the settings."""
+        files = [os.path.abspath(self.spec.manage)] if self.spec.manage else []
+        module = sys.modules.get(os.environ.get("DJANGO_SETTINGS_MODULE", ""))
+        path = getattr(module, "__file__", None)
+        if path:
+            files.append(os.path.abspath(path))
+        return files
+
+
+def run_checks() -> None:
+    """The system checks and the notice of unapplied migrations, said as Django's runserver says them.
+
+    Raises:
+        SystemCheckError: a check failed.
+        CommandError: the settings cannot serve any request.
+    """
+    from django.conf import settings
+    from django.core.management.base import BaseCommand, CommandError
+
+    if not settings.DEBUG and not settings.ALLOWED_HOSTS:
+        raise CommandError("You must set settings.ALLOWED_HOSTS if DEBUG is False.")
+    command = BaseCommand()
+    command.stdout.write("Performing system checks...\n\n")
+    command.check(display_num_errors=True)
+    command.check_migrations()
+
+
+def load_urls() -> None:
+    """Import the URLconf now, so that an error in it is a failure to start and not of the first request."""
+    from django.conf import settings
+    from django.urls import get_resolver
+
+    if getattr(settings, "ROOT_URLCONF", None):
+        _ = get_resolver().url_patterns
+
+
+def close_connections() -> None:
+    """Close what the checks opened: connections belong to threads, and this one serves nobody."""
+    from django.db import connections
+
+    connections.close_all()
+
+
+def main() -> int:
+    """Run as told by the environment; the exit code."""
+    spec = take_spec()
+    die_with_parent(spec.parent)
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            # Into a pipe, as on a terminal: a line is seen when it is written.
+            reconfigure(line_buffering=True)
+    code = Process(spec).run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code

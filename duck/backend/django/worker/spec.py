@@ -1,0 +1,76 @@
+"""What a Django process is told when it is started: one JSON object in the environment, taken out of it at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, Dict, List, Optional, Union
+
+VARIABLE = "_DUCK_WORKER"
+
+
+class Spec:
+    """How this process was asked to run.
+
+    Attributes:
+        manage: path of manage.py, or None for a project without one.
+        cwd: working directory, and first on the path when there is no manage.py.
+        settings: settings module, or None: then manage.py and the environment say.
+        role: `pages`, `sockets`, or `auto`: this process decides which of them it is.
+        mode: `runserver` runs manage.py; `serve` imports the WSGI or ASGI module, as gunicorn would.
+        threads: requests served at once.
+        address: path of the Unix socket to listen on, or host and port (0: any).
+        secret: proves the front on TCP, and the identity under ASGI.
+        identity_field: name, lower case, of the private field with the client's identity (ASGI only).
+        control_fd: this process's end of the control socket.
+        bundle: directory of the ASGI server that Duck brings, or None.
+        wsgi, asgi: dotted names that override the project's settings.
+        prefix: path prefix under which the project is served, `""` for none.
+        parent: process id of the App; 0 when not told.
+    """
+
+    __slots__ = (
+        "address",
+        "asgi",
+        "bundle",
+        "control_fd",
+        "cwd",
+        "identity_field",
+        "manage",
+        "mode",
+        "parent",
+        "prefix",
+        "role",
+        "secret",
+        "settings",
+        "threads",
+        "wsgi",
+    )
+
+    def __init__(self, values: Dict[str, Any]) -> None:
+        self.manage: Optional[str] = values.get("manage")
+        self.cwd: str = values["cwd"]
+        self.settings: Optional[str] = values.get("settings")
+        self.role: str = values.get("role", "auto")
+        self.mode: str = values.get("mode", "runserver")
+        self.threads: int = values.get("threads", 4)
+        self.address: Union[str, List[Any]] = values["address"]
+        self.secret: str = values.get("secret", "")
+        self.identity_field: str = values.get("identity_field", "")
+        self.control_fd: int = values.get("control_fd", -1)
+        self.bundle: Optional[str] = values.get("bundle")
+        self.wsgi: Optional[str] = values.get("wsgi")
+        self.asgi: Optional[str] = values.get("asgi")
+        self.prefix: str = values.get("prefix", "").rstrip("/")
+        self.parent: int = values.get("parent", 0)
+
+
+def take_spec() -> Spec:
+    """The spec from the environment variable or the only argument; neither is visible to the project afterwards."""
+    text = os.environ.pop(VARIABLE, None)
+    if text is None and len(sys.argv) == 2:
+        text = sys.argv[1]
+    if not text:
+        raise SystemExit("This file is started by Duck; run `duck runserver` instead.")
+    return Spec(json.loads(text))
