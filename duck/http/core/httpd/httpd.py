@@ -1,0 +1,309 @@
+"""BaseServer: listeners and the worker threads that serve them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from duck.exceptions import ApplicationError, SSLError
+from duck.net.limits import Limits
+from duck.net.listener import DEFAULT_BACKLOG, ListenAddress, open_listeners, parse_listen
+from duck.net.worker import Worker
+
+if TYPE_CHECKING:
+    from duck.exceptions import ProtocolError
+    from duck.net.clock import Clock
+    from duck.net.exchange import Exchange
+    from duck.net.interfaces import Handler
+    from duck.net.peer import Peer
+
+
+class Application(Protocol):
+    """What a server serves: an App or a MicroApp."""
+
+    def make_handler(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> Handler:
+        """What answers every exchange of one worker; called on its loop, once."""
+
+
+class BaseServer:
+    """Listens for an application and serves it on worker threads, from `start` until `shutdown`.
+
+    The methods are for the thread that owns the server; only `shutdown` and the properties are for any.
+
+    Args:
+        addr: host and port of the first listener; it is bound by `start` unless a `listen` method was called before.
+        application: gives the handler of each worker.
+        domain: the public name, used in `absolute_uri`; `addr`'s host by default.
+        uses_ipv6: whether a host name is resolved to IPv6.
+        enable_ssl, ssl_params: HTTPS; this version has none and says so.
+        no_logs: whether requests are kept out of the access log.
+        workers: number of worker threads; None and 1 mean one.
+        force_worker_processes: processes instead of threads; this version has none and says so.
+
+    Attributes:
+        limits, trusted_proxies, backlog, server_name, on_exchange, on_refusal: given to the workers by `start`; change
+            them before. `on_exchange` is called on a worker's loop at the end of each exchange, unless `no_logs`.
+        holder_of: says who holds a busy port, for the error.
+    """
+
+    def __init__(
+        self,
+        addr: tuple[str, int],
+        application: Application,
+        domain: str | None = None,
+        uses_ipv6: bool = False,
+        enable_ssl: bool = False,
+        ssl_params: dict[str, Any] | None = None,
+        no_logs: bool = False,
+        workers: int | None = None,
+        force_worker_processes: bool = False,
+    ) -> None:
+        if enable_ssl:
+            raise SSLError("This version of Duck serves no HTTPS yet; leave enable_ssl off and end TLS in front of it.")
+        if force_worker_processes and (workers or 1) > 1:
+            raise ApplicationError(
+                f"This version of Duck runs its {workers} workers as threads only; leave force_worker_processes off."
+            )
+        if workers is not None and workers < 1:
+            raise ApplicationError(f"workers is {workers}; give 1 or more, or None for one.")
+        self.addr = addr
+        self.application = application
+        self.domain = domain or addr[0]
+        self.uses_ipv6 = uses_ipv6
+        self.enable_ssl = enable_ssl
+        self.ssl_params = ssl_params
+        self.no_logs = no_logs
+        self.workers = workers
+        self.force_worker_processes = force_worker_processes
+        self.limits = Limits()
+        self.trusted_proxies: list[str] = []
+        self.backlog = DEFAULT_BACKLOG
+        self.server_name = ""
+        self.on_exchange: Callable[[Exchange], None] | None = None
+        self.on_refusal: Callable[[Peer, ProtocolError], None] | None = None
+        self.holder_of: Callable[[str, int], str] | None = None
+        self.name = "duck-worker"
+        self._listeners: list[socket.socket] = []
+        self._workers: list[Worker] = []
+        self._ended = threading.Event()
+
+    # -- where it listens -----------------------------------------------------------------------------------------
+
+    def listen(self, address: str | tuple[str, int]) -> list[socket.socket]:
+        """Listen at `http://addr:port`, `unix:/path`, `fd:N`, or a host and port; port 0 takes a free one.
+
+        Raises:
+            AddressInUse: another process listens there.
+            ApplicationError: nobody can listen there, or the server serves already.
+        """
+        parsed = parse_listen(address) if isinstance(address, str) else self._tcp(*address)
+        return self._add(open_listeners([parsed], backlog=self.backlog, holder_of=self.holder_of))
+
+    def listen_all(self, port: int) -> list[socket.socket]:
+        """Listen at every address of this machine, over IPv4, and over IPv6 where there is any."""
+        opened = self.listen(("0.0.0.0", port))
+        if socket.has_ipv6:
+            with contextlib.suppress(ApplicationError):
+                opened += self.listen(("::", opened[0].getsockname()[1]))
+        return opened
+
+    def listen_local(self, port: int) -> list[socket.socket]:
+        """Listen at the loopback addresses only: 127.0.0.1, and ::1 where there is IPv6."""
+        opened = self.listen(("127.0.0.1", port))
+        if socket.has_ipv6:
+            with contextlib.suppress(ApplicationError):
+                opened += self.listen(("::1", opened[0].getsockname()[1]))
+        return opened
+
+    def listen_socket(self, listener: socket.socket) -> None:
+        """Listen with a socket that is bound and listens already; it is the server's from now on."""
+        listener.setblocking(False)
+        self._add([listener])
+
+    def get_listeners(self) -> list[socket.socket]:
+        """The listening sockets; to look at, not to use."""
+        return list(self._listeners)
+
+    def get_uris(self) -> list[str]:
+        """Where it listens: `http://127.0.0.1:8000`, with IP addresses and real ports, or `unix:/path`."""
+        return [uri_of(listener) for listener in self._listeners]
+
+    @property
+    def server_address(self) -> Any:
+        """The first listener's address, as `getsockname` gives it; `addr` before there is one."""
+        return self._listeners[0].getsockname() if self._listeners else self.addr
+
+    def fileno(self) -> int:
+        """The first listener's descriptor, -1 where there is none."""
+        return self._listeners[0].fileno() if self._listeners else -1
+
+    def is_https(self) -> bool:
+        """Whether HTTPS can be served."""
+        return self.enable_ssl
+
+    # -- serving --------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Serve on worker threads; returns once connections are accepted.
+
+        Raises:
+            AddressInUse: `addr` is held by another process.
+            ApplicationError: nobody can listen there, or the server serves already.
+        """
+        if self._workers:
+            raise ApplicationError(f"The server at {', '.join(self.get_uris())} serves already.")
+        if not self._listeners:
+            self.listen(self.addr)
+        self._ended.clear()
+        try:
+            for number in range(self.workers or 1):
+                worker = Worker(
+                    f"{self.name}-{number}",
+                    self._listeners,
+                    self.application.make_handler,
+                    self.limits,
+                    trusted_proxies=self.trusted_proxies,
+                    server_name=self.server_name,
+                    on_exchange=None if self.no_logs else self.on_exchange,
+                    on_refusal=None if self.no_logs else self.on_refusal,
+                )
+                worker.start()
+                self._workers.append(worker)
+        except BaseException:
+            self.abort()
+            raise
+
+    def serve_forever(self) -> None:
+        """`start`, and wait until `shutdown` is called by another thread."""
+        self.start()
+        self._ended.wait()
+
+    def disconnect(self) -> None:
+        """Close the listeners; what was begun goes on."""
+        for worker in self._workers:
+            worker.post(worker.stop_accepting)
+        self._close_listeners()
+
+    def drain(self, deadline_s: float, done: Callable[[], None]) -> None:
+        """Accept nothing more, finish what was begun for at most `deadline_s` seconds, cut the rest, say `done`.
+
+        `done` is called once, on any thread; the workers live until `abort`.
+        """
+        self._close_listeners()
+        if not self._workers:
+            done()
+            return
+        waiting = set(self._workers)
+        lock = threading.Lock()
+
+        def drained(worker: Worker) -> Callable[[], None]:
+            def finish() -> None:
+                with lock:
+                    waiting.discard(worker)
+                    last = not waiting
+                if last:
+                    done()
+
+            return finish
+
+        for worker in self._workers:
+            worker.drain(deadline_s, drained(worker))
+
+    def abort(self) -> None:
+        """End now: cut every connection, end the workers. For threads other than theirs."""
+        self._close_listeners()
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            worker.stop()
+        self._ended.set()
+
+    def shutdown(self, deadline_s: float = 10.0) -> None:
+        """Finish what was begun for at most `deadline_s` seconds, then end; returns when it has ended."""
+        drained = threading.Event()
+        self.drain(deadline_s, drained.set)
+        drained.wait(deadline_s + 1.0)
+        self.abort()
+
+    def stop(self) -> None:
+        """The same as `shutdown`."""
+        self.shutdown()
+
+    def post(self, callback: Callable[[], object]) -> None:
+        """Run `callback` on every worker's loop soon."""
+        for worker in self._workers:
+            worker.post(callback)
+
+    @property
+    def running(self) -> bool:
+        """Whether connections are served."""
+        return any(worker.is_alive for worker in self._workers)
+
+    def status(self) -> dict[str, Any]:
+        """Counters over all workers, as they are at this moment."""
+        servers = [worker.server for worker in self._workers if worker.server is not None]
+        return {
+            "workers": len(self._workers),
+            "connections": sum(len(server.connections) for server in servers),
+            "requests": sum(server.requests for server in servers),
+            "refused": sum(server.refused_count for server in servers),
+        }
+
+    # -- TLS ------------------------------------------------------------------------------------------------------
+
+    _ssl_context: None = None
+
+    def reload_ssl_context(self) -> bool:
+        """Load certificate and key again; False, since there is no TLS context that could be reloaded."""
+        return False
+
+    def ssl_wrap_socket(self, client_socket: socket.socket) -> Any:
+        """A TLS socket around `client_socket`.
+
+        Raises:
+            SSLError: the server has no certificate.
+        """
+        raise SSLError(f"The server at {self.domain} has no certificate, so {client_socket!r} cannot be wrapped.")
+
+    # -- below ----------------------------------------------------------------------------------------------------
+
+    def _tcp(self, host: str, port: int) -> ListenAddress:
+        if self.uses_ipv6 and host == "localhost":
+            host = "::1"
+        return ListenAddress("tcp", host=host.strip("[]"), port=port)
+
+    def _add(self, listeners: Sequence[socket.socket]) -> list[socket.socket]:
+        if self._workers:
+            for listener in listeners:
+                listener.close()
+            raise ApplicationError("The server serves already; say where it listens before it is started.")
+        self._listeners += listeners
+        return list(listeners)
+
+    def _close_listeners(self) -> None:
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener.close()
+
+
+class BaseMicroServer(BaseServer):
+    """A server for a MicroApp: the same, and silent in the access log by default."""
+
+    @property
+    def microapp(self) -> Application:
+        """The application, by the name it was given."""
+        return self.application
+
+
+def uri_of(listener: socket.socket) -> str:
+    """Where `listener` listens, as a URL; `unix:/path` for a Unix socket."""
+    address = listener.getsockname()
+    if isinstance(address, bytes):
+        return "unix:" + address.decode("utf-8", "surrogateescape").replace("\0", "@", 1)
+    if isinstance(address, str):
+        return f"unix:{address}"
+    host, port = address[0], address[1]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
