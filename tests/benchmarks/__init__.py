@@ -1,0 +1,1 @@
+"""Duck beside nginx, gunicorn and granian. The method: docs/explanation/performance.md."""

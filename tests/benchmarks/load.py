@@ -1,0 +1,93 @@
+"""Requests from outside: wrk where it is installed, else a generator of our own in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.benchmarks.servers import Failed
+
+# What a browser sends for a page of a Django site: twelve fields, about 700 bytes, `Host` aside.
+BROWSER_FIELDS = {
+    "Connection": "keep-alive",
+    "Cache-Control": "max-age=0",
+    "Upgrade-Insecure-Requests": "1",
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0 Safari/537.36",
+    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+    "Sec-Fetch-Site": "same-origin",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Dest": "document",
+    "Referer": "http://localhost:8000/catalogue/items?page=2&order=name",
+    "Accept-Encoding": "gzip, deflate",
+    "Accept-Language": "en-GB,en;q=0.9,de;q=0.8",
+    "Cookie": "csrftoken=Zk3vJwq0cT8m1nYx5bR7uE2hLsGd9aPf; sessionid=4x8r1k0m2v6t9y3w5q7z1c4b8n0p2d6f",
+}
+
+# wrk's own report rounds; its `done` hook has the numbers.
+WRK_SCRIPT = """
+done = function(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format('\\n{"requests": %d, "seconds": %.6f, "p50_us": %.1f, "p99_us": %.1f, "errors": %d}\\n',
+    summary.requests, summary.duration / 1000000, latency:percentile(50), latency:percentile(99),
+    e.connect + e.read + e.write + e.status + e.timeout))
+end
+"""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is asked, by how many connections at once."""
+
+    path: str
+    connections: int
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What came of one run."""
+
+    requests: int
+    seconds: float
+    p50_us: float
+    p99_us: float
+    errors: int
+
+
+def generator_name() -> str:
+    """Which one is used, with its version."""
+    wrk = shutil.which("wrk")
+    if not wrk:
+        return "the generator of tests/benchmarks (wrk is not installed)"
+    said = subprocess.run([wrk, "-v"], capture_output=True, text=True)
+    return " ".join((said.stdout + said.stderr).split()[:2])
+
+
+def run(load: Load, port: int, seconds: int, directory: Path) -> Answers:
+    """Ask for so many whole seconds.
+
+    Raises:
+        Failed: the generator failed, or nothing was answered.
+    """
+    url = f"http://127.0.0.1:{port}{load.path}"
+    wrk = shutil.which("wrk")
+    if wrk:
+        script = directory / "report.lua"
+        script.write_text(WRK_SCRIPT)
+        command = [wrk, "-t", "1", "-c", str(load.connections), "-d", f"{seconds}s", "-s", str(script)]
+        for name, value in BROWSER_FIELDS.items():
+            command += ["-H", f"{name}: {value}"]
+        command.append(url)
+    else:
+        command = [sys.executable, "-m", "tests.benchmarks.generator", url, str(load.connections), str(seconds)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
+    try:
+        answers = Answers(**json.loads(result.stdout.strip().splitlines()[-1]))
+    except (IndexError, ValueError, TypeError):
+        raise Failed(f"the load generator said: {result.stdout}{result.stderr}") from None
+    if not answers.requests:
+        raise Failed(f"no answer from {url}")
+    return answers

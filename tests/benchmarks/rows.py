@@ -1,0 +1,173 @@
+"""What is measured: the rows of the table, their stacks, loads and wanted ratios."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.benchmarks import memory, stacks
+from tests.benchmarks.load import Load
+from tests.benchmarks.servers import free_port
+from tests.benchmarks.stacks import RawBackend, Stack
+
+CONNECTIONS = 16
+IDLE_CONNECTIONS = 5_000
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the servers of one run live.
+
+    Attributes:
+        directory: of logs, sockets and configurations; removed after the run.
+        project: the Django project.
+        backend: what stands behind a proxy alone; running.
+    """
+
+    directory: Path
+    project: Path
+    backend: RawBackend
+
+
+Make = Callable[[Site, bool], Stack]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A bar: `value` at most, of `stack` divided by `beside`, or of `stack` alone."""
+
+    stack: str
+    beside: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison.
+
+    Attributes:
+        make: of each stack, not started; may raise Missing. Told the site, and whether access logs are written.
+        load: requests whose CPU time is measured; or
+        grow: what gives the bytes of memory added, on a freshly started stack.
+    """
+
+    name: str
+    title: str
+    make: dict[str, Make]
+    wanted: list[Wanted] = field(default_factory=list)
+    load: Load | None = None
+    grow: Callable[[Stack], float] | None = None
+
+
+# -- stacks -----------------------------------------------------------------------------------------------------------
+
+
+def _nginx_hop(site: Site, access_log: bool) -> Stack:
+    server, port, version = stacks.nginx(
+        site.directory, upstream=f"127.0.0.1:{site.backend.port}", access_log=access_log
+    )
+    return Stack("nginx", [(server, ("127.0.0.1", port))], port, version)
+
+
+def _duck_hop(site: Site, access_log: bool) -> Stack:
+    server, port, version = stacks.duck(
+        site.directory, upstream=("127.0.0.1", site.backend.port), access_log=access_log
+    )
+    return Stack("duck", [(server, ("127.0.0.1", port))], port, version)
+
+
+def _front_hop(site: Site, access_log: bool) -> Stack:
+    server, port, version = stacks.front(site.directory, ("127.0.0.1", site.backend.port))
+    return Stack("duck's worker alone", [(server, ("127.0.0.1", port))], port, version)
+
+
+def _nginx_static(site: Site, access_log: bool) -> Stack:
+    server, port, version = stacks.nginx(site.directory, static=site.project / "collected", access_log=access_log)
+    return Stack("nginx", [(server, ("127.0.0.1", port))], port, version, "/static/1k.css")
+
+
+def _duck(site: Site, access_log: bool) -> Stack:
+    server, port, version = stacks.duck(site.directory, site=site.project, access_log=access_log)
+    return Stack("duck", [(server, ("127.0.0.1", port))], port, version)
+
+
+def _duck_static(site: Site, access_log: bool) -> Stack:
+    server, port, version = stacks.duck(site.directory, site=site.project, access_log=access_log)
+    return Stack("duck", [(server, ("127.0.0.1", port))], port, version, "/static/1k.css")
+
+
+def _nginx_before(name: str) -> Make:
+    """nginx in front of a Django server, on a Unix socket; nginx writes the access log, as one does."""
+
+    def make(site: Site, access_log: bool) -> Stack:
+        path = str(site.directory / f"{name}-{free_port()}.sock")
+        front, port, front_version = stacks.nginx(site.directory, upstream=f"unix:{path}", access_log=access_log)
+        if name == "gunicorn":
+            back, version = stacks.gunicorn(site.project, site.directory, f"unix:{path}")
+        else:
+            back, version = stacks.granian(site.project, site.directory, path)
+        return Stack(
+            f"nginx + {name}", [(back, path), (front, ("127.0.0.1", port))], port, f"{front_version} + {version}"
+        )
+
+    return make
+
+
+def _gunicorn(site: Site, access_log: bool) -> Stack:
+    port = free_port()
+    server, version = stacks.gunicorn(site.project, site.directory, f"127.0.0.1:{port}", access_log=access_log)
+    return Stack("gunicorn", [(server, ("127.0.0.1", port))], port, version)
+
+
+def _granian(site: Site, access_log: bool) -> Stack:
+    port = free_port()
+    server, version = stacks.granian(site.project, site.directory, str(port), access_log=access_log)
+    return Stack("granian", [(server, ("127.0.0.1", port))], port, version)
+
+
+_HOP: dict[str, Make] = {"nginx": _nginx_hop, "duck": _duck_hop, "duck's worker alone": _front_hop}
+_STATIC: dict[str, Make] = {"nginx": _nginx_static, "duck": _duck_static}
+_DJANGO: dict[str, Make] = {
+    "nginx + gunicorn": _nginx_before("gunicorn"),
+    "nginx + granian": _nginx_before("granian"),
+    "gunicorn": _gunicorn,
+    "granian": _granian,
+    "duck": _duck,
+}
+_BODIES: dict[str, Make] = {"nginx + granian": _nginx_before("granian"), "duck": _duck}
+
+ROWS = {
+    row.name: row
+    for row in (
+        Row("hop", "a proxy hop, 13-byte answer", _HOP, [Wanted("duck", "nginx", 1.5)], load=Load("/", CONNECTIONS)),
+        Row(
+            "megabyte", "a proxy hop, 1 MiB answer", _HOP, [Wanted("duck", "nginx", 0.4)], load=Load("/mb", CONNECTIONS)
+        ),
+        Row(
+            "static-1k",
+            "a static file of 1 KiB",
+            _STATIC,
+            [Wanted("duck", "nginx", 0.8)],
+            load=Load("/static/1k.css", CONNECTIONS),
+        ),
+        Row("static-1m", "a static file of 1 MiB", _STATIC, load=Load("/static/1m.css", CONNECTIONS)),
+        Row("hello", "a Django view", _DJANGO, [Wanted("duck", "nginx + granian", 1.1)], load=Load("/", CONNECTIONS)),
+        Row("upload", "memory added by 100 MiB up", _BODIES, [Wanted("duck", "", 32 * MIB)], grow=memory.upload),
+        Row(
+            "download",
+            "memory added by 100 MiB down, read slowly",
+            _BODIES,
+            [Wanted("duck", "", 32 * MIB)],
+            grow=memory.download,
+        ),
+        Row(
+            "idle",
+            f"memory of one of {IDLE_CONNECTIONS:,} idle connections",
+            _BODIES,
+            [Wanted("duck", "", 6 * 1024)],
+            grow=lambda stack: memory.idle(stack, IDLE_CONNECTIONS),
+        ),
+    )
+}

@@ -1,0 +1,283 @@
+"""What is compared: one or more servers behind one port."""
+
+from __future__ import annotations
+
+import getpass
+import grp
+import http.client
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from tests.benchmarks.servers import START_TIMEOUT_S, Failed, Missing, Server, free_port
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+THREADS = 4  # of every Django server
+
+
+class Stack:
+    """Servers behind one port.
+
+    Args:
+        servers: in the order of their start, each with the address at which it is ready.
+        path: what is asked, and answered with 200, before anything is measured.
+    """
+
+    def __init__(
+        self, name: str, servers: list[tuple[Server, str | tuple[str, int]]], port: int, version: str, path: str = "/"
+    ) -> None:
+        self.name = name
+        self.port = port
+        self.version = version
+        self._servers = servers
+        self._path = path
+
+    def start(self) -> None:
+        """Start all; returns when the whole stack answers."""
+        for server, address in self._servers:
+            server.start()
+            server.wait_for(address)
+        self._wait_for_answer()
+
+    def stop(self) -> None:
+        """End all, the front first."""
+        for server, _ in reversed(self._servers):
+            server.stop()
+
+    def check(self) -> None:
+        """Raise Failed if a server has ended."""
+        for server, _ in self._servers:
+            server.check()
+
+    def family(self) -> list[psutil.Process]:
+        """Every process that counts."""
+        return [process for server, _ in self._servers if server.counted for process in server.family()]
+
+    def _wait_for_answer(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        status: object = None
+        while time.monotonic() < deadline:
+            self.check()
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+                connection.request("GET", self._path)
+                status = connection.getresponse().status
+                connection.close()
+            except (OSError, http.client.HTTPException) as error:
+                status = error
+            if status == 200:
+                return
+            time.sleep(0.05)
+        outputs = "\n".join(server.output() for server, _ in self._servers)
+        raise Failed(f"{self.name} answers {self._path} with {status}, not 200\n{outputs}")
+
+
+# -- what a proxy alone stands before ---------------------------------------------------------------------------------
+
+
+class RawBackend:
+    """The least that can stand behind a proxy; its CPU time is never counted. Compiled where there is a compiler."""
+
+    def __init__(self, directory: Path) -> None:
+        compiler = shutil.which("cc") or shutil.which("gcc")
+        command = [sys.executable, str(HERE / "backend.py")]
+        self.kind = "Python"
+        if compiler:
+            program = directory / "backend"
+            built = subprocess.run([compiler, "-O2", "-o", str(program), str(HERE / "backend.c")], capture_output=True)
+            if built.returncode == 0:
+                command, self.kind = [str(program)], "C"
+        self._server = Server("backend", command, directory, counted=False)
+        self.port = 0
+
+    def start(self) -> None:
+        """Start it and learn its port."""
+        self._server.start()
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._server.output().endswith("\n"):
+            self._server.check()
+            if time.monotonic() > deadline:
+                raise Failed("the backend did not say its port")
+            time.sleep(0.01)
+        self.port = int(self._server.output())
+
+    def stop(self) -> None:
+        """End it."""
+        self._server.stop()
+
+
+# -- nginx ------------------------------------------------------------------------------------------------------------
+
+NGINX_CONFIG = """\
+worker_processes 1;
+daemon off;
+pid {directory}/nginx-{port}.pid;
+error_log {directory}/nginx-{port}-error.log error;
+{user}
+worker_rlimit_nofile 16384;
+events {{ worker_connections 8192; }}
+http {{
+    default_type application/octet-stream;
+    types {{ text/html html; text/css css; text/plain txt; application/javascript js; }}
+    access_log {access_log};
+    sendfile on;
+    tcp_nopush on;
+    keepalive_timeout 75s;
+    keepalive_requests 1000000000;
+    client_max_body_size 1g;
+    open_file_cache max=1000;
+    open_file_cache_valid 60s;
+    client_body_temp_path {directory}/nginx-{port}-body;
+    proxy_temp_path {directory}/nginx-{port}-proxy;
+    fastcgi_temp_path {directory}/nginx-{port}-fastcgi;
+    uwsgi_temp_path {directory}/nginx-{port}-uwsgi;
+    scgi_temp_path {directory}/nginx-{port}-scgi;
+    {upstream}
+    server {{
+        listen 127.0.0.1:{port};
+        {locations}
+    }}
+}}
+"""
+NGINX_PROXY = """\
+location / {
+            proxy_pass http://backend;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Real-IP $remote_addr;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Forwarded-Host $http_host;
+        }"""
+
+
+def nginx(
+    directory: Path, *, upstream: str = "", static: Path | None = None, access_log: bool = False
+) -> tuple[Server, int, str]:
+    """nginx, one worker, before `upstream` (`127.0.0.1:port` or `unix:/path`), or for files below `static`, or both."""
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    if not program:
+        raise Missing("nginx is not installed")
+    version = subprocess.run([program, "-v"], capture_output=True, text=True).stderr.strip().rpartition("/")[2]
+    port = free_port()
+    locations = []
+    if static:
+        locations.append(f"location /static/ {{ alias {static}/; }}")
+    if upstream:
+        locations.append(NGINX_PROXY)
+    config = directory / f"nginx-{port}.conf"
+    config.write_text(
+        NGINX_CONFIG.format(
+            directory=directory,
+            port=port,
+            # Started by root, its worker would else be another user, who may not read our directory.
+            user=f"user {getpass.getuser()} {grp.getgrgid(os.getegid()).gr_name};" if os.geteuid() == 0 else "",
+            access_log=f"{directory}/nginx-{port}-access.log" if access_log else "off",
+            upstream=f"upstream backend {{ server {upstream}; keepalive 64; keepalive_requests 1000000000; }}"
+            if upstream
+            else "",
+            locations="\n        ".join(locations),
+        )
+    )
+    server = Server("nginx", [program, "-p", str(directory), "-c", str(config)], directory)
+    return server, port, f"nginx {version}"
+
+
+# -- Django servers ---------------------------------------------------------------------------------------------------
+
+
+def installed(distribution: str) -> str:
+    """Name and version.
+
+    Raises:
+        Missing: it is not installed beside Duck.
+    """
+    try:
+        return f"{distribution} {importlib.metadata.version(distribution)}"
+    except importlib.metadata.PackageNotFoundError:
+        raise Missing(f"{distribution} is not installed") from None
+
+
+def gunicorn(site: Path, directory: Path, bind: str, *, access_log: bool = False) -> tuple[Server, str]:
+    """gunicorn: one worker of THREADS threads, bound to `address:port` or `unix:/path`."""
+    version = installed("gunicorn")
+    command = [sys.executable, "-m", "gunicorn", "-k", "gthread", "-w", "1", "--threads", str(THREADS)]
+    command += ["--bind", bind, "--keep-alive", "75", "--worker-tmp-dir", str(directory), "--chdir", str(site)]
+    if int(version.split()[1].split(".")[0]) >= 25:
+        command.append("--no-control-socket")
+    if access_log:
+        command += ["--access-logfile", str(directory / "gunicorn-access.log")]
+    return Server("gunicorn", [*command, "bench.wsgi:application"], directory), version
+
+
+def granian(site: Path, directory: Path, bind: str, *, access_log: bool = False) -> tuple[Server, str]:
+    """granian: WSGI, one worker of THREADS threads, bound to a port or a path."""
+    version = installed("granian")
+    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--workers", "1", "--no-ws", "--http", "1"]
+    command += ["--blocking-threads", str(THREADS), "--working-dir", str(site)]
+    command += ["--access-log"] if access_log else ["--no-access-log"]
+    command += ["--host", "127.0.0.1", "--port", bind] if bind.isdigit() else ["--uds", bind]
+    # A file rather than a pipe takes the log; it is the same for all.
+    return Server("granian", [*command, "bench.wsgi:application"], directory), version
+
+
+def duck(
+    directory: Path, *, site: Path | None = None, upstream: tuple[str, int] | None = None, access_log: bool = False
+) -> tuple[Server, int, str]:
+    """`duck runserver` for the Django project `site`, or for a server that runs already."""
+    if not importlib.util.find_spec("duck.app.run"):
+        raise Missing("duck runserver is not in this checkout")
+    from duck import __version__
+
+    port = free_port()
+    state = directory / f"duck-{port}"
+    state.mkdir()
+    command = [sys.executable, "-m", "duck", "runserver", "--address", "127.0.0.1", "--port", str(port)]
+    command += ["--no-reload", "--django-threads", str(THREADS), "--state-dir", str(state)]
+    command += ["--access-log", "combined" if access_log else "off"]
+    environment = {"PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": str(state), "DUCK_PYTHON": sys.executable}
+    if upstream:
+        environment["DUCK_DJANGO_ADDR"] = f"{upstream[0]}:{upstream[1]}"
+    server = Server("duck", command, site or state, environment=environment)
+    return server, port, f"duck {__version__}"
+
+
+def front(directory: Path, upstream: tuple[str, int]) -> tuple[Server, int, str]:
+    """Duck's worker and proxy handler alone, without App, before a server that runs already (front.py)."""
+    if not importlib.util.find_spec("duck.net.worker") or not importlib.util.find_spec("duck.proxy.handler"):
+        raise Missing("Duck's proxy is not in this checkout")
+    from duck import __version__
+
+    port = free_port()
+    command = [sys.executable, "-m", "tests.benchmarks.front", str(port), f"{upstream[0]}:{upstream[1]}"]
+    return (
+        Server("front", command, directory, environment={"PYTHONPATH": str(ROOT)}),
+        port,
+        f"duck {__version__} (worker and proxy handler)",
+    )
+
+
+def machine() -> str:
+    """One line: processors, system, Python."""
+    model = platform.processor() or platform.machine()
+    try:
+        found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+        model = found[1] if found else model
+    except OSError:
+        pass
+    memory = psutil.virtual_memory().total / (1 << 30)
+    return (
+        f"{psutil.cpu_count()} CPUs ({model}), {memory:.0f} GiB, {platform.system()} {platform.release()}, "
+        f"{platform.python_implementation()} {platform.python_version()}"
+    )
