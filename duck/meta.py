@@ -1,4 +1,4 @@
-"""Meta: what the running App publishes about itself, for code that has no App at hand."""
+"""What the running App publishes about itself, for the code of a Duck project and for embedding programs."""
 
 from __future__ import annotations
 
@@ -8,43 +8,62 @@ from typing import Any, ClassVar
 
 
 class Meta:
-    """Metadata of this process's App, by name; written by `App.record_metadata`, readable from any thread.
+    """The App's facts by name, from any thread. Kept in this process: no child inherits them.
 
-    Names: DUCK_SERVER_NAME, DUCK_SERVER_PORT, DUCK_SERVER_DOMAIN, DUCK_SERVER_PROTOCOL (`http` or `https`),
-    DUCK_SERVER_URL, DUCK_USES_IPV6, DUCK_DJANGO_ADDR, DUCK_WORKERS, DUCK_PROCESS_ID.
+    Known names, set by `App.record_metadata`: DUCK_SERVER_NAME, DUCK_SERVER_PROTOCOL (`http` or `https`),
+    DUCK_SERVER_DOMAIN, DUCK_SERVER_ADDR, DUCK_SERVER_PORT, DUCK_SERVER_URL, DUCK_USES_IPV6, DUCK_DJANGO_ADDR,
+    DUCK_PROCESS_ID, DUCK_DJANGO_PROCESS_IDS.
     """
 
-    _data: ClassVar[dict[str, Any]] = {}
     _lock: ClassVar[threading.Lock] = threading.Lock()
-
-    @classmethod
-    def get_metadata(cls, name: str, default: Any = None) -> Any:
-        """The value of `name`, or `default` before an App has published it."""
-        return cls._data.get(name, default)
-
-    @classmethod
-    def set_metadata(cls, name: str, value: Any) -> None:
-        """Publish one value."""
-        cls.update_meta({name: value})
-
-    @classmethod
-    def update_meta(cls, data: Mapping[str, Any]) -> None:
-        """Publish several values at once."""
-        with cls._lock:
-            cls._data = {**cls._data, **data}
+    _facts: ClassVar[dict[str, Any]] = {}
 
     @classmethod
     def compile(cls) -> dict[str, Any]:
-        """All that is published, as a dict of the caller's own."""
-        return dict(cls._data)
+        """A copy of all facts."""
+        with cls._lock:
+            return dict(cls._facts)
+
+    @classmethod
+    def get_metadata(cls, name: str, default: Any = None) -> Any:
+        """One fact, or `default` where the App has not told it."""
+        return cls._facts.get(name, default)
+
+    @classmethod
+    def set_metadata(cls, name: str, value: Any) -> None:
+        """Tell one fact."""
+        with cls._lock:
+            cls._facts[name] = value
+
+    @classmethod
+    def update_meta(cls, facts: Mapping[str, Any]) -> None:
+        """Tell several facts; the others stay."""
+        with cls._lock:
+            cls._facts.update(facts)
 
     @classmethod
     def clear(cls) -> None:
-        """Publish nothing any more: the App has ended."""
+        """Forget all; the App does so when it has stopped."""
         with cls._lock:
-            cls._data = {}
+            cls._facts.clear()
 
     @classmethod
     def get_absolute_server_url(cls) -> str:
-        """The App's URL, without a final slash; empty before there is one."""
-        return str(cls._data.get("DUCK_SERVER_URL", ""))
+        """`http://domain:port`, without the scheme's own port; `""` while nothing runs."""
+        return cls._url("")
+
+    @classmethod
+    def get_absolute_ws_server_url(cls) -> str:
+        """The same for WebSockets: `ws://` or `wss://`."""
+        return cls._url("ws")
+
+    @classmethod
+    def _url(cls, family: str) -> str:
+        facts = cls.compile()
+        domain, port = facts.get("DUCK_SERVER_DOMAIN"), facts.get("DUCK_SERVER_PORT")
+        if not domain:
+            return ""
+        secure = facts.get("DUCK_SERVER_PROTOCOL") == "https"
+        scheme = (family or "http") + ("s" if secure else "")
+        host = f"[{domain}]" if ":" in domain and not domain.startswith("[") else domain
+        return f"{scheme}://{host}" if port in (None, 0, 443 if secure else 80) else f"{scheme}://{host}:{port}"

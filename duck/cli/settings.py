@@ -38,7 +38,11 @@ def settings(names: tuple[str, ...], only_given: bool, as_json: bool, **given: A
             import difflib
 
             near = difflib.get_close_matches(key, NAMES, 1)
-            hint = f"did you mean {near[0]}?" if near else "`duck settings` lists them all."
+            hint = (
+                f"did you mean {near[0].lower() if name.islower() else near[0]}?"
+                if near
+                else "`duck settings` lists them all."
+            )
             raise SettingsError(f"{name} is no setting of Duck; {hint}")
         wanted.append(NAMES[key].name)
     shown = [name for name in wanted or loaded if not only_given or loaded.is_given(name)]

@@ -6,7 +6,6 @@ App makes the one from the other with `dataclasses.asdict`.
 
 from __future__ import annotations
 
-import ipaddress
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,6 @@ from duck.settings.listen import ListenAddress, parse_listen
 if TYPE_CHECKING:
     from duck.settings.load import Settings
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
 
 @dataclass(frozen=True)
 class ListeningView:
@@ -28,8 +25,7 @@ class ListeningView:
         addresses: one or more; of `http` the host may be a name, to be resolved for IPv6 if `ipv6`.
         domain: the public name, without a port.
         prefix: None for Django's own FORCE_SCRIPT_NAME, else a path without its final slash, `""` for none.
-        trusted_networks: whose forwarded fields are believed.
-        trust_unix: those of whoever comes through a Unix socket are.
+        trusted_proxies: networks whose forwarded fields are believed; `unix` for whoever comes through a Unix socket.
     """
 
     addresses: tuple[ListenAddress, ...]
@@ -38,8 +34,7 @@ class ListeningView:
     backlog: int
     name: str
     prefix: str | None
-    trusted_networks: tuple[Network, ...]
-    trust_unix: bool
+    trusted_proxies: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -161,7 +156,6 @@ def listening(settings: Settings) -> ListeningView:
     if not addresses:
         host = str(settings["ADDRESS"]).strip("[]")
         addresses = (ListenAddress("http", host=host, port=settings["PORT"]),)
-    networks = settings["TRUSTED_PROXIES"]
     return ListeningView(
         addresses=addresses,
         domain=settings["DOMAIN"] or settings["ADDRESS"],
@@ -169,8 +163,7 @@ def listening(settings: Settings) -> ListeningView:
         backlog=settings["REQUESTS_BACKLOG"],
         name=settings["NAME"],
         prefix=settings["PREFIX"],
-        trusted_networks=tuple(ipaddress.ip_network(network) for network in networks if network != "unix"),
-        trust_unix="unix" in networks,
+        trusted_proxies=tuple(settings["TRUSTED_PROXIES"]),
     )
 
 

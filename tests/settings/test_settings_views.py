@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -29,10 +28,9 @@ def test_listening_urls_replace_address_and_port(tmp_path: Path) -> None:
     assert [address.url for address in view.addresses] == ["http://[::]:80", f"unix:{tmp_path}/run/x.sock", "fd:3"]
 
 
-def test_trusted_networks_are_parsed_and_unix_is_a_word(tmp_path: Path) -> None:
-    view = views.listening(load({"TRUSTED_PROXIES": ["10.0.0.0/8", "unix"]}, {}, tmp_path))
-    assert view.trusted_networks == (ip_network("10.0.0.0/8"),)
-    assert view.trust_unix
+def test_trusted_proxies_are_networks_and_the_word_unix(tmp_path: Path) -> None:
+    view = views.listening(load({"TRUSTED_PROXIES": ["10.0.0.1", "unix"]}, {}, tmp_path))
+    assert view.trusted_proxies == ("10.0.0.1/32", "unix")
 
 
 def test_a_connection_may_carry_the_largest_body_that_any_route_allows(tmp_path: Path) -> None:
