@@ -1,4 +1,4 @@
-"""Who holds a port: the sentence for an address that cannot be bound."""
+"""Who holds a port, for the sentence on an address that cannot be bound."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import socket
 from dataclasses import dataclass
 
 import psutil
-
-from duck.exceptions import AddressInUse
 
 
 @dataclass(frozen=True)
@@ -40,25 +38,12 @@ def holder_of(host: str, port: int) -> Holder | None:
     return found
 
 
-def address_in_use(host: str, port: int) -> AddressInUse:
-    """The error for a busy address: one sentence that names the holder when it can be known, and the remedy."""
+def who_holds(host: str, port: int) -> str:
+    """The end of a sentence on a busy port, for `net.listener.open_listeners`: ` by NAME (process id PID)`, or ``."""
     holder = holder_of(host, port)
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    remedy = f"stop it, or choose another port with --port (for example --port {port + 1})"
     if holder is None or holder.pid is None:
-        return AddressInUse(f"The address {where} is in use by another process; {remedy}.")
-    return AddressInUse(f"The address {where} is in use by {holder.name} (process id {holder.pid}); {remedy}.")
-
-
-def port_in_url(url: str) -> tuple[str, int] | None:
-    """Host and port of a listen URL (`http://addr:port`), or None for what has no port (`unix:`, `fd:`)."""
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in ("http", "https"):
-        return None
-    host, _, port = rest.partition("/")[0].rpartition(":")
-    if not port.isdigit():
-        return None
-    return host.strip("[]"), int(port)
+        return ""
+    return f" by {holder.name} (process id {holder.pid})"
 
 
 def _describe(address: str, pid: int | None) -> Holder:

@@ -1,0 +1,116 @@
+"""Shutdown: from the first wish to stop until nothing runs any more.
+
+    DRAINING ──all answered, deadline, hurry──> STOPPING ──services ended──> ENDED
+
+DRAINING   nothing new is accepted; what was begun is answered
+STOPPING   connections are cut, workers ended; Django and the other services end, by force after their deadline
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from duck.http.core.httpd.httpd import BaseServer
+    from duck.services.inbox import Inbox
+    from duck.services.service import Service
+
+logger = logging.getLogger("duck.app")
+
+# How long services may take to end after the workers have, before they are killed.
+SERVICES_S = 5.0
+# What a hurried end still gives them: TERM is seen by who listens to it.
+HURRIED_SERVICES_S = 0.5
+
+
+class State(enum.Enum):
+    """See the module's diagram."""
+
+    DRAINING = "draining"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+class Shutdown:
+    """Ends servers, then services; on the inbox's thread.
+
+    Args:
+        servers: drained at the same time, by one deadline.
+        services: stopped together once the servers have ended, since what is being answered needs them.
+        done: called once, at the end.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        servers: Sequence[BaseServer],
+        services: Sequence[Service],
+        deadline_s: float,
+        done: Callable[[], None],
+    ) -> None:
+        self.state = State.DRAINING
+        self._inbox = inbox
+        self._servers = list(servers)
+        self._services = list(services)
+        self._deadline_s = deadline_s
+        self._done = done
+        self._undrained = set(self._servers)
+        self._unended = set(self._services)
+        self._hurried = False
+
+    def begin(self) -> None:
+        """Drain; the rest follows by itself."""
+        if not self._servers:
+            self._stop_services()
+            return
+        # A worker keeps the deadline itself; this one is for a worker whose loop is stuck.
+        self._inbox.call_later(self._deadline_s + 1.0, self._stop_services)
+        for server in self._servers:
+            server.drain(self._deadline_s, lambda server=server: self._inbox.post(lambda: self._drained(server)))  # type: ignore[misc]
+
+    def hurry(self) -> None:
+        """Skip to the deadline."""
+        self._hurried = True
+        if self.state is State.DRAINING:
+            self._stop_services()
+        elif self.state is State.STOPPING:
+            for service in self._unended:
+                service.stop(0.0, lambda: None)
+
+    def _drained(self, server: BaseServer) -> None:
+        self._undrained.discard(server)
+        if not self._undrained:
+            self._stop_services()
+
+    def _stop_services(self) -> None:
+        if self.state is not State.DRAINING:
+            return
+        self.state = State.STOPPING
+        for server in self._servers:
+            server.abort()
+        if not self._services:
+            self._end()
+            return
+        deadline_s = HURRIED_SERVICES_S if self._hurried else SERVICES_S
+        self._inbox.call_later(SERVICES_S + 5.0, self._overdue)
+        for service in self._services:
+            service.stop(deadline_s, lambda service=service: self._inbox.post(lambda: self._ended(service)))  # type: ignore[misc]
+
+    def _ended(self, service: Service) -> None:
+        self._unended.discard(service)
+        if not self._unended:
+            self._end()
+
+    def _overdue(self) -> None:
+        if self.state is State.STOPPING:
+            names = ", ".join(service.name for service in self._unended)
+            logger.error("%s did not end in time; left to the end of this process", names)
+            self._end()
+
+    def _end(self) -> None:
+        if self.state is not State.ENDED:
+            self.state = State.ENDED
+            self._done()
