@@ -502,14 +502,14 @@ class ServerConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        if head.content_length is None:
+        if head.content_length is None and exchange.request.method != b"HEAD" and head.status not in (204, 304):
             head.content_length = len(body)
         data = self._head_bytes(exchange, head)
         framing = self._framing
         if framing == LENGTH:
             if head.content_length != len(body):
                 transport.write(data)
-                self._left_to_send = head.content_length
+                self._left_to_send = head.content_length or 0
                 if body:
                     self.send_data(body)
                 self.send_end(None)

@@ -17,6 +17,7 @@ class Upstream:
         name: as logs and error pages say it.
         secret: of a link over TCP: proves the front to the worker. Of `http` to a process that Duck started: the value
             that goes before the identity in the field `identity_field`. Empty where there is none.
+        patient: a request waits for it to come back when it cannot be reached: Duck started it and will start it again.
         identity_field: name (lower case) of the private field that carries the client's identity to a wrapped ASGI
             application; empty for servers that Duck did not start.
     """
@@ -27,6 +28,7 @@ class Upstream:
     name: str
     secret: str = ""
     identity_field: str = ""
+    patient: bool = True
 
 
 @dataclass(frozen=True)

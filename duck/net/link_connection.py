@@ -1,0 +1,191 @@
+"""One slot of a Django worker: the front's end of a link connection (see wire.link)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from duck.exceptions import BackendCut, BackendUnreachable
+from duck.wire.link import ABORT, AUTH, FIND, AnswerReader, LinkError, frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DIALLING: Final = "dialling"  # connected, the slot not granted yet
+IDLE: Final = "idle"
+BUSY: Final = "busy"  # a call is waited for
+ENDING: Final = "ending"  # the answer is complete or given up, the view not yet ended
+CLOSED: Final = "closed"
+
+_ABORT_FRAME: Final = frame(ABORT)
+
+
+class LinkCall(Protocol):
+    """What one request over a link is told."""
+
+    def link_head(
+        self, status: int, reason: bytes, block: bytes, content_length: int | None, body: bytes, complete: bool
+    ) -> None: ...
+    def link_data(self, chunk: bytes) -> None: ...
+    def link_end(self) -> None: ...
+    def link_cut(self, reason: str) -> None: ...
+    def link_found(self, path: bytes) -> None: ...
+    def link_lost(self, error: Exception) -> None:
+        """The worker has gone before the call was over."""
+
+
+class LinkConnection(asyncio.Protocol):
+    """A slot: idle, or working on one call, or waiting for a view to end.
+
+    `on_idle` is called when the slot may take a call, first when it was granted; `on_lost` once, at its end.
+    """
+
+    __slots__ = ("_call", "_name", "_on_idle", "_on_lost", "_reader", "_secret", "_state", "_transport", "calls")
+
+    def __init__(
+        self,
+        name: str,
+        secret: str,
+        on_idle: Callable[[LinkConnection], None],
+        on_lost: Callable[[LinkConnection, Exception], None],
+    ) -> None:
+        self._name = name
+        self._secret = secret
+        self._on_idle = on_idle
+        self._on_lost = on_lost
+        self._call: LinkCall | None = None
+        self._reader = AnswerReader(self)
+        self._state = DIALLING
+        self._transport: asyncio.Transport | None = None
+        self.calls = 0
+
+    # -- asyncio.Protocol -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        if self._secret:
+            self._transport.write(frame(AUTH, self._secret.encode()))
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._reader.feed(data)
+        except LinkError as error:
+            self._lose(BackendCut(f"the link to {self._name} broke: {error}", backend=self._name))
+            self.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        self._lose(
+            BackendUnreachable(
+                f"{self._name} closed its link" + (f": {error}" if error else ""), backend=self._name, retryable=True
+            )
+        )
+
+    # -- for the pool and the call --------------------------------------------------------------------------------
+
+    def send(self, call: LinkCall, data: bytes) -> None:
+        """Give an idle slot its next call: the bytes of a REQUEST frame."""
+        assert self._state is IDLE and self._transport is not None
+        self._state = BUSY
+        self._call = call
+        self.calls += 1
+        self._transport.write(data)
+
+    def find(self, call: LinkCall, name: str) -> None:
+        """Ask an idle slot where the static file `name` lies."""
+        self.send(call, frame(FIND, name.encode()))
+
+    def give_up(self) -> None:
+        """The call is not wanted any more; the slot comes back when its view has ended."""
+        if self._state is BUSY and self._transport is not None:
+            self._state = ENDING
+            self._call = None
+            self._transport.resume_reading()
+            self._transport.write(_ABORT_FRAME)
+
+    def pause_reading(self) -> None:
+        """Take no more of the answer: its client is slow."""
+        if self._state is BUSY and self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take more of the answer."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Give the slot back for good."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the slot may take a call."""
+        return self._state is IDLE
+
+    # -- AnswerReceiver -------------------------------------------------------------------------------------------
+
+    def link_hello(self) -> None:
+        """The slot is granted."""
+        if self._state is not DIALLING:
+            raise LinkError("a slot granted twice")
+        self._state = IDLE
+        self._on_idle(self)
+
+    def link_head(
+        self, status: int, reason: bytes, block: bytes, content_length: int | None, body: bytes, complete: bool
+    ) -> None:
+        """The answer begins."""
+        call = self._call
+        if call is None:
+            return
+        if complete:
+            self._state = ENDING
+            self._call = None
+        call.link_head(status, reason, block, content_length, body, complete)
+
+    def link_data(self, chunk: bytes) -> None:
+        """The answer goes on."""
+        if self._call is not None:
+            self._call.link_data(chunk)
+
+    def link_end(self) -> None:
+        """The answer is complete."""
+        call, self._call = self._call, None
+        if call is not None:
+            self._state = ENDING
+            call.link_end()
+
+    def link_cut(self, reason: str) -> None:
+        """The answer ends incomplete."""
+        call, self._call = self._call, None
+        if call is not None:
+            self._state = ENDING
+            call.link_cut(reason)
+
+    def link_found(self, path: bytes) -> None:
+        """A look-up is answered, and the slot free."""
+        call, self._call = self._call, None
+        self._state = ENDING
+        if call is not None:
+            call.link_found(path)
+        self.link_free()
+
+    def link_free(self) -> None:
+        """The view has ended."""
+        call = self._call
+        if call is not None:
+            self._call = None
+            call.link_cut("the worker ended the call without an answer")
+        if self._state is BUSY or self._state is ENDING:
+            self._state = IDLE
+            self._on_idle(self)
+
+    def _lose(self, error: Exception) -> None:
+        if self._state is CLOSED:
+            return
+        self._state = CLOSED
+        call, self._call = self._call, None
+        self._on_lost(self, error)
+        if call is not None:
+            call.link_lost(error)

@@ -1,0 +1,276 @@
+"""ProxyHandler: sends each exchange to a backend of the present generation, and answers for backends that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from duck.exceptions import BackendError, ClientGone
+from duck.net.exchange import failure_status
+from duck.net.tunnel import Tunnel
+from duck.proxy.backends import Backend, Backends
+from duck.proxy.gate import BROKEN, OPEN, Gate
+from duck.proxy.http_call import HttpCall
+from duck.proxy.link_call import LinkCall
+from duck.proxy.rules import ForwardRules, identify
+from duck.wire.fields import get_all, tokens
+from duck.wire.render import plain_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from duck.net.clock import Clock
+    from duck.net.exchange import Exchange
+    from duck.net.interfaces import Duplex
+    from duck.net.server import Trust
+    from duck.net.upstream_connection import UpstreamConnection
+    from duck.proxy.spool import Spool
+    from duck.proxy.upstream import Generation
+    from duck.wire.head import ResponseHead
+
+logger = logging.getLogger("duck.proxy")
+
+# Between two attempts to reach a backend that is being replaced.
+RETRY_S: Final = 0.1
+
+
+class ProxyHandler:
+    """The direct lane: from a parsed request to a backend, with no coroutine and no object but the call.
+
+    Attributes:
+        rules: what backends are told; replaced with each generation.
+        gate: holds requests while there is no backend.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        spool: Spool,
+        trust: Trust,
+        *,
+        rules: ForwardRules | None = None,
+        read_timeout_s: float = 0.0,
+        connect_timeout_s: float = 5.0,
+        queue_timeout_s: float = 30.0,
+        hold_timeout_s: float = 60.0,
+        tunnel_idle_s: float = 0.0,
+        half_closed_s: float = 1.0,
+        max_queue: int = 1024,
+        on_broken: Callable[[Exchange], None] | None = None,
+    ) -> None:
+        self.loop = loop
+        self.clock = clock
+        self.spool = spool
+        self.rules = ForwardRules() if rules is None else rules
+        self.read_timeout_s = read_timeout_s
+        self.half_closed_s = half_closed_s
+        self.gate = Gate(clock, self.fail, timeout_s=hold_timeout_s)
+        self.tunnels: set[Tunnel] = set()
+        self._backends: Backends | None = None
+        self._trust = trust
+        self._connect_timeout_s = connect_timeout_s
+        self._queue_timeout_s = queue_timeout_s
+        self._tunnel_idle_s = tunnel_idle_s
+        self._max_queue = max_queue
+        self._on_broken = on_broken
+
+    # -- the generation -------------------------------------------------------------------------------------------
+
+    def switch(self, generation: Generation) -> None:
+        """Send what comes from now on, and what waits, to `generation`."""
+        old = self._backends
+        self._backends = Backends(
+            generation,
+            self.loop,
+            self.clock,
+            max_queue=self._max_queue,
+            queue_timeout_s=self._queue_timeout_s,
+            connect_timeout_s=self._connect_timeout_s,
+        )
+        self.gate.open()
+        if old is not None:
+            old.close()
+
+    @property
+    def generation(self) -> Generation | None:
+        """The generation in use."""
+        return None if self._backends is None else self._backends.generation
+
+    @property
+    def backends(self) -> Backends | None:
+        """The upstreams in use, with their pools."""
+        return self._backends
+
+    # -- exchanges ------------------------------------------------------------------------------------------------
+
+    def handle(self, exchange: Exchange) -> None:
+        """Answer `exchange` by a backend (`Handler`)."""
+        if self.gate.state is not OPEN:
+            self._wait(exchange, lambda: self.handle(exchange))
+            return
+        backends = self._backends
+        assert backends is not None
+        if exchange.peer.trusted and not exchange.peer.via:
+            exchange.peer = identify(exchange.request, exchange.peer, self._trust)
+        request = exchange.request
+        if request.upgrade is not None and backends.sockets and self._handle_upgrade(exchange, backends):
+            return
+        if not backends.pages:
+            self.fail(exchange, BackendError("no backend answers plain requests"))
+            return
+        backend = backends.pick_page()
+        exchange.backend = backend.upstream.name
+        if backend.is_link:
+            call = LinkCall(self, exchange)
+            exchange.producer = call
+            if request.content_length == 0:
+                call.start(backend)
+            else:
+                exchange.read_body(call)
+        else:
+            http_call = HttpCall(self, exchange)
+            exchange.producer = http_call
+            http_call.start(backend)
+
+    def _handle_upgrade(self, exchange: Exchange, backends: Backends) -> bool:
+        """Take an upgrade to WebSocket; any other is an ordinary request (RFC 9110 §7.8)."""
+        request = exchange.request
+        backend = backends.pick_socket()
+        if (
+            backend is None
+            or request.method != b"GET"
+            or request.content_length != 0
+            or tokens((request.upgrade or b"",)) != [b"websocket"]
+            or not get_all(request.fields, b"sec-websocket-key")
+        ):
+            return False
+        exchange.backend = backend.upstream.name
+        call = HttpCall(self, exchange, upgrade=request.upgrade or b"websocket")
+        exchange.producer = call
+        call.start(backend)
+        return True
+
+    def dispatch(self, call: LinkCall | HttpCall) -> None:
+        """Start `call`, or start it again, on a backend of the present generation."""
+        exchange = call.exchange
+        if exchange.is_over:
+            return
+        if self.gate.state is not OPEN:
+            self._wait(exchange, lambda: self.dispatch(call))
+            return
+        backends = self._backends
+        assert backends is not None
+        if isinstance(call, LinkCall):
+            candidates = [backend for backend in backends.pages if backend.is_link]
+        else:
+            candidates = [
+                backend for backend in (backends.sockets if call.upgrade else backends.pages) if not backend.is_link
+            ]
+        if not candidates:
+            self.fail(exchange, BackendError("the backend was replaced by one of another kind"))
+            return
+        exchange.producer = call
+        backend = candidates[0] if len(candidates) == 1 else min(candidates, key=lambda one: one.load)
+        call.start(backend)
+
+    def backend_gone(self, call: LinkCall | HttpCall, backend: Backend, error: BackendError) -> None:
+        """`call` could not be sent. Where a backend is replaced or restarted, it waits for the next one.
+
+        Whether there will be a next one the App knows; until it says so, the call tries again, for as long as a request
+        may be held.
+        """
+        backends = self._backends
+        now = self.clock.time()
+        if not call.gone_since:
+            call.gone_since = now
+        replaced = backends is None or (backend not in backends.pages and backend not in backends.sockets)
+        if replaced or self.gate.state is not OPEN:
+            self.dispatch(call)
+        elif now - call.gone_since < self._queue_timeout_s and backend.upstream.patient:
+            self.loop.call_later(RETRY_S, self.dispatch, call)
+        else:
+            self.fail(call.exchange, error)
+
+    def give_back(self, backend: Backend | None, connection: Any) -> None:
+        """Return a connection that was not used."""
+        if backend is not None:
+            (backend.links if backend.is_link else backend.https).release(connection)
+
+    def _wait(self, exchange: Exchange, go: Callable[[], None]) -> None:
+        if self.gate.state is BROKEN:
+            if self._on_broken is not None:
+                self._on_broken(exchange)
+            else:
+                self.fail(exchange, BackendError("the project could not be started"))
+        else:
+            self.gate.wait(exchange, go)
+
+    # -- failures -------------------------------------------------------------------------------------------------
+
+    def fail(self, exchange: Exchange, error: BackendError) -> None:
+        """Answer 502, 503 or 504 for a backend, or cut an answer begun; the log says which and why."""
+        if exchange.is_over:
+            return
+        logger.warning(
+            "%s %s: %s%s",
+            exchange.request.method.decode("ascii", "replace"),
+            exchange.request.path.decode("latin-1"),
+            error,
+            "; the answer was cut" if exchange.is_answered else "",
+        )
+        self.refuse(exchange, error, failure_status(error), log=False)
+
+    def refuse(self, exchange: Exchange, error: Exception, status: int, *, log: bool = True) -> None:
+        """Answer `status` with a plain page, or cut an answer begun."""
+        if exchange.is_over:
+            return
+        exchange.producer = None
+        if exchange.is_answered:
+            exchange.response.abort(error)
+            return
+        if log and not isinstance(error, ClientGone):
+            logger.warning(
+                "%s %s: %s", exchange.request.method.decode(), exchange.request.path.decode("latin-1"), error
+            )
+        exchange.error = error
+        accepts_html = b"text/html" in b",".join(get_all(exchange.request.fields, b"accept"))
+        head, body = plain_error(status, SENTENCES.get(status, f"{error}."), accepts_html)
+        if status == 503:
+            head.fields = [*head.fields, (b"Retry-After", b"5")]
+        exchange.response.answer(head, body)
+
+    # -- tunnels --------------------------------------------------------------------------------------------------
+
+    def tunnel(self, exchange: Exchange, connection: UpstreamConnection, head: ResponseHead) -> None:
+        """Join the client's connection and the backend's, which has answered 101 with `head`."""
+        try:
+            client: Duplex = exchange.response.upgrade(head)
+        except ClientGone:
+            connection.abort()
+            return
+
+        def ended(tunnel: Tunnel) -> None:
+            self.tunnels.discard(tunnel)
+            exchange.bytes_received = tunnel.bytes_up
+            exchange.bytes_sent = tunnel.bytes_down
+
+        tunnel = Tunnel(client, connection, self.clock, self._tunnel_idle_s, ended)
+        if not tunnel.has_ended:
+            self.tunnels.add(tunnel)
+
+    def close(self) -> None:
+        """The worker ends."""
+        if self._backends is not None:
+            self._backends.close()
+        for tunnel in list(self.tunnels):
+            tunnel.close()
+
+
+# What a client is told; the log says which backend and why.
+SENTENCES: Final = {
+    502: "The application behind this server did not answer.",
+    503: "The application is busy or starting. Please try again in a moment.",
+    504: "The application behind this server did not answer in time.",
+}

@@ -1,0 +1,254 @@
+"""One request answered by a server that speaks HTTP/1.1: an ASGI server with the project, or any other.
+
+Bodies stream both ways, each paused by whoever is slow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from duck.exceptions import BackendError, BackendTimeout, ClientGone
+from duck.net.clock import NEVER
+from duck.proxy.link_call import IDEMPOTENT
+from duck.wire.framing import chunk, last_chunk
+
+if TYPE_CHECKING:
+    from duck.net.exchange import Exchange
+    from duck.net.upstream_connection import UpstreamConnection
+    from duck.proxy.backends import Backend
+    from duck.proxy.handler import ProxyHandler
+    from duck.wire.fields import Fields
+    from duck.wire.head import ResponseHead
+
+
+class HttpCall:
+    """One exchange on its way through an HTTP/1.1 backend: BodySink, Waiter, UpstreamCall and Producer."""
+
+    __slots__ = (
+        "_backend",
+        "_chunked",
+        "_connection",
+        "_exchange",
+        "_paused",
+        "_proxy",
+        "_retried",
+        "_reused",
+        "deadline",
+        "gone_since",
+        "queued_at",
+        "upgrade",
+    )
+
+    def __init__(self, proxy: ProxyHandler, exchange: Exchange, *, upgrade: bytes = b"") -> None:
+        self._proxy = proxy
+        self._exchange = exchange
+        self.upgrade = upgrade
+        self._backend: Backend | None = None
+        self._connection: UpstreamConnection | None = None
+        self._chunked = False
+        self._retried = False
+        self._reused = False
+        self._paused = False
+        self.queued_at = 0.0
+        self.gone_since = 0.0
+        self.deadline = NEVER
+
+    @property
+    def exchange(self) -> Exchange:
+        """What is answered."""
+        return self._exchange
+
+    # -- a connection (Waiter) ------------------------------------------------------------------------------------
+
+    def start(self, backend: Backend) -> None:
+        """Wait for a connection to `backend`."""
+        self._backend = backend
+        backend.https.acquire(self)
+
+    def ready(self, connection: UpstreamConnection) -> None:
+        """Send the request on `connection`."""
+        exchange = self._exchange
+        backend = self._backend
+        assert backend is not None
+        if exchange.is_over:
+            self._finish()
+            self._proxy.give_back(backend, connection)
+            return
+        request = exchange.request
+        proxy = self._proxy
+        self._connection = connection
+        self._reused = connection.calls > 0
+        self._chunked = request.content_length is None
+        extra = backend.identity(exchange.peer)
+        head = proxy.rules.http_head(request, exchange.peer, extra, upgrade=self.upgrade)
+        if proxy.read_timeout_s:
+            self.deadline = proxy.clock.time() + proxy.read_timeout_s
+            proxy.clock.watched.add(self)
+        complete = request.content_length == 0
+        connection.send(self, request.method, head, complete=complete)
+        if not complete:
+            try:
+                exchange.read_body(self)
+            except ClientGone as error:
+                self.cancel(error)
+
+    def refused(self, error: BackendError) -> None:
+        """There is no connection to be had."""
+        exchange = self._exchange
+        if exchange.is_over:
+            self._finish()
+        elif error.retryable and self._backend is not None:
+            self._proxy.backend_gone(self, self._backend, error)
+        else:
+            self._finish()
+            self._proxy.fail(exchange, error)
+
+    # -- the request's body (BodySink) ----------------------------------------------------------------------------
+
+    def data(self, data: bytes) -> None:
+        """More of the body, at once."""
+        if self._connection is not None:
+            self._connection.send_body(chunk(data) if self._chunked else data)
+            if self.deadline != NEVER:
+                self.deadline = self._proxy.clock.time() + self._proxy.read_timeout_s
+
+    def end(self, trailers: Fields | None) -> None:
+        """The body is complete; its trailers go on, the backend being HTTP/1.1."""
+        connection = self._connection
+        if connection is not None:
+            if self._chunked:
+                connection.send_body(last_chunk(trailers))
+            connection.body_sent()
+
+    def abort(self, error: Exception) -> None:
+        """The body will not be complete, and the backend must not take it for such."""
+        connection = self._connection
+        self._finish()
+        if connection is not None:
+            connection.close()
+        if not self._exchange.is_over:
+            self._proxy.refuse(self._exchange, error, getattr(error, "status", 400))
+
+    # -- the answer (UpstreamCall) --------------------------------------------------------------------------------
+
+    def upstream_informational(self, head: ResponseHead) -> None:
+        """1xx passes on; 100 has been answered by Duck itself."""
+        if head.status != 100:
+            self._exchange.response.informational(head)
+
+    def upstream_answer(self, head: ResponseHead, body: bytes) -> None:
+        """The whole answer."""
+        self._finish()
+        exchange = self._exchange
+        if exchange.request_state != "complete":
+            exchange.drop_body()
+        if exchange.request.method == b"HEAD" or head.status == 304 or head.status == 204:
+            exchange.response.head(head)
+            exchange.response.end(None)
+        else:
+            exchange.response.answer(head, body)
+
+    def upstream_head(self, head: ResponseHead) -> None:
+        """The answer begins."""
+        self._exchange.response.head(head)
+        self._moved()
+
+    def upstream_data(self, data: bytes) -> None:
+        """The answer goes on."""
+        self._exchange.response.data(data)
+        self._moved()
+
+    def upstream_end(self, trailers: Fields | None) -> None:
+        """The answer is complete."""
+        self._finish()
+        exchange = self._exchange
+        if exchange.request_state != "complete":
+            exchange.drop_body()
+        exchange.response.end(trailers)
+
+    def upstream_upgraded(self, head: ResponseHead) -> None:
+        """The backend speaks another protocol now: join the two connections."""
+        connection = self._connection
+        self._finish()
+        assert connection is not None
+        if not self.upgrade:
+            connection.abort()
+            self._proxy.fail(self._exchange, BackendError("the backend switched protocols unasked", backend=self._name))
+            return
+        self._proxy.tunnel(self._exchange, connection, head)
+
+    def upstream_lost(self, error: BackendError) -> None:
+        """The backend is gone before the answer was complete."""
+        exchange = self._exchange
+        reused = self._reused
+        self._finish()
+        if exchange.is_over:
+            return
+        replayable = exchange.request.content_length == 0 and exchange.request.method in IDEMPOTENT
+        if error.retryable and reused and replayable and not exchange.is_answered and not self._retried:
+            # A kept connection that the backend closed as the request left: nothing was answered on it.
+            self._retried = True
+            self._proxy.dispatch(self)
+        else:
+            self._proxy.fail(exchange, error)
+
+    def upstream_pause(self) -> None:
+        """The backend takes the body slowly."""
+        self._exchange.pause_body()
+
+    def upstream_resume(self) -> None:
+        """The backend takes more."""
+        self._exchange.resume_body()
+
+    # -- Producer -------------------------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """The client is slow."""
+        self._paused = True
+        self.deadline = NEVER
+        if self._connection is not None:
+            self._connection.pause_reading()
+
+    def resume(self) -> None:
+        """The client has caught up."""
+        self._paused = False
+        self._moved()
+        if self._connection is not None:
+            self._connection.resume_reading()
+
+    def cancel(self, error: Exception) -> None:
+        """The client has left: closing the connection is how HTTP/1.1 says so, and cancels an ASGI view."""
+        connection = self._connection
+        backend = self._backend
+        self._finish()
+        if connection is not None:
+            connection.close()
+        elif backend is not None:
+            backend.https.forget(self)
+
+    def half_closed(self) -> None:
+        """The client sends no more. Most that do so have left; one that has not gets its answer within a moment."""
+        self.deadline = min(self.deadline, self._proxy.clock.time() + self._proxy.half_closed_s)
+        self._proxy.clock.watched.add(self)
+
+    def expire(self, now: float) -> None:
+        """The backend took too long, or the client seems to have left."""
+        connection = self._connection
+        self._finish()
+        if connection is not None:
+            connection.close()
+        self._proxy.fail(self._exchange, BackendTimeout(f"{self._name} sent nothing in time", backend=self._name))
+
+    @property
+    def _name(self) -> str:
+        return self._backend.upstream.name if self._backend is not None else ""
+
+    def _moved(self) -> None:
+        if self._proxy.read_timeout_s and not self._paused:
+            self.deadline = self._proxy.clock.time() + self._proxy.read_timeout_s
+
+    def _finish(self) -> None:
+        self._connection = None
+        if self.deadline != NEVER or self._proxy.read_timeout_s:
+            self.deadline = NEVER
+            self._proxy.clock.watched.discard(self)

@@ -1,0 +1,241 @@
+"""Connections to one upstream: the one used last first, no more than it has slots, and a bounded queue for the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+
+from duck.exceptions import BackendBusy, BackendError, BackendTimeout, BackendUnreachable
+from duck.net.clock import NEVER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from duck.net.clock import Clock
+    from duck.proxy.upstream import Upstream
+
+logger = logging.getLogger("duck.proxy")
+
+MAX_DIALS: Final = 32
+
+
+class Pooled(Protocol):
+    """A connection that a pool keeps; both LinkConnection and UpstreamConnection are such."""
+
+    @property
+    def is_usable(self) -> bool: ...
+    def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=Pooled)
+C_contra = TypeVar("C_contra", bound=Pooled, contravariant=True)
+
+
+class Waiter(Protocol[C_contra]):
+    """Who wants a connection."""
+
+    queued_at: float
+
+    def ready(self, connection: C_contra) -> None:
+        """Use this connection now."""
+
+    def refused(self, error: BackendError) -> None:
+        """There is none to be had."""
+
+
+class Pool(Generic[C]):
+    """The connections of one worker to one upstream.
+
+    `make(on_idle, on_lost)` gives a protocol for a new connection.
+
+    Attributes:
+        busy: connections in use.
+        waiting: who waits for one, in order.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        make: Callable[[Callable[[C], None], Callable[[C, Exception], None]], asyncio.BaseProtocol],
+        *,
+        max_queue: int = 1024,
+        queue_timeout_s: float = 30.0,
+        connect_timeout_s: float = 5.0,
+    ) -> None:
+        self.upstream = upstream
+        self.deadline = NEVER
+        self.waiting: deque[Waiter[C]] = deque()
+        self.idle: list[C] = []
+        self.open: set[C] = set()
+        self._loop = loop
+        self._clock = clock
+        self._make = make
+        self._max_queue = max_queue
+        self._queue_timeout_s = queue_timeout_s
+        self._connect_timeout_s = connect_timeout_s
+        self._dials: set[asyncio.Task[None]] = set()
+        self._fresh: set[C] = set()  # connected, not yet usable
+        self._closing = False
+        clock.watched.add(self)
+
+    @property
+    def busy(self) -> int:
+        """Connections in use."""
+        return len(self.open) - len(self.idle)
+
+    @property
+    def free(self) -> int:
+        """How many more calls could start now."""
+        return self.upstream.slots - self.busy - len(self.waiting)
+
+    def acquire(self, waiter: Waiter[C]) -> None:
+        """Give `waiter` a connection: at once, or when one is free or has been dialled."""
+        idle = self.idle
+        while idle:
+            connection = idle.pop()
+            if connection.is_usable:
+                waiter.ready(connection)
+                return
+        self._queue(waiter)
+
+    def _queue(self, waiter: Waiter[C]) -> None:
+        if self._closing:
+            waiter.refused(
+                BackendUnreachable(f"{self.upstream.name} was replaced", backend=self.upstream.name, retryable=True)
+            )
+            return
+        if len(self.waiting) >= self._max_queue:
+            waiter.refused(
+                BackendBusy(
+                    f"{len(self.waiting)} requests wait for {self.upstream.name} already", backend=self.upstream.name
+                )
+            )
+            return
+        waiter.queued_at = self._clock.time()
+        self.waiting.append(waiter)
+        if self.deadline == NEVER:
+            self.deadline = waiter.queued_at + self._queue_timeout_s
+        self._dial_for_waiting()
+
+    def forget(self, waiter: Waiter[C]) -> None:
+        """`waiter` wants none any more."""
+        try:
+            self.waiting.remove(waiter)
+        except ValueError:
+            pass
+
+    def close(self) -> None:
+        """No more calls: idle connections close, busy ones when they are done; who waits is refused."""
+        self._closing = True
+        self._clock.watched.discard(self)
+        for task in list(self._dials):
+            task.cancel()
+        for connection in list(self.idle):
+            connection.close()
+        self.idle.clear()
+        self._refuse_all(
+            BackendUnreachable(f"{self.upstream.name} was replaced", backend=self.upstream.name, retryable=True)
+        )
+
+    def expire(self, now: float) -> None:
+        """Refuse who has waited too long."""
+        while self.waiting and self.waiting[0].queued_at + self._queue_timeout_s <= now:
+            self.waiting.popleft().refused(
+                BackendBusy(
+                    f"no slot of {self.upstream.name} became free within {self._queue_timeout_s:g} s",
+                    backend=self.upstream.name,
+                )
+            )
+        self.deadline = self.waiting[0].queued_at + self._queue_timeout_s if self.waiting else NEVER
+
+    # -- connections ----------------------------------------------------------------------------------------------
+
+    def _dial_for_waiting(self) -> None:
+        dialling = len(self._dials) + len(self._fresh)
+        wanted = min(len(self.waiting), MAX_DIALS) - dialling
+        room = self.upstream.slots - len(self.open) - len(self._dials)
+        for _ in range(min(wanted, room)):
+            task = self._loop.create_task(self._dial(), name=f"dial {self.upstream.name}")
+            self._dials.add(task)
+            task.add_done_callback(self._dials.discard)
+
+    async def _dial(self) -> None:
+        address = self.upstream.address
+        error: BackendError
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                if isinstance(address, str):
+                    await self._loop.create_unix_connection(self._protocol, address)
+                else:
+                    await self._loop.create_connection(self._protocol, address[0], address[1])
+            return
+        except TimeoutError:
+            error = BackendTimeout(
+                f"{self.upstream.name} did not take the connection within {self._connect_timeout_s:g} s",
+                backend=self.upstream.name,
+                retryable=True,
+            )
+        except OSError as reason:
+            error = BackendUnreachable(
+                f"{self.upstream.name} cannot be reached: {reason.strerror or reason}",
+                backend=self.upstream.name,
+                retryable=True,
+            )
+        self._dials.discard(asyncio.current_task())
+        self._no_connection(error)
+
+    def _no_connection(self, error: BackendError) -> None:
+        """A dial came to nothing. While others work, those who wait may still get theirs."""
+        if not self.open and not self._dials:
+            self._refuse_all(error)
+
+    def _protocol(self) -> asyncio.BaseProtocol:
+        connection = self._make(self.release, self._lost)
+        self.open.add(connection)  # type: ignore[arg-type]
+        self._fresh.add(connection)  # type: ignore[arg-type]
+        return connection
+
+    def release(self, connection: C) -> None:
+        """A connection may be used: a new one, or one that is whole again."""
+        if self._fresh:
+            self._fresh.discard(connection)
+        if self._closing:
+            connection.close()
+            return
+        waiting = self.waiting
+        if waiting:
+            waiter = waiting.popleft()
+            if not waiting:
+                self.deadline = NEVER
+            waiter.ready(connection)
+        else:
+            self.idle.append(connection)
+
+    def _lost(self, connection: C, error: Exception) -> None:
+        self.open.discard(connection)
+        if connection in self.idle:
+            self.idle.remove(connection)
+        if self._closing:
+            return
+        if connection in self._fresh:
+            # Taken and dropped before it could be used: dialling again at once would be a loop.
+            self._fresh.discard(connection)
+            self._no_connection(
+                BackendUnreachable(
+                    f"{self.upstream.name} closes new connections: {error}",
+                    backend=self.upstream.name,
+                    retryable=True,
+                )
+            )
+        elif self.waiting:
+            self._dial_for_waiting()
+
+    def _refuse_all(self, error: BackendError) -> None:
+        waiting, self.waiting = self.waiting, deque()
+        self.deadline = NEVER
+        for waiter in waiting:
+            waiter.refused(error)

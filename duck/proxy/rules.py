@@ -1,0 +1,230 @@
+"""Which fields cross the proxy, and what is said of the client (RFC 9110 §7.6, RFC 7239).
+
+Nothing a client sends is believed. Fields that only a proxy may write are dropped, whatever their spelling, unless the
+connection comes from TRUSTED_PROXIES; then they say who the client is.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Final
+
+from duck.net.peer import Peer
+from duck.wire.fields import get_all, members
+from duck.wire.head import HTTP_10, RequestHead
+
+if TYPE_CHECKING:
+    from duck.net.server import Trust
+
+_PROTOCOLS: Final = {10: b"HTTP/1.0", 11: b"HTTP/1.1", 20: b"HTTP/2.0"}
+VIA: Final = b"duck"
+
+
+class ForwardRules:
+    """How requests are told to backends.
+
+    Attributes:
+        prefix: path prefix that moves from PATH_INFO to SCRIPT_NAME, as `/app`, or empty.
+        secure_name, secure_value: the field and value of the project's SECURE_PROXY_SSL_HEADER, the name in lower case;
+            empty where it has none.
+    """
+
+    __slots__ = ("prefix", "secure_name", "secure_value")
+
+    def __init__(self, *, prefix: bytes = b"", secure_name: bytes = b"", secure_value: bytes = b"https") -> None:
+        self.prefix = prefix
+        self.secure_name = secure_name
+        self.secure_value = secure_value
+
+    def split_prefix(self, path: bytes) -> tuple[bytes, bytes]:
+        """SCRIPT_NAME and the rest of `path`, both still percent-encoded; the first is empty outside of the prefix."""
+        prefix = self.prefix
+        if prefix and path.startswith(prefix):
+            rest = path[len(prefix) :]
+            if not rest or rest.startswith(b"/"):
+                return prefix, rest
+        return b"", path
+
+    def link_head(self, request: RequestHead, peer: Peer, length: bytes, spool: bytes) -> bytes:
+        """The head of a REQUEST frame (wire.link.REQUEST_ITEMS)."""
+        path = request.path
+        script = b""
+        if self.prefix:
+            script, path = self.split_prefix(path)
+        items = [
+            request.method,
+            script,
+            path,
+            request.query,
+            request.target,
+            _PROTOCOLS[request.version],
+            peer.link_items,
+            length,
+            spool,
+        ]
+        fields = request.fields
+        dropped = self._dropped(request, peer)
+        if dropped or length:
+            for index, (name, value) in enumerate(fields):
+                if index not in dropped and (not length or name.lower() != b"content-length"):
+                    items.append(name)
+                    items.append(value)
+        else:
+            for pair in fields:
+                items += pair
+        authority = request.authority
+        items += (
+            b"X-Forwarded-For",
+            self._forwarded_for(request, peer),
+            b"X-Forwarded-Proto",
+            peer.scheme,
+        )
+        if authority:
+            items.append(b"X-Forwarded-Host")
+            items.append(self._said(request, peer, b"x-forwarded-host") or authority)
+        if self.secure_name and self.secure_name != b"x-forwarded-proto" and peer.scheme == b"https":
+            items.append(self.secure_name)
+            items.append(self.secure_value)
+        return b"\0".join(items)
+
+    def http_head(self, request: RequestHead, peer: Peer, extra: bytes = b"", *, upgrade: bytes = b"") -> bytes:
+        """Request line and fields for an HTTP/1.1 backend, with the empty line; `extra`: whole lines of Duck's own.
+
+        A body whose length is not known goes in chunks.
+        """
+        dropped = self._dropped(request, peer)
+        lines = request.lines
+        if lines is None:
+            kept = [b"%b: %b" % pair for index, pair in enumerate(request.fields) if index not in dropped]
+        elif dropped:
+            kept = [line for index, line in enumerate(lines) if index not in dropped]
+        else:
+            kept = lines
+        head = [b"%b %b HTTP/1.1" % (request.method, request.target), *kept]
+        scheme = peer.scheme
+        authority = request.authority
+        if request.version == HTTP_10 and not authority:
+            head.append(b"Host: ")
+        head.append(b"X-Forwarded-For: " + self._forwarded_for(request, peer))
+        head.append(b"X-Forwarded-Proto: " + scheme)
+        if authority:
+            head.append(b"X-Forwarded-Host: " + (self._said(request, peer, b"x-forwarded-host") or authority))
+        head.append(b"Via: 1.%d %b" % (0 if request.version == HTTP_10 else 1, VIA))
+        if self.secure_name and self.secure_name != b"x-forwarded-proto" and scheme == b"https":
+            head.append(b"%b: %b" % (self.secure_name, self.secure_value))
+        if upgrade:
+            head.append(b"Connection: Upgrade\r\nUpgrade: " + upgrade)
+        elif request.accepts_trailers:
+            head.append(b"Connection: TE\r\nTE: trailers")
+        if request.content_length is None:
+            head.append(b"Transfer-Encoding: chunked")
+        head.append(extra + b"\r\n")
+        return b"\r\n".join(head)
+
+    def _dropped(self, request: RequestHead, peer: Peer) -> list[int]:
+        """Indexes of the fields that end here, or that the peer may not send."""
+        dropped = request.hops
+        if request.claims:
+            dropped = dropped + request.claims
+        if request.connection_named:
+            named = request.connection_named
+            dropped = dropped + [
+                index
+                for index, (name, _) in enumerate(request.fields)
+                if name.lower() in named and name.lower() not in _NEVER_NAMED
+            ]
+        secure = self.secure_name
+        if secure and not secure.startswith(b"x-forwarded-"):
+            dropped = dropped + [index for index, (name, _) in enumerate(request.fields) if name.lower() == secure]
+        return dropped
+
+    def _forwarded_for(self, request: RequestHead, peer: Peer) -> bytes:
+        host = peer.host.encode() or b"unknown"
+        if peer.via:
+            said = members(get_all(request.fields, b"x-forwarded-for"))
+            return b", ".join([*(said or [host]), peer.via.encode()])
+        return host
+
+    def _said(self, request: RequestHead, peer: Peer, name: bytes) -> bytes:
+        """What a trusted proxy said in the field `name`."""
+        if not peer.via or not request.claims:
+            return b""
+        values = get_all(request.fields, name)
+        return values[-1] if values else b""
+
+
+# `Connection` must not take away what frames or routes the request (RFC 9110 §7.6.1, last paragraphs).
+_NEVER_NAMED: Final = frozenset(
+    (b"host", b"content-length", b"content-type", b"content-encoding", b"authorization", b"cookie", b"cache-control")
+)
+
+
+def identify(request: RequestHead, peer: Peer, trust: Trust) -> Peer:
+    """Who asks: `peer` itself, or whom a trusted proxy names.
+
+    `Forwarded` (RFC 7239) wins over `X-Forwarded-*`, those over `X-Real-IP`. From the right, the first address that is
+    not itself trusted is the client; what stands left of it anybody could have written.
+    """
+    if not peer.trusted or not request.claims:
+        return peer
+    hosts: list[str] = []
+    scheme = b""
+    port = 0
+    forwarded = members(get_all(request.fields, b"forwarded"))
+    if forwarded:
+        for element in forwarded:
+            pairs = _forwarded_pairs(element)
+            if b"for" in pairs:
+                hosts.append(_address(pairs[b"for"]))
+        last = _forwarded_pairs(forwarded[-1])
+        scheme = last.get(b"proto", b"").lower()
+    else:
+        hosts = [_address(item) for item in members(get_all(request.fields, b"x-forwarded-for"))]
+        if not hosts:
+            hosts = [_address(item) for item in get_all(request.fields, b"x-real-ip")[-1:]]
+        protocols = members(get_all(request.fields, b"x-forwarded-proto"))
+        scheme = protocols[-1].lower() if protocols else b""
+        ports = members(get_all(request.fields, b"x-forwarded-port"))
+        if ports and ports[-1].isdigit() and len(ports[-1]) <= 5:
+            port = int(ports[-1])
+    host = peer.host
+    for candidate in reversed(hosts):
+        if not candidate:
+            break  # obfuscated or no address: what is left of it cannot be placed
+        host = candidate
+        if candidate not in trust:
+            break
+    if scheme not in (b"http", b"https"):
+        scheme = peer.scheme
+    if not port:
+        port = peer.server_port if scheme == peer.scheme else (443 if scheme == b"https" else 80)
+    return Peer(
+        host,
+        peer.port if host == peer.host else 0,
+        peer.server_host,
+        port,
+        scheme=scheme,
+        trusted=True,
+        via=peer.host or "unix",
+    )
+
+
+def _forwarded_pairs(element: bytes) -> dict[bytes, bytes]:
+    pairs: dict[bytes, bytes] = {}
+    for pair in element.split(b";"):
+        name, _, value = pair.strip().partition(b"=")
+        pairs[name.lower()] = value.strip(b'"')
+    return pairs
+
+
+def _address(value: bytes) -> str:
+    """The IP address in a node of `Forwarded` or `X-Forwarded-For`, with or without a port; else empty."""
+    text = value.strip().strip(b'"').decode("latin-1")
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return ""
