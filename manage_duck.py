@@ -42,7 +42,7 @@ ENVIRONMENT = ROOT / ".venv"
 LOCK = ROOT / ".venv.lock"
 MAKING = ENVIRONMENT / ".duck-making"  # there while an environment of ours is incomplete
 STAMP = ENVIRONMENT / ".duck-installed.json"  # what an environment of ours holds
-DEMO = ROOT / ".demo"
+DEMO = ROOT / ".demo" / "demo"
 INSTALLED_MARK = "_DUCK_MANAGE_INSTALLED"  # set across the exec into .venv, so that it is tried once
 
 GROUPS = {"test": ("test", "docs", "bench"), "lint": ("test",), "docs": ("docs",), "bench": ("bench",)}
@@ -81,7 +81,7 @@ def test(arguments: list[str]) -> int:
         report = Path(directory) / "report.xml"
         pytest = [sys.executable, "-m", "pytest", f"--junitxml={report}", *arguments]
         failed += run_steps([("pytest", pytest)])
-        totals = read_totals(report)
+        totals = read_totals(report, 1 if failed else 0)
     if failed:
         say(f"failed: {', '.join(failed)}")
     print(totals, flush=True)
@@ -146,12 +146,12 @@ def run_steps(steps: list[tuple[str, list[str]]]) -> list[str]:
     return failed
 
 
-def read_totals(report: Path) -> str:
-    """pytest's totals from its JUnit report; a run that wrote none has failed. Errors count as failures."""
+def read_totals(report: Path, failed_without: int) -> str:
+    """pytest's totals from its JUnit report, or so many failures where it wrote none. Errors count as failures."""
     try:
         suites = list(ElementTree.parse(report).iter("testsuite"))
     except (OSError, ElementTree.ParseError):
-        return "0 passed, 1 failed"
+        return f"0 passed, {failed_without} failed"
 
     def total(name: str) -> int:
         return sum(int(suite.get(name, "0")) for suite in suites)
@@ -209,18 +209,19 @@ def has_project(directory: Path, arguments: list[str]) -> bool:
 def make_demo() -> Path:
     """`.demo`, made from project_template/ as `duck makeproject` does, its database migrated; a half-made one anew."""
     template = hash_tree(ROOT / "project_template")
-    stamp = DEMO / ".duck-made-from"
-    if stamp.exists():
+    stamp = DEMO.parent / "made-from"
+    DEMO.parent.mkdir(exist_ok=True)
+    if stamp.exists() and DEMO.exists():
         if stamp.read_text() != template:
             say(f"project_template has changed since {DEMO} was made: remove {DEMO} to have it made anew")
         return DEMO
     with locked(DEMO.with_suffix(".lock"), f"making {DEMO}"):
-        if stamp.exists():
+        if stamp.exists() and DEMO.exists():
             return DEMO
         if DEMO.exists():
             shutil.rmtree(DEMO)
         say(f"making a project in {DEMO} from project_template")
-        run_quietly([sys.executable, "-m", "duck", "makeproject", DEMO.name, "--dest", str(ROOT)], "made")
+        run_quietly([sys.executable, "-m", "duck", "makeproject", DEMO.name, "--dest", str(DEMO.parent)], "made")
         for manage in sorted(DEMO.rglob("manage.py")):
             run_quietly([sys.executable, str(manage), "migrate", "--no-input", "-v", "0"], "migrated", manage.parent)
         stamp.write_text(template)
@@ -375,7 +376,7 @@ def install(python: Path, groups: tuple[str, ...], needed: list[str]) -> None:
     purpose = f" for {', '.join(groups)}" if groups else ""
     say(f"installing Duck and what it needs{purpose} into {ENVIRONMENT}")
     wanted = [*needed, *requirements(groups)]
-    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", str(ROOT)]
+    command = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "-e", str(ROOT)]
     code = subprocess.call([*command, *dict.fromkeys(wanted)], cwd=ROOT, stdin=subprocess.DEVNULL)
     if code != 0:
         sys.exit(f"pip could not install Duck's dependencies into {ENVIRONMENT}: its message above says why.")

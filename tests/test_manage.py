@@ -1,0 +1,222 @@
+"""manage_duck.py: what it decides without an environment, and that it starts on every Python."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = ROOT / "manage_duck.py"
+
+
+@pytest.fixture
+def manage() -> ModuleType:
+    """The program, loaded anew: tests change its paths."""
+    specification = importlib.util.spec_from_file_location("manage_duck_tested", PROGRAM)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def an_older_python() -> str | None:
+    """An interpreter below 3.11 of this machine."""
+    places = [*os.environ.get("PATH", "").split(os.pathsep), *map(str, Path.home().glob(".pyenv/versions/*/bin"))]
+    for place in places:
+        for minor in range(10, 5, -1):
+            found = shutil.which(f"python3.{minor}", path=place)
+            if found and subprocess.run([found, "-c", ""], capture_output=True).returncode == 0:
+                return found
+    return None
+
+
+def test_an_old_python_is_told_in_one_sentence() -> None:
+    python = an_older_python()
+    if python is None:
+        pytest.skip("no Python below 3.11 on this machine")
+    result = subprocess.run([python, str(PROGRAM), "test"], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "needs 3.11 or newer" in result.stderr
+
+
+def test_help_needs_no_environment(tmp_path: Path) -> None:
+    copy = shutil.copy(PROGRAM, tmp_path)
+    result = subprocess.run([sys.executable, "-I", copy, "--help"], capture_output=True, text=True, check=True)
+    assert "runserver" in result.stdout
+    assert list(tmp_path.iterdir()) == [tmp_path / "manage_duck.py"]
+
+
+@pytest.mark.parametrize(
+    ("version", "bounds", "fits"),
+    [
+        ("8.1", ">=8.1,<9", True),
+        ("8.1.0", ">=8.1,<9", True),
+        ("8.0.9", ">=8.1,<9", False),
+        ("9.0", ">=8.1,<9", False),
+        ("8.10", ">=8.9,<9", True),
+        ("0.23.0", ">=0.21,<0.24", True),
+        ("0.24.0rc1", ">=0.21,<0.24", False),
+        ("2025.12.19", ">=2024.8", True),
+        ("1.0", "", True),
+    ],
+)
+def test_a_version_is_held_against_its_bounds(manage: ModuleType, version: str, bounds: str, fits: bool) -> None:
+    assert manage.satisfies(version, bounds) is fits
+
+
+def test_a_missing_distribution_is_named(manage: ModuleType) -> None:
+    assert "no-such-distribution" in manage.unmet(["no-such-distribution>=1,<2"])
+    assert "pytest" in manage.unmet(["pytest>=999,<1000"])
+    assert "pytest" not in manage.unmet(["pytest>=1,<1000"])
+
+
+def test_every_requirement_has_the_form_that_is_understood(manage: ModuleType) -> None:
+    for requirement in manage.requirements(("test", "docs", "bench")):
+        assert re.fullmatch(r"[A-Za-z0-9._-]+(>=[\d.]+)?(,<[\d.]+)?(; sys_platform != 'win32')?", requirement), (
+            requirement
+        )
+
+
+def test_an_environment_that_is_not_ours_is_not_removed(
+    manage: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = tmp_path / ".venv"
+    environment.mkdir()
+    kept = environment / "precious"
+    kept.touch()
+    monkeypatch.setattr(manage, "ENVIRONMENT", environment)
+    monkeypatch.setattr(manage, "MAKING", environment / ".duck-making")
+    monkeypatch.setattr(manage, "STAMP", environment / ".duck-installed.json")
+    with pytest.raises(SystemExit, match="remove it"):
+        manage.make_environment(environment / "bin" / "python")
+    assert kept.exists()
+
+
+def test_a_half_made_environment_is_made_anew(
+    manage: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = tmp_path / ".venv"
+    environment.mkdir()
+    (environment / ".duck-making").touch()
+    (environment / "rubbish").touch()
+    monkeypatch.setattr(manage, "ENVIRONMENT", environment)
+    monkeypatch.setattr(manage, "MAKING", environment / ".duck-making")
+    monkeypatch.setattr(manage, "STAMP", environment / ".duck-installed.json")
+    made = []
+    monkeypatch.setattr(manage.venv, "create", lambda path, **options: made.append(path))
+    manage.make_environment(environment / "bin" / "python")
+    assert made == [environment]
+    assert [path.name for path in environment.iterdir()] == [".duck-making"]
+
+
+def test_an_environment_is_stale_when_the_project_file_has_changed(
+    manage: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamp = tmp_path / "stamp"
+    monkeypatch.setattr(manage, "STAMP", stamp)
+    assert manage.is_stale(())
+    stamp.write_text(manage.json.dumps({"pyproject": manage.pyproject_hash(), "groups": ["test"]}))
+    assert not manage.is_stale(("test",))
+    assert manage.is_stale(("bench",))
+    monkeypatch.setattr(manage, "pyproject_hash", lambda: "another")
+    assert manage.is_stale(("test",))
+
+
+def test_two_at_once_wait_for_each_other(
+    manage: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock = tmp_path / "lock"
+    order: list[str] = []
+    said = threading.Event()
+    manage.say = lambda sentence: (order.append("waits"), said.set())
+
+    def second() -> None:
+        with manage.locked(lock, "preparing"):
+            order.append("second")
+
+    with manage.locked(lock, "preparing"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert said.wait(10)
+        order.append("first is done")
+    thread.join(10)
+    assert order == ["waits", "first is done", "second"]
+
+
+@pytest.mark.parametrize(
+    ("report", "failed_without", "totals"),
+    [
+        (
+            '<testsuites><testsuite tests="5" failures="1" errors="1" skipped="0"/></testsuites>',
+            1,
+            "3 passed, 2 failed",
+        ),
+        (
+            '<testsuites><testsuite tests="5" failures="0" errors="0" skipped="2"/></testsuites>',
+            0,
+            "3 passed, 0 failed, 2 skipped",
+        ),
+        ("", 1, "0 passed, 1 failed"),
+        ("", 0, "0 passed, 0 failed"),
+    ],
+)
+def test_totals_are_read_from_the_report(
+    manage: ModuleType, tmp_path: Path, report: str, failed_without: int, totals: str
+) -> None:
+    path = tmp_path / "report.xml"
+    path.write_text(report)
+    assert manage.read_totals(path, failed_without) == totals
+
+
+def test_a_failed_step_is_named_and_the_others_run(manage: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    python = sys.executable
+    steps = [("bad", [python, "-c", "raise SystemExit(3)"]), ("good", [python, "-c", ""])]
+    assert manage.run_steps(steps) == ["bad"]
+    output = capsys.readouterr().out
+    assert "bad: failed with exit code 3 in" in output
+    assert "good: passed in" in output
+
+
+@pytest.mark.parametrize(
+    ("files", "arguments", "found"),
+    [
+        ([], [], False),
+        (["manage.py"], [], True),
+        (["site/manage.py"], [], True),
+        (["main.py"], [], True),
+        (["duck.toml"], [], True),
+        (["README.md"], [], False),
+        ([], ["--django", "elsewhere"], True),
+        ([], ["--django=elsewhere"], True),
+        ([], ["--port", "8001"], False),
+    ],
+)
+def test_a_project_here_is_served_instead_of_the_demonstration(
+    manage: ModuleType, tmp_path: Path, files: list[str], arguments: list[str], found: bool
+) -> None:
+    for name in files:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert manage.has_project(tmp_path, arguments) is found
+
+
+def test_the_checkout_itself_is_no_project(manage: ModuleType) -> None:
+    assert not manage.has_project(ROOT, [])
+
+
+def test_continuous_integration_runs_the_same_command() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert script.read_text().splitlines()[-1] == "exec python3 manage_duck.py test </dev/null"
