@@ -10,7 +10,7 @@ Headers = List[Tuple[str, str]]
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _STATUS = re.compile(r"([1-9][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
 # Everything a field line may hold; what is left after deleting it is the line ends, or what must not be there.
-_ALLOWED = bytes(code for code in range(256) if code == 9 or code > 31 and code != 127)
+_ALLOWED = bytes(code for code in range(256) if code == 9 or (code > 31 and code != 127))
 _LINE_ENDS = tuple(b"\r\n" * count for count in range(64))
 
 _PLAIN = 0

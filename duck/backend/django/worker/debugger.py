@@ -7,10 +7,12 @@ import signal
 import sys
 import threading
 from types import FrameType
-from typing import Any, Callable, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, List, Optional
 
-from .control import Control
 from .hook import when_imported
+
+if TYPE_CHECKING:
+    from .control import Control
 
 _GRANT_TIMEOUT_S = 5.0
 
@@ -63,7 +65,7 @@ class Debugger:
     def _end(self) -> None:
         _flush()
         saved, self._saved = self._saved, []
-        for number, copy in zip((1, 2), saved):
+        for number, copy in zip((1, 2), saved, strict=False):
             os.dup2(copy, number)
             os.close(copy)
         self._control.send("debugger", active=False)
@@ -84,7 +86,7 @@ def install(control: Control, *, is_terminal_wanted: bool) -> Debugger:
 
 def _borrow_terminal() -> List[int]:
     """Put the terminal where stdout and stderr are, when stdin is one and they are not; copies of what they were."""
-    if not os.isatty(0) or os.isatty(1) and os.isatty(2):
+    if not os.isatty(0) or (os.isatty(1) and os.isatty(2)):
         return []
     terminal = os.open(os.ttyname(0), os.O_RDWR | os.O_NOCTTY)
     saved = [os.dup(1), os.dup(2)]

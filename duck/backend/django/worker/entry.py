@@ -13,11 +13,13 @@ import os
 import sys
 import traceback
 from importlib import import_module
-from typing import Any, List, Optional
+from typing import TYPE_CHECKING, Any, List, Optional
 
 from .failure import StartError, message_of
 from .launch import find_settings
-from .spec import Spec
+
+if TYPE_CHECKING:
+    from .spec import Spec
 
 PLAIN = "plain"  # Django's own handler, nothing else
 SOCKETS = "sockets"  # Django's own for http, and websockets
@@ -125,7 +127,7 @@ class Choice:
     Attributes:
         protocol: `link` (WSGI) or `http` (ASGI).
         entry: dotted name of the entry, for people.
-        sockets_wanted: a second process should serve the ASGI entry's websockets.
+        sockets_wanted: upgrades go to the ASGI entry: a second process where `protocol` is `link`, else this one.
         warnings: sentences for the log.
         application: the loaded ASGI application, when `protocol` is `http`.
         is_django: that application's `lifespan` is not its own: Django's handler refuses it loudly.
@@ -176,9 +178,9 @@ def choose(spec: Spec) -> Choice:
 def _through_asgi(asgi: str, application: Any) -> Choice:
     choice = Choice("http", asgi)
     choice.application = application
-    choice.is_django = classify(application) != OTHER and "lifespan" not in getattr(
-        application, "application_mapping", ()
-    )
+    kind = classify(application)
+    choice.sockets_wanted = kind != PLAIN  # by this same process
+    choice.is_django = kind != OTHER and "lifespan" not in getattr(application, "application_mapping", ())
     return choice
 
 
@@ -188,14 +190,15 @@ def classify(application: Any) -> str:
 
     if isinstance(application, ASGIHandler):
         return PLAIN
+    mapping = getattr(application, "application_mapping", None)
+    if not isinstance(mapping, dict):
+        return OTHER
+    http = mapping.get("http")
     routing = sys.modules.get("channels.routing")
     router = getattr(routing, "ProtocolTypeRouter", None)
-    if router is not None and isinstance(application, router):
-        mapping = application.application_mapping
-        http = mapping.get("http")
-        # Without `http`, Channels answers it by Django's handler, or not at all.
-        if http is None or isinstance(http, ASGIHandler):
-            return SOCKETS if "websocket" in mapping else PLAIN
+    # Channels answers `http` by Django's handler, or not at all, where it is not named; others have to name it.
+    if isinstance(http, ASGIHandler) or (http is None and router is not None and isinstance(application, router)):
+        return SOCKETS if "websocket" in mapping else PLAIN
     return OTHER
 
 

@@ -48,7 +48,7 @@ def make_environ(base: Environ, items: List[str], body: bytes) -> Environ:
     names = items[FIELDS_AT::2]
     values = items[FIELDS_AT + 1 :: 2]
     expected = len(environ) + len(names)
-    environ.update(zip(map(_key_of, names), values))
+    environ.update(zip(map(_key_of, names), values, strict=False))
     if len(environ) != expected:
         _join_duplicates(environ, names, values)
     if "" in environ:
@@ -85,7 +85,7 @@ def make_environ(base: Environ, items: List[str], body: bytes) -> Environ:
 def _join_duplicates(environ: Environ, names: List[str], values: List[str]) -> None:
     """Join what came more than once: lists by a comma, cookies by a semicolon (RFC 6265 §5.4), Content-Type stays."""
     seen: Environ = {}
-    for name, value in zip(names, values):
+    for name, value in zip(names, values, strict=False):
         key = _keys[name]
         if key not in seen or key == "CONTENT_TYPE":
             seen.setdefault(key, value)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Callable, Dict, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
 
 from .media import media_facts
-from .spec import Spec
+
+if TYPE_CHECKING:
+    from .spec import Spec
 
 
 def project_facts(spec: Spec) -> Dict[str, Any]:

@@ -6,11 +6,13 @@ import os
 import sys
 import types
 from importlib.machinery import SourceFileLoader
-from typing import Any, Callable, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, List, Optional
 
 from .failure import StartError
 from .hook import when_imported
-from .spec import Spec
+
+if TYPE_CHECKING:
+    from .spec import Spec
 
 
 def enter_directory(spec: Spec) -> None:

@@ -44,7 +44,7 @@ def _storage_objection(real: str) -> str:
 
     try:
         if not isinstance(default_storage, FileSystemStorage):
-            return f"The default storage is {type(default_storage._wrapped).__name__}, not the file system."
+            return f"The default storage is {default_storage.__class__.__name__}, not the file system."
         location = os.path.realpath(default_storage.location)
     except Exception as error:
         return f"The default storage cannot be made: {error}."

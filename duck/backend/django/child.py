@@ -1,0 +1,286 @@
+"""One Django process, as the App sees it: spawned, listened to, stopped, and gone.
+
+    starting ──ready──> ready ──stop──> stopping ──exit──> exited
+       └───────────────────┴──────exit─────────────────────^
+
+It is spawned by exec from the App's main thread, leads its own process group, and holds one end of the control socket,
+whose end of stream it takes for the App's death.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from duck.backend.django.discover import child_environment
+from duck.exceptions import ProjectError
+
+if TYPE_CHECKING:
+    from duck.backend.django.discover import Interpreter
+    from duck.services.inbox import Inbox, Timer
+
+logger = logging.getLogger("duck.django")
+
+STARTING: Final = "starting"
+READY: Final = "ready"
+STOPPING: Final = "stopping"
+EXITED: Final = "exited"
+
+EXIT_FAILED: Final = 3  # backend.django.worker.failure: the failure has been reported
+
+_WORKER = Path(__file__).parent / "worker" / "__main__.py"
+_READ_BYTES = 65_536
+_MAX_LINE_BYTES = 65_536
+_TERM_AFTER_S = 0.5  # after the deadline of a stop, which the process keeps by itself
+_KILL_AFTER_S = 1.5
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """What a Django process is told (see backend/django/worker/spec.py for each item)."""
+
+    cwd: str
+    manage: str | None
+    address: str | tuple[str, int]
+    role: str = "auto"
+    mode: str = "runserver"
+    threads: int = 16
+    settings: str | None = None
+    secret: str = ""
+    identity_field: str = ""
+    bundle: str | None = None
+    wsgi: str | None = None
+    asgi: str | None = None
+    prefix: str = ""
+
+
+class DjangoProcess:
+    """One OS process. Everything is called, and calls back, on the inbox's thread.
+
+    Callbacks:
+        on_event(event): a message of its control socket (the contract of backend/django/worker), as a dictionary.
+        on_output(text): a line of its stdout and stderr with its line end; without one while a debugger prompts, or
+            where a line is longer than 64 KiB.
+        on_exit(code): it is gone, and with it its group; all output was delivered before. Negative: the signal.
+    """
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        interpreter: Interpreter,
+        inbox: Inbox,
+        on_event: Callable[[dict[str, Any]], None],
+        on_output: Callable[[str], None],
+        on_exit: Callable[[int], None],
+    ) -> None:
+        self.spec = spec
+        self.state = STARTING
+        self.started = time.monotonic()
+        self.ready: dict[str, Any] = {}
+        self.is_debugging = False
+        self._inbox = inbox
+        self._on_event = on_event
+        self._on_output = on_output
+        self._on_exit = on_exit
+        self._line = b""
+        self._message = b""
+        self._timers: list[Timer] = []
+        self._exit_fd: int | None = None
+        self._control, theirs = socket.socketpair()
+        self._output, output = os.pipe()
+        try:
+            self._process = self._spawn(interpreter, theirs, output)
+        except OSError as error:
+            self._control.close()
+            os.close(self._output)
+            raise ProjectError(f"{interpreter.path} cannot be started: {error.strerror}.") from error
+        finally:
+            theirs.close()
+            os.close(output)
+        self.pid = self._process.pid
+        self._control.setblocking(False)
+        os.set_blocking(self._output, False)
+        inbox.watch(self._control, self._control_readable)
+        inbox.watch(self._output, self._output_readable)
+        self._watch_exit()
+
+    def command(self, name: str, **facts: Any) -> None:
+        """Send a command; a process that cannot take it is dying, which its exit will tell."""
+        try:
+            self._control.sendall(json.dumps({"command": name, **facts}).encode() + b"\n")
+        except OSError:
+            pass
+
+    def stop(self, deadline_s: float) -> None:
+        """End in order: take no more, finish what runs within `deadline_s` seconds; then TERM, then KILL.
+
+        Said again, the new deadline counts when it is shorter.
+        """
+        if self.state is EXITED:
+            return
+        self.state = STOPPING
+        self.command("stop", deadline_s=deadline_s)
+        self._timers.append(self._inbox.call_later(deadline_s + _TERM_AFTER_S, self._terminate))
+        self._timers.append(self._inbox.call_later(deadline_s + _KILL_AFTER_S, self.kill))
+
+    def kill(self) -> None:
+        """End the process and its group now."""
+        self._signal_group(signal.SIGKILL)
+
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since it was spawned."""
+        return time.monotonic() - self.started
+
+    def _spawn(self, interpreter: Interpreter, control: socket.socket, output: int) -> subprocess.Popen[bytes]:
+        environ = child_environment(os.environ, interpreter.path)
+        told = asdict(self.spec) | {"control_fd": control.fileno(), "parent": os.getpid()}
+        environ["_DUCK_WORKER"] = json.dumps(told)
+        return subprocess.Popen(
+            [interpreter.path, str(_WORKER)],
+            # A debugger's prompt reads from the App's terminal, once it was lent.
+            stdin=None if self.spec.mode == "runserver" else subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=self.spec.cwd,
+            env=environ,
+            pass_fds=[control.fileno()],
+            process_group=0,
+        )
+
+    def _terminate(self) -> None:
+        self._signal_group(signal.SIGTERM)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        if self.state is EXITED:
+            return  # its number may be another's by now
+        try:
+            os.killpg(self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+    # -- control and output ---------------------------------------------------------------------------------------
+
+    def _control_readable(self) -> None:
+        if self.state is EXITED:
+            return  # unwatched in the same turn of the inbox
+        try:
+            data = self._control.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._inbox.unwatch(self._control)
+            return
+        *lines, self._message = (self._message + data).split(b"\n")
+        for line in lines:
+            self._take(json.loads(line))
+
+    def _take(self, event: dict[str, Any]) -> None:
+        name = event.get("event")
+        if name == "ready":
+            self.ready = event
+            if self.state is STARTING:
+                self.state = READY
+        elif name == "debugger":
+            self.is_debugging = bool(event.get("active"))
+            if self.is_debugging and self._line:
+                self._deliver_partial()
+        self._on_event(event)
+
+    def _output_readable(self) -> None:
+        if self.state is EXITED:
+            return  # unwatched in the same turn of the inbox
+        try:
+            data = os.read(self._output, _READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._inbox.unwatch(self._output)
+            return
+        *lines, self._line = (self._line + data).split(b"\n")
+        for line in lines:
+            self._on_output(line.decode("utf-8", "replace") + "\n")
+        if self._line and (self.is_debugging or len(self._line) > _MAX_LINE_BYTES):
+            self._deliver_partial()
+
+    def _deliver_partial(self) -> None:
+        line, self._line = self._line, b""
+        self._on_output(line.decode("utf-8", "replace"))
+
+    # -- the exit -------------------------------------------------------------------------------------------------
+
+    def _watch_exit(self) -> None:
+        if hasattr(os, "pidfd_open"):
+            try:
+                self._exit_fd = os.pidfd_open(self.pid)
+            except OSError:
+                pass  # an old kernel, or one that filters the call
+            else:
+                self._inbox.watch(self._exit_fd, self._exited)
+                return
+        threading.Thread(target=self._wait_exit, name=f"duck-wait-{self.pid}", daemon=True).start()
+
+    def _wait_exit(self) -> None:
+        try:
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:
+            pass
+        self._inbox.post(self._exited)
+
+    def _exited(self) -> None:
+        if self.state is EXITED:
+            return
+        # Before the process is reaped its number, which is the group's, cannot be another's.
+        self.kill()
+        code = self._process.wait()
+        if self._exit_fd is not None:
+            self._inbox.unwatch(self._exit_fd)
+            os.close(self._exit_fd)
+        self._drain(self._control_readable)
+        self._drain(self._output_readable)
+        if self._line:
+            self._line += b"\n"
+            self._deliver_partial()
+        self.state = EXITED
+        for timer in self._timers:
+            timer.cancel()
+        self._inbox.unwatch(self._control)
+        self._inbox.unwatch(self._output)
+        self._control.close()
+        os.close(self._output)
+        if isinstance(self.spec.address, str):
+            try:
+                os.unlink(self.spec.address)
+            except OSError:
+                pass
+        self._on_exit(code)
+
+    def _drain(self, read: Callable[[], None]) -> None:
+        """Take what a dead process left in a pipe; bounded, since a descendant that left the group may go on."""
+        for _ in range(64):
+            read()
+
+
+def exit_sentence(pid: int, code: int) -> str:
+    """How a process ended, for people."""
+    if code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        return f"The Django process {pid} was ended by {name}."
+    return f"The Django process {pid} ended by itself with exit code {code}."

@@ -1,0 +1,100 @@
+"""The client's identity for an ASGI application: told by the front in a private field, put into the scope.
+
+    <secret> <scheme> <client host> <client port> <server host> <server port>
+
+An HTTP server for ASGI has no other way in from outside; the secret of this run tells the front from anybody else who
+reaches the socket.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any, Awaitable, Callable, Dict, List, Optional, Tuple
+
+Scope = Dict[str, Any]
+Receive = Callable[[], Awaitable[Dict[str, Any]]]
+Send = Callable[[Dict[str, Any]], Awaitable[None]]
+Headers = List[Tuple[bytes, bytes]]
+
+_SOCKET_SCHEMES = {"http": "ws", "https": "wss"}
+
+
+class Identified:
+    """Wraps an ASGI application: `scheme`, `client` and `server` of its scopes are what the front says.
+
+    `lifespan` False answers the lifespan protocol in the application's place. `active` counts HTTP requests in flight.
+    """
+
+    def __init__(self, application: Any, field: str, secret: str, *, prefix: str = "", lifespan: bool = True) -> None:
+        self.active = 0
+        self._application = application
+        self._field = field.lower().encode()
+        self._secret = secret.encode()
+        self._prefix = prefix
+        self._lifespan = lifespan
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one scope."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await (self._application if self._lifespan else _idle_lifespan)(scope, receive, send)
+            return
+        scope = self._identify(scope)
+        if not scope:
+            await _refuse(kind, receive, send)
+        elif kind == "http":
+            self.active += 1
+            try:
+                await self._application(scope, receive, send)
+            finally:
+                self.active -= 1
+        else:
+            await self._application(scope, receive, send)
+
+    def _identify(self, scope: Scope) -> Scope:
+        """The scope with the identity that its private field tells, and without that field; empty without a valid one."""
+        field = self._field
+        told: Optional[bytes] = None
+        headers: Headers = []
+        for name, value in scope["headers"]:
+            if name == field:
+                if told is not None:
+                    return {}
+                told = value
+            else:
+                headers.append((name, value))
+        parts = (told or b"").split(b" ")
+        if len(parts) != 6 or not self._secret or not hmac.compare_digest(parts[0], self._secret):
+            return {}
+        scheme, client_host, client_port, server_host, server_port = (part.decode("latin-1") for part in parts[1:])
+        if not (client_port.isdigit() and server_port.isdigit()):
+            return {}
+        known = dict(scope)
+        known["headers"] = headers
+        known["scheme"] = _SOCKET_SCHEMES.get(scheme, scheme) if scope["type"] == "websocket" else scheme
+        known["client"] = [client_host, int(client_port)] if client_host else None
+        known["server"] = [server_host, int(server_port)]
+        if self._prefix:
+            known["root_path"] = self._prefix
+        return known
+
+
+async def _idle_lifespan(scope: Scope, receive: Receive, send: Send) -> None:
+    """The lifespan of an application that has none: Django's handler raises, which servers log as an error."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+async def _refuse(kind: str, receive: Receive, send: Send) -> None:
+    if kind == "http":
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 403, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+    else:
+        await receive()
+        await send({"type": "websocket.close", "code": 1008})
