@@ -6,7 +6,6 @@ import getpass
 import grp
 import http.client
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import re
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from duck import __version__
 from tests.benchmarks.servers import START_TIMEOUT_S, Failed, Missing, Server, free_port
 
 HERE = Path(__file__).resolve().parent
@@ -236,10 +236,6 @@ def duck(
     directory: Path, *, site: Path | None = None, upstream: tuple[str, int] | None = None, access_log: bool = False
 ) -> tuple[Server, int, str]:
     """`duck runserver` for the Django project `site`, or for a server that runs already."""
-    if not importlib.util.find_spec("duck.app.run"):
-        raise Missing("duck runserver is not in this checkout")
-    from duck import __version__
-
     port = free_port()
     state = directory / f"duck-{port}"
     state.mkdir()
@@ -255,10 +251,6 @@ def duck(
 
 def front(directory: Path, upstream: tuple[str, int]) -> tuple[Server, int, str]:
     """Duck's worker and proxy handler alone, without App, before a server that runs already (front.py)."""
-    if not importlib.util.find_spec("duck.net.worker") or not importlib.util.find_spec("duck.proxy.handler"):
-        raise Missing("Duck's proxy is not in this checkout")
-    from duck import __version__
-
     port = free_port()
     command = [sys.executable, "-m", "tests.benchmarks.front", str(port), f"{upstream[0]}:{upstream[1]}"]
     return (
