@@ -15,6 +15,7 @@
     │   ├── BackendTimeout        a deadline passed while waiting for the backend
     │   └── BackendBusy           no slot became free in time
     ├── ClientGone                the client left before its exchange was complete
+    ├── HttpError                 a view or middleware refuses; carries the status to answer with
     └── ExpectingNoResponse       a view answered by itself (a WebSocket view, an upgrade)
 
 An error carries what its handler needs; nothing matches on its text.
@@ -111,6 +112,19 @@ class BackendBusy(BackendError):
 
 class ClientGone(DuckError):
     """The client closed or reset its connection before the exchange was complete."""
+
+
+class HttpError(DuckError):
+    """Raised by a view or middleware instead of returning a response: answers `status` with an error page.
+
+    Args:
+        detail: shown to the client; a general sentence for the status by default.
+    """
+
+    def __init__(self, status: int, detail: str | None = None) -> None:
+        super().__init__(f"{status}" if detail is None else f"{status}: {detail}")
+        self.status = status
+        self.detail = detail
 
 
 class ExpectingNoResponse(DuckError):

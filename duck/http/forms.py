@@ -88,6 +88,8 @@ def parse_form(content_type: str, length: int, body: IO[bytes]) -> tuple[MultiDi
         ProtocolError: a body that is not what `content_type` says, or has too many fields.
         LimitExceeded: 413, text fields larger than Django accepts.
     """
+    if not length:
+        return MultiDict(), MultiDict()
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "application/x-www-form-urlencoded":
         if length > MAX_URLENCODED_BYTES:

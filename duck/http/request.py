@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, unquote_to_bytes, urljoin
@@ -17,6 +17,7 @@ from duck.http.headers import Headers
 from duck.wire import head as heads
 
 if TYPE_CHECKING:
+    from duck.http.core.chain import MiddlewareChain
     from duck.http.request_data import RequestData
     from duck.utils.xsocket import xsocket
 
@@ -41,6 +42,7 @@ class HttpRequest:
         headers: see `duck.http.headers.Headers`.
         client_address: the client's host and port; behind a trusted proxy the real client's.
         application: the app that answers, once it is known.
+        settings: Duck's settings by name, once the application is known.
         url_match: which route matched, once that is known.
         state: a place for what middlewares and views tell each other.
     """
@@ -62,7 +64,9 @@ class HttpRequest:
         self.application: object = None
         self.url_match: Any = None
         self.state: dict[str, Any] = {}
-        # Where a middleware stopped this request: its place in the chain, for the way back.
+        self.settings: Mapping[str, Any] = {}
+        # The chain that sees this request, and where in it a middleware stopped it: the response goes back from there.
+        self.chain: MiddlewareChain | None = None
         self.stopped_at: int | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._body: IO[bytes] | None = None
@@ -211,10 +215,7 @@ class HttpRequest:
             body = await self._load()
             body.seek(0)
             kind = self.headers.get("Content-Type") or ""
-            if not self._body_length:
-                self._form = (MultiDict(), MultiDict())
-            else:
-                self._form = await asyncio.to_thread(parse_form, kind, self._body_length, body)
+            self._form = await asyncio.to_thread(parse_form, kind, self._body_length, body)
         return self._form
 
     async def json(self) -> Any:
@@ -238,18 +239,28 @@ class HttpRequest:
     @property
     def POST(self) -> MultiDict[str]:
         """The form's fields. In an async view only after `await request.form()`."""
-        form = self._form
-        return form[0] if form is not None else self._wait(self.form(), "POST", "await request.form()")[0]
+        return self._form_here("POST")[0]
 
     @property
     def FILES(self) -> MultiDict[Any]:
         """The form's files, as Django's UploadedFile. In an async view only after `await request.form()`."""
-        form = self._form
-        return form[1] if form is not None else self._wait(self.form(), "FILES", "await request.form()")[1]
+        return self._form_here("FILES")[1]
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
         """For the lane: the loop that owns this request, so that other threads can wait for its body."""
         self._loop = loop
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that owns this request."""
+        if self._loop is None:
+            raise DuckError("this request belongs to no loop: it was made outside the application lane")
+        return self._loop
+
+    @property
+    def body_is_gone(self) -> bool:
+        """Whether the body was streamed, and so cannot be had again."""
+        return self._streamed
 
     def close(self) -> None:
         """Give temporary files back: the body's and uploaded ones."""
@@ -274,6 +285,13 @@ class HttpRequest:
             self._streamed = False
             self._body = body
         return self._body
+
+    def _form_here(self, name: str) -> tuple[MultiDict[str], MultiDict[Any]]:
+        if self._form is None:
+            body = self._wait(self._load(), name, "await request.form()")
+            body.seek(0)
+            self._form = parse_form(self.headers.get("Content-Type") or "", self._body_length, body)
+        return self._form
 
     def _on_loop(self) -> bool:
         try:

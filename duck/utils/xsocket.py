@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from duck.exceptions import ClientGone
-from duck.utils.duplex import AsyncDuplex
+from duck.http.duplex import AsyncDuplex
 
 if TYPE_CHECKING:
     from duck.net.exchange import Exchange
@@ -33,16 +33,18 @@ class xsocket:
 
     Attributes:
         exchange: what is carried; for what `xsocket` does not offer.
+        loop: the one that owns it; other threads reach it by `asyncio.run_coroutine_threadsafe`.
         on_lost: called once, when the client has left before its answer was complete.
     """
 
     is_secure = False
 
-    __slots__ = ("_body", "_drained", "_error", "exchange", "on_lost")
+    __slots__ = ("_body", "_drained", "_error", "exchange", "loop", "on_lost")
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
-        self.on_lost: Callable[[], None] | None = None
+        self.loop = asyncio.get_running_loop()
+        self.on_lost: Callable[[], object] | None = None
         self._body: _Body | None = None
         self._drained: asyncio.Future[None] | None = None
         self._error: Exception | None = None
@@ -146,7 +148,9 @@ class xsocket:
         Raises:
             ClientGone: the client has left already.
         """
-        return AsyncDuplex(self.exchange.response.upgrade(head))
+        duplex = self.exchange.response.upgrade(head)
+        self.exchange.producer = None  # from now on it is the duplex that tells of the client's end
+        return AsyncDuplex(duplex)
 
     @property
     def is_over(self) -> bool:
