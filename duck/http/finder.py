@@ -1,0 +1,68 @@
+"""Where Django's finders have a static file: asked of the worker over the link, in DEBUG."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from duck.net.clock import NEVER
+
+if TYPE_CHECKING:
+    from duck.exceptions import BackendError
+    from duck.net.exchange import Exchange
+    from duck.net.link_connection import LinkConnection
+    from duck.proxy.handler import ProxyHandler
+
+
+class LinkFinder:
+    """A `Finder` that asks whichever worker answers pages."""
+
+    def __init__(self, proxy: ProxyHandler) -> None:
+        self._proxy = proxy
+
+    def __call__(self, name: str, exchange: Exchange, found: Callable[[bytes], None]) -> None:
+        """Ask for `name`; `found` gets the path, or nothing where there is none or nobody can be asked."""
+        backends = self._proxy.backends
+        links = [backend for backend in backends.pages if backend.is_link] if backends is not None else []
+        if not links or self._proxy.gate.state != "open":
+            found(b"")
+            return
+        links[0].links.acquire(_LookUp(name, found))
+
+
+class _LookUp:
+    """One question: a Waiter and a LinkCall."""
+
+    __slots__ = ("_found", "_name", "deadline", "queued_at")
+
+    def __init__(self, name: str, found: Callable[[bytes], None]) -> None:
+        self._name = name
+        self._found = found
+        self.queued_at = 0.0
+        self.deadline = NEVER
+
+    def ready(self, connection: LinkConnection) -> None:
+        connection.find(self, self._name)
+
+    def refused(self, error: BackendError) -> None:
+        self._found(b"")
+
+    def link_found(self, path: bytes) -> None:
+        self._found(path)
+
+    def link_lost(self, error: Exception) -> None:
+        self._found(b"")
+
+    def link_cut(self, reason: str) -> None:
+        self._found(b"")
+
+    def link_head(
+        self, status: int, reason: bytes, block: bytes, content_length: int | None, body: bytes, complete: bool
+    ) -> None:
+        raise AssertionError("an answer to a look-up")
+
+    def link_data(self, chunk: bytes) -> None:
+        raise AssertionError("an answer to a look-up")
+
+    def link_end(self) -> None:
+        raise AssertionError("an answer to a look-up")

@@ -1,0 +1,253 @@
+"""Site: what answers every exchange of one worker, chosen by path; and what the App steers.
+
+    reserved paths -> static files -> media files -> Duck's own views -> Django
+
+Outside a Duck project there are no views of Duck's, and every path but the reserved ones is Django's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from duck.exceptions import BackendUnreachable
+from duck.http.errors import error_answer
+from duck.http.file_names import url_prefix
+from duck.http.files import MediaFiles, StaticFiles
+from duck.http.finder import LinkFinder
+from duck.http.routing import match_path
+from duck.net.server import Trust
+from duck.proxy.gate import OPEN
+from duck.proxy.handler import ProxyHandler
+from duck.proxy.rules import ForwardRules
+from duck.proxy.spool import Spool
+
+if TYPE_CHECKING:
+    from duck.net.clock import Clock
+    from duck.net.exchange import Exchange
+    from duck.net.interfaces import Handler
+    from duck.proxy.upstream import Generation
+
+logger = logging.getLogger("duck.http")
+
+_RESERVED: Final = b"/.duck/"
+READY_PATH: Final = b"/.duck/ready"
+_LOOPBACK: Final = ("127.", "::1")
+
+
+@dataclass(frozen=True)
+class SiteConfig:
+    """What a site needs of the settings; sizes in bytes, times in seconds, None or 0 for no bound.
+
+    Attributes:
+        body_limits: expressions matched against the whole path, and bytes; the first that matches replaces
+            `max_body_bytes`.
+        prefix: path prefix that moves to SCRIPT_NAME; None for Django's FORCE_SCRIPT_NAME, `""` for none.
+        static, media: whether Duck answers those files where the project allows it.
+        use_django: False where all answers are Duck's own.
+        development: `runserver`: failures are shown to clients of this machine, and `/.duck/` is reserved in DEBUG.
+        application: makes the application lane's handler, given the direct lane's; None outside a Duck project.
+        decide: `"duck"` or `"django"` for a path as routes see it; with `application`.
+        through_application: Django's URLs, too, pass the application lane, for Duck's middlewares.
+    """
+
+    max_body_bytes: int = 1 << 30
+    body_limits: tuple[tuple[str, int], ...] = ()
+    max_spool_bytes: int = 16 << 30
+    spool_dir: str | None = None
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float | None = None
+    queue_timeout_s: float = 30.0
+    hold_timeout_s: float = 60.0
+    max_queue: int = 1024
+    tunnel_idle_s: float | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    prefix: str | None = None
+    static: bool = True
+    media: bool = True
+    use_django: bool = True
+    development: bool = False
+    application: Callable[[Handler], Handler] | None = None
+    decide: Callable[[str], str] | None = None
+    through_application: bool = False
+
+
+class Site:
+    """The handler of one worker, on its loop.
+
+    Attributes:
+        proxy: the direct lane.
+        facts: what the worker of the present generation told about the project.
+        failure: what a start reported that failed, until the next one works.
+    """
+
+    def __init__(self, config: SiteConfig, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
+        self.facts: dict[str, Any] = {}
+        self.failure: dict[str, Any] | None = None
+        self._config = config
+        self._loop = loop
+        self._clock = clock
+        self.spool = Spool(config.spool_dir, config.max_spool_bytes)
+        self.proxy = ProxyHandler(
+            loop,
+            clock,
+            self.spool,
+            Trust(config.trusted_proxies),
+            read_timeout_s=config.read_timeout_s or 0.0,
+            connect_timeout_s=config.connect_timeout_s,
+            queue_timeout_s=config.queue_timeout_s,
+            hold_timeout_s=config.hold_timeout_s,
+            tunnel_idle_s=config.tunnel_idle_s or 0.0,
+            max_queue=config.max_queue,
+            on_broken=self._show_failure,
+        )
+        self._body_limits = [(re.compile(pattern), size) for pattern, size in config.body_limits]
+        self._decide = config.decide
+        self._application = config.application(self.proxy) if config.application is not None else None
+        self._files: list[tuple[bytes, Handler]] = []
+        self._prefix = (config.prefix or "").rstrip("/").encode()
+        self._reserves = config.development
+
+    # -- steering: by the App, on this loop -----------------------------------------------------------------------
+
+    def switch(self, generation: Generation) -> None:
+        """Send requests to `generation` from now on, those that wait too."""
+        facts = self.facts = generation.facts
+        self.failure = None
+        self.proxy.rules = self._rules(facts)
+        self._reserves = self._config.development and bool(facts.get("debug", True))
+        self._files = self._file_handlers(facts)
+        self.proxy.switch(generation)
+
+    def hold(self, reason: str) -> None:
+        """Let requests for Django wait."""
+        logger.debug("requests wait: %s", reason)
+        self.proxy.gate.hold()
+
+    def broken(self, failure: dict[str, Any]) -> None:
+        """Django cannot be started: answer with what it reported."""
+        self.failure = failure
+        self.proxy.gate.break_()
+
+    def close(self) -> None:
+        """The worker ends."""
+        self.proxy.close()
+        self.spool.close()
+
+    # -- exchanges ------------------------------------------------------------------------------------------------
+
+    def handle(self, exchange: Exchange) -> None:
+        """Answer `exchange` (`Handler`)."""
+        path = exchange.request.path
+        for prefix, files in self._files:
+            if path.startswith(prefix):
+                files.handle(exchange)
+                return
+        if self._reserves and path.startswith(_RESERVED):
+            self._answer_reserved(exchange)
+            return
+        self.pass_on(exchange)
+
+    def pass_on(self, exchange: Exchange) -> None:
+        """Answer what is no file: by Duck's own views or by Django."""
+        request = exchange.request
+        if self._body_limits and request.content_length != 0:
+            routed = match_path(request.path)
+            for pattern, size in self._body_limits:
+                if pattern.fullmatch(routed):
+                    exchange.max_body_bytes = size
+                    break
+            else:
+                exchange.max_body_bytes = self._config.max_body_bytes
+        if self._application is not None and (
+            self._config.through_application or self._decide is None or self._decide(match_path(request.path)) == "duck"
+        ):
+            self._application.handle(exchange)
+        elif self._config.use_django:
+            if self._prefix and not self.proxy.rules.split_prefix(request.path)[0]:
+                self._not_found(exchange)
+            else:
+                self.proxy.handle(exchange)
+        else:
+            self._not_found(exchange)
+
+    def _answer_reserved(self, exchange: Exchange) -> None:
+        """`/.duck/ready` tells a waiting page whether to load again; everything else below `/.duck/` is not there."""
+        if exchange.request.path == READY_PATH:
+            ready = self.proxy.gate.state is OPEN
+            head, body = error_answer(200 if ready else 503, title="Ready" if ready else "Not ready", detail="")
+            exchange.response.answer(head, body)
+        else:
+            self._not_found(exchange)
+
+    def _not_found(self, exchange: Exchange) -> None:
+        exchange.response.answer(*error_answer(404, request=exchange.request))
+
+    def _show_failure(self, exchange: Exchange) -> None:
+        """The page of a project that could not be started; what failed is shown on this machine alone."""
+        failure = self.failure or {}
+        local = self._config.development and exchange.peer.host.startswith(_LOOPBACK) and not exchange.peer.via
+        message = str(failure.get("message") or "")
+        head, body = error_answer(
+            503,
+            title="Django could not be started",
+            detail=(message if local else "") or "The application behind this server could not be started.",
+            request=exchange.request,
+            debug=local,
+            traceback=str(failure.get("traceback") or "") or None,
+            fields=[(b"Retry-After", b"5")],
+        )
+        exchange.error = BackendUnreachable("the project could not be started")
+        exchange.response.answer(head, body)
+
+    # -- from the facts of a generation ---------------------------------------------------------------------------
+
+    def _rules(self, facts: dict[str, Any]) -> ForwardRules:
+        prefix = self._config.prefix
+        if prefix is None:
+            prefix = str(facts.get("force_script_name") or "")
+        name, value = facts.get("secure_proxy_ssl_header") or ("", "https")
+        return ForwardRules(
+            prefix=prefix.rstrip("/").encode(),
+            secure_name=str(name).removeprefix("HTTP_").replace("_", "-").lower().encode(),
+            secure_value=str(value).encode(),
+        )
+
+    def _file_handlers(self, facts: dict[str, Any]) -> list[tuple[bytes, Handler]]:
+        """The static and media files that Duck answers, the longer prefix first."""
+        handlers: list[tuple[bytes, Handler]] = []
+        rest = _Rest(self)
+        static = facts.get("static") or {}
+        url = str(static.get("url") or "")
+        if self._config.static and static.get("installed") and url_prefix(url) is not None:
+            if facts.get("debug") and static.get("finders") and facts.get("protocol") == "link":
+                finder = LinkFinder(self.proxy)
+                handlers.append(
+                    (url.encode(), StaticFiles(url, rest, find=finder, now=self._loop.time, soon=self._soon))
+                )
+            elif static.get("root"):
+                root = str(static["root"])
+                handlers.append((url.encode(), StaticFiles(url, rest, root=root, now=self._loop.time, soon=self._soon)))
+        media = facts.get("media") or {}
+        url = str(media.get("url") or "")
+        if self._config.media and media.get("served") and media.get("root") and url_prefix(url) is not None:
+            root = str(media["root"])
+            handlers.append((url.encode(), MediaFiles(url, root, rest, now=self._loop.time, soon=self._soon)))
+        return sorted(handlers, key=lambda handler: -len(handler[0]))
+
+    def _soon(self, callback: Callable[[], None]) -> object:
+        return self._loop.call_soon(callback)
+
+
+class _Rest:
+    """Where a file that is not there leads: on to the views."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def handle(self, exchange: Exchange) -> None:
+        self._site.pass_on(exchange)
