@@ -1,0 +1,31 @@
+"""Django's views."""
+
+import os
+import platform
+
+import django
+from django.core.handlers.wsgi import WSGIRequest
+from django.shortcuts import render
+
+
+def welcome(request):
+    """The first page of a new project: what answers which URL."""
+    through_duck = request.META.get("SERVER_SOFTWARE", "").startswith("duck")
+    return render(
+        request,
+        "welcome.html",
+        {
+            "django_version": django.get_version(),
+            "python_version": platform.python_version(),
+            "process_id": os.getpid(),
+            "interface": "WSGI" if isinstance(request, WSGIRequest) else "ASGI",
+            "through_duck": through_duck,
+            "address": request.build_absolute_uri("/"),
+            "client": request.META.get("REMOTE_ADDR") or "a Unix socket",
+        },
+    )
+
+
+def echo(request):
+    """A page with a WebSocket, which website/asgi.py answers."""
+    return render(request, "echo.html")
