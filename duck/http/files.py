@@ -39,6 +39,7 @@ _SANDBOX: Final = (
     b"media-src data:; sandbox\r\n"
 )
 
+_METHODS: Final = (b"GET", b"HEAD")
 _ACCEPT_ENCODING: Final = b"accept-encoding"
 
 
@@ -74,7 +75,7 @@ class _Files:
         """Answer from memory, else from the root, else pass the exchange on."""
         request = exchange.request
         entry = self._entries.get(request.path)
-        if entry is not None and request.method == b"GET" and self._now() < entry.fresh_until:
+        if entry is not None and self._now() < entry.fresh_until and request.method in _METHODS:
             accept = None
             for name, value in request.fields:
                 if name.lower() in DECIDING:
@@ -84,16 +85,19 @@ class _Files:
                     accept = value
             else:
                 chosen = entry.by_accept.get(accept)
-                if chosen is not None and chosen.body is not None:
+                if chosen is not None and chosen.body is not None and request.method == b"GET":
                     exchange.response.answer(
                         ResponseHead(200, block=chosen.block, content_length=chosen.size), chosen.body
                     )
                     return
+            if self._answer(exchange, entry):
+                return
+            self._cache.forget(request.path)
         self._look(exchange)
 
     def _look(self, exchange: Exchange) -> None:
         request = exchange.request
-        if request.method == b"GET" or request.method == b"HEAD":
+        if request.method in _METHODS:
             name = file_name(request.path, self.prefix)
             if name is not None:
                 self._serve(exchange, name)

@@ -23,17 +23,8 @@ def read(root, name):
         os.close(descriptor)
 
 
-@pytest.fixture(autouse=True)
-def no_descriptor_is_left():
-    """Every test gives back what it opens."""
-    before = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
-    yield
-    if before is not None:
-        assert set(os.listdir("/proc/self/fd")) <= before
-
-
 @pytest.fixture
-def place(tmp_path):
+def place(tmp_path, no_descriptor_is_left):
     """A root with a file, and a secret beside it."""
     root = tmp_path / "root"
     (root / "a/b").mkdir(parents=True)
