@@ -285,7 +285,8 @@ class DuckSight(FileSystemEventHandler):
 
 
 class RecoveryWatch:
-    """Calls `on_change` once, as soon as one of the files named in a failure differs from what it was.
+    """Calls `on_change` once, as soon as one of the files named in a failure differs from what it was; `start` again
+    for the next change.
 
     They are few, may lie outside the project, and may be written by any means: their size and time are compared a few
     times a second, which costs nothing worth mentioning and needs no observer.
@@ -309,9 +310,11 @@ class RecoveryWatch:
             self._timer = None
 
     def _look(self) -> None:
-        changed = [path for path, before in self._before.items() if _signature(path) != before]
+        now = {path: _signature(path) for path in self._before}
+        changed = [path for path, before in self._before.items() if now[path] != before]
         if changed:
             self._timer = None
+            self._before = now
             self._on_change(changed)
         else:
             self._timer = self._inbox.call_later(RECOVERY_POLL_S, self._look)

@@ -182,6 +182,10 @@ class BaseServer:
         self.start()
         self._ended.wait()
 
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until the server has ended; False where `timeout_s` seconds passed before."""
+        return self._ended.wait(timeout_s)
+
     def disconnect(self) -> None:
         """Close the listeners; what was begun goes on."""
         for worker in self._workers:

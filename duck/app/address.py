@@ -1,0 +1,42 @@
+"""Addresses that an application is given and gives."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from duck.exceptions import ApplicationError
+
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+
+
+def check_address(addr: str, port: int, *, uses_ipv6: bool = False) -> None:
+    """Refuse what can be no address to listen at.
+
+    Raises:
+        ApplicationError: the address is neither an IP address nor a host name, or the port no port.
+    """
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= 65535:
+        raise ApplicationError(f"The port {port!r} is none; give a number from 0 to 65535.")
+    if not isinstance(addr, str) or not addr:
+        raise ApplicationError(f"The address {addr!r} is none; give an IP address or a host name.")
+    text = addr.strip("[]")
+    try:
+        version = ipaddress.ip_address(text.partition("%")[0]).version
+    except ValueError:
+        labels = text.removesuffix(".").split(".")
+        # What ends in a number is meant as an IPv4 address, and is none (WHATWG URL, "ends in a number").
+        if len(text) > 253 or labels[-1].isdigit() or not all(_LABEL.fullmatch(label) for label in labels):
+            raise ApplicationError(
+                f"The address {addr!r} is neither an IP address nor a host name; give one like 127.0.0.1 or localhost."
+            ) from None
+        return
+    if uses_ipv6 and version == 4:
+        raise ApplicationError(f"The address {addr!r} is IPv4, but uses_ipv6 asks for IPv6; give one like ::1.")
+
+
+def absolute_url(scheme: str, domain: str, port: int) -> str:
+    """`scheme://domain:port` without a final slash; the port left out where it is the scheme's own."""
+    host = f"[{domain}]" if ":" in domain else domain
+    default = {"http": 80, "ws": 80, "https": 443, "wss": 443}[scheme]
+    return f"{scheme}://{host}" if port == default else f"{scheme}://{host}:{port}"

@@ -1,0 +1,147 @@
+"""Front: the main server of an App, and the site of each of its workers."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import socket
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from duck.http.core.httpd.servers import HTTPServer
+from duck.http.site import Site
+from duck.logs import AccessLog, wants_colour
+from duck.net.limits import Limits
+from duck.settings import views
+from duck.wire.fields import get
+
+if TYPE_CHECKING:
+    from duck.http.core.httpd.httpd import Application
+    from duck.http.site import SiteConfig
+    from duck.net.clock import Clock
+    from duck.net.exchange import Exchange
+    from duck.net.interfaces import Handler
+    from duck.proxy.upstream import Generation
+    from duck.services.inbox import Inbox
+    from duck.settings.load import Settings
+
+
+class Front:
+    """Carries the state of Django to every worker; a worker that starts later gets the last one.
+
+    For the inbox's thread, `make_handler` excepted: that is called by each worker as it starts.
+
+    Attributes:
+        server: None before `start`.
+        config: of every site; set before `start`.
+    """
+
+    def __init__(self, inbox: Inbox) -> None:
+        self.server: HTTPServer | None = None
+        self.config: SiteConfig | None = None
+        self._inbox = inbox
+        self._sites: list[tuple[asyncio.AbstractEventLoop, Site]] = []
+        self._lock = threading.Lock()
+        self._last: Callable[[Site], None] | None = None
+        self._access = "off"
+        self._local = threading.local()
+
+    def start(self, application: Application, settings: Settings, listeners: list[socket.socket], workers: int) -> None:
+        """Serve copies of `listeners` on `workers` threads."""
+        listening = views.listening(settings)
+        server = HTTPServer(
+            (settings["ADDRESS"], settings["PORT"]),
+            application,
+            domain=listening.domain,
+            uses_ipv6=listening.ipv6,
+            workers=workers,
+        )
+        server.limits = Limits(**dataclasses.asdict(views.limits(settings)))
+        server.trusted_proxies = list(listening.trusted_proxies)
+        self._access = views.logs(settings).access
+        if self._access != "off":
+            server.on_exchange = self._log
+        for listener in listeners:
+            server.listen_socket(listener.dup())
+        server.start()
+        self.server = server
+
+    def abort(self) -> None:
+        """End the server now, where there is one."""
+        if self.server is not None:
+            self.server.abort()
+
+    def make_handler(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> Handler:
+        """The site of one worker, steered from now on; called on its loop."""
+        assert self.config is not None
+        self._local.clock = clock
+        self._local.log = AccessLog(
+            self._access, sys.stderr.write, colour=wants_colour(sys.stderr), defer=loop.call_soon
+        )
+        site = Site(self.config, loop, clock)
+        with self._lock:
+            self._sites.append((loop, site))
+            last = self._last
+        if last is not None:
+            last(site)
+        return site
+
+    def switch(self, generation: Generation, acknowledged: Callable[[], None]) -> None:
+        """Send requests to `generation`; `acknowledged` is called on the inbox once every worker does so."""
+        self._tell(lambda site: site.switch(generation), acknowledged)
+
+    def hold(self, reason: str) -> None:
+        """Let requests for Django wait until the next `switch` or `broken`."""
+        self._tell(lambda site: site.hold(reason))
+
+    def broken(self, failure: Mapping[str, Any]) -> None:
+        """Answer requests for Django with what its start reported."""
+        self._tell(lambda site: site.broken(dict(failure)))
+
+    def status(self) -> dict[str, Any]:
+        """Counters of the server; empty before it was started."""
+        return self.server.status() if self.server is not None else {}
+
+    def _tell(self, tell: Callable[[Site], None], acknowledged: Callable[[], None] | None = None) -> None:
+        with self._lock:
+            self._last = tell
+            sites = list(self._sites)
+        waiting = len(sites)
+
+        def one_told() -> None:
+            nonlocal waiting
+            waiting -= 1
+            if waiting == 0 and acknowledged is not None:
+                acknowledged()
+
+        def told(site: Site) -> None:
+            try:
+                tell(site)
+            finally:
+                self._inbox.post(one_told)
+
+        for loop, site in sites:
+            try:
+                loop.call_soon_threadsafe(told, site)
+            except RuntimeError:  # its loop has ended
+                self._inbox.post(one_told)
+
+    def _log(self, exchange: Exchange) -> None:
+        """One line of the access log; on the worker's loop."""
+        request, peer = exchange.request, exchange.peer
+        fields = request.fields
+        self._local.log.log(
+            peer.host,
+            request.method,
+            request.target,
+            request.version,
+            exchange.status,
+            exchange.bytes_sent,
+            self._local.clock.time() - exchange.started,
+            user_agent=get(fields, b"user-agent") or b"",
+            referer=get(fields, b"referer") or b"",
+            backend=exchange.backend,
+            error=str(exchange.error) if exchange.error is not None else "",
+        )

@@ -1,0 +1,94 @@
+"""From settings to the site of a worker: limits, sides, and the lane of Duck's own views."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from duck.exceptions import DuckError, SettingsError
+from duck.http.core.asgi import ASGI
+from duck.http.core.lane import load_urlpatterns
+from duck.http.handlers import AppHandler
+from duck.http.routing import Resolver, Sides
+from duck.http.site import SiteConfig
+from duck.settings import views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from duck.app.app import App
+    from duck.net.interfaces import Handler
+    from duck.settings.load import Settings
+
+
+def site_config(app: App, settings: Settings, *, use_django: bool) -> SiteConfig:
+    """What every worker's site is made of. Imports the urlpatterns and the gateway of a Duck project.
+
+    Raises:
+        SettingsError: a module that settings name cannot be imported.
+    """
+    bodies, proxy, files = views.bodies(settings), views.proxy(settings), views.files(settings)
+    listening, sides = views.listening(settings), views.sides(settings)
+    application: Callable[[Handler], Handler] | None = None
+    decide: Callable[[str], str] | None = None
+    through = False
+    if settings.is_duck_project and not app.skip_setup:
+        lane: dict[str, Any] = {**settings, "USE_DJANGO": use_django}
+        gateway = _load_class("ASGI", sides.asgi)
+        decide = Sides(
+            Resolver(_guarded("URLPATTERNS_MODULE", lambda: load_urlpatterns(lane))),
+            explicit=sides.duck_urls,
+            django=sides.django_urls,
+            use_django=use_django,
+        ).decide
+        own_gateway = gateway is not ASGI
+        through = own_gateway or (bool(sides.middlewares) and not sides.django_skips_middlewares)
+
+        def application(proxy_handler: Handler) -> Handler:
+            return AppHandler(
+                app,
+                gateway(lane),
+                proxy=proxy_handler if use_django else None,
+                debug=sides.debug,
+                max_body_bytes=bodies.max_body_bytes,
+            )
+
+    return SiteConfig(
+        max_body_bytes=bodies.max_body_bytes,
+        body_limits=bodies.limits,
+        max_spool_bytes=bodies.max_spool_bytes,
+        spool_dir=str(bodies.spool_dir) if bodies.spool_dir is not None else None,
+        connect_timeout_s=proxy.connect_timeout_s,
+        read_timeout_s=proxy.read_timeout_s,
+        queue_timeout_s=proxy.queue_timeout_s,
+        hold_timeout_s=max(proxy.queue_timeout_s, views.django(settings).wait_s),
+        max_queue=proxy.max_queue,
+        tunnel_idle_s=proxy.tunnel_idle_timeout_s,
+        trusted_proxies=listening.trusted_proxies,
+        prefix=listening.prefix,
+        static=files.static,
+        media=files.media,
+        use_django=use_django,
+        development=True,
+        application=application,
+        decide=decide,
+        through_application=through,
+    )
+
+
+def _load_class(setting: str, dotted: str) -> Callable[..., Any]:
+    module, _, name = dotted.rpartition(".")
+    found = _guarded(setting, lambda: getattr(import_module(module), name, None))
+    if found is None:
+        raise SettingsError(f"{setting} is {dotted!r}, and {module} has no {name}; correct it.")
+    return found  # type: ignore[no-any-return]
+
+
+def _guarded(setting: str, load: Callable[[], Any]) -> Any:
+    """What `load` gives; whatever a module of the user's raises is told as one sentence."""
+    try:
+        return load()
+    except DuckError:
+        raise
+    except Exception as error:
+        raise SettingsError(f"What {setting} names cannot be imported: {type(error).__name__}: {error}.") from error

@@ -1,0 +1,476 @@
+"""Lifecycle: what an App starts, in which order, and how it ends.
+
+    prepare   project and interpreter -> instance lock -> listeners bound        (nothing has been started yet)
+    start     worker threads -> Django spawned -> control socket -> reloader -> banner
+    serve     the inbox, until the shutdown is complete
+    stopping  on_pre_stop -> reloader -> listeners close, workers drain -> deadline: cut -> Django -> control socket
+
+Everything is for the thread that serves the inbox, unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duck
+from duck.app.banner import BannerFacts, banner, ready_line
+from duck.app.control import commands
+from duck.app.front import Front
+from duck.app.lanes import site_config
+from duck.app.shutdown import Shutdown
+from duck.exceptions import SettingsError
+from duck.http.core.httpd.httpd import uri_of
+from duck.net.listener import ListenAddress, open_listeners
+from duck.services.django import DjangoService
+from duck.services.ducksight import ChangeFilter, DuckSight
+from duck.services.inbox import Inbox
+from duck.services.instance import Instance
+from duck.services.ipc import ControlServer
+from duck.services.ports import who_holds
+from duck.services.state import run_directory
+from duck.settings import views
+
+if TYPE_CHECKING:
+    from duck.app.app import App
+    from duck.http.core.httpd.httpd import BaseServer
+    from duck.proxy.upstream import Generation
+    from duck.services.ipc import Request
+    from duck.services.service import Service
+    from duck.settings.load import Settings
+
+logger = logging.getLogger("duck.app")
+
+# Names, for the Duck that this process becomes by an exec, the descriptors of its listeners and of its lock.
+INHERITED = "_DUCK_INHERITED"
+
+
+class Lifecycle:
+    """One run of an App.
+
+    Attributes:
+        inbox: takes every cause: signals, commands, changes, Django's reports. Its `post` is for any thread.
+        front: the main server and the sites of its workers.
+        django: None where no Django stands behind.
+        reloader: None while nothing is watched.
+        addresses: where it listens, as a user writes it; empty before and after.
+        port: of the first TCP listener, 0 where there is none.
+        started, stopping: which part of its life it is in.
+        ended: set at the very end.
+        futures: what runs, by name; done when it has ended.
+    """
+
+    def __init__(self, app: App, settings: Settings) -> None:
+        self.settings = settings
+        self.inbox = Inbox()
+        self.front = Front(self.inbox)
+        self.django: DjangoService | None = None
+        self.reloader: DuckSight | None = None
+        self.addresses: list[str] = []
+        self.port = 0
+        self.began = time.time()
+        self.started = False
+        self.stopping = False
+        self.ended = threading.Event()
+        self.futures: dict[str, Future[Any] | None] = dict.fromkeys(
+            ("duck-server", "django-server", "force-https-server", "automations-dispatcher")
+        )
+        self._app = app
+        self._thread: threading.Thread | None = None
+        self._listeners: list[socket.socket] = []
+        self._instance: Instance | None = None
+        self._control: ControlServer | None = None
+        self._shutdown: Shutdown | None = None
+        self._stop_requests: list[Request] = []
+        self._status = 0
+        self._restarting = False
+        self._announced = False
+        self._quiet = False
+        self._call_hook = True
+        self._flush_logs = True
+
+    # -- start ----------------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Find the project, take the instance lock, bind the listeners; nothing is started.
+
+        Raises:
+            DuckError: one sentence; call `abandon` then.
+        """
+        inherited = _take_inherited()
+        view = views.django(self.settings)
+        self.django = DjangoService.find(self.settings, self.inbox)
+        self.front.config = site_config(self._app, self.settings, use_django=self.django is not None)
+        listening = views.listening(self.settings)
+        self._instance = Instance.acquire(
+            run_directory(),
+            project=self.project_dir,
+            settings=view.settings_module or os.environ.get("DJANGO_SETTINGS_MODULE", ""),
+            name=listening.name,
+            started=self.began,
+            inherited=inherited.get("lock"),
+        )
+        if inherited:
+            addresses = [ListenAddress("fd", descriptor=descriptor) for descriptor in inherited["listeners"]]
+        else:
+            addresses = [
+                ListenAddress(
+                    "tcp" if address.scheme == "http" else address.scheme,
+                    host="::1" if listening.ipv6 and address.host == "localhost" else address.host,
+                    port=address.port,
+                    path=address.path,
+                    descriptor=address.fd,
+                )
+                for address in listening.addresses
+            ]
+        self._listeners = open_listeners(addresses, backlog=listening.backlog, holder_of=who_holds)
+        self.port = next((item.getsockname()[1] for item in self._listeners if _is_tcp(item)), 0)
+        self.addresses = self._public_addresses()
+        self._instance.publish(self.addresses)
+
+    def start(self, *, show_banner: bool = True) -> None:
+        """Start the workers, Django, the control socket and the reloader.
+
+        Raises:
+            DuckError: one of them cannot be started; call `abandon` then.
+        """
+        assert self._instance is not None
+        self._thread = threading.current_thread()
+        self.started = True
+        self._control = ControlServer(self.inbox, self._instance.info.control, commands(self))
+        self._control.start()
+        self.start_server()
+        if self.django is not None:
+            self.start_django()
+        if views.reload(self.settings).enabled:
+            self.start_reloader()
+        self._app.record_metadata()
+        if show_banner:
+            self._show_banner()
+        if self.django is None:
+            self._announce()
+
+    def start_server(self) -> None:
+        """Serve the listeners on worker threads."""
+        if self.front.server is None or not self.front.server.running:
+            self.front.start(self._app, self.settings, self._listeners, self._app.workers or 1)
+            self.futures["duck-server"] = _running()
+
+    def start_django(self) -> None:
+        """Spawn the Django process, or take the server that runs already."""
+        if self.django is None:
+            raise SettingsError("USE_DJANGO is off, so there is no Django to start.")
+        assert self._instance is not None
+        if self.futures["django-server"] is None:
+            self.futures["django-server"] = _running()
+            self.django.attach(
+                self._instance.directory,
+                on_generation=self._generation,
+                on_broken=self.front.broken,
+                on_hold=self.front.hold,
+            )
+            self.django.start()
+
+    def start_reloader(self) -> None:
+        """Watch the project's files, and act on what changes."""
+        if self.reloader is not None or self.stopping:
+            return
+        roots = [self.settings.base_dir] if self.settings.is_duck_project else []
+        if self.django is not None and self.django.root is not None:
+            roots.append(self.django.root)
+        if roots:
+            view = views.reload(self.settings)
+            self.reloader = DuckSight(
+                self.inbox,
+                _outermost(roots),
+                ChangeFilter(view.patterns),
+                self._changed,
+                poll_s=view.poll_s or 0.0,
+            )
+            self.reloader.start()
+
+    def abandon(self) -> None:
+        """Give everything back at once, after a start that failed."""
+        self.front.abort()
+        if self.django is not None:
+            self.django.kill()
+        self._close()
+
+    # -- serve ----------------------------------------------------------------------------------------------------
+
+    def serve(self) -> None:
+        """Serve the inbox until the shutdown is complete."""
+        self.inbox.run()
+
+    def on_own_thread(self) -> bool:
+        """Whether the caller is on the thread that serves the inbox."""
+        return threading.current_thread() is self._thread
+
+    @property
+    def state(self) -> str:
+        """`starting`, `running`, `broken`, `holding` or `stopping`, for people and programs."""
+        if self.stopping:
+            return "stopping"
+        return self.django.state if self.django is not None else "running"
+
+    @property
+    def process_name(self) -> str:
+        """As the App was named."""
+        return self._app.process_name
+
+    @property
+    def project_dir(self) -> Path:
+        """What the instance stands for: the Django project's directory, else the Duck project's."""
+        if self.settings.is_duck_project or self.django is None or self.django.root is None:
+            return self.settings.base_dir
+        return self.django.root
+
+    # -- stop -----------------------------------------------------------------------------------------------------
+
+    def request_stop(
+        self,
+        status: int = 0,
+        *,
+        quiet: bool = False,
+        call_hook: bool = True,
+        stop_reloader: bool = True,
+        flush_logs: bool = True,
+    ) -> None:
+        """Have it stop soon. For any thread; what is said first counts."""
+
+        def begin() -> None:
+            if self.stopping:
+                return
+            self._quiet, self._call_hook, self._flush_logs = quiet, call_hook, flush_logs
+            self._begin_stop(status, stop_reloader=stop_reloader)
+
+        self.inbox.post(begin)
+
+    def request_restart(self) -> None:
+        """Have it stop soon, and become a new Duck in the same process. For any thread."""
+
+        def begin() -> None:
+            if not self.stopping:
+                self._restarting = True
+                self._begin_stop(0)
+
+        self.inbox.post(begin)
+
+    def signalled(self, number: int) -> None:
+        """SIGINT or SIGTERM has come: stop; the second one skips to the deadline."""
+        if self._shutdown is not None:
+            logger.info("Stopping now, without waiting for what runs.")
+            self._restarting = False
+            self._status = 128 + number
+            self._shutdown.hurry()
+        elif not self.stopping:
+            self._begin_stop(128 + number)
+
+    def stop_asked(self, request: Request) -> None:
+        """The command `stop`: told of the progress, answered when all has ended but this process."""
+        self._stop_requests.append(request)
+        request.progress(f"Stopping, within {self.settings['SHUTDOWN_TIMEOUT']:g} seconds.")
+        if not self.stopping:
+            self._begin_stop(0)
+        elif request.arguments.get("now") and self._shutdown is not None:
+            self._shutdown.hurry()
+
+    def stop_servers(self, *, quiet: bool, wait: bool) -> None:
+        """End servers and Django, and go on without them. For any thread; `wait` only on others than the inbox's."""
+        finished = threading.Event()
+
+        def begin() -> None:
+            if not quiet:
+                logger.info("Stopping the servers.")
+            Shutdown(
+                self.inbox, self._servers(), self._services(), self.settings["SHUTDOWN_TIMEOUT"], finished.set
+            ).begin()
+
+        if not self.started:
+            return
+        self.inbox.post(begin)
+        if wait and not self.on_own_thread():
+            finished.wait(self.settings["SHUTDOWN_TIMEOUT"] + 12.0)
+
+    def finish(self) -> int:
+        """After `serve`: the exit status; or, for a restart, become the new Duck and never return."""
+        if self._restarting:
+            self._exec()
+        return self._status
+
+    def _begin_stop(self, status: int, *, stop_reloader: bool = True) -> None:
+        self.stopping = True
+        self._status = status
+        if not self._quiet:
+            logger.info("%s; finishing what runs.", "Restarting" if self._restarting else "Stopping")
+        if self._call_hook:
+            try:
+                self._app.on_pre_stop()
+            except Exception:
+                logger.exception("on_pre_stop failed; stopping all the same")
+        if self.reloader is not None and stop_reloader:
+            self.reloader.stop()
+            self.reloader = None
+        if not self._restarting:
+            # For a restart they stay open: who connects meanwhile waits in the backlog.
+            self._close_listeners()
+        self._shutdown = Shutdown(
+            self.inbox, self._servers(), self._services(), self.settings["SHUTDOWN_TIMEOUT"], self._stopped
+        )
+        self._shutdown.begin()
+
+    def _stopped(self) -> None:
+        for request in self._stop_requests:
+            request.reply({"stopped": True, "pid": os.getpid()})
+        if not self._quiet and not self._restarting:
+            logger.info("Stopped.")
+        self._close()
+        self.inbox.stop()
+
+    def _servers(self) -> list[BaseServer]:
+        front = [self.front.server] if self.front.server is not None else []
+        return [*front, *(microapp.server for microapp in self._app.microapps)]
+
+    def _services(self) -> list[Service]:
+        return [self.django] if self.django is not None and self.futures["django-server"] is not None else []
+
+    def _close(self) -> None:
+        """Give back what the kernel does not take by itself; for a restart lock and listeners are kept."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self.reloader is not None:
+            self.reloader.stop()
+            self.reloader = None
+        if not self._restarting:
+            self._close_listeners()
+            if self._instance is not None:
+                self._instance.release()
+            self.addresses = []
+        self._app.background.stop(wait=False)
+        for future in self.futures.values():
+            if future is not None and not future.done():
+                future.set_result(None)
+        if self._flush_logs:
+            for handler in logging.getLogger("duck").handlers:
+                handler.flush()
+        self.ended.set()
+
+    def _close_listeners(self) -> None:
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            path = listener.getsockname()
+            listener.close()
+            if isinstance(path, str) and path.startswith("/"):
+                try:
+                    os.unlink(path)
+                except OSError:
+                    pass
+
+    def _exec(self) -> None:
+        assert self._instance is not None
+        descriptors = [listener.fileno() for listener in self._listeners]
+        for descriptor in (*descriptors, self._instance.fileno()):
+            os.set_inheritable(descriptor, True)
+        os.environ[INHERITED] = json.dumps({"listeners": descriptors, "lock": self._instance.fileno()})
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+    # -- what happens meanwhile -----------------------------------------------------------------------------------
+
+    def _generation(self, generation: Generation, acknowledged: Callable[[], None]) -> None:
+        assert self.django is not None
+        self.front.switch(generation, acknowledged)
+        if generation.facts:
+            logger.info("%s", ready_line(generation.facts, self.django.took_s, self.django.pids))
+        self._announce()
+
+    def _announce(self) -> None:
+        if self._announced:
+            return
+        self._announced = True
+        try:
+            self._app.on_app_start()
+        except Exception:
+            logger.exception("on_app_start failed; serving all the same")
+
+    def _changed(self, paths: list[str]) -> None:
+        """Files have changed, and all of them have been written."""
+        if self.stopping:
+            return
+        shown = ", ".join(os.path.relpath(path, self.project_dir) for path in paths[:3])
+        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+        of_django = [path for path in paths if self.django is not None and self.django.owns(path)]
+        if self.django is not None and not self.django.compiles(paths):
+            return
+        if len(of_django) < len(paths):
+            logger.info("Changed: %s%s; restarting Duck.", shown, more)
+            self.request_restart()
+        elif self.django is not None:
+            logger.info("Changed: %s%s; loading Django again.", shown, more)
+            self.django.replace()
+
+    # -- what is said ---------------------------------------------------------------------------------------------
+
+    def _public_addresses(self) -> list[str]:
+        """One URL for each listener, as a browser takes it; a name that was given stands for what it resolved to."""
+        name = views.listening(self.settings).addresses[0].host
+        found: list[str] = []
+        for listener in self._listeners:
+            uri = uri_of(listener)
+            if _is_tcp(listener) and name == "localhost":
+                uri = f"http://localhost:{listener.getsockname()[1]}"
+            if uri not in found:
+                found.append(uri)
+        return found
+
+    def _show_banner(self) -> None:
+        facts = BannerFacts(
+            version=duck.__version__,
+            addresses=self.addresses,
+            duck_side="its own urlpatterns" if self.settings.is_duck_project else "",
+            reload="on changes" if self.reloader is not None else "",
+            prefix=views.listening(self.settings).prefix or "",
+            processes=[
+                ("Duck", os.getpid()),
+                *(("Django", pid) for pid in (self.django.pids if self.django is not None else ())),
+            ],
+            warnings=self.settings.warnings,
+            **(self.django.banner() if self.django is not None else {}),
+        )
+        if self.settings["LOG_FORMAT"] == "json":
+            logger.info("listening at %s", ", ".join(self.addresses))
+        else:
+            sys.stderr.write(banner(facts) + "\n")
+            sys.stderr.flush()
+
+
+def _is_tcp(listener: socket.socket) -> bool:
+    return listener.family in (socket.AF_INET, socket.AF_INET6)
+
+
+def _outermost(roots: list[Path]) -> list[Path]:
+    """`roots` without those that lie in another of them."""
+    return [root for root in dict.fromkeys(roots) if not any(other in root.parents for other in roots)]
+
+
+def _take_inherited() -> dict[str, Any]:
+    """What the Duck that this process was before has left: `listeners` and `lock`, descriptors; or nothing."""
+    text = os.environ.pop(INHERITED, "")
+    return dict(json.loads(text)) if text else {}
+
+
+def _running() -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()
+    return future

@@ -1,0 +1,358 @@
+"""DjangoService: the Django that stands behind, as the App sees it: found, started, held, mended, loaded again.
+
+    starting ──ready──> running ──replace, crash──> holding ──ready──> running
+       └──────failed──> broken <──────failed (nothing serves)──┘
+                          └──file of the failure changed──> starting
+
+A server that runs already (DJANGO_ADDR) is `running` from the start, and is never touched.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from duck.backend.django.discover import child_environment, find_interpreter, find_project
+from duck.backend.django.process import BackendOptions, DjangoBackend
+from duck.exceptions import ProjectError
+from duck.logs import ProcessOutput, wants_colour
+from duck.proxy.upstream import Generation, Upstream
+from duck.services.ducksight import RecoveryWatch, syntax_error
+from duck.settings import views
+
+if TYPE_CHECKING:
+    from duck.backend.django.discover import Interpreter, Project
+    from duck.backend.django.process import Failure
+    from duck.services.inbox import Inbox
+    from duck.settings.load import Settings
+
+logger = logging.getLogger("duck.django")
+
+STARTING: Final = "starting"
+RUNNING: Final = "running"
+HOLDING: Final = "holding"
+BROKEN: Final = "broken"
+
+# Connections at once to a server that Duck did not start: what it does with them is its own matter.
+_FOREIGN_SLOTS: Final = 128
+_COMPILE_TIMEOUT_S: Final = 10.0
+_COMPILE = "import sys; compile(open(sys.argv[1], 'rb').read(), sys.argv[1], 'exec', dont_inherit=True)"
+
+
+class DjangoService:
+    """A `Service`: on the inbox's thread, nothing waits.
+
+    Attributes:
+        root: directory of manage.py; None for a server that runs already.
+        state: see the module's diagram.
+        took_s: how long the last start took, in seconds.
+    """
+
+    name = "django"
+
+    def __init__(
+        self, settings: Settings, inbox: Inbox, project: Project | None = None, interpreter: Interpreter | None = None
+    ) -> None:
+        self.root: Path | None = project.root if project is not None else None
+        self.state = STARTING
+        self.took_s = 0.0
+        self._settings = settings
+        self._view = views.django(settings)
+        self._inbox = inbox
+        self._project = project
+        self._interpreter = interpreter
+        self._backend: DjangoBackend | None = None
+        self._recovery: RecoveryWatch | None = None
+        self._last: Generation | None = None
+        self._began = 0.0
+        self._pending = False
+        self._output = ProcessOutput(
+            "django", sys.stderr.write, style=settings["LOG_FORMAT"], colour=wants_colour(sys.stderr)
+        )
+        self._on_generation: Callable[[Generation, Callable[[], None]], None]
+        self._on_broken: Callable[[Mapping[str, Any]], None]
+        self._on_hold: Callable[[str], None]
+
+    @classmethod
+    def find(cls, settings: Settings, inbox: Inbox) -> DjangoService | None:
+        """The Django that `settings` mean; None where a Duck project has none and nobody asked for one.
+
+        Raises:
+            ProjectError: it, or an interpreter for it, cannot be found.
+        """
+        view = views.django(settings)
+        if view.use is False:
+            return None
+        if view.address is not None:
+            return cls(settings, inbox)
+        try:
+            project = find_project(settings.project_dir, view.project)
+        except ProjectError:
+            if view.use is None:
+                return None
+            raise
+        python = str(view.python) if view.python is not None else None
+        return cls(settings, inbox, project, find_interpreter(project, python, os.environ))
+
+    def attach(
+        self,
+        directory: Path,
+        *,
+        on_generation: Callable[[Generation, Callable[[], None]], None],
+        on_broken: Callable[[Mapping[str, Any]], None],
+        on_hold: Callable[[str], None],
+    ) -> None:
+        """Say where its sockets go and who is told; before `start`.
+
+        Args:
+            directory: existing, of mode 0700.
+            on_generation: a generation is ready; the second argument is to be called once every worker uses it.
+            on_broken: nothing serves, and the start failed with this: `stage`, `message`, `traceback`, `files`.
+            on_hold: let requests wait, for the reason given.
+        """
+        self._on_generation = on_generation
+        self._on_broken = on_broken
+        self._on_hold = on_hold
+        if self._project is None or self._interpreter is None:
+            return
+        view = self._view
+        options = BackendOptions(
+            run_directory=str(directory),
+            settings=view.settings_module,
+            threads=view.threads,
+            start_deadline_s=view.wait_s,
+            stop_deadline_s=self._settings["SHUTDOWN_TIMEOUT"],
+            bundle=_bundle(),
+            wsgi=view.wsgi,
+            asgi=view.asgi,
+            prefix=views.listening(self._settings).prefix or "",
+        )
+        self._backend = DjangoBackend(
+            self._project,
+            self._interpreter,
+            options,
+            self._inbox,
+            on_generation=self._came,
+            on_failed=self._failed,
+            on_down=self._down,
+            on_output=self._print,
+            on_debugger=self._debugger,
+        )
+
+    # -- a Service ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the first generation, after the commands that go before it."""
+        if self._backend is None:
+            self._adopt()
+            return
+        self._began = time.monotonic()
+        self._backend.start()
+
+    def stop(self, deadline_s: float, done: Callable[[], None]) -> None:
+        """End its processes within `deadline_s` seconds, by force after that."""
+        self._forget_recovery()
+        if self._backend is None:
+            done()
+        else:
+            self._backend.stop(deadline_s, done)
+
+    def kill(self) -> None:
+        """End its processes now."""
+        self._forget_recovery()
+        if self._backend is not None:
+            self._backend.kill()
+
+    def status(self) -> Mapping[str, Any]:
+        """Plain values for `duck status`; `processes` are for `app.status.describe_process`."""
+        said: dict[str, Any] = {"state": self.state, "address": _written(self._view.address)}
+        facts = self._last.facts if self._last is not None else {}
+        if self._backend is not None and self._interpreter is not None:
+            said |= self._backend.snapshot() | {"state": self.state}
+            said |= {
+                "project": str(self.root),
+                "settings": facts.get("settings") or self._view.settings_module,
+                "interpreter": self._interpreter.path,
+                "interpreter_origin": self._interpreter.origin,
+                "python": self._interpreter.python_version,
+                "django": self._interpreter.django_version,
+                "debug": facts.get("debug"),
+                "processes": [
+                    {**entry, "role": f"django {entry['role']}"} for entry in self._backend.snapshot()["processes"]
+                ],
+            }
+        return {key: value for key, value in said.items() if value is not None}
+
+    # -- what the App asks ----------------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are answered by it."""
+        return self.state == RUNNING
+
+    @property
+    def pids(self) -> list[int]:
+        """Its processes."""
+        return [entry["pid"] for entry in self._backend.snapshot()["processes"]] if self._backend is not None else []
+
+    def owns(self, path: str) -> bool:
+        """Whether the file at `path` is the Django project's, and not the Duck project's around it."""
+        if self.root is None or not _is_below(path, self.root):
+            return False
+        return not (self._settings.is_duck_project and _is_below(str(self._settings.base_dir / "main.py"), self.root))
+
+    def compiles(self, paths: list[str]) -> bool:
+        """Whether the Python files among `paths` can be compiled; one that cannot is told of, and nothing changes."""
+        for path in paths:
+            error = syntax_error(path) if path.endswith(".py") else None
+            # The project's Python may know more syntax than Duck's own.
+            if error is not None and not self._project_compiles(path):
+                logger.error(
+                    "%s:%s: %s; what runs keeps running until the file is mended.", path, error.lineno or 1, error.msg
+                )
+                return False
+        return True
+
+    def replace(self) -> None:
+        """Load the project again; requests wait meanwhile. Put off while somebody is at a debugger's prompt."""
+        if self._backend is None:
+            return
+        if self._backend.is_debugging:
+            self._pending = True
+            return
+        self._forget_recovery()
+        if self.state in (RUNNING, HOLDING):
+            self.state = HOLDING
+            self._on_hold("Django loads changed files")
+        else:
+            self.state = STARTING
+            self._on_hold("Django starts")
+        self._began = time.monotonic()
+        self._backend.replace()
+
+    def banner(self) -> dict[str, str]:
+        """Its part of `app.banner.BannerFacts`."""
+        if self._interpreter is None:
+            return {"django": _written(self._view.address) or ""}
+        return {
+            "django": STARTING,
+            "project": str(self.root),
+            "settings_module": self._view.settings_module or os.environ.get("DJANGO_SETTINGS_MODULE", ""),
+            "python": self._interpreter.path,
+            "python_origin": self._interpreter.origin,
+            "python_version": self._interpreter.python_version,
+            "django_version": self._interpreter.django_version,
+        }
+
+    # -- what the backend tells -----------------------------------------------------------------------------------
+
+    def _came(self, generation: Generation) -> None:
+        assert self._backend is not None
+        backend = self._backend
+        self.took_s = time.monotonic() - self._began
+        self.state = RUNNING
+        self._last = generation
+        self._forget_recovery()
+        self._on_generation(generation, lambda: backend.acknowledged(generation.number))
+
+    def _failed(self, failure: Failure) -> None:
+        assert self._backend is not None and self._project is not None
+        text = f"\n{failure.traceback.rstrip()}" if failure.traceback else ""
+        serves = self._backend.current is not None and self._last is not None
+        what = "What ran before keeps running" if serves else "Duck keeps running"
+        again = "" if failure.stage == "crash" else "; a change of a file named in it starts it again"
+        logger.error("Django could not be started: %s%s\n%s%s.", failure.message, text, what, again)
+        if serves and self._last is not None:
+            self.state = RUNNING
+            self._on_generation(self._last, lambda: None)
+        else:
+            self.state = BROKEN
+            self._on_broken(asdict(failure))
+        if failure.stage != "crash":
+            files = failure.files or (str(self._project.manage),)
+            self._recovery = RecoveryWatch(self._inbox, files, self._mended)
+            self._recovery.start()
+
+    def _mended(self, paths: list[str]) -> None:
+        if self.compiles(paths):
+            logger.info("Changed: %s; starting Django again.", ", ".join(paths))
+            self.replace()
+        elif self._recovery is not None:
+            self._recovery.start()
+
+    def _down(self) -> None:
+        self.state = HOLDING
+        self._began = time.monotonic()
+        self._on_hold("Django ended unexpectedly and is started again")
+
+    def _debugger(self, active: bool) -> None:
+        if not active and self._pending:
+            self._pending = False
+            self.replace()
+
+    def _print(self, text: str) -> None:
+        if self._backend is not None and self._backend.is_debugging:
+            # A prompt is no line yet, and nobody debugs by prefixed lines.
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        else:
+            self._output.feed(text.encode("utf-8", "replace"))
+
+    # -- below ----------------------------------------------------------------------------------------------------
+
+    def _adopt(self) -> None:
+        address = self._view.address
+        assert address is not None
+        if isinstance(address, str):
+            address = address.removeprefix("unix:")
+        upstream = Upstream("http", address, _FOREIGN_SLOTS, f"django at {_written(self._view.address)}")
+        self.state = RUNNING
+        self._last = Generation(1, (upstream,), (upstream,))
+        self._on_generation(self._last, lambda: None)
+
+    def _forget_recovery(self) -> None:
+        if self._recovery is not None:
+            self._recovery.stop()
+            self._recovery = None
+
+    def _project_compiles(self, path: str) -> bool:
+        interpreter = self._interpreter
+        if interpreter is None or interpreter.python_version.split(".")[:2] == [
+            str(part) for part in sys.version_info[:2]
+        ]:
+            return False
+        try:
+            done = subprocess.run(
+                [interpreter.path, "-I", "-S", "-c", _COMPILE, path],
+                env=child_environment(os.environ, interpreter.path),
+                capture_output=True,
+                timeout=_COMPILE_TIMEOUT_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return done.returncode == 0
+
+
+def _bundle() -> str | None:
+    """The directory from which the ASGI server is taken that Duck brings for projects without one."""
+    spec = importlib.util.find_spec("uvicorn")
+    return str(Path(spec.origin).parent.parent) if spec is not None and spec.origin is not None else None
+
+
+def _written(address: str | tuple[str, int] | None) -> str | None:
+    if isinstance(address, tuple):
+        return f"{address[0]}:{address[1]}"
+    return address
+
+
+def _is_below(path: str, root: Path) -> bool:
+    return os.path.realpath(path).startswith(os.path.realpath(root) + os.sep)
