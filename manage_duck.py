@@ -207,21 +207,20 @@ def has_project(directory: Path, arguments: list[str]) -> bool:
 
 
 def make_demo() -> Path:
-    """`.demo`, made from project_template/ as `duck makeproject` does, its database migrated; a half-made one anew."""
+    """`.demo/pond`, made as `duck makeproject` does, its database migrated; one that was not finished is made anew."""
     template = hash_tree(ROOT / "project_template")
     stamp = DEMO.parent / "made-from"
     DEMO.parent.mkdir(exist_ok=True)
-    if stamp.exists() and DEMO.exists():
-        if stamp.read_text() != template:
-            say(f"project_template has changed since {DEMO} was made: remove {DEMO} to have it made anew")
-        return DEMO
-    with locked(DEMO.with_suffix(".lock"), f"making {DEMO}"):
-        if stamp.exists() and DEMO.exists():
+    with locked(DEMO.parent / "lock", f"making {DEMO}"):
+        if DEMO.exists() and stamp.exists():
+            if stamp.read_text() != template:
+                say(f"project_template has changed since {DEMO} was made: remove {DEMO} to have it made anew")
             return DEMO
         if DEMO.exists():
             shutil.rmtree(DEMO)
         say(f"making a project in {DEMO} from project_template")
-        run_quietly([sys.executable, "-m", "duck", "makeproject", DEMO.name, "--dest", str(DEMO.parent)], "made")
+        command = [sys.executable, "-m", "duck", "makeproject", DEMO.name, "--dest", str(DEMO.parent)]
+        run_quietly(command, "made")
         for manage in sorted(DEMO.rglob("manage.py")):
             run_quietly([sys.executable, str(manage), "migrate", "--no-input", "-v", "0"], "migrated", manage.parent)
         stamp.write_text(template)

@@ -15,6 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", *(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)])
 
+# Written from the source, whose sentences follow one another.
+GENERATED = {DOCS / "reference" / "cli.md", DOCS / "reference" / "settings.md"}
+
 FENCE = re.compile(r"^(`{3,}|:{3,})(\{?[\w-]*\}?)[^\n]*\n(.*?)^\1\s*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ +(.+?)\s*$", re.MULTILINE)
@@ -70,6 +73,8 @@ def test_toml_examples_are_toml(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_one_sentence_stands_on_a_line(page: Path) -> None:
+    if page in GENERATED:
+        return
     text = CODE.sub("x", FENCE.sub("", page.read_text("utf-8")))
     for line in text.splitlines():
         prose = not line.startswith(("|", "    ", "#", "<")) and not re.match(r"\s*([-*]|\d+\.) ", line)
