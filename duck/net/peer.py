@@ -16,7 +16,18 @@ class Peer:
         via: of a request that came through a trusted proxy: that proxy's own address, else `""`.
     """
 
-    __slots__ = ("host", "link_items", "port", "scheme", "server_host", "server_port", "trusted", "via")
+    __slots__ = (
+        "host",
+        "http_fields",
+        "link_fields",
+        "link_items",
+        "port",
+        "scheme",
+        "server_host",
+        "server_port",
+        "trusted",
+        "via",
+    )
 
     def __init__(
         self,
@@ -40,6 +51,14 @@ class Peer:
         self.link_items = b"\0".join(
             (scheme, host.encode(), str(port).encode(), server_host.encode(), str(server_port).encode())
         )
+        # What every request of this connection is told to say of its client. A trusted proxy's chain of addresses
+        # differs from request to request and is added by the proxy's rules.
+        client = b"" if via else host.encode() or b"unknown"
+        self.link_fields = b"X-Forwarded-Proto\0" + scheme
+        self.http_fields = b"X-Forwarded-Proto: " + scheme + b"\r\n"
+        if client:
+            self.link_fields += b"\0X-Forwarded-For\0" + client
+            self.http_fields += b"X-Forwarded-For: " + client + b"\r\n"
 
     def __repr__(self) -> str:
         return f"<Peer {self.host}:{self.port} by {self.scheme.decode()} to {self.server_host}:{self.server_port}>"

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from duck.net.server import Trust
 
 _PROTOCOLS: Final = {10: b"HTTP/1.0", 11: b"HTTP/1.1", 20: b"HTTP/2.0"}
-VIA: Final = b"duck"
 
 
 class ForwardRules:
@@ -51,103 +50,113 @@ class ForwardRules:
         script = b""
         if self.prefix:
             script, path = self.split_prefix(path)
-        items = [
-            request.method,
-            script,
-            path,
-            request.query,
-            request.target,
-            _PROTOCOLS[request.version],
-            peer.link_items,
-            length,
-            spool,
-        ]
-        fields = request.fields
-        dropped = self._dropped(request, peer)
-        if dropped or length:
-            for index, (name, value) in enumerate(fields):
-                if index not in dropped and (not length or name.lower() != b"content-length"):
-                    items.append(name)
-                    items.append(value)
-        else:
-            for pair in fields:
-                items += pair
-        authority = request.authority
-        items += (
-            b"X-Forwarded-For",
-            self._forwarded_for(request, peer),
-            b"X-Forwarded-Proto",
-            peer.scheme,
+        block = request.block
+        items = block.link_items
+        if items is None or peer.via or self._own_secure:
+            items = self._link_items(request, peer)
+        return b"\0".join(
+            (
+                request.method,
+                script,
+                path,
+                request.query,
+                request.target,
+                _PROTOCOLS[request.version],
+                peer.link_items,
+                length,
+                spool,
+                items,
+                peer.link_fields,
+            )
         )
-        if authority:
-            items.append(b"X-Forwarded-Host")
-            items.append(self._said(request, peer, b"x-forwarded-host") or authority)
-        if self.secure_name and self.secure_name != b"x-forwarded-proto" and peer.scheme == b"https":
-            items.append(self.secure_name)
-            items.append(self.secure_value)
-        return b"\0".join(items)
+
+    def _link_items(self, request: RequestHead, peer: Peer) -> bytes:
+        """The fields that a worker gets, names and values joined by NUL; the body's length goes by itself."""
+        dropped = self._dropped(request, peer)
+        items: list[bytes] = []
+        for index, pair in enumerate(request.fields):
+            if index not in dropped and pair[0].lower() != b"content-length":
+                items += pair
+        shared = not (peer.via or self._own_secure)
+        if peer.via:
+            items += (b"X-Forwarded-For", self._forwarded_for(request, peer))
+        host = self._said(request, peer, b"x-forwarded-host") or request.authority
+        if host:
+            items += (b"X-Forwarded-Host", host)
+        if self._own_secure and peer.scheme == b"https":
+            items += (self.secure_name, self.secure_value)
+        # A request with no field at all (HTTP/1.0) still says one thing, so that the items stay pairs.
+        joined = b"\0".join(items or (b"X-Forwarded-Host", b""))
+        if shared:
+            request.block.link_items = joined
+        return joined
 
     def http_head(self, request: RequestHead, peer: Peer, extra: bytes = b"", *, upgrade: bytes = b"") -> bytes:
         """Request line and fields for an HTTP/1.1 backend, with the empty line; `extra`: whole lines of Duck's own.
 
         A body whose length is not known goes in chunks.
         """
-        dropped = self._dropped(request, peer)
-        lines = request.lines
-        if lines is None:
-            kept = [b"%b: %b" % pair for index, pair in enumerate(request.fields) if index not in dropped]
-        elif dropped:
-            kept = [line for index, line in enumerate(lines) if index not in dropped]
+        lines = request.block.http_lines
+        if lines is None or peer.via or self._own_secure:
+            lines = self._http_lines(request, peer)
+        if request.version == HTTP_10:
+            extra += b"Via: 1.0 duck\r\n" if request.authority else b"Host: \r\nVia: 1.0 duck\r\n"
         else:
-            kept = lines
-        head = [b"%b %b HTTP/1.1" % (request.method, request.target), *kept]
-        scheme = peer.scheme
-        authority = request.authority
-        if request.version == HTTP_10 and not authority:
-            head.append(b"Host: ")
-        head.append(b"X-Forwarded-For: " + self._forwarded_for(request, peer))
-        head.append(b"X-Forwarded-Proto: " + scheme)
-        if authority:
-            head.append(b"X-Forwarded-Host: " + (self._said(request, peer, b"x-forwarded-host") or authority))
-        head.append(b"Via: 1.%d %b" % (0 if request.version == HTTP_10 else 1, VIA))
-        if self.secure_name and self.secure_name != b"x-forwarded-proto" and scheme == b"https":
-            head.append(b"%b: %b" % (self.secure_name, self.secure_value))
+            extra += b"Via: 1.1 duck\r\n"
         if upgrade:
-            head.append(b"Connection: Upgrade\r\nUpgrade: " + upgrade)
-        elif request.accepts_trailers:
-            head.append(b"Connection: TE\r\nTE: trailers")
+            extra += b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\n"
+        elif request.block.accepts_trailers:
+            extra += b"Connection: TE\r\nTE: trailers\r\n"
         if request.content_length is None:
-            head.append(b"Transfer-Encoding: chunked")
-        head.append(extra + b"\r\n")
-        return b"\r\n".join(head)
+            extra += b"Transfer-Encoding: chunked\r\n"
+        return b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (request.method, request.target, lines, peer.http_fields, extra)
 
-    def _dropped(self, request: RequestHead, peer: Peer) -> list[int]:
+    def _http_lines(self, request: RequestHead, peer: Peer) -> bytes:
+        """The field lines that an HTTP/1.1 backend gets, as received."""
+        dropped = self._dropped(request, peer)
+        lines = request.block.lines
+        if lines is None:
+            lines = [b"%b: %b" % pair for pair in request.fields]
+        kept = [line for index, line in enumerate(lines) if index not in dropped]
+        shared = not (peer.via or self._own_secure)
+        if peer.via:
+            kept.append(b"X-Forwarded-For: " + self._forwarded_for(request, peer))
+        host = self._said(request, peer, b"x-forwarded-host") or request.authority
+        if host:
+            kept.append(b"X-Forwarded-Host: " + host)
+        if self._own_secure and peer.scheme == b"https":
+            kept.append(b"%b: %b" % (self.secure_name, self.secure_value))
+        kept.append(b"")
+        joined = b"\r\n".join(kept)
+        if shared:
+            request.block.http_lines = joined
+        return joined
+
+    @property
+    def _own_secure(self) -> bool:
+        """Whether the project has a SECURE_PROXY_SSL_HEADER that only it knows."""
+        return self.secure_name != b"" and self.secure_name != b"x-forwarded-proto"
+
+    def _dropped(self, request: RequestHead, peer: Peer) -> set[int]:
         """Indexes of the fields that end here, or that the peer may not send."""
-        dropped = request.hops
-        if request.claims:
-            dropped = dropped + request.claims
-        if request.connection_named:
-            named = request.connection_named
-            dropped = dropped + [
-                index
-                for index, (name, _) in enumerate(request.fields)
-                if name.lower() in named and name.lower() not in _NEVER_NAMED
-            ]
-        secure = self.secure_name
-        if secure and not secure.startswith(b"x-forwarded-"):
-            dropped = dropped + [index for index, (name, _) in enumerate(request.fields) if name.lower() == secure]
+        block = request.block
+        dropped = {*block.hops, *block.claims}
+        secure = self.secure_name if self._own_secure else b""
+        if block.connection_named or secure:
+            for index, (name, _) in enumerate(block.fields):
+                lowered = name.lower()
+                if lowered == secure or (lowered in block.connection_named and lowered not in _NEVER_NAMED):
+                    dropped.add(index)
         return dropped
 
     def _forwarded_for(self, request: RequestHead, peer: Peer) -> bytes:
-        host = peer.host.encode() or b"unknown"
-        if peer.via:
-            said = members(get_all(request.fields, b"x-forwarded-for"))
-            return b", ".join([*(said or [host]), peer.via.encode()])
-        return host
+        """The chain that a trusted proxy tells, and that proxy."""
+        said = members(get_all(request.fields, b"x-forwarded-for"))
+        return b", ".join([*(said or [peer.host.encode() or b"unknown"]), peer.via.encode()])
 
     def _said(self, request: RequestHead, peer: Peer, name: bytes) -> bytes:
         """What a trusted proxy said in the field `name`."""
-        if not peer.via or not request.claims:
+        if not peer.via or not request.block.claims:
             return b""
         values = get_all(request.fields, name)
         return values[-1] if values else b""
@@ -165,7 +174,7 @@ def identify(request: RequestHead, peer: Peer, trust: Trust) -> Peer:
     `Forwarded` (RFC 7239) wins over `X-Forwarded-*`, those over `X-Real-IP`. From the right, the first address that is
     not itself trusted is the client; what stands left of it anybody could have written.
     """
-    if not peer.trusted or not request.claims:
+    if not peer.trusted or not request.block.claims:
         return peer
     hosts: list[str] = []
     scheme = b""

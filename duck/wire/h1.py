@@ -9,7 +9,22 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from duck.exceptions import LimitExceeded, ProtocolError
+from duck.exceptions import ProtocolError
+from duck.wire.field_block import (
+    CLAIM,
+    CONNECTION,
+    CONTENT_LENGTH,
+    EXPECT,
+    HOST,
+    KINDS,
+    SPELLINGS,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    check_authority,
+    field_block,
+    kind_of,
+    replace_fields,
+)
 from duck.wire.fields import TOKEN, Fields, is_name, split_lines, tokens
 from duck.wire.head import HTTP_10, HTTP_11, RequestHead, ResponseHead
 
@@ -22,49 +37,6 @@ _OTHER_VERSION: Final = re.compile(rb"[^ ]+ [^ ]+ HTTP/[0-9](?:\.[0-9])?")
 _match_request_line: Final = _REQUEST_LINE.fullmatch
 _ABSOLUTE_FORM: Final = re.compile(rb"(https?)://([^/?]*)([/?].*)?", re.IGNORECASE)
 
-# uri-host [":" port] (RFC 9110 §7.2, RFC 3986 §3.2.2); no userinfo, and no port above five digits.
-_AUTHORITY: Final = re.compile(
-    rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?"
-)
-
-# Fields that mean something to whoever frames the message; everything else is only passed on.
-_CONTENT_LENGTH: Final = 1
-_TRANSFER_ENCODING: Final = 2
-_HOST: Final = 3
-_CONNECTION: Final = 4
-_EXPECT: Final = 5
-_UPGRADE: Final = 6
-_TE: Final = 7
-_HOP: Final = 8
-
-_KINDS: Final[dict[bytes, int]] = {
-    b"content-length": _CONTENT_LENGTH,
-    b"transfer-encoding": _TRANSFER_ENCODING,
-    b"host": _HOST,
-    b"connection": _CONNECTION,
-    b"expect": _EXPECT,
-    b"upgrade": _UPGRADE,
-    b"te": _TE,
-    b"keep-alive": _HOP,
-    b"proxy-connection": _HOP,
-    b"proxy-authorization": _HOP,
-    b"proxy-authenticate": _HOP,
-    b"trailer": _HOP,
-}
-# Clients spell a name the same way every time: the dictionary learns spellings, up to a bound, so that most fields
-# cost one look-up and no `lower()`.
-_SPELLINGS: Final[dict[bytes, int]] = {}
-_MAX_SPELLINGS: Final = 2048
-
-
-def _kind(name: bytes) -> int:
-    if not is_name(name):
-        raise ProtocolError("a malformed field name")
-    kind = _KINDS.get(name.lower(), 0)
-    if len(_SPELLINGS) < _MAX_SPELLINGS and len(name) <= 64:
-        _SPELLINGS[name] = kind
-    return kind
-
 
 def parse_request_head(block: bytes, scheme: bytes = b"http", *, max_fields: int = 100) -> RequestHead:
     """The request line and fields of one HTTP/1.1 request (RFC 9112 §3, §5, §6).
@@ -72,167 +44,53 @@ def parse_request_head(block: bytes, scheme: bytes = b"http", *, max_fields: int
     `block` runs from the method to the last field's CRLF, without the empty line.
 
     Raises:
-        ProtocolError: with the status to send: 400, 414, 431, 501 or 505.
+        ProtocolError: with the status to send: 400, 414, 417, 431, 501 or 505.
     """
-    lines = split_lines(block)
-    if lines is None:
-        raise ProtocolError("a control byte or a bare CR or LF in the head")
-    match = _match_request_line(lines[0])
+    line, _, rest = block.partition(b"\r\n")
+    match = _match_request_line(line)
     if match is None:
-        raise _request_line_error(lines[0])
+        raise _request_line_error(line)
     method, target, minor = match.groups()
-    version = HTTP_11 if minor == b"1" else HTTP_10
-    if len(lines) > max_fields + 1:
-        raise LimitExceeded(f"more than {max_fields} fields", 431)
-    del lines[0]
-
-    host: bytes | None = None
-    content_length: bytes | None = None
-    transfer_encodings: list[bytes] | None = None
-    connection: bytes | None = None
-    expect: bytes | None = None
-    upgrade: bytes | None = None
-    te: bytes | None = None
-    plain = True
-    spellings = _SPELLINGS
-    fields: Fields = []
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        value = value.strip()
-        fields.append((name, value))
-        kind = spellings.get(name, -1)
-        if kind < 0:
-            kind = _kind(name)
-        if kind == 0 and colon:
-            continue
-        if not colon:
-            raise ProtocolError("a field line without a colon")
-        if kind == _HOST:
-            if host is not None:
-                raise ProtocolError("more than one Host")
-            host = value
-        elif kind == _CONNECTION:
-            connection = value if connection is None else connection + b"," + value
-            plain = False
-        elif kind == _CONTENT_LENGTH:
-            if content_length is not None:
-                # Even equal ones: a list may be repaired by one recipient and refused by the next (RFC 9112 §6.3).
-                raise ProtocolError("more than one Content-Length")
-            content_length = value
-        elif kind == _TRANSFER_ENCODING:
-            if transfer_encodings is None:
-                transfer_encodings = []
-            transfer_encodings.append(value)
-            plain = False
-        elif kind == _EXPECT:
-            expect = value if expect is None else expect + b"," + value
-            plain = False
-        elif kind == _UPGRADE:
-            upgrade = value if upgrade is None else upgrade + b", " + value
-            plain = False
-        elif kind == _TE:
-            te = value if te is None else te + b"," + value
-            plain = False
-        else:
-            plain = False
-
-    # Framing first (RFC 9112 §6.3): nothing else matters where it is in doubt.
-    length: int | None = 0
-    if transfer_encodings is not None:
-        _check_transfer_encoding(transfer_encodings, version, content_length)
-        length = None
-    elif content_length is not None:
-        length = parse_content_length(content_length)
-
+    fields = field_block(rest, max_fields)
+    keep_alive = minor == b"1"
+    if not keep_alive:
+        if fields.chunked:
+            raise ProtocolError("Transfer-Encoding under HTTP/1.0")  # RFC 9112 §6.1: framing is faulty
+        keep_alive = fields.keep_alive
+        version = HTTP_10
+    else:
+        version = HTTP_11
     if len(method) > MAX_METHOD_BYTES:
         raise ProtocolError("a method of this length is not known", 501)
     if method == b"CONNECT":
         raise ProtocolError("CONNECT is not offered: this is no forward proxy", 501)
-    if host is None:
+    authority = fields.authority
+    if authority is None:
         if version == HTTP_11:
             raise ProtocolError("no Host")
-        host = b""
-    elif host or version == HTTP_11:
-        check_authority(host)
+        authority = b""
+    elif not authority and version == HTTP_11:
+        raise ProtocolError("an empty Host")
     if target[0] != 47:  # "/"
-        target, authority = _split_target(method, target)
-        if authority is not None:
-            host = authority
-
-    keep_alive = version == HTTP_11
-    named: tuple[bytes, ...] = ()
-    if connection is not None:
-        options = tokens((connection,))
-        if b"close" in options:
-            keep_alive = False
-        elif not keep_alive:
-            keep_alive = b"keep-alive" in options
-        if upgrade is not None and (b"upgrade" not in options or version == HTTP_10):
-            upgrade = None
-        named = tuple([option for option in options if option not in _OPTIONS])
-    elif upgrade is not None:
-        upgrade = None
-    expects_continue = False
-    if expect is not None and version == HTTP_11:
-        expectations = tokens((expect,))
-        if expectations != [b"100-continue"]:
-            raise ProtocolError("the expectation is not known", 417)
-        expects_continue = length != 0
+        target, named = _split_target(method, target)
+        if named is not None:
+            # RFC 9112 §3.2.2: what Host says is ignored, and replaced before it can be believed further on.
+            authority = named
+            others = [pair for pair in fields.fields if pair[0].lower() != b"host"]
+            fields = replace_fields(fields, [(b"Host", named), *others])
+            fields.authority = named
     return RequestHead(
         method,
         target,
         fields,
         scheme=scheme,
-        authority=host,
+        authority=authority,
         version=version,
-        content_length=length,
-        keep_alive=keep_alive,
-        expects_continue=expects_continue,
-        upgrade=upgrade,
-        accepts_trailers=te is not None and b"trailers" in tokens((te,)),
-        connection_named=named,
-        plain=plain,
+        content_length=fields.content_length,
+        keep_alive=keep_alive and not fields.close,
+        expects_continue=fields.expects_continue and version == HTTP_11 and fields.content_length != 0,
+        upgrade=fields.upgrade if version == HTTP_11 else None,
     )
-
-
-_OPTIONS: Final = frozenset((b"close", b"keep-alive", b"upgrade"))
-
-
-def parse_content_length(value: bytes) -> int:
-    """Bytes, from a Content-Length value (RFC 9110 §8.6): digits alone, no sign, list, space or underscore.
-
-    Raises:
-        ProtocolError: it is not such a number.
-    """
-    if not value.isdigit() or len(value) > 18:
-        raise ProtocolError("a malformed Content-Length")
-    return int(value)
-
-
-def check_authority(authority: bytes) -> None:
-    """Refuse a Host that is empty or has userinfo, a path or bad characters (RFC 9112 §3.2).
-
-    Raises:
-        ProtocolError: 400.
-    """
-    if _AUTHORITY.fullmatch(authority) is None:
-        raise ProtocolError("a malformed Host")
-
-
-def _check_transfer_encoding(values: list[bytes], version: int, content_length: bytes | None) -> None:
-    if version == HTTP_10:
-        raise ProtocolError("Transfer-Encoding under HTTP/1.0")  # RFC 9112 §6.1: framing is faulty
-    if content_length is not None:
-        raise ProtocolError("both Content-Length and Transfer-Encoding")
-    codings = tokens(values)
-    if codings == [b"chunked"] and len(values) == 1 and values[0].lower() == b"chunked":
-        return
-    # An empty list member, or chunked anywhere but at the end: where the body ends is anybody's guess.
-    if not codings or codings[-1] != b"chunked" or b"chunked" in codings[:-1] or len(values) > 1:
-        raise ProtocolError("a Transfer-Encoding that does not say where the body ends")
-    if len(codings) == 1:
-        raise ProtocolError("a malformed Transfer-Encoding")
-    raise ProtocolError("a transfer coding that is not known", 501)
 
 
 def _split_target(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
@@ -309,7 +167,7 @@ def parse_response_head(block: bytes, method: bytes, *, max_fields: int = 200) -
     connection: bytes | None = None
     upgrade: bytes | None = None
     plain = True
-    spellings = _SPELLINGS
+    spellings = SPELLINGS
     fields: Fields = []
     for line in lines:
         name, colon, value = line.partition(b":")
@@ -317,12 +175,12 @@ def parse_response_head(block: bytes, method: bytes, *, max_fields: int = 200) -
         fields.append((name, value))
         kind = spellings.get(name, -1)
         if kind < 0:
-            kind = _kind(name)
+            kind = kind_of(name)
         if not colon:
             raise ProtocolError("a field line without a colon in the answer", 502)
-        if kind == 0 or kind == _HOST or kind == _EXPECT:
+        if kind == 0 or kind == HOST or kind == EXPECT or kind == CLAIM:
             continue
-        if kind == _CONTENT_LENGTH:
+        if kind == CONTENT_LENGTH:
             if content_length is not None and content_length != value:
                 raise ProtocolError("the answer has differing Content-Length fields", 502)
             if content_length is not None:
@@ -330,13 +188,13 @@ def parse_response_head(block: bytes, method: bytes, *, max_fields: int = 200) -
             content_length = value
             continue
         plain = False
-        if kind == _CONNECTION:
+        if kind == CONNECTION:
             connection = value if connection is None else connection + b"," + value
-        elif kind == _TRANSFER_ENCODING:
+        elif kind == TRANSFER_ENCODING:
             if transfer_encodings is None:
                 transfer_encodings = []
             transfer_encodings.append(value)
-        elif kind == _UPGRADE:
+        elif kind == UPGRADE:
             upgrade = value
     named: list[bytes] = []
     if connection is not None:
@@ -382,12 +240,12 @@ def _end_to_end(fields: Fields, named: list[bytes]) -> Fields:
     seen_length = False
     for pair in fields:
         name = pair[0].lower()
-        kind = _KINDS.get(name, 0)
-        if kind == _CONTENT_LENGTH:
+        kind = KINDS.get(name, 0)
+        if kind == CONTENT_LENGTH:
             if seen_length:
                 continue
             seen_length = True
-        elif (kind != 0 and kind != _HOST and kind != _EXPECT) or name in named:
+        elif (kind != 0 and kind not in (HOST, EXPECT, CLAIM)) or name in named:
             continue
         kept.append(pair)
     return kept

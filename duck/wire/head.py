@@ -18,6 +18,61 @@ REASONS[416] = b"Range Not Satisfiable"
 REASONS[422] = b"Unprocessable Content"
 
 
+class FieldBlock:
+    """The field lines of one HTTP/1.1 request, and what they say; never changed, so that equal blocks may share one.
+
+    Attributes:
+        fields: names and values in order, `Host` included.
+        lines: the same lines as received.
+        authority: the value of `Host`, or None.
+        content_length: the body's length in bytes; 0 for none, None where only its end tells.
+        hops: indexes of what ends at this connection (RFC 9110 §7.6.1), ascending; `Connection`-named ones aside.
+        claims: indexes of what only a trusted proxy may say: `Forwarded`, `X-Forwarded-*`, `X-Real-IP`, `Proxy`, and
+            every name with an underscore, which CGI could not tell from one with a hyphen; ascending.
+        connection_named: lower-case names that `Connection` lists: these fields end here, too.
+        close, keep_alive: `Connection` says so.
+        expects_continue: `Expect: 100-continue`.
+        upgrade: the value of `Upgrade` when `Connection` names it, else None.
+        accepts_trailers: `TE: trailers`.
+        http_lines, link_items: what is sent on to a backend, kept by proxy.rules once it was made.
+    """
+
+    __slots__ = (
+        "accepts_trailers",
+        "authority",
+        "chunked",
+        "claims",
+        "close",
+        "connection_named",
+        "content_length",
+        "expects_continue",
+        "fields",
+        "hops",
+        "http_lines",
+        "keep_alive",
+        "lines",
+        "link_items",
+        "upgrade",
+    )
+
+    def __init__(self, fields: Fields, lines: list[bytes] | None = None) -> None:
+        self.fields = fields
+        self.lines = lines
+        self.authority: bytes | None = None
+        self.content_length: int | None = 0
+        self.chunked = False
+        self.hops: list[int] = []
+        self.claims: list[int] = []
+        self.connection_named: tuple[bytes, ...] = ()
+        self.close = False
+        self.keep_alive = False
+        self.expects_continue = False
+        self.upgrade: bytes | None = None
+        self.accepts_trailers = False
+        self.http_lines: bytes | None = None
+        self.link_items: bytes | None = None
+
+
 class RequestHead:
     """One request, before its body (RFC 9110 §6, §9).
 
@@ -28,27 +83,23 @@ class RequestHead:
         scheme: `b"http"` or `b"https"`: of the connection, never of the target.
         authority: host and port as the client named them; `b""` only under HTTP/1.0.
         version: HTTP_10, HTTP_11 or HTTP_2.
-        fields: in order, `Host` included (exactly one under HTTP/1.1).
+        block: the field lines and what they say.
+        fields: `block.fields`: in order, `Host` included (exactly one under HTTP/1.1).
         content_length: the body's length in bytes; 0 for no body, None where only its end will tell (chunked, HTTP/2).
         keep_alive: whether the client is ready for another request on this connection.
         expects_continue: `Expect: 100-continue` on a request with a body.
         upgrade: the value of `Upgrade` when `Connection` names it, else None.
-        accepts_trailers: `TE: trailers` was sent.
-        connection_named: lower-case names that `Connection` lists: these fields end here, too.
-        plain: no hop-by-hop field is present, so `fields` may cross a proxy as they are.
     """
 
     __slots__ = (
-        "accepts_trailers",
         "authority",
-        "connection_named",
+        "block",
         "content_length",
         "expects_continue",
         "fields",
         "keep_alive",
         "method",
         "path",
-        "plain",
         "query",
         "scheme",
         "target",
@@ -60,7 +111,7 @@ class RequestHead:
         self,
         method: bytes,
         target: bytes,
-        fields: Fields,
+        fields: Fields | FieldBlock,
         *,
         scheme: bytes = b"http",
         authority: bytes = b"",
@@ -69,14 +120,12 @@ class RequestHead:
         keep_alive: bool = True,
         expects_continue: bool = False,
         upgrade: bytes | None = None,
-        accepts_trailers: bool = False,
-        connection_named: tuple[bytes, ...] = (),
-        plain: bool = False,
     ) -> None:
         self.method = method
         self.target = target
         self.path, _, self.query = target.partition(b"?")
-        self.fields = fields
+        self.block = block = fields if isinstance(fields, FieldBlock) else FieldBlock(fields)
+        self.fields = block.fields
         self.scheme = scheme
         self.authority = authority
         self.version = version
@@ -84,14 +133,16 @@ class RequestHead:
         self.keep_alive = keep_alive
         self.expects_continue = expects_continue
         self.upgrade = upgrade
-        self.accepts_trailers = accepts_trailers
-        self.connection_named = connection_named
-        self.plain = plain
 
     @property
     def has_body(self) -> bool:
         """Whether a body follows; an empty chunked one counts until its end is seen."""
         return self.content_length != 0
+
+    @property
+    def accepts_trailers(self) -> bool:
+        """`TE: trailers` was sent."""
+        return self.block.accepts_trailers
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method!r} {self.target!r} of {self.authority!r}>"

@@ -10,7 +10,7 @@ from duck.exceptions import DuckError, LimitExceeded
 from duck.http.core.collector import Collector
 from duck.http.headers import Headers
 from duck.http.response import HttpResponse
-from duck.wire.h1 import places
+from duck.wire.field_block import replace_fields
 from duck.wire.head import RequestHead, ResponseHead
 
 if TYPE_CHECKING:
@@ -174,11 +174,10 @@ def _with_fields(head: RequestHead, headers: Headers) -> RequestHead:
     kept = (b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"te", b"expect")
     fields = [pair for pair in headers.fields if pair[0].lower() not in kept]
     fields[:0] = [pair for pair in head.fields if pair[0].lower() in kept]
-    hops, claims = places(fields)
     return RequestHead(
         head.method,
         head.target,
-        fields,
+        replace_fields(head.block, fields),
         scheme=head.scheme,
         authority=head.authority,
         version=head.version,
@@ -186,8 +185,4 @@ def _with_fields(head: RequestHead, headers: Headers) -> RequestHead:
         keep_alive=head.keep_alive,
         expects_continue=head.expects_continue,
         upgrade=head.upgrade,
-        accepts_trailers=head.accepts_trailers,
-        connection_named=head.connection_named,
-        hops=hops,
-        claims=claims,
     )

@@ -1,0 +1,248 @@
+"""The field lines of a request, parsed strictly and once (RFC 9112 §5, §6.3).
+
+A client's requests differ in their first line and little else: what a page loads, and what a program polls, comes with
+the same fields byte for byte. Parsing is a pure function of those bytes, so equal blocks share one result; a look-up
+costs 0.3 us where parsing a browser's block takes 5. The cache is bounded, and holds what was asked for last.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from duck.exceptions import LimitExceeded, ProtocolError
+from duck.wire.fields import Fields, is_name, split_lines, tokens
+from duck.wire.head import FieldBlock
+
+# Fields that mean something to whoever frames the message; everything else is only passed on.
+CONTENT_LENGTH: Final = 1
+TRANSFER_ENCODING: Final = 2
+HOST: Final = 3
+CONNECTION: Final = 4
+EXPECT: Final = 5
+UPGRADE: Final = 6
+TE: Final = 7
+HOP: Final = 8
+CLAIM: Final = 9
+
+KINDS: Final[dict[bytes, int]] = {
+    b"content-length": CONTENT_LENGTH,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"host": HOST,
+    b"connection": CONNECTION,
+    b"expect": EXPECT,
+    b"upgrade": UPGRADE,
+    b"te": TE,
+    b"keep-alive": HOP,
+    b"proxy-connection": HOP,
+    b"proxy-authorization": HOP,
+    b"proxy-authenticate": HOP,
+    b"trailer": HOP,
+    b"forwarded": CLAIM,
+    b"x-real-ip": CLAIM,
+    b"proxy": CLAIM,
+}
+# Clients spell a name the same way every time: the dictionary learns spellings, up to a bound, so that most fields
+# cost one look-up and no `lower()`.
+SPELLINGS: Final[dict[bytes, int]] = {}
+_MAX_SPELLINGS: Final = 2048
+
+_MAX_BLOCKS: Final = 256
+_MAX_BLOCK_BYTES: Final = 4096
+
+# uri-host [":" port] (RFC 9110 §7.2, RFC 3986 §3.2.2); no userinfo, and no port above five digits.
+_AUTHORITY: Final = re.compile(
+    rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?"
+)
+
+_OPTIONS: Final = frozenset((b"close", b"keep-alive", b"upgrade"))
+
+
+class _Blocks:
+    """Two generations of parsed blocks: what is not asked for while one fills is forgotten with the next."""
+
+    __slots__ = ("old", "young")
+
+    def __init__(self) -> None:
+        self.young: dict[bytes, FieldBlock] = {}
+        self.old: dict[bytes, FieldBlock] = {}
+
+    def keep(self, block: bytes, parsed: FieldBlock) -> None:
+        if len(self.young) >= _MAX_BLOCKS:
+            self.old = self.young
+            self.young = {}
+        self.young[block] = parsed
+
+
+_blocks: Final = _Blocks()
+
+
+def field_block(block: bytes, max_fields: int) -> FieldBlock:
+    """What the lines of `block`, each with its CRLF, say.
+
+    Raises:
+        ProtocolError: 400, 417, 431 or 501.
+    """
+    blocks = _blocks
+    known = blocks.young.get(block)
+    if known is None:
+        known = blocks.old.get(block)
+        if known is None:
+            known = parse_field_block(block, max_fields)
+        if len(block) <= _MAX_BLOCK_BYTES:
+            blocks.keep(block, known)
+    elif len(known.fields) > max_fields:
+        raise LimitExceeded(f"more than {max_fields} fields", 431)
+    return known
+
+
+def parse_field_block(block: bytes, max_fields: int) -> FieldBlock:
+    """`field_block` without its memory."""
+    lines = split_lines(block)
+    if lines is None:
+        raise ProtocolError("a control byte or a bare CR or LF in the head")
+    if len(lines) > max_fields:
+        raise LimitExceeded(f"more than {max_fields} fields", 431)
+    fields: Fields = []
+    parsed = FieldBlock(fields, lines)
+    content_length: bytes | None = None
+    transfer_encodings: list[bytes] = []
+    connection: list[bytes] = []
+    expect: list[bytes] = []
+    upgrade: list[bytes] = []
+    te: list[bytes] = []
+    spellings = SPELLINGS
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        value = value.strip()
+        fields.append((name, value))
+        kind = spellings.get(name, -1)
+        if kind < 0:
+            kind = kind_of(name)
+        if not colon:
+            raise ProtocolError("a field line without a colon")
+        if kind == 0:
+            continue
+        if kind == HOST:
+            if parsed.authority is not None:
+                raise ProtocolError("more than one Host")
+            if value:
+                check_authority(value)
+            parsed.authority = value
+            continue
+        if kind == CONTENT_LENGTH:
+            if content_length is not None:
+                # Even equal ones: a list may be repaired by one recipient and refused by the next (RFC 9112 §6.3).
+                raise ProtocolError("more than one Content-Length")
+            content_length = value
+            continue
+        if kind == CLAIM:
+            parsed.claims.append(len(fields) - 1)
+            continue
+        parsed.hops.append(len(fields) - 1)
+        if kind == CONNECTION:
+            connection.append(value)
+        elif kind == TRANSFER_ENCODING:
+            transfer_encodings.append(value)
+        elif kind == EXPECT:
+            expect.append(value)
+        elif kind == UPGRADE:
+            upgrade.append(value)
+        elif kind == TE:
+            te.append(value)
+
+    # Framing first (RFC 9112 §6.3): nothing else matters where it is in doubt.
+    if transfer_encodings:
+        if content_length is not None:
+            raise ProtocolError("both Content-Length and Transfer-Encoding")
+        _check_transfer_encoding(transfer_encodings)
+        parsed.chunked = True
+        parsed.content_length = None
+    elif content_length is not None:
+        parsed.content_length = parse_content_length(content_length)
+    if connection:
+        options = tokens(connection)
+        parsed.close = b"close" in options
+        parsed.keep_alive = b"keep-alive" in options
+        if upgrade and b"upgrade" in options:
+            parsed.upgrade = b", ".join(upgrade)
+        parsed.connection_named = tuple([option for option in options if option not in _OPTIONS])
+    if expect:
+        if tokens(expect) != [b"100-continue"]:
+            raise ProtocolError("the expectation is not known", 417)
+        parsed.expects_continue = True
+    if te:
+        parsed.accepts_trailers = b"trailers" in tokens(te)
+    return parsed
+
+
+def kind_of(name: bytes) -> int:
+    """Which of the fields above `name`, in any spelling, is; 0 for any other.
+
+    Raises:
+        ProtocolError: it is no field name.
+    """
+    if not is_name(name):
+        raise ProtocolError("a malformed field name")
+    lowered = name.lower()
+    kind = CLAIM if lowered.startswith(b"x-forwarded-") or b"_" in lowered else KINDS.get(lowered, 0)
+    if len(SPELLINGS) < _MAX_SPELLINGS and len(name) <= 64:
+        SPELLINGS[name] = kind
+    return kind
+
+
+def replace_fields(known: FieldBlock, fields: Fields) -> FieldBlock:
+    """`known` with other fields in place of its own, framing and connection untouched."""
+    changed = FieldBlock(fields)
+    for name in (
+        "authority",
+        "chunked",
+        "close",
+        "connection_named",
+        "content_length",
+        "expects_continue",
+        "keep_alive",
+        "upgrade",
+        "accepts_trailers",
+    ):
+        setattr(changed, name, getattr(known, name))
+    for index, (name_bytes, _) in enumerate(fields):
+        kind = kind_of(name_bytes)
+        if kind == CLAIM:
+            changed.claims.append(index)
+        elif kind not in (0, HOST, CONTENT_LENGTH):
+            changed.hops.append(index)
+    return changed
+
+
+def check_authority(authority: bytes) -> None:
+    """Refuse a Host that is empty or has userinfo, a path or bad characters (RFC 9112 §3.2).
+
+    Raises:
+        ProtocolError: 400.
+    """
+    if _AUTHORITY.fullmatch(authority) is None:
+        raise ProtocolError("a malformed Host")
+
+
+def parse_content_length(value: bytes) -> int:
+    """Bytes, from a Content-Length value (RFC 9110 §8.6): digits alone, no sign, list, space or underscore.
+
+    Raises:
+        ProtocolError: it is not such a number.
+    """
+    if not value.isdigit() or len(value) > 18:
+        raise ProtocolError("a malformed Content-Length")
+    return int(value)
+
+
+def _check_transfer_encoding(values: list[bytes]) -> None:
+    codings = tokens(values)
+    if codings == [b"chunked"] and len(values) == 1 and values[0].lower() == b"chunked":
+        return
+    # An empty list member, or chunked anywhere but at the end: where the body ends is anybody's guess.
+    if not codings or codings[-1] != b"chunked" or b"chunked" in codings[:-1] or len(values) > 1:
+        raise ProtocolError("a Transfer-Encoding that does not say where the body ends")
+    if len(codings) == 1:
+        raise ProtocolError("a malformed Transfer-Encoding")
+    raise ProtocolError("a transfer coding that is not known", 501)
