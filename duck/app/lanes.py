@@ -6,10 +6,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from duck.exceptions import DuckError, SettingsError
-from duck.http.core.asgi import ASGI
-from duck.http.core.lane import load_urlpatterns
-from duck.http.handlers import AppHandler
-from duck.http.routing import Resolver, Sides
 from duck.http.site import SiteConfig
 from duck.settings import views
 
@@ -27,32 +23,11 @@ def site_config(app: App, settings: Settings, *, use_django: bool) -> SiteConfig
     Raises:
         SettingsError: a module that settings name cannot be imported.
     """
-    bodies, proxy, files = views.bodies(settings), views.proxy(settings), views.files(settings)
-    listening, sides = views.listening(settings), views.sides(settings)
-    application: Callable[[Handler], Handler] | None = None
-    decide: Callable[[str], str] | None = None
-    through = False
+    application, decide, through = None, None, False
     if settings.is_duck_project and not app.skip_setup:
-        lane: dict[str, Any] = {**settings, "USE_DJANGO": use_django}
-        gateway = _load_class("ASGI", sides.asgi)
-        decide = Sides(
-            Resolver(_guarded("URLPATTERNS_MODULE", lambda: load_urlpatterns(lane))),
-            explicit=sides.duck_urls,
-            django=sides.django_urls,
-            use_django=use_django,
-        ).decide
-        own_gateway = gateway is not ASGI
-        through = own_gateway or (bool(sides.middlewares) and not sides.django_skips_middlewares)
-
-        def application(proxy_handler: Handler) -> Handler:
-            return AppHandler(
-                app,
-                gateway(lane),
-                proxy=proxy_handler if use_django else None,
-                debug=sides.debug,
-                max_body_bytes=bodies.max_body_bytes,
-            )
-
+        application, decide, through = _application_lane(app, settings, use_django=use_django)
+    bodies, proxy, files = views.bodies(settings), views.proxy(settings), views.files(settings)
+    listening = views.listening(settings)
     return SiteConfig(
         max_body_bytes=bodies.max_body_bytes,
         body_limits=bodies.limits,
@@ -74,6 +49,39 @@ def site_config(app: App, settings: Settings, *, use_django: bool) -> SiteConfig
         decide=decide,
         through_application=through,
     )
+
+
+def _application_lane(
+    app: App, settings: Settings, *, use_django: bool
+) -> tuple[Callable[[Handler], Handler], Callable[[str], str], bool]:
+    """Of a Duck project: what makes a worker's lane, what decides on a path, whether Django's URLs pass through it."""
+    # Not above: a Django project alone needs none of it, and starts without it.
+    from duck.http.core.asgi import ASGI
+    from duck.http.core.lane import load_urlpatterns
+    from duck.http.handlers import AppHandler
+    from duck.http.routing import Resolver, Sides
+
+    sides = views.sides(settings)
+    lane: dict[str, Any] = {**settings, "USE_DJANGO": use_django}
+    gateway = _load_class("ASGI", sides.asgi)
+    decide = Sides(
+        Resolver(_guarded("URLPATTERNS_MODULE", lambda: load_urlpatterns(lane))),
+        explicit=sides.duck_urls,
+        django=sides.django_urls,
+        use_django=use_django,
+    ).decide
+    through = gateway is not ASGI or (bool(sides.middlewares) and not sides.django_skips_middlewares)
+
+    def application(direct: Handler) -> Handler:
+        return AppHandler(
+            app,
+            gateway(lane),
+            proxy=direct if use_django else None,
+            debug=sides.debug,
+            max_body_bytes=settings["MAX_BODY_BYTES"],
+        )
+
+    return application, decide, through
 
 
 def _load_class(setting: str, dotted: str) -> Callable[..., Any]:
