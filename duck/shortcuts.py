@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from duck.exceptions import HttpError
-from duck.http.request import HttpRequest
 from duck.http.response import ErrorResponse, HttpRedirectResponse, JsonResponse, TemplateResponse
+
+if TYPE_CHECKING:
+    from duck.http.request import HttpRequest
 
 __all__ = ["HttpError", "jsonify", "not_found", "redirect", "render"]
 

@@ -13,11 +13,13 @@ from duck.exceptions import ClientGone, DuckError
 from duck.http.core.proxyhandler import AsyncHttpProxyHandler
 from duck.http.errors import error_answer, format_traceback
 from duck.http.request_data import RequestData
+from duck.proxy.rules import identify
 from duck.utils.xsocket import ssl_xsocket, xsocket
 
 if TYPE_CHECKING:
     from duck.net.exchange import Exchange
     from duck.net.interfaces import Handler
+    from duck.net.server import Trust
 
 logger = logging.getLogger("duck.http")
 
@@ -36,6 +38,7 @@ class AppHandler:
         gateway: called as `gateway(application, client_socket, client_address, request_data)`; a coroutine function
             is awaited, any other called in a thread. One gateway for each worker.
         proxy: the direct lane's handler, for Django's URLs that pass Duck's middlewares; None where Django is not used.
+        trust: whose word about the client counts (TRUSTED_PROXIES); nobody's by default.
         debug: show tracebacks.
         max_body_bytes: what Duck's views take of a request's body; Django's limit is its own.
     """
@@ -46,12 +49,14 @@ class AppHandler:
         gateway: Callable[..., Any],
         *,
         proxy: Handler | None = None,
+        trust: Trust | None = None,
         debug: bool = False,
         max_body_bytes: int = MAX_BODY_BYTES,
         proxy_class: Callable[[Handler], AsyncHttpProxyHandler] = AsyncHttpProxyHandler,
     ) -> None:
         self._application = application
         self._gateway = gateway
+        self._trust = trust
         self._debug = debug
         self._max_body_bytes = max_body_bytes
         self._tasks: dict[asyncio.Task[None], Exchange] = {}
@@ -67,6 +72,8 @@ class AppHandler:
         """Start to answer `exchange`."""
         if exchange.is_over:
             return
+        if self._trust is not None and exchange.peer.trusted and not exchange.peer.via:
+            exchange.peer = identify(exchange.request, exchange.peer, self._trust)
         make = ssl_xsocket if exchange.peer.scheme == b"https" else xsocket
         carrier = make(exchange)
         name = f"duck-app {exchange.request.method[:16]!r} {exchange.request.target[:80]!r}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from duck.exceptions import ClientGone
 from duck.http.duplex import AsyncDuplex
+from duck.net.exchange import READING
 
 if TYPE_CHECKING:
     from duck.net.exchange import Exchange
@@ -34,17 +35,19 @@ class xsocket:
     Attributes:
         exchange: what is carried; for what `xsocket` does not offer.
         loop: the one that owns it; other threads reach it by `asyncio.run_coroutine_threadsafe`.
+        on_half_closed: called when the client sends no more; most that do so have left.
         on_lost: called once, when the client has left before its answer was complete.
     """
 
     is_secure = False
 
-    __slots__ = ("_body", "_drained", "_error", "exchange", "loop", "on_lost")
+    __slots__ = ("_body", "_drained", "_error", "exchange", "loop", "on_half_closed", "on_lost")
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self.loop = asyncio.get_running_loop()
         self.on_lost: Callable[[], object] | None = None
+        self.on_half_closed: Callable[[], object] | None = None
         self._body: _Body | None = None
         self._drained: asyncio.Future[None] | None = None
         self._error: Exception | None = None
@@ -127,6 +130,7 @@ class xsocket:
     def end(self, trailers: Fields | None = None) -> None:
         """Complete the answer."""
         self._require_open()
+        self._drop_rest()
         self.exchange.response.end(trailers)
 
     def answer(self, head: ResponseHead, body: bytes) -> None:
@@ -136,6 +140,7 @@ class xsocket:
             ClientGone: the client has left, or the answer is over.
         """
         self._require_open()
+        self._drop_rest()
         self.exchange.response.answer(head, body)
 
     def abort(self, error: Exception) -> None:
@@ -176,6 +181,11 @@ class xsocket:
         if on_lost is not None:
             on_lost()
 
+    def half_closed(self) -> None:
+        """For the server: the client sends no more."""
+        if self.on_half_closed is not None:
+            self.on_half_closed()
+
     async def _drain(self) -> None:
         while self.exchange.paused and not self.is_over:
             if self._drained is None:
@@ -183,6 +193,11 @@ class xsocket:
             await asyncio.shield(self._drained)
         if self._error is not None:
             raise ClientGone("the client left while its answer was sent") from self._error
+
+    def _drop_rest(self) -> None:
+        # What nobody reads any more would keep the connection from its next request.
+        if self.exchange.request_state is READING:
+            self.exchange.drop_body()
 
     def _require_open(self) -> None:
         if self._error is not None:

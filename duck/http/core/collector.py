@@ -73,6 +73,7 @@ class Collector:
         Raises:
             Exception: what the handler gave the answer up with, as BackendCut.
         """
+        self._outer.on_half_closed = self._half_closed
         try:
             handler.handle(self.exchange)
             head = await self._answered
@@ -188,6 +189,11 @@ class Collector:
     def resume_body(self) -> None:
         """For the exchange: the backend takes more."""
         self._relay.resume()
+
+    def _half_closed(self) -> None:
+        notify = getattr(self.exchange.producer, "half_closed", None)
+        if notify is not None:
+            notify()
 
     def _tell(self, head: ResponseHead) -> None:
         if not self._answered.done():
