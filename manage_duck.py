@@ -207,7 +207,7 @@ def has_project(directory: Path, arguments: list[str]) -> bool:
 
 
 def make_demo() -> Path:
-    """`.demo/pond`, made as `duck makeproject` does, its database migrated; one that was not finished is made anew."""
+    """`.demo/demo`, made as `duck makeproject` does, its database migrated; one that was not finished is made anew."""
     template = hash_tree(ROOT / "project_template")
     stamp = DEMO.parent / "made-from"
     DEMO.parent.mkdir(exist_ok=True)

@@ -220,3 +220,23 @@ def test_continuous_integration_runs_the_same_command() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert script.read_text().splitlines()[-1] == "exec python3 manage_duck.py test </dev/null"
+
+
+def test_the_demonstration_is_made_once_and_an_unfinished_one_anew(
+    manage: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo = tmp_path / ".demo" / "demo"
+    monkeypatch.setattr(manage, "DEMO", demo)
+    assert manage.make_demo() == demo
+    assert (demo / "main.py").exists()
+    assert list(demo.rglob("*.sqlite3")), "its database was not made"
+    (demo / "mine").touch()
+    manage.make_demo()
+    assert (demo / "mine").exists()
+    assert capsys.readouterr().out.count("making a project") == 1
+    (demo.parent / "made-from").unlink()
+    manage.make_demo()
+    assert not (demo / "mine").exists()
+    (demo.parent / "made-from").write_text("another template")
+    manage.make_demo()
+    assert "project_template has changed" in capsys.readouterr().out
