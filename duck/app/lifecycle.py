@@ -94,6 +94,7 @@ class Lifecycle:
         self._status = 0
         self._restarting = False
         self._announced = False
+        self._told_generation = 0
         self._quiet = False
         self._call_hook = True
         self._flush_logs = True
@@ -391,7 +392,9 @@ class Lifecycle:
     def _generation(self, generation: Generation, acknowledged: Callable[[], None]) -> None:
         assert self.django is not None
         self.front.switch(generation, acknowledged)
-        if generation.facts:
+        # One that went on serving because its successor failed is no news.
+        if generation.facts and generation.number != self._told_generation:
+            self._told_generation = generation.number
             logger.info("%s", ready_line(generation.facts, self.django.took_s, self.django.pids))
         self._announce()
 

@@ -1,0 +1,177 @@
+"""Ducks as processes of their own, in front of projects made by startproject."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DEADLINE_S = 20.0
+
+URLS = """
+import os, time
+from django.http import HttpResponse
+from django.urls import path
+from site1.version import VERSION
+
+def slow(request):
+    open(request.GET["began"], "w").close()
+    time.sleep(float(request.GET.get("s", "0.5")))
+    return HttpResponse("slow")
+
+urlpatterns = [
+    path("", lambda request: HttpResponse(VERSION)),
+    path("pid", lambda request: HttpResponse(str(os.getpid()))),
+    path("slow", slow),
+]
+"""
+
+
+class Duck:
+    """A `duck` command that runs, and what it has written so far."""
+
+    def __init__(self, command: list[str], cwd: Path, environ: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            command, cwd=cwd, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        self.pid = self.process.pid
+        self._written: list[str] = []
+        self._more = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def text(self) -> str:
+        with self._more:
+            return "".join(self._written)
+
+    @property
+    def url(self) -> str:
+        line = self.wait_for("listens at ")
+        return line.partition("listens at ")[2].split()[0].rstrip("/")
+
+    def wait_for(self, text: str, *, times: int = 1) -> str:
+        """The line with `text`, once it has been written `times` times."""
+        end = time.monotonic() + DEADLINE_S
+        with self._more:
+            while True:
+                lines = [line for line in self._written if text in line]
+                if len(lines) >= times:
+                    return lines[times - 1]
+                assert self._more.wait(end - time.monotonic()), f"{text!r} is not in:\n{''.join(self._written)}"
+                assert lines or self._reader.is_alive() or any(text in line for line in self._written), (
+                    f"it ended without {text!r}:\n{''.join(self._written)}"
+                )
+
+    def get(self, path: str = "/", **more: Any) -> httpx.Response:
+        return httpx.get(self.url + path, timeout=DEADLINE_S, trust_env=False, **more)
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """Its exit status."""
+        status = self.process.wait(DEADLINE_S)
+        self._reader.join(DEADLINE_S)
+        return status
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.pid).children(recursive=True)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait(DEADLINE_S)
+        self._reader.join(DEADLINE_S)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._more:
+                self._written.append(line.decode("utf-8", "replace"))
+                self._more.notify_all()
+        with self._more:
+            self._more.notify_all()
+
+
+@pytest.fixture(scope="session")
+def made_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    where = tmp_path_factory.mktemp("made")
+    subprocess.run([sys.executable, "-m", "django", "startproject", "site1", str(where)], check=True)
+    (where / "site1" / "urls.py").write_text(URLS)
+    (where / "site1" / "version.py").write_text('VERSION = "one"\n')
+    return where
+
+
+@pytest.fixture
+def project(made_project: Path, tmp_path: Path) -> Path:
+    """A Django project of its own for the test."""
+    return Path(shutil.copytree(made_project, tmp_path / "project"))
+
+
+@pytest.fixture
+def run_dir() -> Iterator[Path]:
+    """A run directory with a path as short as a real one."""
+    with tempfile.TemporaryDirectory(prefix="duck-", dir="/tmp") as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def environ(run_dir: Path, tmp_path: Path) -> dict[str, str]:
+    dropped = ("DUCK_", "DJANGO_", "RUNTIME_DIRECTORY", "STATE_DIRECTORY")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
+    return kept | {
+        "PYTHONPATH": str(ROOT),
+        "XDG_RUNTIME_DIR": str(run_dir),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+@pytest.fixture
+def start(environ: dict[str, str]) -> Iterator[Callable[..., Duck]]:
+    """Start `duck runserver` (or another command) in a directory; ended with the test."""
+    running: list[Duck] = []
+
+    def begin(cwd: Path, *arguments: str, command: str = "runserver") -> Duck:
+        extra = ["--port", "0"] if command == "runserver" and not {"--port", "--listen"} & set(arguments) else []
+        duck = Duck([sys.executable, "-m", "duck", command, *extra, *arguments], cwd, environ)
+        running.append(duck)
+        return duck
+
+    yield begin
+    for duck in running:
+        duck.close()
+
+
+@pytest.fixture
+def ask(environ: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a short `duck` command to its end."""
+
+    def run(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "duck", *arguments],
+            cwd=cwd,
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,300 @@
+"""`duck runserver` in front of a real Django project: start, stop, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.app.conftest import Duck
+
+Start = Callable[..., Duck]
+Ask = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def wait_until(true: Callable[[], Any], deadline_s: float = 10.0) -> None:
+    end = time.monotonic() + deadline_s
+    while not true():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+class TestServing:
+    def test_a_project_is_served_and_a_request_during_the_start_waits(self, start: Start, project: Path) -> None:
+        duck = start(project)
+        assert duck.get().text == "one"  # sent as soon as the address is known
+        duck.wait_for("is ready after")
+        assert duck.get("/static/admin/css/base.css").status_code == 200
+
+    def test_the_banner_names_addresses_interpreter_version_processes_and_the_way_to_stop(
+        self, start: Start, project: Path
+    ) -> None:
+        duck = start(project)
+        duck.wait_for("is ready after")
+        text = duck.text
+        assert f"Duck {duck.pid}" in text
+        assert sys.executable in text
+        assert str(project) in text
+        assert "Ctrl-C" in text
+        assert "duck stop" in text
+        assert f"Django {duck.get('/pid').text}" in text
+
+    def test_nothing_is_written_into_the_project(self, start: Start, project: Path) -> None:
+        def listing() -> dict[str, float]:
+            found = (path for path in project.rglob("*") if path.name != "db.sqlite3")
+            return {str(path): path.stat().st_mtime for path in found}
+
+        before = listing()
+        duck = start(project)
+        assert duck.get().status_code == 200
+        duck.signal(signal.SIGTERM)
+        duck.wait()
+        assert listing() == before
+
+    def test_a_unix_socket_can_be_listened_on(self, start: Start, project: Path, run_dir: Path) -> None:
+        path = run_dir / "web.sock"
+        duck = start(project, "--listen", f"unix:{path}")
+        duck.wait_for("is ready after")
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
+            assert client.get("http://localhost/").text == "one"
+        duck.signal(signal.SIGTERM)
+        duck.wait()
+        assert not path.exists()
+
+    def test_each_request_has_a_line_in_the_access_log(self, start: Start, project: Path) -> None:
+        duck = start(project)
+        duck.get("/?x=1")
+        assert " 200 GET /?x=1" in duck.wait_for("GET /?x=1")
+
+
+class TestRefused:
+    def test_a_second_duck_for_the_same_project_is_refused_with_pid_and_address(
+        self, start: Start, project: Path
+    ) -> None:
+        first = start(project)
+        url = first.url
+        second = start(project)
+        assert second.wait() == 1
+        assert f"process id {first.pid}" in second.text
+        assert url in second.text
+        assert "Traceback" not in second.text
+
+    def test_another_name_is_another_duck(self, start: Start, project: Path) -> None:
+        first, second = start(project), start(project, "--name", "other")
+        assert first.get().text == second.get().text == "one"
+
+    def test_a_busy_port_is_one_sentence_with_who_holds_it_and_nothing_is_started(
+        self, start: Start, project: Path, run_dir: Path
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as holder:
+            port = holder.getsockname()[1]
+            duck = start(project, "--address", "127.0.0.1", "--port", str(port))
+            assert duck.wait() == 1
+        assert str(port) in duck.text
+        assert f"process id {os.getpid()}" in duck.text
+        assert "Traceback" not in duck.text
+        assert "Django" not in duck.text
+        assert list((run_dir / "duck").iterdir()) == []
+
+    def test_no_project_is_one_sentence(self, start: Start, tmp_path: Path) -> None:
+        duck = start(tmp_path)
+        assert duck.wait() == 1
+        assert "manage.py" in duck.text
+        assert "Traceback" not in duck.text
+
+
+class TestStopping:
+    @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_a_signal_lets_what_runs_finish_and_leaves_nothing(
+        self, start: Start, project: Path, run_dir: Path, tmp_path: Path, number: int, status: int
+    ) -> None:
+        duck = start(project)
+        duck.wait_for("is ready after")
+        children = duck.children()
+        assert children
+        answers: list[str] = []
+        began = tmp_path / "began"
+        client = threading.Thread(target=lambda: answers.append(duck.get(f"/slow?began={began}").text))
+        client.start()
+        wait_until(began.exists)
+        duck.signal(number)
+        client.join()
+        assert answers == ["slow"]
+        assert duck.wait() == status
+        assert not [child for child in children if child.is_running()]
+        assert list((run_dir / "duck").iterdir()) == []
+
+    def test_the_second_signal_does_not_wait_for_what_runs(self, start: Start, project: Path, tmp_path: Path) -> None:
+        duck = start(project)
+        duck.wait_for("is ready after")
+        children = duck.children()
+        began = tmp_path / "began"
+
+        def ask() -> None:
+            with pytest.raises(httpx.HTTPError):
+                duck.get(f"/slow?s=30&began={began}")
+
+        client = threading.Thread(target=ask)
+        client.start()
+        wait_until(began.exists)
+        at = time.monotonic()
+        duck.signal(signal.SIGINT)
+        duck.wait_for("finishing what runs")
+        duck.signal(signal.SIGINT)
+        assert duck.wait() == 130
+        assert time.monotonic() - at < 8
+        client.join()
+        wait_until(lambda: not [child for child in children if child.is_running()])
+
+    def test_a_killed_duck_leaves_no_process_and_the_next_start_cleans_up(
+        self, start: Start, project: Path, run_dir: Path
+    ) -> None:
+        duck = start(project)
+        duck.wait_for("is ready after")
+        children = duck.children()
+        assert children
+        duck.signal(signal.SIGKILL)
+        duck.wait()
+        wait_until(lambda: not [child for child in children if child.is_running()])
+        again = start(project)
+        assert again.get().text == "one"
+        again.signal(signal.SIGTERM)
+        again.wait()
+        assert list((run_dir / "duck").iterdir()) == []
+
+    def test_a_signal_during_the_start_of_django_stops(self, start: Start, project: Path) -> None:
+        (project / "site1" / "version.py").write_text('import time\ntime.sleep(20)\nVERSION = "late"\n')
+        duck = start(project)
+        duck.wait_for("Stop ")
+        children = duck.children()
+        duck.signal(signal.SIGTERM)
+        assert duck.wait() == 143
+        assert not [child for child in children if child.is_running()]
+
+
+class TestControl:
+    def test_status_shows_every_process(self, start: Start, ask: Ask, project: Path) -> None:
+        duck = start(project)
+        duck.wait_for("is ready after")
+        duck.get()
+        done = ask(project, "status", "--json")
+        assert done.returncode == 0, done.stderr
+        (report,) = json.loads(done.stdout)["instances"]
+        assert report["state"] == "running"
+        assert report["addresses"] == [duck.url]
+        assert report["front"]["requests"] == 1
+        assert report["django"]["settings"] == "site1.settings"
+        assert report["django"]["interpreter"] == sys.executable
+        app, django = report["processes"]
+        assert (app["role"], app["pid"]) == ("app", duck.pid)
+        assert (django["role"], django["generation"]) == ("django pages", 1)
+        assert django["pid"] == int(duck.get("/pid").text)
+        assert all(process["memory_bytes"] > 1_000_000 and process["uptime_s"] > 0 for process in (app, django))
+
+    def test_stop_returns_when_all_has_ended(self, start: Start, ask: Ask, project: Path) -> None:
+        duck = start(project)
+        duck.wait_for("is ready after")
+        children = duck.children()
+        done = ask(project, "stop", "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["stopped"][0]["pid"] == duck.pid
+        assert not [child for child in children if child.is_running()]
+        assert duck.wait() == 0
+
+    def test_where_none_runs_that_is_said_with_its_own_exit_status(self, ask: Ask, project: Path) -> None:
+        assert ask(project, "status").returncode == 3
+        assert ask(project, "stop").returncode == 3
+
+
+class TestBroken:
+    def test_a_project_that_cannot_be_imported_is_shown_and_mended_by_a_change(
+        self, start: Start, ask: Ask, project: Path
+    ) -> None:
+        version = project / "site1" / "version.py"
+        version.write_text("VERSION = undefined_name\n")
+        duck = start(project, "--no-reload")
+        duck.wait_for("Django could not be started")
+        assert "undefined_name" in duck.text
+        assert "Traceback" in duck.text
+        answer = duck.get()
+        assert answer.status_code == 503
+        assert "undefined_name" in answer.text
+        assert json.loads(ask(project, "status", "--json").stdout)["instances"][0]["state"] == "broken"
+        version.write_text('VERSION = "mended"\n')
+        duck.wait_for("is ready after")
+        assert duck.get().text == "mended"
+
+    def test_a_syntax_error_at_the_start_is_mended_by_a_change_too(self, start: Start, project: Path) -> None:
+        version = project / "site1" / "version.py"
+        version.write_text("VERSION = (\n")
+        duck = start(project)
+        duck.wait_for("Django could not be started")
+        version.write_text('VERSION = "mended"\n')
+        duck.wait_for("is ready after")
+        assert duck.get().text == "mended"
+
+    def test_a_django_process_that_is_killed_is_started_again(self, start: Start, project: Path) -> None:
+        duck = start(project)
+        pid = int(duck.get("/pid").text)
+        psutil.Process(pid).kill()
+        duck.wait_for("is ready after", times=2)
+        assert int(duck.get("/pid").text) != pid
+
+
+class TestReload:
+    @pytest.fixture
+    def duck(self, start: Start, project: Path, ask: Ask) -> Duck:
+        duck = start(project)
+        duck.wait_for("is ready after")
+
+        def watching() -> bool:
+            report = json.loads(ask(project, "status", "--json").stdout)["instances"][0]
+            return bool(report.get("reload", {}).get("directories", 0) >= 2)
+
+        wait_until(watching)
+        return duck
+
+    def test_a_changed_file_is_served_by_a_new_process_without_a_failed_request(
+        self, duck: Duck, project: Path
+    ) -> None:
+        seen: list[str] = []
+        (project / "site1" / "version.py").write_text('VERSION = "two"\n')
+        end = time.monotonic() + 15
+        with httpx.Client(base_url=duck.url, timeout=15, trust_env=False) as client:
+            while not seen or seen[-1] != "two":
+                assert time.monotonic() < end
+                answer = client.get("/")
+                assert answer.status_code == 200
+                seen.append(answer.text)
+        assert set(seen) <= {"one", "two"}
+
+    def test_a_syntax_error_is_told_and_what_runs_keeps_running(self, duck: Duck, project: Path) -> None:
+        pid = duck.get("/pid").text
+        (project / "site1" / "version.py").write_text("VERSION = (\n")
+        line = duck.wait_for("keeps running")
+        assert "version.py:1" in line
+        assert duck.get().text == "one"
+        assert duck.get("/pid").text == pid
+        (project / "site1" / "version.py").write_text('VERSION = "two"\n')
+        duck.wait_for("is ready after", times=2)
+        assert duck.get().text == "two"
+
+    def test_a_version_that_cannot_be_imported_leaves_the_old_one_serving(self, duck: Duck, project: Path) -> None:
+        (project / "site1" / "version.py").write_text("import not_there\n")
+        duck.wait_for("What ran before keeps running")
+        assert duck.get().text == "one"
+        (project / "site1" / "version.py").write_text('VERSION = "two"\n')
+        duck.wait_for("is ready after", times=2)
+        assert duck.get().text == "two"
