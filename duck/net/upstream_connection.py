@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from duck.exceptions import BackendCut, BackendError, BackendUnreachable, ProtocolError
 from duck.wire.framing import ChunkedReader
-from duck.wire.h1 import parse_response_head
+from duck.wire.h1 import response_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -237,7 +237,7 @@ class UpstreamConnection(asyncio.Protocol):
                 return
             call = self._call
             assert call is not None
-            facts = parse_response_head(data[: end + 2], self._method)
+            facts = response_facts(data[: end + 2], self._method)
             data = data[end + 4 :]
             head = facts.head
             if head.status == 101:

@@ -34,9 +34,13 @@ def answer_head(request: RequestHead, head: ResponseHead, keep_alive: bool, date
     """
     status = head.status
     block = head.block
-    lowered = block.lower()
-    has_length = lowered.startswith(b"content-length:") or b"\ncontent-length:" in lowered
-    extra = b"" if lowered.startswith(b"date:") or b"\ndate:" in lowered else date
+    has_length = head.has_length
+    has_date = head.has_date
+    if has_length is None or has_date is None:
+        lowered = block.lower()
+        has_length = lowered.startswith(b"content-length:") or b"\ncontent-length:" in lowered
+        has_date = lowered.startswith(b"date:") or b"\ndate:" in lowered
+    extra = b"" if has_date else date
     if status == 204 or status == 304 or request.method == b"HEAD":
         framing = NO_BODY
         if has_length and status == 204:  # RFC 9110 §8.6: never in a 204

@@ -13,6 +13,7 @@ from typing import Final
 from duck.exceptions import LimitExceeded, ProtocolError
 from duck.wire.fields import Fields, is_name, split_lines, tokens
 from duck.wire.head import FieldBlock
+from duck.wire.memory import Memory
 
 # Fields that mean something to whoever frames the message; everything else is only passed on.
 CONTENT_LENGTH: Final = 1
@@ -24,6 +25,7 @@ UPGRADE: Final = 6
 TE: Final = 7
 HOP: Final = 8
 CLAIM: Final = 9
+DATE: Final = 10  # of answers; a request's is only passed on
 
 KINDS: Final[dict[bytes, int]] = {
     b"content-length": CONTENT_LENGTH,
@@ -41,14 +43,12 @@ KINDS: Final[dict[bytes, int]] = {
     b"forwarded": CLAIM,
     b"x-real-ip": CLAIM,
     b"proxy": CLAIM,
+    b"date": DATE,
 }
 # Clients spell a name the same way every time: the dictionary learns spellings, up to a bound, so that most fields
 # cost one look-up and no `lower()`.
 SPELLINGS: Final[dict[bytes, int]] = {}
 _MAX_SPELLINGS: Final = 2048
-
-_MAX_BLOCKS: Final = 256
-_MAX_BLOCK_BYTES: Final = 4096
 
 # uri-host [":" port] (RFC 9110 §7.2, RFC 3986 §3.2.2); no userinfo, and no port above five digits.
 _AUTHORITY: Final = re.compile(
@@ -58,23 +58,7 @@ _AUTHORITY: Final = re.compile(
 _OPTIONS: Final = frozenset((b"close", b"keep-alive", b"upgrade"))
 
 
-class _Blocks:
-    """Two generations of parsed blocks: what is not asked for while one fills is forgotten with the next."""
-
-    __slots__ = ("old", "young")
-
-    def __init__(self) -> None:
-        self.young: dict[bytes, FieldBlock] = {}
-        self.old: dict[bytes, FieldBlock] = {}
-
-    def keep(self, block: bytes, parsed: FieldBlock) -> None:
-        if len(self.young) >= _MAX_BLOCKS:
-            self.old = self.young
-            self.young = {}
-        self.young[block] = parsed
-
-
-_blocks: Final = _Blocks()
+_blocks: Final[Memory[FieldBlock]] = Memory(256, 4096)
 
 
 def field_block(block: bytes, max_fields: int) -> FieldBlock:
@@ -83,15 +67,13 @@ def field_block(block: bytes, max_fields: int) -> FieldBlock:
     Raises:
         ProtocolError: 400, 417, 431 or 501.
     """
-    blocks = _blocks
-    known = blocks.young.get(block)
+    known = _blocks.young.get(block)
     if known is None:
-        known = blocks.old.get(block)
+        known = _blocks.recall(block)
         if known is None:
             known = parse_field_block(block, max_fields)
-        if len(block) <= _MAX_BLOCK_BYTES:
-            blocks.keep(block, known)
-    elif len(known.fields) > max_fields:
+            _blocks.keep(block, known)
+    if len(known.fields) > max_fields:
         raise LimitExceeded(f"more than {max_fields} fields", 431)
     return known
 
@@ -121,7 +103,7 @@ def parse_field_block(block: bytes, max_fields: int) -> FieldBlock:
             kind = kind_of(name)
         if not colon:
             raise ProtocolError("a field line without a colon")
-        if kind == 0:
+        if kind == 0 or kind == DATE:
             continue
         if kind == HOST:
             if parsed.authority is not None:
@@ -210,7 +192,7 @@ def replace_fields(known: FieldBlock, fields: Fields) -> FieldBlock:
         kind = kind_of(name_bytes)
         if kind == CLAIM:
             changed.claims.append(index)
-        elif kind not in (0, HOST, CONTENT_LENGTH):
+        elif kind not in (0, HOST, CONTENT_LENGTH, DATE):
             changed.hops.append(index)
     return changed
 

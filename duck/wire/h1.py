@@ -14,6 +14,7 @@ from duck.wire.field_block import (
     CLAIM,
     CONNECTION,
     CONTENT_LENGTH,
+    DATE,
     EXPECT,
     HOST,
     KINDS,
@@ -27,6 +28,7 @@ from duck.wire.field_block import (
 )
 from duck.wire.fields import TOKEN, Fields, is_name, split_lines, tokens
 from duck.wire.head import HTTP_10, HTTP_11, RequestHead, ResponseHead
+from duck.wire.memory import Memory
 
 MAX_METHOD_BYTES: Final = 32
 
@@ -46,12 +48,12 @@ def parse_request_head(block: bytes, scheme: bytes = b"http", *, max_fields: int
     Raises:
         ProtocolError: with the status to send: 400, 414, 417, 431, 501 or 505.
     """
-    line, _, rest = block.partition(b"\r\n")
-    match = _match_request_line(line)
+    at = block.find(b"\r\n")
+    match = _match_request_line(block, 0, at)
     if match is None:
-        raise _request_line_error(line)
+        raise _request_line_error(block[:at])
     method, target, minor = match.groups()
-    fields = field_block(rest, max_fields)
+    fields = field_block(block[at + 2 :], max_fields)
     keep_alive = minor == b"1"
     if not keep_alive:
         if fields.chunked:
@@ -127,19 +129,40 @@ class ResponseFacts:
         chunked: the body is chunked.
         keep_alive: the connection may be used again after the body.
         upgrade: of a 101: the protocol switched to.
-        trailers_announced: the names in `Trailer`.
     """
 
-    __slots__ = ("chunked", "head", "keep_alive", "length", "upgrade")
+    __slots__ = ("_head", "chunked", "keep_alive", "length", "status", "upgrade")
 
     def __init__(
         self, head: ResponseHead, length: int | None, chunked: bool, keep_alive: bool, upgrade: bytes | None
     ) -> None:
-        self.head = head
+        self._head = head
+        self.status = head.status
         self.length = length
         self.chunked = chunked
         self.keep_alive = keep_alive
         self.upgrade = upgrade
+
+    @property
+    def head(self) -> ResponseHead:
+        """A head of its own for each that asks: sinks on its way may change it."""
+        return self._head.copy()
+
+
+_answers: Final[Memory[ResponseFacts]] = Memory(128, 1024)
+
+
+def response_facts(block: bytes, method: bytes) -> ResponseFacts:
+    """`parse_response_head`, once for equal blocks, like `field_block`."""
+    if method == b"HEAD":
+        return parse_response_head(block, method)
+    known = _answers.young.get(block)
+    if known is None:
+        known = _answers.recall(block)
+        if known is None:
+            known = parse_response_head(block, method)
+            _answers.keep(block, known)
+    return known
 
 
 def parse_response_head(block: bytes, method: bytes, *, max_fields: int = 200) -> ResponseFacts:
@@ -167,6 +190,7 @@ def parse_response_head(block: bytes, method: bytes, *, max_fields: int = 200) -
     connection: bytes | None = None
     upgrade: bytes | None = None
     plain = True
+    has_date = False
     spellings = SPELLINGS
     fields: Fields = []
     for line in lines:
@@ -179,6 +203,9 @@ def parse_response_head(block: bytes, method: bytes, *, max_fields: int = 200) -
         if not colon:
             raise ProtocolError("a field line without a colon in the answer", 502)
         if kind == 0 or kind == HOST or kind == EXPECT or kind == CLAIM:
+            continue
+        if kind == DATE:
+            has_date = True
             continue
         if kind == CONTENT_LENGTH:
             if content_length is not None and content_length != value:
@@ -231,6 +258,8 @@ def parse_response_head(block: bytes, method: bytes, *, max_fields: int = 200) -
         head = ResponseHead(status, fields, block=rest, content_length=declared, reason=match.group(3) or b"")
     else:
         head = ResponseHead(status, _end_to_end(fields, named), content_length=declared, reason=match.group(3) or b"")
+    head.has_date = has_date
+    head.has_length = declared is not None
     return ResponseFacts(head, length, chunked, keep_alive, upgrade if status == 101 else None)
 
 
@@ -245,7 +274,7 @@ def _end_to_end(fields: Fields, named: list[bytes]) -> Fields:
             if seen_length:
                 continue
             seen_length = True
-        elif (kind != 0 and kind not in (HOST, EXPECT, CLAIM)) or name in named:
+        elif (kind != 0 and kind not in (HOST, EXPECT, CLAIM, DATE)) or name in named:
             continue
         kept.append(pair)
     return kept

@@ -158,9 +158,10 @@ class ResponseHead:
     Attributes:
         content_length: length of the body in bytes where known. For HEAD and 304: of the body that is not sent.
         reason: the reason phrase, without meaning (RFC 9112 §4).
+        has_date, has_length: whether those fields are there; None: to be looked for.
     """
 
-    __slots__ = ("_block", "_fields", "content_length", "reason", "status")
+    __slots__ = ("_block", "_fields", "content_length", "has_date", "has_length", "reason", "status")
 
     def __init__(
         self,
@@ -176,6 +177,17 @@ class ResponseHead:
         self.content_length = content_length
         self._block = block
         self._fields = fields if fields is not None or block is not None else []
+        self.has_date: bool | None = None
+        self.has_length: bool | None = None
+
+    def copy(self) -> ResponseHead:
+        """The same, to be changed."""
+        copy = ResponseHead(
+            self.status, self._fields, block=self._block, content_length=self.content_length, reason=self.reason
+        )
+        copy.has_date = self.has_date
+        copy.has_length = self.has_length
+        return copy
 
     @property
     def block(self) -> bytes:
@@ -200,6 +212,7 @@ class ResponseHead:
     def fields(self, fields: Fields) -> None:
         self._fields = fields
         self._block = None
+        self.has_date = self.has_length = None
 
     def __repr__(self) -> str:
         return f"<ResponseHead {self.status} length={self.content_length}>"
