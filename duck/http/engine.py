@@ -28,7 +28,8 @@ def configure_django() -> None:
     settings = import_module("django.conf").settings
     with _lock:
         if not settings.configured:
-            settings.configure(USE_TZ=True)
+            # Translations belong to apps, of which there are none here: looking for theirs would fail.
+            settings.configure(USE_TZ=True, USE_I18N=False)
 
 
 def template_engine(dirs: Iterable[str | Path]) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.exceptions import ClientGone, DuckError
+from duck.http.calls import is_async
 from duck.http.core.proxyhandler import AsyncHttpProxyHandler
 from duck.http.errors import error_answer, format_traceback
 from duck.http.request_data import RequestData
@@ -61,7 +61,7 @@ class AppHandler:
         self._max_body_bytes = max_body_bytes
         self._tasks: dict[asyncio.Task[None], Exchange] = {}
         self._threads: ThreadPoolExecutor | None = None
-        self._awaits = inspect.iscoroutinefunction(getattr(gateway, "__call__", gateway))  # noqa: B004
+        self._awaits = is_async(gateway)
         if not self._awaits:
             self._threads = ThreadPoolExecutor(WSGI_THREADS, thread_name_prefix="duck-wsgi")
         lane = getattr(gateway, "lane", None)
@@ -121,6 +121,7 @@ class AppHandler:
         if exchange.is_over:
             return
         if exchange.is_answered:
+            logger.error("the answer to %r was cut: %s", exchange.request, error)
             exchange.response.abort(error)
             return
         logger.error("%s", error)

@@ -74,7 +74,7 @@ def give(exchange, *chunks, end=True):
 
 async def until(condition):
     """Until `condition()` holds; the test's deadline bounds it."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - what is waited for is not always a task
         await asyncio.sleep(0.001)
 
 
