@@ -55,7 +55,11 @@ class LinkClient:
         if isinstance(address, str):
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(TIMEOUT_S)
-            self.socket.connect(address)
+            try:
+                self.socket.connect(address)
+            except OSError:
+                self.socket.close()
+                raise
         else:
             self.socket = socket.create_connection((address[0], address[1]), timeout=TIMEOUT_S)
         if secret:

@@ -38,7 +38,7 @@ EXITED: Final = "exited"
 
 EXIT_FAILED: Final = 3  # backend.django.worker.failure: the failure has been reported
 
-_WORKER = Path(__file__).parent / "worker" / "__main__.py"
+WORKER: Final = Path(__file__).parent / "worker" / "__main__.py"
 _READ_BYTES = 65_536
 _MAX_LINE_BYTES = 65_536
 _TERM_AFTER_S = 0.5  # after the deadline of a stop, which the process keeps by itself
@@ -147,7 +147,7 @@ class DjangoProcess:
         told = asdict(self.spec) | {"control_fd": control.fileno(), "parent": os.getpid()}
         environ["_DUCK_WORKER"] = json.dumps(told)
         return subprocess.Popen(
-            [interpreter.path, str(_WORKER)],
+            [interpreter.path, str(WORKER)],
             # A debugger's prompt reads from the App's terminal, once it was lent.
             stdin=None if self.spec.mode == "runserver" else subprocess.DEVNULL,
             stdout=output,

@@ -29,4 +29,5 @@ if __name__ == "__main__":
     _load()
     from importlib import import_module
 
-    sys.exit(import_module("_duck_worker.backend.django.worker.run").main())
+    _NAME = "command" if "_DUCK_COMMAND" in os.environ else "run"
+    sys.exit(import_module(f"_duck_worker.backend.django.worker.{_NAME}").main())

@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence
 
@@ -43,7 +44,7 @@ class _BundleFinder:
         return PathFinder.find_spec(name, self._path) if name in _BUNDLED else None
 
 
-class Driver:
+class Driver(ABC):
     """One ASGI server. `name` is for people, like `uvicorn 0.54.0`."""
 
     name = ""
@@ -54,13 +55,13 @@ class Driver:
         self.on_ready = on_ready
         self.deadline_s = 10.0
 
+    @abstractmethod
     def run(self) -> None:
         """Serve until `stop`."""
-        raise AssertionError("every driver has its own")
 
+    @abstractmethod
     def stop(self, deadline_s: float) -> None:
         """From any thread: take no more, finish within `deadline_s` seconds, and have `run` return."""
-        raise AssertionError("every driver has its own")
 
 
 class UvicornDriver(Driver):
@@ -209,7 +210,7 @@ def find_driver(bundle: Optional[str]) -> Callable[..., Driver]:
     if bundle and os.path.isdir(bundle) and bundle not in sys.path:
         own = {name: _has(name) for name in ("uvicorn", "daphne", "hypercorn")}
         # Also where the project has uvicorn: alone it brings nothing that speaks WebSocket.
-        sys.meta_path.append(_BundleFinder(bundle))  # type: ignore[arg-type]
+        sys.meta_path.append(_BundleFinder(bundle))
     else:
         own = {}
     drivers: Dict[str, Callable[..., Driver]] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sysconfig
 import traceback
-from types import TracebackType
 from typing import Any, Dict, Iterator, List, Optional, Set
 
 EXIT_FAILED = 3  # the failure has been reported; any other code is a crash
@@ -35,22 +34,19 @@ def message_of(error: BaseException) -> str:
 
 
 def text_of(error: BaseException) -> str:
-    """The traceback without the frames of Duck and of the import system that lead to it."""
+    """The traceback, without the frames of Duck and of the import system that lie between the project's."""
     if isinstance(error, StartError):
         return ""
-    seen: Set[int] = set()
-    for link in _chain(error, seen):
-        link.__traceback__ = _strip(link.__traceback__)
-    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    told = traceback.TracebackException(type(error), error, error.__traceback__)
+    link: Optional[traceback.TracebackException] = told
+    while link is not None:
+        link.stack = traceback.StackSummary.from_list([frame for frame in link.stack if not _is_ours(frame.filename)])
+        link = link.__cause__ or link.__context__
+    return "".join(told.format())
 
 
-def _strip(trace: Optional[TracebackType]) -> Optional[TracebackType]:
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if not name.startswith(_DUCK + os.sep) and not name.startswith("<frozen "):
-            break
-        trace = trace.tb_next
-    return trace
+def _is_ours(filename: str) -> bool:
+    return filename.startswith((_DUCK + os.sep, "<frozen "))
 
 
 def _chain(error: BaseException, seen: Set[int]) -> Iterator[BaseException]:

@@ -52,7 +52,7 @@ class Identified:
             await self._application(scope, receive, send)
 
     def _identify(self, scope: Scope) -> Scope:
-        """The scope with the identity that its private field tells, and without that field; empty without a valid one."""
+        """The scope with what its private field tells, and without that field; empty where it tells nothing valid."""
         field = self._field
         told: Optional[bytes] = None
         headers: Headers = []

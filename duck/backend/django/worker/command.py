@@ -1,0 +1,29 @@
+"""A management command that goes before the start: manage.py run as it is, in a process that ends with the App."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import sys
+
+from .control import Control, die_with_parent
+
+VARIABLE = "_DUCK_COMMAND"
+
+
+def main() -> int:
+    """Run `manage.py ARGUMENT...` as the variable says, which is taken out of the environment; 0 when it has ended well."""
+    told = json.loads(os.environ.pop(VARIABLE))
+    die_with_parent(told["parent"])
+    # Held for its lifeline: nothing is reported, and a `stop` ends the process.
+    control = Control(told["control_fd"])
+    os.chdir(told["cwd"])
+    path = os.path.abspath(told["manage"])
+    sys.path.insert(0, os.path.dirname(path))
+    if told["settings"]:
+        os.environ["DJANGO_SETTINGS_MODULE"] = told["settings"]
+    sys.argv = [os.path.relpath(path, told["cwd"]), *told["arguments"]]
+    runpy.run_path(path, run_name="__main__")
+    del control
+    return 0

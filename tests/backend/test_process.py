@@ -1,0 +1,312 @@
+"""The App's side of the wall: processes spawned, supervised, replaced and ended, on a real inbox."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from duck.backend.django.discover import Interpreter, find_project
+from duck.backend.django.process import BackendOptions, DjangoBackend, DjangoProcess, WorkerSpec
+from duck.exceptions import ProjectError
+from duck.services.inbox import Inbox
+from tests.backend.conftest import VIEWS
+from tests.backend.link_client import TIMEOUT_S, LinkClient
+
+if TYPE_CHECKING:
+    from duck.backend.django.process import Failure
+    from duck.proxy.upstream import Generation
+    from tests.backend.conftest import MakeProject
+
+HERE = Interpreter(sys.executable, "the tests", "3.11", "5.2")
+
+
+@pytest.fixture
+def inbox() -> Iterator[Inbox]:
+    inbox = Inbox()
+    yield inbox
+    inbox.close()
+
+
+def run_until(inbox: Inbox, condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
+    """Serve the inbox until `condition` holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "what was waited for did not happen"
+        inbox.run_once(0.1)
+
+
+class Recorder:
+    """A `DjangoBackend` and all that it called back."""
+
+    def __init__(self, inbox: Inbox, project: Path, directory: Path, **options: Any) -> None:
+        self.inbox = inbox
+        self.generations: list[Generation] = []
+        self.failures: list[Failure] = []
+        self.downs = 0
+        self.output: list[str] = []
+        self.debugging: list[bool] = []
+        self.stopped = False
+        self.backend = DjangoBackend(
+            find_project(project),
+            options.pop("interpreter", HERE),
+            BackendOptions(run_directory=str(directory), threads=2, **options),
+            inbox,
+            on_generation=self.generations.append,
+            on_failed=self.failures.append,
+            on_down=self.down,
+            on_output=self.output.append,
+            on_debugger=self.debugging.append,
+        )
+
+    def down(self) -> None:
+        self.downs += 1
+
+    def until(self, condition: Callable[[], object]) -> None:
+        run_until(self.inbox, condition)
+
+    def start(self) -> Generation:
+        self.backend.start()
+        self.until(lambda: self.generations or self.failures)
+        assert not self.failures, self.failures
+        return self.generations[0]
+
+    def stop(self, deadline_s: float = 5.0) -> None:
+        def done() -> None:
+            self.stopped = True
+
+        self.backend.stop(deadline_s, done)
+        self.until(lambda: self.stopped)
+        assert self.backend.snapshot()["processes"] == []
+
+    def pids(self) -> list[int]:
+        return [entry["pid"] for entry in self.backend.snapshot()["processes"]]
+
+
+@pytest.fixture
+def make_backend(inbox: Inbox, run_directory: Path) -> Iterator[Callable[..., Recorder]]:
+    made: list[Recorder] = []
+
+    def make(project: Path, **options: Any) -> Recorder:
+        made.append(Recorder(inbox, project, run_directory, **options))
+        return made[-1]
+
+    yield make
+    for recorder in made:
+        if not recorder.stopped:
+            recorder.backend.kill()
+            recorder.stop(0)
+
+
+def get(generation: Generation, target: str) -> bytes:
+    address = generation.pages[0].address
+    with LinkClient(address, generation.pages[0].secret) as client:
+        return client.get(target).body
+
+
+def test_one_process_reports_writes_and_ends(make_project: MakeProject, inbox: Inbox, run_directory: Path) -> None:
+    code = "\nprint('from the project é')\nimport atexit\natexit.register(print, 'unfinished', end='')"
+    project = make_project(urls=VIEWS + code)
+    events: list[dict[str, Any]] = []
+    lines: list[str] = []
+    codes: list[int] = []
+    spec = WorkerSpec(cwd=str(project), manage=str(project / "manage.py"), address=str(run_directory / "s"), threads=1)
+    process = DjangoProcess(spec, HERE, inbox, events.append, lines.append, codes.append)
+    run_until(inbox, lambda: events)
+    assert events[0]["event"] == "ready"
+    assert process.state == "ready"
+    assert os.getpgid(process.pid) == process.pid
+    assert "from the project é\n" in lines
+    process.stop(5)
+    assert process.state == "stopping"
+    run_until(inbox, lambda: codes)
+    assert codes == [0]
+    assert process.state == "exited"
+    assert lines[-1] == "unfinished\n"
+    assert not (run_directory / "s").exists()
+    process.kill()
+    process.stop(1)
+
+
+def test_a_process_that_does_not_stop_is_killed(make_project: MakeProject, inbox: Inbox, run_directory: Path) -> None:
+    settings = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nimport threading\n"
+    settings += "threading.Thread(target=time.sleep, args=(60,)).start()\n"  # keeps the interpreter from its end
+    project = make_project(settings=settings)
+    codes: list[int] = []
+    events: list[dict[str, Any]] = []
+    spec = WorkerSpec(cwd=str(project), manage=str(project / "manage.py"), address=str(run_directory / "s"), threads=1)
+    process = DjangoProcess(spec, HERE, inbox, events.append, lambda line: None, codes.append)
+    run_until(inbox, lambda: events)
+    process.stop(0.1)
+    run_until(inbox, lambda: codes)
+    assert codes == [-signal.SIGKILL]
+
+
+def test_an_interpreter_that_cannot_run_is_named(make_project: MakeProject, inbox: Inbox, run_directory: Path) -> None:
+    project = make_project()
+    spec = WorkerSpec(cwd=str(project), manage=None, address=str(run_directory / "s"))
+    missing = Interpreter("/no/python", "", "", "")
+    with pytest.raises(ProjectError, match="/no/python"):
+        DjangoProcess(spec, missing, inbox, lambda event: None, lambda line: None, lambda code: None)
+
+
+def test_the_project_is_started_and_stopped(make_project: MakeProject, make_backend: Callable[..., Recorder]) -> None:
+    recorder = make_backend(make_project(urls=VIEWS))
+    generation = recorder.start()
+    assert generation.number == 1
+    (pages,) = generation.pages
+    assert (pages.protocol, pages.slots, pages.secret) == ("link", 2, "")
+    assert generation.sockets == ()
+    assert generation.facts["debug"] is True
+    assert get(generation, "/hello") == b"hello"
+    snapshot = recorder.backend.snapshot()
+    assert snapshot["state"] == "serving"
+    assert snapshot["generation"] == 1
+    (entry,) = snapshot["processes"]
+    assert entry["role"] == "pages"
+    assert entry["pid"] == generation.facts["pid"]
+    assert any("System check" in line for line in recorder.output)
+    recorder.stop()
+    assert recorder.failures == []
+    assert recorder.downs == 0
+
+
+def test_a_loopback_port_can_be_used(make_project: MakeProject, make_backend: Callable[..., Recorder]) -> None:
+    recorder = make_backend(make_project(urls=VIEWS), use_tcp=True)
+    generation = recorder.start()
+    assert generation.pages[0].address[0] == "127.0.0.1"
+    assert generation.pages[0].secret
+    assert get(generation, "/hello") == b"hello"
+
+
+def test_a_replacement_comes_up_before_the_old_one_goes(
+    make_project: MakeProject, make_backend: Callable[..., Recorder]
+) -> None:
+    project = make_project(urls=VIEWS)
+    recorder = make_backend(project)
+    first = recorder.start()
+    urls = project / "mysite" / "urls.py"
+    urls.write_text(VIEWS.replace('HttpResponse("hello")', 'HttpResponse("changed")'))
+    recorder.backend.replace()
+    assert get(first, "/hello") == b"hello"
+    recorder.until(lambda: len(recorder.generations) == 2)
+    second = recorder.generations[1]
+    assert second.number == 2
+    assert get(first, "/hello") == b"hello"
+    assert get(second, "/hello") == b"changed"
+    assert len(recorder.pids()) == 2
+    recorder.backend.acknowledged(2)
+    recorder.until(lambda: len(recorder.pids()) == 1)
+    assert get(second, "/hello") == b"changed"
+    assert recorder.downs == 0
+
+
+def test_a_replacement_that_fails_changes_nothing(
+    make_project: MakeProject, make_backend: Callable[..., Recorder]
+) -> None:
+    project = make_project(urls=VIEWS)
+    recorder = make_backend(project)
+    first = recorder.start()
+    urls = project / "mysite" / "urls.py"
+    urls.write_text("1 / 0")
+    recorder.backend.replace()
+    recorder.until(lambda: recorder.failures)
+    (failure,) = recorder.failures
+    assert "ZeroDivisionError" in failure.message
+    assert str(urls) in failure.files
+    assert get(first, "/hello") == b"hello"
+    assert recorder.backend.snapshot()["failure"] == failure.message
+    urls.write_text(VIEWS)
+    recorder.backend.replace()
+    recorder.until(lambda: len(recorder.generations) == 2)
+    assert recorder.backend.snapshot()["failure"] is None
+
+
+def test_a_first_start_that_fails_waits_for_a_change(
+    make_project: MakeProject, make_backend: Callable[..., Recorder], inbox: Inbox
+) -> None:
+    project = make_project(urls="1 / 0")
+    recorder = make_backend(project)
+    recorder.backend.start()
+    recorder.until(lambda: recorder.failures and not recorder.pids())
+    assert recorder.backend.snapshot()["state"] == "failed"
+    (project / "mysite" / "urls.py").write_text(VIEWS)
+    recorder.backend.replace()
+    recorder.until(lambda: recorder.generations)
+    assert get(recorder.generations[0], "/hello") == b"hello"
+
+
+def test_replacing_what_is_still_coming_gives_it_up(
+    make_project: MakeProject, make_backend: Callable[..., Recorder]
+) -> None:
+    recorder = make_backend(make_project(urls=VIEWS))
+    recorder.backend.start()
+    recorder.backend.replace()
+    recorder.until(lambda: recorder.generations)
+    assert [generation.number for generation in recorder.generations] == [2]
+    recorder.until(lambda: len(recorder.pids()) == 1)
+    assert recorder.failures == []
+
+
+def test_a_killed_process_is_started_again(make_project: MakeProject, make_backend: Callable[..., Recorder]) -> None:
+    recorder = make_backend(make_project(urls=VIEWS))
+    first = recorder.start()
+    os.kill(first.facts["pid"], signal.SIGKILL)
+    recorder.until(lambda: len(recorder.generations) == 2)
+    assert recorder.downs == 1
+    assert recorder.backend.restarts == 1
+    assert get(recorder.generations[1], "/hello") == b"hello"
+    assert recorder.pids() == [recorder.generations[1].facts["pid"]]
+
+
+def test_a_process_that_dies_while_it_starts_is_tried_again(
+    make_project: MakeProject, make_backend: Callable[..., Recorder], tmp_path: Path
+) -> None:
+    flag = tmp_path / "flag"
+    settings = f"import os\nif not os.path.exists({str(flag)!r}):\n    open({str(flag)!r}, 'w')\n    os._exit(9)\n"
+    recorder = make_backend(make_project(urls=VIEWS, settings=settings))
+    recorder.backend.start()
+    recorder.until(lambda: recorder.generations)
+    (failure,) = recorder.failures
+    assert failure.stage == "crash"
+    assert "exit code 9" in failure.message
+
+
+def test_a_start_that_takes_too_long_is_given_up(
+    make_project: MakeProject, make_backend: Callable[..., Recorder]
+) -> None:
+    recorder = make_backend(make_project(settings="import time\ntime.sleep(60)"), start_deadline_s=0.3)
+    recorder.backend.start()
+    recorder.until(lambda: recorder.failures and not recorder.pids())
+    assert recorder.failures[0].stage == "deadline"
+    assert "DJANGO_SERVER_WAIT_TIME" in recorder.failures[0].message
+
+
+def test_a_stop_while_starting_ends_everything(
+    make_project: MakeProject, make_backend: Callable[..., Recorder]
+) -> None:
+    recorder = make_backend(make_project(settings="import time\ntime.sleep(60)"))
+    recorder.backend.start()
+    recorder.stop()
+    assert recorder.generations == []
+
+
+def test_what_the_project_started_ends_with_it(
+    make_project: MakeProject, make_backend: Callable[..., Recorder]
+) -> None:
+    settings = "import subprocess\nprint('child', subprocess.Popen(['sleep', '60']).pid)"
+    recorder = make_backend(make_project(settings=settings))
+    recorder.start()
+    recorder.until(lambda: any(line.startswith("child ") for line in recorder.output))
+    child = int(next(line for line in recorder.output if line.startswith("child ")).split()[1])
+    recorder.stop()
+    deadline = time.monotonic() + TIMEOUT_S
+    while os.path.exists(f"/proc/{child}") and "(sleep) Z" not in Path(f"/proc/{child}/stat").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -1,0 +1,65 @@
+"""Virtual environments for tests that need another Python or Django: made once, kept in a cache, absent ones named."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+
+def cache_directory() -> Path:
+    """Where environments are kept: DUCK_TEST_CACHE, else the user's cache directory."""
+    named = os.environ.get("DUCK_TEST_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "duck-tests"
+
+
+@cache
+def find_python(version: str) -> str | None:
+    """An interpreter of that version (`3.10`), on PATH or among pyenv's."""
+    candidates = [shutil.which(f"python{version}"), shutil.which("python3")]
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    candidates += [str(path) for path in sorted(root.glob(f"versions/{version}.*/bin/python"))]
+    for path in filter(None, candidates):
+        try:
+            done = subprocess.run(
+                [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=False,
+            )
+        except OSError:
+            continue
+        if done.stdout.strip() == version:
+            return path
+    return None
+
+
+def environment(python: str = "3.10", requirements: tuple[str, ...] = ()) -> str:
+    """The Python of an environment with `requirements` and nothing else; skips the test where it cannot be had."""
+    base = find_python(python)
+    if base is None:
+        pytest.skip(f"Python {python} is not on this machine")
+    key = hashlib.sha256("\n".join((base, *requirements)).encode()).hexdigest()[:12]
+    directory = cache_directory() / f"{python}-{key}"
+    executable = directory / "bin" / "python"
+    if (directory / ".complete").exists():
+        return str(executable)
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run([base, "-m", "venv", str(directory)], check=True, capture_output=True)
+    if requirements:
+        command = [str(executable), "-m", "pip", "install", "-q", "--disable-pip-version-check", *requirements]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            shutil.rmtree(directory, ignore_errors=True)
+            pytest.skip(f"{', '.join(requirements)} could not be installed for Python {python}")
+    (directory / ".complete").touch()
+    return str(executable)
