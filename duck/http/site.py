@@ -227,16 +227,16 @@ class Site:
             if facts.get("debug") and static.get("finders") and facts.get("protocol") == "link":
                 finder = LinkFinder(self.proxy)
                 handlers.append(
-                    (url.encode(), StaticFiles(url, rest, find=finder, now=self._loop.time, soon=self._soon))
+                    (url.encode(), StaticFiles(url, rest, find=finder, now=self._clock.time, soon=self._soon))
                 )
             elif static.get("root"):
                 root = str(static["root"])
-                handlers.append((url.encode(), StaticFiles(url, rest, root=root, now=self._loop.time, soon=self._soon)))
+                handlers.append((url.encode(), StaticFiles(url, rest, root=root, now=self._clock.time, soon=self._soon)))
         media = facts.get("media") or {}
         url = str(media.get("url") or "")
         if self._config.media and media.get("served") and media.get("root") and url_prefix(url) is not None:
             root = str(media["root"])
-            handlers.append((url.encode(), MediaFiles(url, root, rest, now=self._loop.time, soon=self._soon)))
+            handlers.append((url.encode(), MediaFiles(url, root, rest, now=self._clock.time, soon=self._soon)))
         return sorted(handlers, key=lambda handler: -len(handler[0]))
 
     def _soon(self, callback: Callable[[], None]) -> object:

@@ -7,6 +7,7 @@ needs to be kept closer than to a second.
 from __future__ import annotations
 
 import asyncio
+import time
 from email.utils import formatdate
 from typing import Final, Protocol
 
@@ -15,7 +16,7 @@ NEVER: Final = float("inf")
 
 
 class Watched(Protocol):
-    """What the clock sweeps: when `deadline` (loop time, seconds) has passed, `expire` is called, once a sweep."""
+    """What the clock sweeps: when `deadline` (`Clock.time`, seconds) has passed, `expire` is called, once a sweep."""
 
     deadline: float
 
@@ -35,7 +36,8 @@ class Clock:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._handle: asyncio.TimerHandle | None = None
-        self.time = loop.time
+        # Not the loop's own time: uvloop's has the resolution of a millisecond, which is more than most answers take.
+        self.time = time.monotonic
         self.watched: set[Watched] = set()
         self.date = _date_line()
 
@@ -57,7 +59,7 @@ class Clock:
     def _tick(self) -> None:
         self._handle = self._loop.call_later(SWEEP_S, self._tick)
         self.date = _date_line()
-        self.sweep(self._loop.time())
+        self.sweep(self.time())
 
 
 def _date_line() -> bytes:

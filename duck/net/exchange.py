@@ -52,7 +52,7 @@ class Exchange:
         status: of the final answer, 0 before it.
         bytes_sent: of the answer's body.
         bytes_received: of the request's body.
-        started: loop time at which the head was complete, in seconds.
+        started: when the head was complete, by `Clock.time`, in seconds.
         max_body_bytes: what the request's body may have; a route may change it before the body is read.
         backend: who answered, for the log; empty for Duck itself.
         error: why the answer was cut, or why a failure was answered.
