@@ -231,7 +231,9 @@ class Site:
                 )
             elif static.get("root"):
                 root = str(static["root"])
-                handlers.append((url.encode(), StaticFiles(url, rest, root=root, now=self._clock.time, soon=self._soon)))
+                handlers.append(
+                    (url.encode(), StaticFiles(url, rest, root=root, now=self._clock.time, soon=self._soon))
+                )
         media = facts.get("media") or {}
         url = str(media.get("url") or "")
         if self._config.media and media.get("served") and media.get("root") and url_prefix(url) is not None:
