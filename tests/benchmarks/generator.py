@@ -1,6 +1,6 @@
 """A load generator for machines without wrk: keep-alive connections, each with one request at a time.
 
-    python -m tests.benchmarks.generator URL CONNECTIONS SECONDS
+    python -m tests.benchmarks.generator URL CONNECTIONS SECONDS [varied]
 
 Answers need a Content-Length. The last line of output is JSON with the attributes of `load.Answers`.
 """
@@ -8,20 +8,22 @@ Answers need a Content-Length. The last line of output is JSON with the attribut
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 import time
+from collections.abc import Iterator
 from typing import cast
 from urllib.parse import urlsplit
 
-from tests.benchmarks.load import BROWSER_FIELDS
+from tests.benchmarks.load import request_around_number
 
 
 class Client(asyncio.Protocol):
     """One connection; asks again as soon as it is answered."""
 
-    def __init__(self, request: bytes, latencies: list[float], errors: list[str]) -> None:
-        self._request = request
+    def __init__(self, requests: Iterator[bytes], latencies: list[float], errors: list[str]) -> None:
+        self._requests = requests
         self._latencies = latencies
         self._errors = errors
         self._head = b""
@@ -34,7 +36,7 @@ class Client(asyncio.Protocol):
 
     def _ask(self) -> None:
         self._started = time.perf_counter()
-        self._transport.write(self._request)
+        self._transport.write(next(self._requests))
 
     def data_received(self, data: bytes) -> None:
         if self._left < 0:
@@ -64,18 +66,25 @@ class Client(asyncio.Protocol):
             self._errors.append(str(error))
 
 
-async def ask(url: str, connections: int, seconds: float) -> dict[str, float]:
+def requests(url: str, *, varied: bool) -> Iterator[bytes]:
+    """One request after the other, without end."""
+    parts = urlsplit(url)
+    before, after = (text.encode() for text in request_around_number(parts.path, parts.netloc))
+    for number in itertools.count(100_000_000, int(varied)):
+        yield before + str(number).encode() + after
+
+
+async def ask(url: str, connections: int, seconds: float, *, varied: bool = False) -> dict[str, float]:
     """Ask for so long; what came of it."""
     parts = urlsplit(url)
-    fields = "".join(f"{name}: {value}\r\n" for name, value in BROWSER_FIELDS.items())
-    request = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n{fields}\r\n".encode()
+    asked = requests(url, varied=varied)
     latencies: list[float] = []
     errors: list[str] = []
     loop = asyncio.get_running_loop()
     started = time.perf_counter()
     host, port = parts.hostname or "127.0.0.1", parts.port or 80
     transports = [
-        (await loop.create_connection(lambda: Client(request, latencies, errors), host, port))[0]
+        (await loop.create_connection(lambda: Client(asked, latencies, errors), host, port))[0]
         for _ in range(connections)
     ]
     await asyncio.sleep(seconds)
@@ -94,8 +103,8 @@ async def ask(url: str, connections: int, seconds: float) -> dict[str, float]:
 
 def main() -> None:
     """Read the arguments, ask, write what came of it."""
-    url, connections, seconds = sys.argv[1:]
-    asking = ask(url, int(connections), float(seconds))
+    url, connections, seconds, *varied = sys.argv[1:]
+    asking = ask(url, int(connections), float(seconds), varied=varied == ["varied"])
     try:
         import uvloop
     except ImportError:

@@ -28,7 +28,7 @@ BROWSER_FIELDS = {
 }
 
 # wrk's own report rounds; its `done` hook has the numbers.
-WRK_SCRIPT = """
+WRK_DONE = """
 done = function(summary, latency, requests)
   local e = summary.errors
   io.write(string.format('\\n{"requests": %d, "seconds": %.6f, "p50_us": %.1f, "p99_us": %.1f, "errors": %d}\\n',
@@ -36,14 +36,28 @@ done = function(summary, latency, requests)
     e.connect + e.read + e.write + e.status + e.timeout))
 end
 """
+# One request after the other, each with a number of its own in it.
+WRK_VARIED = """
+local number = 100000000
+request = function()
+  number = number + 1
+  return %s .. number .. %s
+end
+"""
+SESSION = "sessionid="
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked, by how many connections at once."""
+    """What is asked, by how many connections at once.
+
+    Attributes:
+        varied: no two requests have the same fields: each is of another session.
+    """
 
     path: str
     connections: int
+    varied: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,13 @@ def generator_name() -> str:
     return " ".join((said.stdout + said.stderr).split()[:2])
 
 
+def request_around_number(path: str, host: str) -> tuple[str, str]:
+    """A whole request as a browser's, cut where a number of nine digits makes it that of another session."""
+    fields = "".join(f"{name}: {value}\r\n" for name, value in BROWSER_FIELDS.items())
+    before, _, after = fields.partition(SESSION)
+    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{before}{SESSION}", f"{after[9:]}\r\n"
+
+
 def run(load: Load, port: int, seconds: int, directory: Path) -> Answers:
     """Ask for so many whole seconds.
 
@@ -76,13 +97,19 @@ def run(load: Load, port: int, seconds: int, directory: Path) -> Answers:
     wrk = shutil.which("wrk")
     if wrk:
         script = directory / "report.lua"
-        script.write_text(WRK_SCRIPT)
+        text = WRK_DONE
+        if load.varied:
+            before, after = request_around_number(load.path, f"127.0.0.1:{port}")
+            # What JSON escapes in these, Lua escapes in the same way.
+            text += WRK_VARIED % (json.dumps(before), json.dumps(after))
+        script.write_text(text)
         command = [wrk, "-t", "1", "-c", str(load.connections), "-d", f"{seconds}s", "-s", str(script)]
         for name, value in BROWSER_FIELDS.items():
             command += ["-H", f"{name}: {value}"]
         command.append(url)
     else:
         command = [sys.executable, "-m", "tests.benchmarks.generator", url, str(load.connections), str(seconds)]
+        command += ["varied"] if load.varied else []
     result = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
     try:
         answers = Answers(**json.loads(result.stdout.strip().splitlines()[-1]))

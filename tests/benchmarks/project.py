@@ -13,6 +13,13 @@ SETTINGS = """
 
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
+# The admin asks for middlewares that are not among the four.
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

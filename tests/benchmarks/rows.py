@@ -83,9 +83,16 @@ def _front_hop(site: Site, access_log: bool) -> Stack:
     return Stack("duck's worker alone", [(server, ("127.0.0.1", port))], port, version)
 
 
-def _nginx_static(site: Site, access_log: bool) -> Stack:
-    server, port, version = stacks.nginx(site.directory, static=site.project / "collected", access_log=access_log)
-    return Stack("nginx", [(server, ("127.0.0.1", port))], port, version, "/static/1k.css")
+def _nginx_static(site: Site, access_log: bool, *, file_cache: bool = False) -> Stack:
+    server, port, version = stacks.nginx(
+        site.directory, static=site.project / "collected", access_log=access_log, file_cache=file_cache
+    )
+    name = "nginx, open_file_cache" if file_cache else "nginx"
+    return Stack(name, [(server, ("127.0.0.1", port))], port, version, "/static/1k.css")
+
+
+def _nginx_static_cached(site: Site, access_log: bool) -> Stack:
+    return _nginx_static(site, access_log, file_cache=True)
 
 
 def _duck(site: Site, access_log: bool) -> Stack:
@@ -128,7 +135,11 @@ def _granian(site: Site, access_log: bool) -> Stack:
 
 
 _HOP: dict[str, Make] = {"nginx": _nginx_hop, "duck": _duck_hop, "duck's worker alone": _front_hop}
-_STATIC: dict[str, Make] = {"nginx": _nginx_static, "duck": _duck_static}
+_STATIC: dict[str, Make] = {
+    "nginx": _nginx_static,
+    "nginx, open_file_cache": _nginx_static_cached,
+    "duck": _duck_static,
+}
 _DJANGO: dict[str, Make] = {
     "nginx + gunicorn": _nginx_before("gunicorn"),
     "nginx + granian": _nginx_before("granian"),
@@ -141,7 +152,20 @@ _BODIES: dict[str, Make] = {"nginx + granian": _nginx_before("granian"), "duck":
 ROWS = {
     row.name: row
     for row in (
-        Row("hop", "a proxy hop, 13-byte answer", _HOP, [Wanted("duck", "nginx", 1.5)], load=Load("/", CONNECTIONS)),
+        Row(
+            "hop",
+            "a proxy hop, 13-byte answer",
+            _HOP,
+            [Wanted("duck", "nginx", 1.5)],
+            load=Load("/", CONNECTIONS),
+        ),
+        Row(
+            "hop-varied",
+            "a proxy hop, no two requests alike",
+            _HOP,
+            [Wanted("duck", "nginx", 1.5)],
+            load=Load("/", CONNECTIONS, varied=True),
+        ),
         Row(
             "megabyte", "a proxy hop, 1 MiB answer", _HOP, [Wanted("duck", "nginx", 0.4)], load=Load("/mb", CONNECTIONS)
         ),
@@ -149,7 +173,7 @@ ROWS = {
             "static-1k",
             "a static file of 1 KiB",
             _STATIC,
-            [Wanted("duck", "nginx", 0.8)],
+            [Wanted("duck", "nginx", 0.8), Wanted("duck", "nginx, open_file_cache", 0.8)],
             load=Load("/static/1k.css", CONNECTIONS),
         ),
         Row("static-1m", "a static file of 1 MiB", _STATIC, load=Load("/static/1m.css", CONNECTIONS)),

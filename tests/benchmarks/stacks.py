@@ -135,8 +135,7 @@ http {{
     keepalive_timeout 75s;
     keepalive_requests 1000000000;
     client_max_body_size 1g;
-    open_file_cache max=1000;
-    open_file_cache_valid 60s;
+    {file_cache}
     client_body_temp_path {directory}/nginx-{port}-body;
     proxy_temp_path {directory}/nginx-{port}-proxy;
     fastcgi_temp_path {directory}/nginx-{port}-fastcgi;
@@ -163,7 +162,12 @@ location / {
 
 
 def nginx(
-    directory: Path, *, upstream: str = "", static: Path | None = None, access_log: bool = False
+    directory: Path,
+    *,
+    upstream: str = "",
+    static: Path | None = None,
+    access_log: bool = False,
+    file_cache: bool = False,
 ) -> tuple[Server, int, str]:
     """nginx, one worker, before `upstream` (`127.0.0.1:port` or `unix:/path`), or for files below `static`, or both."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
@@ -184,6 +188,7 @@ def nginx(
             # Started by root, its worker would else be another user, who may not read our directory.
             user=f"user {getpass.getuser()} {grp.getgrgid(os.getegid()).gr_name};" if os.geteuid() == 0 else "",
             access_log=f"{directory}/nginx-{port}-access.log" if access_log else "off",
+            file_cache="open_file_cache max=1000; open_file_cache_valid 60s;" if file_cache else "",
             upstream=f"upstream backend {{ server {upstream}; keepalive 64; keepalive_requests 1000000000; }}"
             if upstream
             else "",
