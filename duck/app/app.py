@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from duck import logs
 from duck import settings as installed
 from duck.app.address import absolute_url, check_address
 from duck.app.lifecycle import Lifecycle
@@ -225,6 +227,9 @@ class App:
         `print_ansi_art` is whether the banner is printed.
         """
         App._runs += 1
+        if not logging.getLogger("duck").handlers:
+            view = views.logs(self.settings)
+            logs.configure(view.level, view.format)
         try:
             if not self.no_checks:
                 self.run_checks()
@@ -494,5 +499,6 @@ class App:
         if App.__mainapp__ is self:
             App.__mainapp__ = None
             App.__instances__ -= 1
+            self.lifecycle.close()
             Meta.clear()
             installed.install(None)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from duck.net.exchange import Exchange
     from duck.net.interfaces import Handler
     from duck.proxy.upstream import Generation
-    from duck.services.inbox import Inbox
     from duck.settings.load import Settings
 
 
@@ -33,15 +32,18 @@ class Front:
 
     For the inbox's thread, `make_handler` excepted: that is called by each worker as it starts.
 
+    Args:
+        post: of the inbox.
+
     Attributes:
         server: None before `start`.
         config: of every site; set before `start`.
     """
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, post: Callable[[Callable[[], None]], None]) -> None:
         self.server: HTTPServer | None = None
         self.config: SiteConfig | None = None
-        self._inbox = inbox
+        self._post = post
         self._sites: list[tuple[asyncio.AbstractEventLoop, Site]] = []
         self._lock = threading.Lock()
         self._last: Callable[[Site], None] | None = None
@@ -63,6 +65,7 @@ class Front:
         self._access = views.logs(settings).access
         if self._access != "off":
             server.on_exchange = self._log
+        server.on_abort = self._close_sites
         for listener in listeners:
             server.listen_socket(listener.dup())
         server.start()
@@ -120,13 +123,22 @@ class Front:
             try:
                 tell(site)
             finally:
-                self._inbox.post(one_told)
+                self._post(one_told)
 
         for loop, site in sites:
             try:
                 loop.call_soon_threadsafe(told, site)
             except RuntimeError:  # its loop has ended
-                self._inbox.post(one_told)
+                self._post(one_told)
+
+    def _close_sites(self) -> None:
+        with self._lock:
+            sites, self._sites = self._sites, []
+        for loop, site in sites:
+            try:
+                loop.call_soon_threadsafe(site.close)
+            except RuntimeError:
+                pass  # its loop has ended
 
     def _log(self, exchange: Exchange) -> None:
         """One line of the access log; on the worker's loop."""

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ class Lifecycle:
     """One run of an App.
 
     Attributes:
-        inbox: takes every cause: signals, commands, changes, Django's reports. Its `post` is for any thread.
+        inbox: takes every cause: signals, commands, changes, Django's reports; its `post` is for any thread.
         front: the main server and the sites of its workers.
         django: None where no Django stands behind.
         reloader: None while nothing is watched.
@@ -71,8 +72,7 @@ class Lifecycle:
 
     def __init__(self, app: App, settings: Settings) -> None:
         self.settings = settings
-        self.inbox = Inbox()
-        self.front = Front(self.inbox)
+        self.front = Front(lambda callback: self.inbox.post(callback))
         self.django: DjangoService | None = None
         self.reloader: DuckSight | None = None
         self.addresses: list[str] = []
@@ -98,6 +98,11 @@ class Lifecycle:
         self._quiet = False
         self._call_hook = True
         self._flush_logs = True
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        """Made when it is first asked for, so that an App which is only made holds nothing open."""
+        return Inbox()
 
     # -- start ----------------------------------------------------------------------------------------------------
 
@@ -301,6 +306,11 @@ class Lifecycle:
         self.inbox.post(begin)
         if wait and not self.on_own_thread():
             finished.wait(self.settings["SHUTDOWN_TIMEOUT"] + 12.0)
+
+    def close(self) -> None:
+        """Give the inbox's descriptors back; what is posted later is dropped."""
+        if "inbox" in self.__dict__:
+            self.inbox.close()
 
     def finish(self) -> int:
         """After `serve`: the exit status; or, for a restart, become the new Duck and never return."""

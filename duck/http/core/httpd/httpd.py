@@ -48,6 +48,7 @@ class BaseServer:
         limits, trusted_proxies, backlog, server_name, on_exchange, on_refusal: given to the workers by `start`; change
             them before. `on_exchange` is called on a worker's loop at the end of each exchange, unless `no_logs`.
         holder_of: says who holds a busy port, for the error.
+        on_abort: called by `abort` while the loops still run, to post there what has to be closed.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class BaseServer:
         self.on_exchange: Callable[[Exchange], None] | None = None
         self.on_refusal: Callable[[Peer, ProtocolError], None] | None = None
         self.holder_of: Callable[[str, int], str] | None = None
+        self.on_abort: Callable[[], None] | None = None
         self.name = "duck-worker"
         self._listeners: list[socket.socket] = []
         self._workers: list[Worker] = []
@@ -220,6 +222,8 @@ class BaseServer:
     def abort(self) -> None:
         """End now: cut every connection, end the workers. For threads other than theirs."""
         self._close_listeners()
+        if self._workers and self.on_abort is not None:
+            self.on_abort()
         workers, self._workers = self._workers, []
         for worker in workers:
             worker.stop()

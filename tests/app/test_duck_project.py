@@ -1,0 +1,93 @@
+"""A Duck project: its own views, with and without Django behind them."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.app.conftest import Duck
+
+Start = Callable[..., Duck]
+
+MAIN = """
+from duck.app import App
+
+class Mine(App):
+    def on_app_start(self):
+        print("mine has started", flush=True)
+
+app = Mine(port=0)
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+@pytest.fixture
+def duck_project(project: Path, tmp_path: Path) -> Path:
+    root = tmp_path / "duckling"
+    root.mkdir()
+    (root / "main.py").write_text(MAIN)
+    (root / "settings.py").write_text("DEBUG = True\nUSE_DJANGO = False\n")
+    (root / "urls.py").write_text(
+        'from duck.urls import path\nurlpatterns = [path("/hello", lambda request: "from duck one")]\n'
+    )
+    return root
+
+
+@pytest.mark.parametrize("by", ["duck runserver", "python main.py"])
+def test_both_ways_to_start_are_the_same(start: Start, environ: dict[str, str], duck_project: Path, by: str) -> None:
+    if by == "duck runserver":
+        duck = start(duck_project)
+    else:
+        duck = Duck([sys.executable, "main.py"], duck_project, environ)
+    try:
+        duck.wait_for("mine has started")
+        assert duck.get("/hello").text == "from duck one"
+        assert duck.get("/other").status_code == 404
+        duck.signal(signal.SIGTERM)
+        assert duck.wait() == 143
+    finally:
+        duck.close()
+
+
+def test_views_of_both_sides_answer_behind_one_address(start: Start, duck_project: Path, project: Path) -> None:
+    duck = start(duck_project, "--django", str(project), "--use-django")
+    duck.wait_for("is ready after")
+    assert duck.get("/hello").text == "from duck one"
+    assert duck.get("/").text == "one"
+
+
+def test_a_change_of_ducks_own_files_restarts_it_with_the_same_process_and_port(
+    start: Start, duck_project: Path
+) -> None:
+    duck = start(duck_project)
+    url = duck.url
+    duck.wait_for("mine has started")
+    time.sleep(0.3)  # until the directories are watched
+    (duck_project / "urls.py").write_text(
+        'from duck.urls import path\nurlpatterns = [path("/hello", lambda request: "from duck two")]\n'
+    )
+    end = time.monotonic() + 15
+    seen: list[str] = []
+    while not seen or seen[-1] != "from duck two":
+        assert time.monotonic() < end, duck.text
+        seen.append(httpx.get(f"{url}/hello", timeout=15, trust_env=False).text)  # nobody is refused
+    duck.wait_for("mine has started", times=2)
+    assert duck.process.poll() is None
+    duck.signal(signal.SIGTERM)
+    assert duck.wait() == 143
+
+
+def test_urlpatterns_that_cannot_be_imported_are_one_sentence(start: Start, duck_project: Path) -> None:
+    (duck_project / "urls.py").write_text("import not_there\n")
+    duck = start(duck_project)
+    assert duck.wait() == 1
+    assert "not_there" in duck.text
+    assert "Traceback" not in duck.text
