@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from duck.backend.django.commands import StartupCommands
 from duck.backend.django.discover import child_environment, find_interpreter, find_project
 from duck.backend.django.process import BackendOptions, DjangoBackend
 from duck.exceptions import ProjectError
@@ -70,6 +71,7 @@ class DjangoService:
         self._project = project
         self._interpreter = interpreter
         self._backend: DjangoBackend | None = None
+        self._commands: StartupCommands | None = None
         self._recovery: RecoveryWatch | None = None
         self._last: Generation | None = None
         self._began = 0.0
@@ -146,6 +148,16 @@ class DjangoService:
             on_output=self._print,
             on_debugger=self._debugger,
         )
+        if view.commands:
+            self._commands = StartupCommands(
+                view.commands,
+                self._project,
+                self._interpreter,
+                view.settings_module,
+                self._inbox,
+                self._print,
+                self._prepared,
+            )
 
     # -- a Service ------------------------------------------------------------------------------------------------
 
@@ -155,11 +167,16 @@ class DjangoService:
             self._adopt()
             return
         self._began = time.monotonic()
-        self._backend.start()
+        if self._commands is not None:
+            self._commands.start()
+        else:
+            self._backend.start()
 
     def stop(self, deadline_s: float, done: Callable[[], None]) -> None:
         """End its processes within `deadline_s` seconds, by force after that."""
         self._forget_recovery()
+        if self._commands is not None:
+            self._commands.kill()
         if self._backend is None:
             done()
         else:
@@ -168,6 +185,8 @@ class DjangoService:
     def kill(self) -> None:
         """End its processes now."""
         self._forget_recovery()
+        if self._commands is not None:
+            self._commands.kill()
         if self._backend is not None:
             self._backend.kill()
 
@@ -228,6 +247,8 @@ class DjangoService:
         if self._backend.is_debugging:
             self._pending = True
             return
+        if self._commands is not None and self._commands.is_running:
+            return  # Django is loaded after them, as it is then
         self._forget_recovery()
         if self.state in (RUNNING, HOLDING):
             self.state = HOLDING
@@ -236,7 +257,10 @@ class DjangoService:
             self.state = STARTING
             self._on_hold("Django starts")
         self._began = time.monotonic()
-        self._backend.replace()
+        if self._commands is not None:
+            self._commands.start()
+        else:
+            self._backend.replace()
 
     def banner(self) -> dict[str, str]:
         """Its part of `app.banner.BannerFacts`."""
@@ -254,6 +278,14 @@ class DjangoService:
 
     # -- what the backend tells -----------------------------------------------------------------------------------
 
+    def _prepared(self, failure: Failure | None) -> None:
+        assert self._backend is not None
+        if failure is not None:
+            self._failed(failure)
+            return
+        self._commands = None
+        self._backend.start()
+
     def _came(self, generation: Generation) -> None:
         assert self._backend is not None
         backend = self._backend
@@ -265,7 +297,8 @@ class DjangoService:
 
     def _failed(self, failure: Failure) -> None:
         assert self._backend is not None and self._project is not None
-        text = f"\n{failure.traceback.rstrip()}" if failure.traceback else ""
+        # What a command has printed stands above already.
+        text = f"\n{failure.traceback.rstrip()}" if failure.traceback and failure.stage != "command" else ""
         serves = self._backend.current is not None and self._last is not None
         what = "What ran before keeps running" if serves else "Duck keeps running"
         again = "" if failure.stage == "crash" else "; a change of a file named in it starts it again"

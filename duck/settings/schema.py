@@ -241,7 +241,7 @@ _DECLARED: Final = (
         "DJANGO_COMMANDS_ON_STARTUP",
         kinds.items(kinds.COMMAND, "management commands"),
         [],
-        "Management commands that run, one after the other, before Django is started; one that fails stops the start.",
+        "Management commands that run, one after the other, before Django is started; it is not, while one fails.",
     ),
     Setting(
         _DJANGO,

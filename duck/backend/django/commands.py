@@ -163,12 +163,9 @@ class StartupCommands:
 
     def _fail(self, message: str) -> None:
         self._left.clear()
-        files = [match[1] for line in self._printed if (match := _NAMED_FILE.match(line)) and os.path.isfile(match[1])]
-        self._on_done(
-            Failure(
-                "command", message, "".join(self._printed), tuple(dict.fromkeys([str(self._project.manage), *files]))
-            )
-        )
+        named = [match[1] for match in map(_NAMED_FILE.match, self._printed) if match]
+        files = dict.fromkeys([str(self._project.manage), *filter(os.path.isfile, named)])
+        self._on_done(Failure("command", message, "".join(self._printed), tuple(files)))
 
 
 def _ignore(event: dict[str, Any]) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import sys
 
 from .control import Control, die_with_parent
+from .launch import run_as_main
 
 VARIABLE = "_DUCK_COMMAND"
 
 
 def main() -> int:
-    """Run `manage.py ARGUMENT...` as the variable says, which is taken out of the environment; 0 when it has ended well."""
+    """Run `manage.py ARGUMENT...` as the variable says, and take that out of the environment; 0 when it ended well."""
     told = json.loads(os.environ.pop(VARIABLE))
     die_with_parent(told["parent"])
     # Held for its lifeline: nothing is reported, and a `stop` ends the process.
@@ -24,6 +24,6 @@ def main() -> int:
     if told["settings"]:
         os.environ["DJANGO_SETTINGS_MODULE"] = told["settings"]
     sys.argv = [os.path.relpath(path, told["cwd"]), *told["arguments"]]
-    runpy.run_path(path, run_name="__main__")
+    run_as_main(path)
     del control
     return 0

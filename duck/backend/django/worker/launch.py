@@ -47,15 +47,8 @@ def run_manage(spec: Spec, serve: Callable[[], None]) -> None:
     if spec.settings:
         sys.argv.append(f"--settings={spec.settings}")
     os.environ["RUN_MAIN"] = "true"
-    main = types.ModuleType("__main__")
-    main.__file__ = path
-    main.__loader__ = SourceFileLoader("__main__", path)
-    main.__dict__["__builtins__"] = __builtins__
-    sys.modules["__main__"] = main
-    with open(path, "rb") as file:
-        source = file.read()
     try:
-        exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)
+        run_as_main(path)
     except SystemExit as error:
         if served:
             raise
@@ -67,6 +60,18 @@ def run_manage(spec: Spec, serve: Callable[[], None]) -> None:
             f"{path} ended without running the command 'runserver'; "
             "it must call execute_from_command_line(sys.argv), as the file that startproject makes does"
         )
+
+
+def run_as_main(path: str) -> None:
+    """Run the file at `path` as the interpreter does with the one it is started on; `sys.argv` is the caller's."""
+    main = types.ModuleType("__main__")
+    main.__file__ = path
+    main.__loader__ = SourceFileLoader("__main__", path)
+    main.__dict__["__builtins__"] = __builtins__
+    sys.modules["__main__"] = main
+    with open(path, "rb") as file:
+        source = file.read()
+    exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)
 
 
 def _replace_command(management: Any, serve: Callable[[], None]) -> None:
