@@ -62,7 +62,7 @@ def _application_lane(
     from duck.http.routing import Resolver, Sides
 
     sides = views.sides(settings)
-    lane: dict[str, Any] = {**settings, "USE_DJANGO": use_django}
+    lane: dict[str, Any] = {**settings, "USE_DJANGO": use_django, "ALLOWED_HOSTS": sides.allowed_hosts}
     gateway = _load_class("ASGI", sides.asgi)
     decide = Sides(
         Resolver(_guarded("URLPATTERNS_MODULE", lambda: load_urlpatterns(lane))),

@@ -156,17 +156,17 @@ _DECLARED: Final = (
     ),
     Setting(
         _PROJECT,
+        "MIDDLEWARE_FAILURE_BEHAVIOR",
+        kinds.choice("block", "ignore"),
+        "block",
+        "Whether a request that a middleware refuses is answered with its refusal, or goes on as if it had not.",
+    ),
+    Setting(
+        _PROJECT,
         "TEMPLATE_DIRS",
         kinds.items(kinds.PATH, "paths"),
         ["templates"],
         "Where the templates of Duck's own views are looked for, relative to BASE_DIR.",
-    ),
-    Setting(
-        _PROJECT,
-        "WSGI",
-        kinds.DOTTED,
-        "duck.http.core.wsgi.WSGI",
-        "The class that runs Duck's own views for callers without an event loop.",
     ),
     Setting(
         _PROJECT,

@@ -107,20 +107,15 @@ class SidesView:
     """Which side answers, and the Duck project's own views.
 
     Attributes:
-        urlpatterns_module: None outside a Duck project, where all URLs are Django's.
-        base_dir: where the Duck project's modules are imported from.
+        allowed_hosts: of Duck's own views, DOMAIN among them.
     """
 
-    urlpatterns_module: str | None
-    base_dir: Path
     debug: bool
     allowed_hosts: tuple[str, ...]
     middlewares: tuple[str, ...]
-    template_dirs: tuple[Path, ...]
     duck_urls: tuple[str, ...]
     django_urls: tuple[str, ...]
     django_skips_middlewares: bool
-    wsgi: str
     asgi: str
 
 
@@ -233,16 +228,12 @@ def sides(settings: Settings) -> SidesView:
     if settings["DOMAIN"] and settings["DOMAIN"] not in hosts:
         hosts.append(settings["DOMAIN"])
     return SidesView(
-        urlpatterns_module=settings["URLPATTERNS_MODULE"] if settings.is_duck_project else None,
-        base_dir=settings["BASE_DIR"],
         debug=settings["DEBUG"],
         allowed_hosts=tuple(hosts),
         middlewares=tuple(settings["MIDDLEWARES"]),
-        template_dirs=tuple(settings["TEMPLATE_DIRS"]),
         duck_urls=tuple(settings["DUCK_EXPLICIT_URLS"]),
         django_urls=tuple(settings["DJANGO_SIDE_URLS"]),
         django_skips_middlewares=settings["DJANGO_SIDE_URLS_SKIP_MIDDLEWARES"],
-        wsgi=settings["WSGI"],
         asgi=settings["ASGI"],
     )
 

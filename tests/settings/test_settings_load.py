@@ -88,8 +88,7 @@ def test_a_duck_project_is_its_settings_beside_main(tmp_path: Path) -> None:
     assert (settings["DEBUG"], settings["PORT"]) == (True, 9)
     assert str(settings.origin("PORT")) == f"{tmp_path}/settings.py:5"
     assert sys.path[0] == str(tmp_path)
-    assert views.sides(settings).urlpatterns_module == "urls"
-    assert views.sides(settings).base_dir == tmp_path
+    assert (settings["URLPATTERNS_MODULE"], settings["BASE_DIR"]) == ("urls", tmp_path)
 
 
 def test_settings_beside_a_main_that_knows_no_duck_are_not_ours(tmp_path: Path) -> None:

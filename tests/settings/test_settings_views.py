@@ -42,7 +42,6 @@ def test_a_connection_may_carry_the_largest_body_that_any_route_allows(tmp_path:
 def test_outside_a_duck_project_django_answers_all(tmp_path: Path) -> None:
     settings = load({}, {}, tmp_path)
     assert views.django(settings).use is True
-    assert views.sides(settings).urlpatterns_module is None
 
 
 def test_another_server_and_commands_are_taken_apart(tmp_path: Path) -> None:

@@ -1,0 +1,143 @@
+"""`duck status` and `duck stop` with a Duck that runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+import duck
+
+ROOT = Path(duck.__file__).resolve().parents[1]
+
+
+class Machine:
+    """Directories of Ducks, and a run directory that they share."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.environ = {name: value for name, value in os.environ.items() if not name.startswith("DUCK_")} | {
+            "PYTHONPATH": str(ROOT),
+            "XDG_RUNTIME_DIR": str(base),
+            "XDG_STATE_HOME": str(base),
+        }
+        self.started: list[subprocess.Popen[str]] = []
+
+    def directory(self, name: str) -> Path:
+        path = self.base / name
+        path.mkdir()
+        return path
+
+    def start(self, directory: Path, *arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "duck", "runserver", "-p", "0", "--no-reload", *arguments],
+            cwd=directory,
+            env=self.environ,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.started.append(process)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "Stop" in line:
+                return process
+        raise AssertionError(f"Duck ended with {process.wait()}")
+
+    def duck(self, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "duck", *arguments],
+            cwd=cwd,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+
+    def until_known(self, directory: Path) -> None:
+        """Wait for the control socket: the banner may come before it."""
+        end = time.monotonic() + 10
+        while self.duck(directory, "status").returncode and time.monotonic() < end:
+            pass
+
+    def close(self) -> None:
+        for process in self.started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.started:
+            process.wait(15)
+            assert process.stderr is not None
+            process.stderr.close()
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    # A short path: the control socket lies in it.
+    with tempfile.TemporaryDirectory(prefix="duck-") as base:
+        os.chmod(base, 0o700)
+        made = Machine(Path(base))
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+@pytest.fixture
+def backend() -> Iterator[str]:
+    """The address of a server that runs already, so that no Django has to be started."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_running_duck_is_shown_and_stopped(machine: Machine, backend: str) -> None:
+    pond = machine.directory("pond")
+    (pond / "duck.toml").write_text(f'django_addr = "{backend}"\n')
+    process = machine.start(pond)
+    machine.until_known(pond)
+
+    shown = machine.duck(pond, "status", "--json")
+    (report,) = json.loads(shown.stdout)["instances"]
+    assert shown.returncode == 0
+    assert report["pid"] == process.pid
+    assert report["project"] == os.path.realpath(pond)
+    assert report["addresses"][0].startswith("http://localhost:")
+    below = machine.directory("pond/below")
+    text = machine.duck(below, "status")
+    assert text.returncode == 0
+    assert f"{process.pid}\n" in text.stdout
+    assert machine.duck(machine.directory("lake"), "status").returncode == 3
+    assert machine.duck(pond, "status", "--name", "other").returncode == 3
+
+    stopped = machine.duck(pond, "stop", "--json")
+    assert stopped.returncode == 0, stopped.stderr
+    assert [item["pid"] for item in json.loads(stopped.stdout)["stopped"]] == [process.pid]
+    assert process.wait(5) == 0
+    assert not psutil.pid_exists(process.pid)
+    assert machine.duck(pond, "stop").returncode == 3
+
+
+def test_of_several_one_has_to_be_chosen(machine: Machine, backend: str) -> None:
+    pond = machine.directory("pond")
+    (pond / "duck.toml").write_text(f'django_addr = "{backend}"\n')
+    one, two = machine.start(pond, "--name", "one"), machine.start(pond, "--name", "two")
+    machine.until_known(pond)
+    refused = machine.duck(pond, "stop")
+    assert refused.returncode == 1
+    assert f"one (process id {one.pid}), two (process id {two.pid}); choose one with --name" in refused.stderr
+    assert len(json.loads(machine.duck(pond, "status", "--json").stdout)["instances"]) == 2
+    assert machine.duck(pond, "stop", "--name", "two").returncode == 0
+    assert two.wait(5) == 0
+    assert one.poll() is None
+    everywhere = machine.duck(machine.directory("lake"), "stop", "--all")
+    assert everywhere.returncode == 0
+    assert everywhere.stdout == f"Stopped the Duck of {os.path.realpath(pond)} (process id {one.pid}).\n"
