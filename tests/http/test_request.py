@@ -9,7 +9,7 @@ from duck.http.request import HttpRequest
 from duck.http.request_data import RequestData
 from duck.testing import record_exchange
 from duck.utils.xsocket import xsocket
-from tests.http.lane import give, request, run
+from tests.http.lane import give, request, run, until
 
 
 def over_socket(*fields, length=None, limit=1 << 20):
@@ -152,8 +152,7 @@ def test_a_thread_waits_for_body_and_form_by_itself():
     async def work():
         made, exchange, _ = over_socket((b"Content-Type", b"application/x-www-form-urlencoded"))
         working = asyncio.ensure_future(asyncio.to_thread(lambda: (made.POST["a"], len(made.FILES), made.body)))
-        while exchange.body_sink is None:
-            await asyncio.sleep(0.001)
+        await until(lambda: exchange.body_sink is not None)
         give(exchange, b"a=1")
         assert await working == ("1", 0, b"a=1")
         made.close()

@@ -16,7 +16,7 @@ from duck.http.response import (
 )
 from duck.testing import FakeStream, record_exchange
 from duck.utils.xsocket import xsocket
-from tests.http.lane import request, run
+from tests.http.lane import request, run, until
 
 
 async def sent(response, method=b"GET", stream=None):
@@ -158,8 +158,7 @@ def test_a_stream_is_closed_when_its_client_leaves_and_never_runs_ahead_of_it():
         response = StreamingHttpResponse(endless())
         sending = asyncio.ensure_future(response.write_to(carrier))
         carrier.on_lost = sending.cancel
-        while not exchange.paused:
-            await asyncio.sleep(0.001)
+        await until(lambda: exchange.paused)
         await asyncio.sleep(0.01)
         assert len(made) == 3
         stream.leave()
