@@ -276,5 +276,25 @@ def machine() -> str:
     memory = psutil.virtual_memory().total / (1 << 30)
     return (
         f"{psutil.cpu_count()} CPUs ({model}), {memory:.0f} GiB, {platform.system()} {platform.release()}, "
-        f"{platform.python_implementation()} {platform.python_version()}"
+        f"{platform.python_implementation()} {platform.python_version()} "
+        f"(yardstick {_yardstick_ms():.0f} ms)"
     )
+
+
+def _yardstick_ms() -> float:
+    """CPU time of a loop of dictionaries, tuples and strings: tells interpreters apart that were built differently."""
+
+    def work() -> int:
+        kept: dict[int, tuple[int, str]] = {}
+        total = 0
+        for number in range(300_000):
+            kept[number & 63] = (number, str(number))
+            total += len(kept[number & 63][1])
+        return total
+
+    taken = []
+    for _ in range(5):
+        started = time.process_time()
+        work()
+        taken.append(time.process_time() - started)
+    return min(taken) * 1000
