@@ -95,6 +95,7 @@ class Lifecycle:
         self._restarting = False
         self._announced = False
         self._told_generation = 0
+        self._undone: set[str] = set()  # changed while somebody debugged
         self._quiet = False
         self._call_hook = True
         self._flush_logs = True
@@ -183,6 +184,7 @@ class Lifecycle:
                 on_generation=self._generation,
                 on_broken=self.front.broken,
                 on_hold=self.front.hold,
+                on_debugged=self._debugged,
             )
             self.django.start()
 
@@ -259,7 +261,8 @@ class Lifecycle:
             self._quiet, self._call_hook, self._flush_logs = quiet, call_hook, flush_logs
             self._begin_stop(status, stop_reloader=stop_reloader)
 
-        self.inbox.post(begin)
+        if self.started:
+            self.inbox.post(begin)
 
     def request_restart(self) -> None:
         """Have it stop soon, and become a new Duck in the same process. For any thread."""
@@ -269,7 +272,8 @@ class Lifecycle:
                 self._restarting = True
                 self._begin_stop(0)
 
-        self.inbox.post(begin)
+        if self.started:
+            self.inbox.post(begin)
 
     def signalled(self, number: int) -> None:
         """SIGINT or SIGTERM has come: stop; the second one skips to the deadline."""
@@ -421,6 +425,9 @@ class Lifecycle:
         """Files have changed, and all of them have been written."""
         if self.stopping:
             return
+        if self.django is not None and self.django.is_debugging:
+            self._undone.update(paths)
+            return
         shown = ", ".join(os.path.relpath(path, self.project_dir) for path in paths[:3])
         more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
         of_django = [path for path in paths if self.django is not None and self.django.owns(path)]
@@ -432,6 +439,12 @@ class Lifecycle:
         elif self.django is not None:
             logger.info("Changed: %s%s; loading Django again.", shown, more)
             self.django.replace()
+
+    def _debugged(self) -> None:
+        """A debugger's prompt has been left: act on what has changed meanwhile."""
+        undone, self._undone = sorted(self._undone), set()
+        if undone:
+            self._changed(undone)
 
     # -- what is said ---------------------------------------------------------------------------------------------
 

@@ -75,13 +75,13 @@ class DjangoService:
         self._recovery: RecoveryWatch | None = None
         self._last: Generation | None = None
         self._began = 0.0
-        self._pending = False
         self._output = ProcessOutput(
             "django", sys.stderr.write, style=settings["LOG_FORMAT"], colour=wants_colour(sys.stderr)
         )
         self._on_generation: Callable[[Generation, Callable[[], None]], None]
         self._on_broken: Callable[[Mapping[str, Any]], None]
         self._on_hold: Callable[[str], None]
+        self._on_debugged: Callable[[], None]
 
     @classmethod
     def find(cls, settings: Settings, inbox: Inbox) -> DjangoService | None:
@@ -111,6 +111,7 @@ class DjangoService:
         on_generation: Callable[[Generation, Callable[[], None]], None],
         on_broken: Callable[[Mapping[str, Any]], None],
         on_hold: Callable[[str], None],
+        on_debugged: Callable[[], None] = lambda: None,
     ) -> None:
         """Say where its sockets go and who is told; before `start`.
 
@@ -119,7 +120,9 @@ class DjangoService:
             on_generation: a generation is ready; the second argument is to be called once every worker uses it.
             on_broken: nothing serves, and the start failed with this: `stage`, `message`, `traceback`, `files`.
             on_hold: let requests wait, for the reason given.
+            on_debugged: nobody is at a debugger's prompt any more.
         """
+        self._on_debugged = on_debugged
         self._on_generation = on_generation
         self._on_broken = on_broken
         self._on_hold = on_hold
@@ -218,6 +221,11 @@ class DjangoService:
         return self.state == RUNNING
 
     @property
+    def is_debugging(self) -> bool:
+        """Whether somebody is at a debugger's prompt: then nothing is loaded again."""
+        return self._backend is not None and self._backend.is_debugging
+
+    @property
     def pids(self) -> list[int]:
         """Its processes."""
         return [entry["pid"] for entry in self._backend.snapshot()["processes"]] if self._backend is not None else []
@@ -241,11 +249,8 @@ class DjangoService:
         return True
 
     def replace(self) -> None:
-        """Load the project again; requests wait meanwhile. Put off while somebody is at a debugger's prompt."""
+        """Load the project again; requests wait meanwhile."""
         if self._backend is None:
-            return
-        if self._backend.is_debugging:
-            self._pending = True
             return
         if self._commands is not None and self._commands.is_running:
             return  # Django is loaded after them, as it is then
@@ -327,9 +332,8 @@ class DjangoService:
         self._on_hold("Django ended unexpectedly and is started again")
 
     def _debugger(self, active: bool) -> None:
-        if not active and self._pending:
-            self._pending = False
-            self.replace()
+        if not active:
+            self._on_debugged()
 
     def _print(self, text: str) -> None:
         if self._backend is not None and self._backend.is_debugging:
