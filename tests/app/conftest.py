@@ -148,9 +148,9 @@ def start(environ: dict[str, str]) -> Iterator[Callable[..., Duck]]:
     """Start `duck runserver` (or another command) in a directory; ended with the test."""
     running: list[Duck] = []
 
-    def begin(cwd: Path, *arguments: str, command: str = "runserver") -> Duck:
+    def begin(cwd: Path, *arguments: str, command: str = "runserver", **variables: str) -> Duck:
         extra = ["--port", "0"] if command == "runserver" and not {"--port", "--listen"} & set(arguments) else []
-        duck = Duck([sys.executable, "-m", "duck", command, *extra, *arguments], cwd, environ)
+        duck = Duck([sys.executable, "-m", "duck", command, *extra, *arguments], cwd, environ | variables)
         running.append(duck)
         return duck
 

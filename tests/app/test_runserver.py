@@ -298,3 +298,29 @@ class TestReload:
         (project / "site1" / "version.py").write_text('VERSION = "two"\n')
         duck.wait_for("is ready after", times=2)
         assert duck.get().text == "two"
+
+
+class TestDjangoThatRunsAlready:
+    def test_it_is_fronted_and_left_alone(self, start: Start, ask: Ask, project: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        command = [sys.executable, "manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"]
+        with subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as django:
+            try:
+
+                def listens() -> bool:
+                    with socket.socket() as probe:
+                        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+                wait_until(listens)
+                duck = start(project, DUCK_DJANGO_ADDR=f"127.0.0.1:{port}")
+                assert f"runs already at 127.0.0.1:{port}" in duck.wait_for("runs already")
+                assert duck.get("/pid").text == str(django.pid)
+                assert duck.children() == []
+                report = json.loads(ask(project, "status", "--json").stdout)["instances"][0]
+                assert report["django"]["address"] == f"127.0.0.1:{port}"
+                duck.signal(signal.SIGTERM)
+                assert duck.wait() == 143
+                assert django.poll() is None
+            finally:
+                django.kill()
