@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import pytest
+
 from duck.http.core.asgi import ASGI
 from duck.http.handlers import AppHandler
 from duck.http.request import HttpRequest
@@ -17,13 +19,15 @@ from duck.wire.head import ResponseHead
 DEADLINE_S = 5.0
 
 
-def run(work: Callable[[], Awaitable[object]]) -> None:
-    """Run one coroutine function to its end, on a loop of its own, within a deadline."""
+def run(work: Callable[[], Awaitable[object]], loop: str = "asyncio") -> None:
+    """Run one coroutine function to its end, on a loop of its own (`asyncio` or `uvloop`), within a deadline."""
 
     async def within_deadline() -> None:
         await asyncio.wait_for(work(), DEADLINE_S)
 
-    asyncio.run(within_deadline())
+    factory = pytest.importorskip("uvloop").new_event_loop if loop == "uvloop" else None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(within_deadline())
 
 
 def request(target=b"/", *fields, method=b"GET", scheme=b"http", length=0) -> HttpRequest:

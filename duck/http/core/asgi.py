@@ -218,7 +218,8 @@ class ASGI:
         except Exception as error:
             if not client_socket.exchange.is_answered:
                 raise
-            if not disable_logging:
+            # What a backend did, the direct lane has logged.
+            if not disable_logging and not isinstance(error, BackendError):
                 logger.error("the answer to %s was cut: %s", request, error, exc_info=_shown(error))
             client_socket.abort(error)
 
