@@ -74,6 +74,7 @@ class Process:
         if choice.protocol == "http":
             from .asgi import serve_asgi
 
+            self.stage = "server"
             self.code = serve_asgi(self.spec, self.control, self.debugger, choice, facts)
         else:
             self.code = self._serve_wsgi(application, facts)

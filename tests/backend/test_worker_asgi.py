@@ -1,0 +1,277 @@
+"""Which side serves what, and the ASGI servers of a project driven over a Unix socket."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import site
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.backend.conftest import VIEWS, start_project
+from tests.backend.link_client import TIMEOUT_S, Worker
+from tests.environments import environment
+
+if TYPE_CHECKING:
+    from tests.backend.conftest import MakeProject, MakeWorker
+
+SECRET = "s3cret"
+IDENTITY = f"{SECRET} https 198.51.100.7 4711 example.org 443"
+SITE_PACKAGES = next(path for path in site.getsitepackages() if path.endswith("site-packages"))
+
+ROUTER = """
+import os
+from django.core.asgi import get_asgi_application
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")
+django_application = get_asgi_application()
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.generic.websocket import WebsocketConsumer
+from django.urls import path
+
+class Echo(WebsocketConsumer):
+    def receive(self, text_data=None, bytes_data=None):
+        scope = self.scope
+        self.send(f"{text_data} {scope['scheme']} {scope['client']} {scope['server']}")
+
+application = ProtocolTypeRouter({"http": django_application, "websocket": URLRouter([path("echo", Echo.as_asgi())])})
+"""
+OWN_HTTP = """
+events = []
+async def application(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            events.append(message["type"])
+            await send({"type": message["type"] + ".complete"})
+            if message["type"].endswith("shutdown"):
+                print("lifespan ended", flush=True)
+                return
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        message = await receive()
+        text = f"{message['text']} {scope['scheme']} {scope['client']} {scope['server']}"
+        await send({"type": "websocket.send", "text": text})
+        await send({"type": "websocket.close"})
+        return
+    body = (scope["scheme"] + " " + repr(list(scope["client"])) + " " + " ".join(events)
+            + " " + repr(sorted(name for name, value in scope["headers"]))).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+"""
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(TIMEOUT_S)
+        self.sock.connect(self._path)
+
+
+def fetch(worker: Worker, target: str, identity: str | None = IDENTITY) -> tuple[int, bytes]:
+    connection = UnixConnection(worker.ready["address"])
+    headers = {} if identity is None else {"X-Duck-Identity": identity}
+    connection.request("GET", target, headers=headers)
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    return response.status, body
+
+
+def echo(worker: Worker, text: str, identity: str = IDENTITY) -> str:
+    """Open a WebSocket, send one text frame, and give the text that comes back."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(TIMEOUT_S)
+    connection.connect(worker.ready["address"])
+    key = base64.b64encode(os.urandom(16)).decode()
+    connection.sendall(
+        f"GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nX-Duck-Identity: {identity}\r\n\r\n".encode()
+    )
+    with connection, connection.makefile("rb") as stream:
+        status = stream.readline()
+        if b" 101 " not in status:
+            return status.decode()
+        while stream.readline() != b"\r\n":
+            pass
+        mask = b"\x01\x02\x03\x04"
+        payload = bytes(byte ^ mask[index % 4] for index, byte in enumerate(text.encode()))
+        connection.sendall(bytes((0x81, 0x80 | len(payload))) + mask + payload)
+        stream.read(1)
+        length = stream.read(1)[0]
+        return stream.read(length).decode()
+
+
+def start(make_worker: MakeWorker, project: Path, **spec: Any) -> Worker:
+    return make_worker(project, secret=SECRET, bundle=SITE_PACKAGES, **spec).wait_ready()
+
+
+def test_a_stock_asgi_entry_wants_no_sockets(make_project: MakeProject, make_worker: MakeWorker) -> None:
+    ready = start(make_worker, make_project(settings="ASGI_APPLICATION = 'mysite.asgi.application'")).ready
+    assert (ready["protocol"], ready["sockets_wanted"]) == ("link", False)
+
+
+def test_a_changed_asgi_entry_with_django_s_handler_wants_none_either(
+    make_project: MakeProject, make_worker: MakeWorker
+) -> None:
+    project = make_project()
+    with open(project / "mysite" / "asgi.py", "a") as file:
+        file.write("\nprint('imported')\n")
+    worker = start(make_worker, project)
+    assert (worker.ready["protocol"], worker.ready["sockets_wanted"]) == ("link", False)
+    assert "imported" in worker.text()
+
+
+def test_websockets_beside_pages_want_a_process_of_their_own(
+    make_project: MakeProject, make_worker: MakeWorker
+) -> None:
+    project = make_project(urls=VIEWS, files={"mysite/asgi.py": ROUTER})
+    pages = start(make_worker, project)
+    assert (pages.ready["protocol"], pages.ready["sockets_wanted"]) == ("link", True)
+    with pages.client() as client:
+        assert client.get("/hello").body == b"hello"
+    sockets = start(make_worker, project, role="sockets")
+    assert sockets.ready["protocol"] == "http"
+    assert sockets.ready["asgi_server"].startswith("uvicorn")
+    assert "System check" not in sockets.text()
+    assert echo(sockets, "hi") == "hi wss ['198.51.100.7', 4711] ['example.org', 443]"
+    assert fetch(sockets, "/hello") == (200, b"hello")
+
+
+@pytest.mark.parametrize(
+    ("settings", "asgi"),
+    [
+        ("CHANNEL_LAYERS = {'default': {'BACKEND': 'channels.layers.InMemoryChannelLayer'}}", ROUTER),
+        ("", OWN_HTTP),
+        ("WSGI_APPLICATION = None\nASGI_APPLICATION = 'mysite.asgi.application'", ROUTER),
+        ("WSGI_APPLICATION = 'mysite.deleted.application'", ROUTER),
+    ],
+    ids=["in-memory layer", "http of its own", "no WSGI entry", "WSGI entry deleted"],
+)
+def test_everything_goes_to_one_asgi_process_where_a_split_would_lose(
+    make_project: MakeProject, make_worker: MakeWorker, settings: str, asgi: str
+) -> None:
+    ready = start(make_worker, make_project(urls=VIEWS, settings=settings, files={"mysite/asgi.py": asgi})).ready
+    assert ready["protocol"] == "http"
+    assert ready["entry"].startswith("mysite.asgi")
+    assert ready["sockets_wanted"] is True
+
+
+def test_an_asgi_entry_that_cannot_be_imported_is_a_warning(make_project: MakeProject, make_worker: MakeWorker) -> None:
+    worker = start(make_worker, make_project(files={"mysite/asgi.py": "import no_such_thing"}))
+    assert worker.ready["protocol"] == "link"
+    assert "mysite.asgi" in worker.ready["warnings"][0]
+    assert "no_such_thing" in worker.ready["warnings"][0]
+
+
+def test_pages_only_are_served_through_wsgi_whatever_there_is(
+    make_project: MakeProject, make_worker: MakeWorker
+) -> None:
+    ready = start(make_worker, make_project(files={"mysite/asgi.py": OWN_HTTP}), role="pages").ready
+    assert ready["protocol"] == "link"
+
+
+def test_an_asgi_entry_can_be_named(make_project: MakeProject, make_worker: MakeWorker) -> None:
+    worker = start(make_worker, make_project(files={"other.py": OWN_HTTP}), asgi="other:application")
+    assert worker.ready["entry"] == "other:application"
+
+
+SERVERS = [("uvicorn", "uvicorn[standard]"), ("daphne", "daphne"), ("hypercorn", "hypercorn")]
+
+
+@pytest.mark.parametrize(("name", "requirement"), SERVERS)
+def test_the_projects_own_server_is_driven(
+    make_worker: MakeWorker, tmp_path: Path, name: str, requirement: str
+) -> None:
+    python = environment("3.11", ("Django==5.2.*", requirement))
+    project = start_project(python, tmp_path)
+    (project / "mysite" / "asgi.py").write_text(OWN_HTTP)
+    worker = start(make_worker, project, python=python)
+    assert worker.ready["asgi_server"].startswith(name)
+    status, body = fetch(worker, "/any")
+    assert status == 200
+    assert body.startswith(b"https ['198.51.100.7', 4711]")
+    assert b"x-duck-identity" not in body
+    assert (b"lifespan.startup" in body) is (name != "daphne")  # Daphne has no lifespan
+    assert echo(worker, "hi") == "hi wss ['198.51.100.7', 4711] ['example.org', 443]"
+    assert worker.stop() == 0
+    assert ("lifespan ended" in worker.text()) is (name != "daphne")
+
+
+@pytest.mark.parametrize("identity", [None, "", "wrong https a 1 b 2", f"{SECRET} https a b c d", f"{SECRET} https"])
+def test_a_request_without_a_valid_identity_is_refused(
+    make_project: MakeProject, make_worker: MakeWorker, identity: str | None
+) -> None:
+    worker = start(make_worker, make_project(files={"mysite/asgi.py": OWN_HTTP}))
+    assert fetch(worker, "/", identity)[0] == 403
+    if identity:
+        assert " 403 " in echo(worker, "hi", identity)
+
+
+def test_django_under_asgi_sees_the_identity(make_project: MakeProject, make_worker: MakeWorker) -> None:
+    settings = "WSGI_APPLICATION = None\nASGI_APPLICATION = 'mysite.asgi.application'"
+    worker = start(make_worker, make_project(urls=VIEWS, settings=settings), prefix="/app")
+    status, body = fetch(worker, "/app/meta?a=b")
+    told = json.loads(body)
+    assert status == 200
+    assert told["secure"] is True
+    assert told["uri"] == "https://localhost/app/meta?a=b"
+    assert told["path_info"] == "/meta"
+    assert told["meta"]["REMOTE_ADDR"] == "198.51.100.7"
+    assert told["meta"]["SERVER_PORT"] == "443"
+    assert not [name for name in told["meta"] if "DUCK" in name]
+    assert worker.stop() == 0
+    assert "lifespan" not in worker.text().lower()
+
+
+def test_duck_brings_a_server_for_a_project_that_has_none(make_worker: MakeWorker, tmp_path: Path) -> None:
+    brought = environment("3.11", ("uvicorn>=0.30,<0.60", "websockets>=13,<17"))
+    (bundle,) = Path(brought).parent.parent.glob("lib/python*/site-packages")
+    python = environment("3.10", ("Django==4.2.*",))
+    project = start_project(python, tmp_path)
+    asgi = (
+        OWN_HTTP + "\nimport importlib.util\nFOUND = [n for n in ('httpx', 'duck', 'uvloop', 'cryptography', 'uvicorn')"
+    )
+    asgi += " if importlib.util.find_spec(n)]\nimport sys\nprint('found', FOUND, sys.path)\n"
+    (project / "mysite" / "asgi.py").write_text(asgi)
+    worker = make_worker(project, python=python, secret=SECRET, bundle=str(bundle)).wait_ready()
+    assert worker.ready["asgi_server"].startswith("uvicorn")
+    assert fetch(worker, "/")[0] == 200
+    assert echo(worker, "hi").startswith("hi wss")
+    assert "found [] [" in worker.text()
+    assert str(bundle) not in worker.text()
+
+
+def test_without_any_server_one_sentence_says_what_to_install(make_worker: MakeWorker, tmp_path: Path) -> None:
+    python = environment("3.10", ("Django==4.2.*",))
+    project = start_project(python, tmp_path)
+    (project / "mysite" / "asgi.py").write_text(OWN_HTTP)
+    failed = make_worker(project, python=python).event()
+    assert failed["event"] == "failed"
+    assert "pip install 'uvicorn[standard]'" in failed["message"]
+
+
+def test_an_application_that_refuses_to_start_is_a_failure(make_project: MakeProject, make_worker: MakeWorker) -> None:
+    asgi = "async def application(scope, receive, send):\n"
+    asgi += "    await receive()\n    await send({'type': 'lifespan.startup.failed', 'message': 'no database'})\n"
+    failed = make_worker(make_project(files={"mysite/asgi.py": asgi})).event()
+    assert failed["event"] == "failed"
+    assert "could not start the ASGI application" in failed["message"]
+
+
+def test_an_asgi_process_listens_on_a_loopback_port(make_project: MakeProject, make_worker: MakeWorker) -> None:
+    worker = start(make_worker, make_project(files={"mysite/asgi.py": OWN_HTTP}), address=["127.0.0.1", 0])
+    host, port = worker.ready["address"]
+    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+    connection.request("GET", "/", headers={"X-Duck-Identity": IDENTITY})
+    assert connection.getresponse().status == 200
+    connection.close()
