@@ -229,7 +229,7 @@ class Exchange:
     @property
     def is_over(self) -> bool:
         """Whether nothing can be answered any more."""
-        return self.answer_state not in (WAITING, SENDING)
+        return self.answer_state is not WAITING and self.answer_state is not SENDING
 
     @property
     def is_answered(self) -> bool:

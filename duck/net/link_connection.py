@@ -34,7 +34,7 @@ class LinkCall(Protocol):
         """The worker has gone before the call was over."""
 
 
-class LinkConnection(asyncio.Protocol):
+class LinkConnection:
     """A slot: idle, or working on one call, or waiting for a view to end.
 
     `on_idle` is called when the slot may take a call, first when it was granted; `on_lost` once, at its end.
@@ -72,6 +72,15 @@ class LinkConnection(asyncio.Protocol):
         except LinkError as error:
             self._lose(BackendCut(f"the link to {self._name} broke: {error}", backend=self._name))
             self.close()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        """A frame is sent whole, and no second one before its answer: nobody needs to be told."""
+
+    def resume_writing(self) -> None:
+        """See `pause_writing`."""
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None

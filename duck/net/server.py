@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import logging
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from duck.exceptions import ClientGone, ProtocolError
 from duck.net.exchange import Exchange, failure_status
@@ -27,7 +27,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 class Trust:
     """Which peers may say who they speak for (TRUSTED_PROXIES)."""
 
-    __slots__ = ("_cache", "_networks", "_unix")
+    __slots__ = ("_cache", "_networks", "_of_unix")
 
     def __init__(self, proxies: Iterable[str] = ()) -> None:
         """Args: networks or addresses, or `unix` for every peer of a Unix socket.
@@ -36,7 +36,7 @@ class Trust:
             ValueError: an entry is neither.
         """
         entries = list(proxies)
-        self._unix = "unix" in entries
+        self._of_unix = "unix" in entries
         self._networks: list[Network] = [
             ipaddress.ip_network(entry, strict=False) for entry in entries if entry != "unix"
         ]
@@ -45,7 +45,7 @@ class Trust:
     def __contains__(self, host: str) -> bool:
         """Whether the peer at `host` (`""` for a Unix socket) is trusted."""
         if not host:
-            return self._unix
+            return self._of_unix
         if not self._networks:
             return False
         trusted = self._cache.get(host)
@@ -101,9 +101,9 @@ class Server:
         self.refused_count = 0
         self._on_empty: Callable[[], None] | None = None
 
-    def protocol(self) -> ServerConnection:
-        """A protocol for a connection just accepted."""
-        return ServerConnection(self)
+    def protocol(self) -> asyncio.Protocol:
+        """A protocol for a connection just accepted: one by its methods, not by its base (see ServerConnection)."""
+        return cast("asyncio.Protocol", ServerConnection(self))
 
     def drain(self, on_empty: Callable[[], None]) -> None:
         """Take no more requests; `on_empty` is called once every connection has ended."""

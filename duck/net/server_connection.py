@@ -66,8 +66,11 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _UNREADABLE: Final = RequestHead(b"GET", b"/", [])
 
 
-class ServerConnection(asyncio.Protocol):
-    """One client's connection: a `Stream` for its exchanges, a `Duplex` once upgraded, `Watched` by the clock."""
+class ServerConnection:
+    """One client's connection: a `Stream` for its exchanges, a `Duplex` once upgraded, `Watched` by the clock.
+
+    An `asyncio.Protocol` by its methods; with the class as its base, mypyc could give it no native attributes.
+    """
 
     __slots__ = (
         "_body_bytes",

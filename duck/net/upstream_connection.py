@@ -51,7 +51,7 @@ class UpstreamCall(Protocol):
     def upstream_resume(self) -> None: ...
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection:
     """One kept connection to a backend."""
 
     __slots__ = (

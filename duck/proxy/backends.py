@@ -10,8 +10,6 @@ from duck.net.upstream_connection import UpstreamConnection
 from duck.proxy.pool import Pool
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from duck.net.clock import Clock
     from duck.net.peer import Peer
     from duck.proxy.upstream import Generation, Upstream
@@ -109,22 +107,17 @@ class Backends:
 
     def pick_page(self) -> Backend:
         """Who takes the next plain request: the one with the least to do."""
-        return _least_busy(self.pages)
+        pages = self.pages
+        return pages[0] if len(pages) == 1 else min(pages, key=_load)
 
     def pick_socket(self) -> Backend | None:
         """Who takes the next upgrade; None where nobody can."""
-        return _least_busy(self.sockets) if self.sockets else None
+        return min(self.sockets, key=_load) if self.sockets else None
 
     def close(self) -> None:
         """The generation is replaced."""
         for backend in (*self.pages, *self.sockets):
             backend.close()
-
-
-def _least_busy(backends: Sequence[Backend]) -> Backend:
-    if len(backends) == 1:
-        return backends[0]
-    return min(backends, key=_load)
 
 
 def _load(backend: Backend) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
 
 from duck.exceptions import BackendBusy, BackendError, BackendTimeout, BackendUnreachable
 from duck.net.clock import NEVER
@@ -60,7 +60,7 @@ class Pool(Generic[C]):
         upstream: Upstream,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
-        make: Callable[[Callable[[C], None], Callable[[C, Exception], None]], asyncio.BaseProtocol],
+        make: Callable[[Callable[[C], None], Callable[[C, Exception], None]], C],
         *,
         max_queue: int = 1024,
         queue_timeout_s: float = 30.0,
@@ -193,11 +193,11 @@ class Pool(Generic[C]):
         if not self.open and not self._dials:
             self._refuse_all(error)
 
-    def _protocol(self) -> asyncio.BaseProtocol:
+    def _protocol(self) -> asyncio.Protocol:
         connection = self._make(self.release, self._lost)
-        self.open.add(connection)  # type: ignore[arg-type]
-        self._fresh.add(connection)  # type: ignore[arg-type]
-        return connection
+        self.open.add(connection)
+        self._fresh.add(connection)
+        return cast("asyncio.Protocol", connection)
 
     def release(self, connection: C) -> None:
         """A connection may be used: a new one, or one that is whole again."""
