@@ -17,9 +17,9 @@ from typing import Any
 
 from duck.settings.listen import parse_listen, split_host_port
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_DURATION = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)?")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(b|kb|mb|gb|tb|kib|mib|gib|tib|k|m|g)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(b|kb|mb|gb|tb|kib|mib|gib|tib|k|m|g)?", re.IGNORECASE)
 _SIZE_UNITS = {
     **{unit: 1 for unit in ("", "b")},
     **{unit: 1 << 10 for unit in ("k", "kb", "kib")},
@@ -75,7 +75,7 @@ def integer(low: int, high: int | None = None, what: str = "a whole number") -> 
     right = f"give {what} from {low} to {high}" if high is not None else f"give {what}, {low} or more"
 
     def read(raw: Any, base: Path) -> int:
-        if isinstance(raw, str) and re.fullmatch(r"-?\d+", raw):
+        if isinstance(raw, str) and re.fullmatch(r"-?\d{1,18}", raw):
             raw = int(raw)
         if isinstance(raw, bool) or not isinstance(raw, int) or raw < low or (high is not None and raw > high):
             raise ValueError(right)
