@@ -48,6 +48,7 @@ INSTALLED_MARK = "_DUCK_MANAGE_INSTALLED"  # set across the exec into .venv, so 
 GROUPS = {"test": ("test", "docs", "bench"), "lint": ("test",), "docs": ("docs",), "bench": ("bench",)}
 # Debian packages of the servers that tests run, by the program each brings.
 SERVERS = {"nginx": "nginx-light"}
+POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def main(arguments: list[str]) -> int:
@@ -180,16 +181,15 @@ def install_servers() -> None:
 @contextlib.contextmanager
 def services_not_started() -> Iterator[None]:
     """A policy that keeps Debian from starting what it installs, unless the machine has a policy already."""
-    policy = Path("/usr/sbin/policy-rc.d")
-    if policy.exists():
+    if POLICY.exists():
         yield
         return
-    policy.write_text("#!/bin/sh\nexit 101\n")
-    policy.chmod(0o755)
+    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.chmod(0o755)
     try:
         yield
     finally:
-        policy.unlink(missing_ok=True)
+        POLICY.unlink(missing_ok=True)
 
 
 # -- the demonstration project ----------------------------------------------------------------------------------------

@@ -179,6 +179,29 @@ def test_totals_are_read_from_the_report(
     assert manage.read_totals(path, failed_without) == totals
 
 
+def test_missing_servers_are_installed_by_root_and_not_started(
+    manage: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = tmp_path / "policy-rc.d"
+    calls: list[tuple[str, bool]] = []
+    codes = iter((100, 0, 0))  # no list of packages yet; the list is fetched; installed
+
+    def call(command: list[str], **options: object) -> int:
+        calls.append((command[1], policy.exists()))
+        return next(codes)
+
+    monkeypatch.setattr(manage, "POLICY", policy)
+    monkeypatch.setattr(manage.shutil, "which", lambda name: "/usr/bin/apt-get" if name == "apt-get" else None)
+    monkeypatch.setattr(manage.subprocess, "call", call)
+    monkeypatch.setattr(manage.os, "geteuid", lambda: 1000)
+    manage.install_servers()
+    assert calls == []
+    monkeypatch.setattr(manage.os, "geteuid", lambda: 0)
+    manage.install_servers()
+    assert calls == [("install", True), ("update", True), ("install", True)]
+    assert not policy.exists()
+
+
 def test_a_failed_step_is_named_and_the_others_run(manage: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     python = sys.executable
     steps = [("bad", [python, "-c", "raise SystemExit(3)"]), ("good", [python, "-c", ""])]
