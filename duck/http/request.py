@@ -31,9 +31,9 @@ _PROTOCOLS: Final = {heads.HTTP_10: "HTTP/1.0", heads.HTTP_11: "HTTP/1.1", heads
 class HttpRequest:
     """One request.
 
-    An async view awaits the body: `await request.read()`, `await request.form()`, `async for chunk in
-    request.stream()`. A plain view runs in a thread, where `request.body`, `request.POST` and `request.FILES` wait by
-    themselves; in an async view these are there once the body has been awaited.
+    An async view awaits the body: `await request.read()`, `await request.form()`, or each chunk of `request.stream()`.
+    A plain view runs in a thread, where `request.body`, `request.POST` and `request.FILES` wait by themselves; in an
+    async view these are there once the body has been awaited.
 
     Attributes:
         method: as received; methods are case-sensitive.

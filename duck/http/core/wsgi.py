@@ -1,7 +1,7 @@
 """WSGI: the same steps as `duck.http.core.asgi.ASGI` for code that blocks; each request has a thread of its own.
 
-The connection still belongs to the loop, so each step that touches it waits there. Name a subclass in the setting WSGI,
-and set ASYNC_HANDLING to False, to use it.
+The connection still belongs to the loop, so each step that touches it waits there. Name it, or a subclass, in the
+setting ASGI to use it: the lane asks only whether its gateway is to be awaited.
 """
 
 from __future__ import annotations
