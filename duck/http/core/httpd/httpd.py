@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from duck.exceptions import ApplicationError, SSLError
+from duck.http.core.httpd.message import PathCallbacks
 from duck.net.limits import Limits
 from duck.net.listener import DEFAULT_BACKLOG, ListenAddress, open_listeners, parse_listen
 from duck.net.worker import Worker
 
 if TYPE_CHECKING:
     from duck.exceptions import ProtocolError
+    from duck.http.core.httpd.message import Callback
     from duck.net.clock import Clock
     from duck.net.exchange import Exchange
     from duck.net.interfaces import Handler
@@ -92,6 +94,7 @@ class BaseServer:
         self._listeners: list[socket.socket] = []
         self._workers: list[Worker] = []
         self._ended = threading.Event()
+        self._callbacks = PathCallbacks(self)
 
     # -- where it listens -----------------------------------------------------------------------------------------
 
@@ -147,6 +150,25 @@ class BaseServer:
         """Whether HTTPS can be served."""
         return self.enable_ssl
 
+    # -- callbacks by path ----------------------------------------------------------------------------------------
+
+    def add_handler(self, path: str | None, callback: Callback, user_data: Any = None) -> None:
+        """Call `callback(server, message, path, query, user_data)` for requests at `path` and below it.
+
+        The body is complete then. It is called on a worker's loop and must not block; None and `/` stand for every path
+        that has nothing nearer. Without callbacks for it, a request is the application's. The first one is added before
+        `start`; further ones may come and go while it serves.
+        """
+        self._callbacks.add(path, callback, user_data, early=False)
+
+    def add_early_handler(self, path: str | None, callback: Callback, user_data: Any = None) -> None:
+        """The same before the body is read: a status that is set here answers at once."""
+        self._callbacks.add(path, callback, user_data, early=True)
+
+    def remove_handler(self, path: str | None) -> None:
+        """Forget the callbacks of `path`, early and other."""
+        self._callbacks.remove(path)
+
     # -- serving --------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -166,7 +188,7 @@ class BaseServer:
                 worker = Worker(
                     f"{self.name}-{number}",
                     self._listeners,
-                    self.application.make_handler,
+                    self._make_handler,
                     self.limits,
                     trusted_proxies=self.trusted_proxies,
                     server_name=self.server_name,
@@ -277,6 +299,11 @@ class BaseServer:
         raise SSLError(f"The server at {self.domain} has no certificate, so {client_socket!r} cannot be wrapped.")
 
     # -- below ----------------------------------------------------------------------------------------------------
+
+    def _make_handler(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> Handler:
+        handler = self.application.make_handler(loop, clock)
+        # Looked at once: a server without callbacks pays nothing for them.
+        return self._callbacks.handler(loop, handler) if self._callbacks else handler
 
     def _tcp(self, host: str, port: int) -> ListenAddress:
         if self.uses_ipv6 and host == "localhost":
