@@ -146,7 +146,7 @@ def test_the_command_says_what_to_do_next(tmp_path: Path, monkeypatch: pytest.Mo
 def test_django_answers_its_pages_and_the_admin_asks_for_a_login(project: Path) -> None:
     output = run_python(
         """
-        import os, django
+        import os, sys, django
         os.environ["DJANGO_SETTINGS_MODULE"] = "website.settings"
         django.setup()
         from django.core.management import call_command
@@ -156,7 +156,8 @@ def test_django_answers_its_pages_and_the_admin_asks_for_a_login(project: Path) 
         page = client.get("/")
         assert b"Duck is not in front of it" in page.content, page.content
         assert b"through WSGI" in page.content
-        page = client.get("/", SERVER_SOFTWARE="duck")
+        sys.modules["_duck_worker"] = sys
+        page = client.get("/")
         assert b"Duck stands in front of it at <code>http://localhost/</code>" in page.content
         assert b"/ws/echo/" in client.get("/echo/").content
         assert client.get("/admin/").headers["Location"] == "/admin/login/?next=/admin/"

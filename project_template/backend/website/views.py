@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 
 import django
 from django.core.handlers.wsgi import WSGIRequest
@@ -10,7 +11,8 @@ from django.shortcuts import render
 
 def welcome(request):
     """The first page of a new project: what answers which URL."""
-    through_duck = request.META.get("SERVER_SOFTWARE", "").startswith("duck")
+    # Duck's part of the processes that it starts is loaded under this name.
+    through_duck = "_duck_worker" in sys.modules
     return render(
         request,
         "welcome.html",

@@ -1,0 +1,24 @@
+"""A machine to start Ducks on."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.machine import Machine
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    # A short path: the control socket lies in it.
+    with tempfile.TemporaryDirectory(prefix="duck-") as base:
+        os.chmod(base, 0o700)
+        made = Machine(Path(base))
+        try:
+            yield made
+        finally:
+            made.close()
