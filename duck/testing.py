@@ -1,13 +1,16 @@
-"""For tests, Duck's own and its users': exchanges without a socket.
+"""For tests, Duck's own and its users': exchanges and connections without a socket.
 
-`record_exchange` makes one, to be handed to a handler; the `FakeStream` beside it tells what was answered.
+`record_exchange` makes an exchange, to be handed to a handler; the `FakeStream` beside it tells what was answered.
+`FakeTransport` stands below a connection: a test plays the peer and the kernel, in steps of its own.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from duck.exceptions import ClientGone
 from duck.net.exchange import Exchange
@@ -200,3 +203,153 @@ def record_exchange(
     exchange = Exchange(request, peer, stream, 0.0, 1 << 30)
     stream.exchange = exchange
     return exchange, stream
+
+
+class FakeLoop:
+    """As much of a loop as connections use: what is to be called soon is called by `run`."""
+
+    def __init__(self) -> None:
+        self._ready: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
+
+    def call_soon(self, callback: Callable[..., object], *args: object) -> None:
+        self._ready.append((callback, args))
+
+    def run(self) -> None:
+        """Call what is to be called soon, and what that wants called, until nothing is left."""
+        while self._ready:
+            callback, args = self._ready.popleft()
+            callback(*args)
+
+
+class FakeTransport(asyncio.Transport):
+    """A transport in memory that holds its protocol to what asyncio and uvloop allow.
+
+    The peer takes all that is written at once, unless `slow`; then `take` is what it takes.
+
+    Attributes:
+        sent: what the peer has taken.
+        slow: what is written stays in the buffer; above 64 KiB the protocol is paused.
+        reading: False while the protocol has paused it.
+        wrote_eof: the sending side was closed.
+        closed, aborted: how the protocol ended the connection.
+        writes: how many calls of `write` there were.
+    """
+
+    def __init__(self, protocol: asyncio.Protocol, loop: FakeLoop, **extra: Any) -> None:
+        super().__init__({"peername": ("192.0.2.7", 50_000), "sockname": ("127.0.0.1", 8000), **extra})
+        self.sent = bytearray()
+        self.slow = False
+        self.reading = True
+        self.wrote_eof = False
+        self.closed = False
+        self.aborted = False
+        self.writes = 0
+        self._protocol = protocol
+        self._loop = loop
+        self._buffer = bytearray()
+        self._paused = False
+        self._lost = False
+        self._eof = False
+        self._high, self._low = 65_536, 16_384
+        protocol.connection_made(self)
+        loop.run()
+
+    # -- what the peer does ---------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Deliver `data`, as one read."""
+        assert self.reading and not self._eof, "data while reading is paused or after the end"
+        if not self.is_closing():
+            self._protocol.data_received(data)
+        self._loop.run()
+
+    def receive_eof(self) -> None:
+        """The peer sends no more."""
+        assert self.reading, "an end while reading is paused"
+        self._eof = True
+        if not self.is_closing() and not self._protocol.eof_received():
+            self.close()
+        self._loop.run()
+
+    def lose(self, error: Exception | None = None) -> None:
+        """The connection is gone."""
+        self._lose(error)
+        self._loop.run()
+
+    def take(self, count: int | None = None) -> None:
+        """The peer takes `count` bytes of what waits for it, or all."""
+        size = len(self._buffer) if count is None else count
+        self.sent += self._buffer[:size]
+        del self._buffer[:size]
+        if self._paused and len(self._buffer) <= self._low:
+            self._paused = False
+            self._protocol.resume_writing()
+        if self.closed and not self._buffer:
+            self._lose(None)
+        self._loop.run()
+
+    def pop_sent(self) -> bytes:
+        """What the peer has taken since the last call."""
+        data = bytes(self.sent)
+        self.sent.clear()
+        return data
+
+    # -- asyncio.Transport ----------------------------------------------------------------------------------------
+
+    def write(self, data: Any) -> None:
+        assert isinstance(data, bytes | bytearray | memoryview), data
+        assert not self.wrote_eof, "a write after write_eof"
+        self.writes += 1
+        if self._lost or self.is_closing():
+            return
+        if not self.slow and not self._buffer:
+            self.sent += data
+            return
+        self._buffer += data
+        if len(self._buffer) > self._high and not self._paused:
+            self._paused = True
+            self._protocol.pause_writing()
+
+    def writelines(self, list_of_data: Iterable[Any]) -> None:
+        self.write(b"".join(list_of_data))
+
+    def write_eof(self) -> None:
+        self.wrote_eof = True
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def get_write_buffer_size(self) -> int:
+        return len(self._buffer)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._high = 65_536 if high is None else high
+        self._low = self._high // 4 if low is None else low
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def is_reading(self) -> bool:
+        return self.reading
+
+    def is_closing(self) -> bool:
+        return self.closed or self.aborted
+
+    def close(self) -> None:
+        self.closed = True
+        if not self._buffer:
+            self._loop.call_soon(self._lose, None)
+
+    def abort(self) -> None:
+        self.aborted = True
+        self._buffer.clear()
+        self._loop.call_soon(self._lose, None)
+
+    def _lose(self, error: Exception | None) -> None:
+        if not self._lost:
+            self._lost = True
+            self._buffer.clear()
+            self._protocol.connection_lost(error)
