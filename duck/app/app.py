@@ -376,10 +376,16 @@ class App:
         """Called once, on the App's thread, before anything is stopped."""
 
     def register_signals(self) -> None:
-        """Have SIGINT and SIGTERM call `handle_signal`; only where this is the main thread and it was not disabled."""
+        """Have SIGINT and SIGTERM call `handle_signal`, and SIGHUP unless it is ignored, as `nohup` does.
+
+        Only where this is the main thread and it was not disabled.
+        """
         if self.disable_signal_handler or threading.current_thread() is not threading.main_thread():
             return
-        for number in (signal.SIGINT, signal.SIGTERM):
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        for number in numbers:
             self._previous_handlers[number] = signal.signal(number, self.handle_signal)
 
     def handle_signal(self, sig: int, frame: FrameType | None) -> None:

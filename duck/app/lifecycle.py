@@ -29,6 +29,7 @@ from duck.app.control import commands
 from duck.app.front import Front
 from duck.app.lanes import site_config
 from duck.app.shutdown import Shutdown
+from duck.app.trial import Trial, end_if_on_trial
 from duck.exceptions import SettingsError
 from duck.http.core.httpd.httpd import uri_of
 from duck.net.listener import ListenAddress, open_listeners
@@ -90,6 +91,7 @@ class Lifecycle:
         self._instance: Instance | None = None
         self._control: ControlServer | None = None
         self._shutdown: Shutdown | None = None
+        self._trial = Trial(lambda callback: self.inbox.post(callback), self.request_restart, self._untried)
         self._stop_requests: list[Request] = []
         self._status = 0
         self._restarting = False
@@ -117,6 +119,7 @@ class Lifecycle:
         view = views.django(self.settings)
         self.django = DjangoService.find(self.settings, self.inbox)
         self.front.config = site_config(self._app, self.settings, use_django=self.django is not None)
+        end_if_on_trial()
         listening = views.listening(self.settings)
         self._instance = Instance.acquire(
             run_directory(),
@@ -332,6 +335,7 @@ class Lifecycle:
                 self._app.on_pre_stop()
             except Exception:
                 logger.exception("on_pre_stop failed; stopping all the same")
+        self._trial.stop()
         if self.reloader is not None and stop_reloader:
             self.reloader.stop()
             self.reloader = None
@@ -434,11 +438,14 @@ class Lifecycle:
         if self.django is not None and not self.django.compiles(paths):
             return
         if len(of_django) < len(paths):
-            logger.info("Changed: %s%s; restarting Duck.", shown, more)
-            self.request_restart()
+            logger.info("Changed: %s%s; restarting Duck if it can be loaded.", shown, more)
+            self._trial.begin()
         elif self.django is not None:
             logger.info("Changed: %s%s; loading Django again.", shown, more)
             self.django.replace()
+
+    def _untried(self, output: str) -> None:
+        logger.error("Duck's own files cannot be loaded; what runs keeps running until they are mended.\n%s", output)
 
     def _debugged(self) -> None:
         """A debugger's prompt has been left: act on what has changed meanwhile."""

@@ -255,6 +255,22 @@ class TestRunning:
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", app.lifecycle.port)) != 0
 
+    def test_a_microapp_ends_with_its_parent(self, app: Recording) -> None:
+        app.run()
+        microapp = MicroApp("127.0.0.1", 0, parent_app=app)
+        microapp.run()
+        assert httpx.get(microapp.absolute_uri, trust_env=False).status_code == 404
+        app.stop(no_exit=True)
+        assert not microapp.server_up
+
+    def test_several_workers_serve_one_project(self, app: Recording) -> None:
+        app.workers = 3
+        app.run()
+        answers = {httpx.get(app.build_absolute_uri("/"), timeout=20, trust_env=False).text for _ in range(9)}
+        assert answers == {"one"}
+        assert app.lifecycle.front.status()["workers"] == 3
+        app.stop(no_exit=True)
+
     def test_stop_without_no_exit_ends_the_program(self, app: Recording) -> None:
         app.run()
         with pytest.raises(SystemExit):

@@ -85,6 +85,21 @@ def test_a_change_of_ducks_own_files_restarts_it_with_the_same_process_and_port(
     assert duck.wait() == 143
 
 
+def test_a_change_that_cannot_be_loaded_leaves_what_runs_running(start: Start, duck_project: Path) -> None:
+    duck = start(duck_project)
+    duck.wait_for("mine has started")
+    time.sleep(0.3)  # until the directories are watched
+    (duck_project / "urls.py").write_text("import not_there\n")
+    duck.wait_for("what runs keeps running")
+    duck.wait_for("not_there")
+    assert duck.get("/hello").text == "from duck one"
+    (duck_project / "urls.py").write_text(
+        'from duck.urls import path\nurlpatterns = [path("/hello", lambda request: "from duck three")]\n'
+    )
+    duck.wait_for("mine has started", times=2)
+    assert duck.get("/hello").text == "from duck three"
+
+
 def test_urlpatterns_that_cannot_be_imported_are_one_sentence(start: Start, duck_project: Path) -> None:
     (duck_project / "urls.py").write_text("import not_there\n")
     duck = start(duck_project)

@@ -116,7 +116,7 @@ class TestRefused:
 
 
 class TestStopping:
-    @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
     def test_a_signal_lets_what_runs_finish_and_leaves_nothing(
         self, start: Start, project: Path, run_dir: Path, tmp_path: Path, number: int, status: int
     ) -> None:
