@@ -95,6 +95,23 @@ def error_answer(
     return answer_head(status, b"text/html; charset=utf-8", body, fields=fields), body
 
 
+def django_status(error: BaseException) -> int | None:
+    """The status that Django gives an exception of its own, None for any other; asked by name, not imported."""
+    for base in type(error).__mro__:
+        status = _DJANGO_STATUSES.get(f"{base.__module__}.{base.__qualname__}")
+        if status is not None:
+            return status
+    return None
+
+
+_DJANGO_STATUSES: Final = {
+    "django.http.response.Http404": 404,
+    "django.core.exceptions.PermissionDenied": 403,
+    "django.core.exceptions.BadRequest": 400,
+    "django.core.exceptions.SuspiciousOperation": 400,
+}
+
+
 def format_traceback(error: BaseException, frames: TracebackType | None = None) -> str:
     """`error` with its causes, as the console shows it."""
     import traceback

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from duck.exceptions import ClientGone, DuckError
 from duck.http.calls import is_async
+from duck.http.core.asgi import ASGI
 from duck.http.core.proxyhandler import AsyncHttpProxyHandler
 from duck.http.errors import error_answer, format_traceback
 from duck.http.request_data import RequestData
+from duck.net.exchange import TUNNEL
 from duck.proxy.rules import identify
 from duck.utils.xsocket import ssl_xsocket, xsocket
 
@@ -87,8 +89,15 @@ class AppHandler:
         """How many exchanges are being answered."""
         return len(self._tasks)
 
+    def drain(self) -> None:
+        """End what would not end by itself: WebSocket views say 1001 (going away), upgrades are closed."""
+        for task, exchange in tuple(self._tasks.items()):
+            if exchange.answer_state is TUNNEL:
+                task.cancel()
+
     async def close(self, deadline_s: float) -> None:
-        """Let what runs end, at most `deadline_s` seconds; then cancel it. No exchange may come after this."""
+        """Drain, let what runs end, at most `deadline_s` seconds; then cancel it. No exchange may come after this."""
+        self.drain()
         if self._tasks:
             await asyncio.wait(tuple(self._tasks), timeout=deadline_s)
         for task in tuple(self._tasks):
@@ -124,7 +133,9 @@ class AppHandler:
             logger.error("the answer to %r was cut: %s", exchange.request, error)
             exchange.response.abort(error)
             return
-        logger.error("%s", error)
+        # `ASGI` has logged what it raised, with its traceback.
+        logged = isinstance(error, DuckError) or isinstance(self._gateway, ASGI)
+        logger.error("no answer to %r: %s", exchange.request, error, exc_info=None if logged else error)
         traceback = format_traceback(error) if self._debug else None
         answer = error_answer(500, request=exchange.request, debug=self._debug, traceback=traceback)
         exchange.response.answer(*answer)

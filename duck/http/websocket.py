@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("duck.http")
 
+NOT_A_HANDSHAKE: Final = "This address is for WebSocket connections."
+
 # Fields of the handshake that the core reads; it is given these and nothing else.
 _HANDSHAKE: Final = (b"upgrade", b"connection", b"host", b"origin")
 # Of the core's answer, what the server writes by itself.
@@ -200,7 +202,7 @@ class WebSocketView:
         request = self.request
         head = request.request_data.head
         if head.upgrade is None or head.upgrade.lower() != b"websocket":
-            return ErrorResponse(426, request=request, headers={"Upgrade": "websocket"})
+            return ErrorResponse(400, NOT_A_HANDSHAKE, request=request)
         if not self._origin_is_allowed():
             return ErrorResponse(403, "Pages of that origin may not connect here.", request=request)
         core = ServerProtocol(
@@ -224,7 +226,9 @@ class WebSocketView:
         if response.status_code != 101:
             detail = (response.body or b"").decode("utf-8", "replace").strip()
             fields = {name: value for name, value in response.headers.raw_items() if name.lower() in _REFUSAL_FIELDS}
-            return ErrorResponse(response.status_code, detail, request=request, headers=fields)
+            # 426 has to carry `Upgrade` (RFC 9110 §15.5.22), which is the connection's and not a response's here.
+            status = 400 if response.status_code == 426 else response.status_code
+            return ErrorResponse(status, detail, request=request, headers=fields)
         core.send_response(response)
         core.data_to_send()  # the response as bytes, which the server writes by itself
         self._core = core
@@ -349,7 +353,7 @@ class WebSocketView:
         return (1006, "") if close is None else (int(close.code), close.reason)
 
 
-_REFUSAL_FIELDS: Final = frozenset(("allow", "upgrade", "sec-websocket-version"))
+_REFUSAL_FIELDS: Final = frozenset(("allow", "sec-websocket-version"))
 
 
 def _subprotocol(name: str) -> Subprotocol:

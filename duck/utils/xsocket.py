@@ -134,13 +134,17 @@ class xsocket:
         self.exchange.response.end(trailers)
 
     def answer(self, head: ResponseHead, body: bytes) -> None:
-        """Send a whole answer in one write.
+        """Send a whole answer in one write; of `body` nothing but its length is sent for HEAD.
 
         Raises:
             ClientGone: the client has left, or the answer is over.
         """
         self._require_open()
         self._drop_rest()
+        if self.exchange.request.method == b"HEAD":
+            if head.content_length is None:
+                head.content_length = len(body)
+            body = b""
         self.exchange.response.answer(head, body)
 
     def abort(self, error: Exception) -> None:

@@ -12,7 +12,7 @@ from duck.http.request import HttpRequest
 from duck.http.request_data import RequestData
 from duck.net.clock import Clock
 from duck.net.limits import Limits
-from duck.net.server import Server
+from duck.net.server import Server, Trust
 from duck.testing import FakeStream, record_exchange
 from duck.wire.head import ResponseHead
 
@@ -130,11 +130,11 @@ class Producer:
 
 
 @asynccontextmanager
-async def serving(handler, **limits):
+async def serving(handler, trust=(), **limits):
     """A real server on loopback whose connections `handler` answers; gives its port."""
     loop = asyncio.get_running_loop()
     clock = Clock(loop)
-    server = Server(loop, clock, handler, Limits(**limits))
+    server = Server(loop, clock, handler, Limits(**limits), trust=Trust(trust))
     listener = await loop.create_server(server.protocol, "127.0.0.1", 0)
     clock.start()
     try:

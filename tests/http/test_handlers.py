@@ -4,16 +4,20 @@ import asyncio
 import logging
 
 import pytest
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.http import Http404
 
 from duck.exceptions import HttpError
 from duck.http.core.asgi import ASGI
+from duck.http.handlers import AppHandler
 from duck.http.middleware import Middleware
 from duck.http.response import HttpResponse, StreamingHttpResponse
 from duck.http.routing import path
 from duck.http.views import View
+from duck.net.server import Trust
 from duck.testing import FakeStream
 from duck.wire.head import ResponseHead
-from tests.http.lane import App, give, run, until
+from tests.http.lane import App, give, run, serving, until
 
 
 async def hello(request, name="duck"):
@@ -336,3 +340,75 @@ def test_what_the_lane_logs_has_no_empty_lines(caplog):
 
     run(work)
     assert all(record.getMessage().strip() for record in caplog.records)
+
+
+def test_head_gets_the_head_of_get_and_no_body():
+    async def work():
+        stream = await App(ROUTES).ask(method=b"HEAD")
+        assert (stream.status, stream.head.content_length, bytes(stream.body)) == (200, 10, b"")
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(Http404("no"), 404), (PermissionDenied(), 403), (SuspiciousOperation(), 400)]
+)
+def test_what_django_raises_means_what_it_means_there(error, status):
+    async def raising(request):
+        raise error
+
+    async def work():
+        assert (await App([path("", raising)]).ask()).status == status
+
+    run(work)
+
+
+@pytest.mark.parametrize(("trusted", "seen"), [(True, "203.0.113.9 https"), (False, "127.0.0.1 http")])
+def test_the_client_that_a_trusted_proxy_names_is_known_to_views(trusted, seen):
+    async def who(request):
+        return f"{request.client_address[0]} {request.scheme}"
+
+    async def work():
+        app = App([path("", who)])
+        handler = AppHandler(None, app.gateway, trust=Trust(["127.0.0.1"]))
+        async with serving(handler, trust=["127.0.0.1"] if trusted else []) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(
+                b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+                b"X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\n\r\n"
+            )
+            assert (await reader.read()).endswith(seen.encode())
+            writer.close()
+            await writer.wait_closed()
+
+    run(work)
+
+
+def test_a_body_that_no_view_wants_costs_the_connection_and_not_the_answer():
+    async def work():
+        async with serving(App(ROUTES).handler) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nfirst bytes")
+            answer = await reader.read()
+            assert answer.endswith(b"hello duck")
+            assert b"\r\nConnection: close\r\n" in answer
+            writer.close()
+            await writer.wait_closed()
+
+    run(work)
+
+
+def test_a_view_that_stops_reading_midway_is_answered_too():
+    async def first(request):
+        async for chunk in request.stream():
+            return chunk
+
+    async def work():
+        async with serving(App([path("", first)]).handler) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nfirst bytes")
+            assert (await reader.read()).endswith(b"first bytes")
+            writer.close()
+            await writer.wait_closed()
+
+    run(work)

@@ -6,6 +6,7 @@ import pytest
 import websockets.asyncio.client as client
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from duck.exceptions import ClientGone
 from duck.http.routing import path
 from duck.http.websocket import WebSocketView
 from tests.http.lane import App, run, serving, until
@@ -154,11 +155,11 @@ def test_only_pages_of_this_host_may_connect(origin, status):
     conversation(work)
 
 
-def test_a_plain_request_is_told_to_upgrade():
+def test_a_plain_request_is_told_what_the_address_is_for():
     async def work(port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert (await reader.readline()).startswith(b"HTTP/1.1 426")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 400")
         writer.close()
         await writer.wait_closed()
 
@@ -177,7 +178,7 @@ def test_a_handshake_that_is_wrong_is_refused(version, key):
     async def work(port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(HANDSHAKE % (version, key))
-        assert (await reader.readline())[9:12] in (b"400", b"426")
+        assert (await reader.readline())[9:12] == b"400"
         writer.close()
         await writer.wait_closed()
 
@@ -277,3 +278,57 @@ def test_a_client_that_is_faster_than_its_view_waits():
         await ws.send(b"end")
 
     conversation(work, [path("slow", Slow)])
+
+
+def test_a_server_that_ends_says_that_it_goes_away():
+    async def serve():
+        app = App(ROUTES)
+        async with serving(app.handler) as port, connect(port) as ws:
+            await ws.send("quack")
+            assert await ws.recv() == "quack"
+            closing = asyncio.ensure_future(app.handler.close(2))
+            with pytest.raises(ConnectionClosed) as end:
+                await ws.recv()
+            assert end.value.rcvd.code == 1001
+            await closing
+
+    run(serve)
+
+
+def test_a_view_can_ask_for_a_sign_of_life_and_is_told_when_all_is_over():
+    seen = []
+
+    class Asking(WebSocketView):
+        ping_interval_s = 0
+
+        async def run(self):
+            await self.ping(b"?")
+            await self.close(1000, "enough")
+            seen.append(self.is_open)
+            assert await self.receive() is None
+            with pytest.raises(ClientGone):
+                await self.send("more")
+
+        def on_close(self, code, reason):
+            seen.append((code, reason))
+
+    async def work(port):
+        async with connect(port, "/ask") as ws:
+            with pytest.raises(ConnectionClosed):
+                await ws.recv()
+
+    conversation(work, [path("ask", Asking)])
+    assert seen == [False, (1000, "enough")]
+
+
+def test_a_view_may_let_other_origins_in():
+    class Open(WebSocketView):
+        allowed_origins = ("https://duck.example",)
+
+    async def work(port):
+        async with connect(port, "/open", origin="https://duck.example"):
+            pass
+        with pytest.raises(InvalidStatus):
+            await connect(port, "/open", origin=f"http://127.0.0.1:{port}")
+
+    conversation(work, [path("open", Open)])

@@ -24,7 +24,7 @@ from duck.http.core.lane import Lane
 from duck.http.core.processor import AsyncRequestProcessor
 from duck.http.core.proxyhandler import HttpProxyResponse
 from duck.http.duplex import AsyncDuplex
-from duck.http.errors import format_traceback
+from duck.http.errors import django_status, format_traceback
 from duck.http.request import HttpRequest
 from duck.http.response import ErrorResponse, HttpResponse, TemplateResponse
 
@@ -268,6 +268,9 @@ class ASGI:
         if isinstance(error, BackendError):
             logger.error("%s: %s", error.backend or "the backend", error)
             return ErrorResponse(error.status, request=request)
+        status = django_status(error)
+        if status is not None:
+            return ErrorResponse(status, request=request)
         logger.error("the view of %s failed", request, exc_info=error)
         traceback = format_traceback(error) if self.lane.debug else None
         return ErrorResponse(500, request=request, debug=self.lane.debug, traceback=traceback)
