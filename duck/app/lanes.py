@@ -60,6 +60,7 @@ def _application_lane(
     from duck.http.core.lane import load_urlpatterns
     from duck.http.handlers import AppHandler
     from duck.http.routing import Resolver, Sides
+    from duck.net.server import Trust
 
     sides = views.sides(settings)
     lane: dict[str, Any] = {**settings, "USE_DJANGO": use_django, "ALLOWED_HOSTS": sides.allowed_hosts}
@@ -70,6 +71,7 @@ def _application_lane(
         django=sides.django_urls,
         use_django=use_django,
     ).decide
+    trusted = views.listening(settings).trusted_proxies
     through = gateway is not ASGI or (bool(sides.middlewares) and not sides.django_skips_middlewares)
 
     def application(direct: Handler) -> Handler:
@@ -77,6 +79,7 @@ def _application_lane(
             app,
             gateway(lane),
             proxy=direct if use_django else None,
+            trust=Trust(trusted),
             debug=sides.debug,
             max_body_bytes=settings["MAX_BODY_BYTES"],
         )
