@@ -39,7 +39,7 @@ from duck.services.inbox import Inbox
 from duck.services.instance import Instance
 from duck.services.ipc import ControlServer
 from duck.services.ports import who_holds
-from duck.services.state import run_directory
+from duck.services.state import run_directory, state_directory
 from duck.settings import views
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ class Lifecycle:
         view = views.django(self.settings)
         self.django = DjangoService.find(self.settings, self.inbox)
         self.front.config = site_config(self._app, self.settings, use_django=self.django is not None)
+        if self.settings["STATE_DIR"] is not None:
+            state_directory(self.settings["STATE_DIR"], project=self.project_dir)
         end_if_on_trial()
         listening = views.listening(self.settings)
         self._instance = Instance.acquire(

@@ -42,17 +42,28 @@ def run_directory(environ: Mapping[str, str] | None = None) -> Path:
     return private_directory(_per_user_directory(environ))
 
 
-def state_directory(option: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Path:
+def state_directory(
+    option: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    project: str | os.PathLike[str] | None = None,
+) -> Path:
     """The directory of what outlives a run (certificates, automation history), made when absent.
 
     `option` (`--state-dir`) goes before STATE_DIRECTORY (systemd), XDG_STATE_HOME and ~/.local/state.
 
     Raises:
-        ApplicationError: the directory is a symbolic link, somebody else's, or open to others.
+        ApplicationError: the directory is a symbolic link, somebody else's, open to others, or `option` lies in
+            `project`, where it would be served, committed or deployed by mistake.
     """
     environ = os.environ if environ is None else environ
     if option:
-        return private_directory(Path(option).expanduser().absolute())
+        path = Path(option).expanduser().absolute()
+        if project is not None and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(project)):
+            raise ApplicationError(
+                f"The state directory {path} lies in the project {os.fspath(project)}; give --state-dir a path outside."
+            )
+        return private_directory(path)
     given = environ.get("STATE_DIRECTORY", "").split(":")[0]
     if given and os.path.isabs(given):
         return private_directory(Path(given) / "duck")

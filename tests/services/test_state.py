@@ -62,6 +62,17 @@ def test_the_option_goes_before_every_variable_for_state(tmp_path: Path) -> None
     assert mode(tmp_path / "x" / "duck") == 0o700
 
 
+def test_a_state_directory_in_the_project_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / "app").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(project)
+    for path in (project, project / "app" / "state", tmp_path / "link" / "state"):
+        with pytest.raises(ApplicationError, match="--state-dir"):
+            state_directory(path, {}, project=project)
+    assert list(project.iterdir()) == [project / "app"]
+    assert state_directory(tmp_path / "projects", {}, project=project).is_dir()
+
+
 def test_a_link_in_the_place_of_the_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir(mode=0o700)
     (tmp_path / "link").symlink_to(tmp_path / "real")
