@@ -45,12 +45,14 @@ _TYPES: Final = {
     ".json": "application/json",
     ".jsonld": "application/ld+json",
     ".jxl": "image/jxl",
+    ".m3u8": "application/vnd.apple.mpegurl",
     ".m4a": "audio/mp4",
     ".m4v": "video/mp4",
     ".map": "application/json",
     ".md": "text/markdown",
     ".mjs": "text/javascript",
     ".mov": "video/quicktime",
+    ".mpd": "application/dash+xml",
     ".mp3": "audio/mpeg",
     ".mp4": "video/mp4",
     ".mpeg": "video/mpeg",
@@ -102,7 +104,7 @@ _NAMES: Final = {
     "crossdomain.xml": "text/x-cross-domain-policy",
 }
 
-# `MimeTypes()` starts from the table within Python and reads no file of the machine.
+# An instance of one's own holds the table within Python, without what the machine's files have added to the module's.
 _more: Final = mimetypes.MimeTypes().types_map[True]
 
 # What a browser shows without running anything of it. All else is active or unknown: HTML, XML with its style sheets,

@@ -80,10 +80,12 @@ class ClosedRoot:
             if error.errno not in _A_SYMLINK:
                 tell(f"{self.path}/{name}", error)
                 return None
+        except ValueError:
+            return None  # no name in the encoding of this file system
         try:
             inside = self._resolve(name)
             return None if inside is None else self._open_below(inside)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             tell(f"{self.path}/{name}", error)
             return None
 

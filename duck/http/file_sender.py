@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from duck.exceptions import BackendCut
+from duck.exceptions import BackendCut, ClientGone, DuckError
 
 if TYPE_CHECKING:
     from duck.net.exchange import Exchange
@@ -168,13 +168,18 @@ class FileSender:
 
     def _fail(self, error: Exception | None) -> None:
         self._close()
-        if not self._exchange.is_over:
+        if self._exchange.is_over:
+            return
+        cut: DuckError
+        if isinstance(error, ClientGone | ConnectionError):
+            cut = ClientGone("the client left while a file was sent to it")
+        else:
             cut = BackendCut(
                 f"{self._path} could not be sent to its end: {error or 'it became shorter meanwhile'}",
                 backend=self._path,
             )
-            cut.__cause__ = error
-            self._exchange.response.abort(cut)
+        cut.__cause__ = error
+        self._exchange.response.abort(cut)
 
     def _close(self) -> None:
         descriptor = self._descriptor

@@ -209,3 +209,12 @@ def test_an_exchange_that_somebody_else_aborts_closes_the_file(file):
     exchange, _ = start(descriptor, [(0, CHUNK * 5)], CHUNK * 5, wrapped=True, stream=stream)
     exchange.abort(TimeoutError("too slow"))
     assert not is_open(descriptor)
+
+
+@pytest.mark.parametrize("error", [ClientGone("left"), BrokenPipeError(32, "Broken pipe"), ConnectionResetError()])
+def test_a_client_that_the_stream_misses_first_is_not_taken_for_a_fault_of_the_file(file, error):
+    _, descriptor = file(100)
+    stream = FakeStream(hold_files=True)
+    exchange, _ = start(descriptor, [(0, 100)], 100, wrapped=False, stream=stream)
+    stream.reset(error)
+    assert isinstance(exchange.error, ClientGone) and not is_open(descriptor)
