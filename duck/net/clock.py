@@ -7,9 +7,12 @@ needs to be kept closer than to a second.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from email.utils import formatdate
 from typing import Final, Protocol
+
+logger = logging.getLogger("duck.net")
 
 SWEEP_S: Final = 1.0
 NEVER: Final = float("inf")
@@ -54,7 +57,10 @@ class Clock:
     def sweep(self, now: float) -> None:
         """Expire what is due at `now`."""
         for item in [item for item in self.watched if item.deadline <= now]:
-            item.expire(now)
+            try:
+                item.expire(now)
+            except Exception:
+                logger.exception("a deadline of %r could not be kept", item)
 
     def _tick(self) -> None:
         self._handle = self._loop.call_later(SWEEP_S, self._tick)

@@ -134,6 +134,10 @@ class ServerConnection:
     def data_received(self, data: bytes) -> None:
         state = self._state
         if state is HEAD:
+            if self._write_paused:
+                # Its answer would only wait behind those that the client does not take.
+                self._keep(data)
+                return
             if self._buffer:
                 data = self._buffer + data
             self._read_heads(data)
@@ -165,8 +169,12 @@ class ServerConnection:
             self._server.half_closed(self._exchange)
             return True
         if state is BODY and self._exchange is not None:
-            self._exchange.body_failed(ClientGone("the client left within its request's body"))
-        return False
+            if self._exchange.request_state is not READING or self._body_paused:
+                return True  # what is kept may be all of the body; whoever reads it will see
+            self._body_cut_short()
+            return False
+        # Pipelined requests that wait for the next turn, or for the client to take their predecessors' answers.
+        return state is HEAD and (self._write_paused or b"\r\n\r\n" in self._buffer)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._server.closed(self)
@@ -203,7 +211,8 @@ class ServerConnection:
         if self._state is BUSY:
             self.deadline = NEVER
         elif self._state is BODY:
-            self.deadline = self._body_deadline()
+            reading = self._exchange is not None and self._exchange.request_state is READING
+            self.deadline = self._body_deadline() if reading else NEVER
         elif self._state is HEAD:
             self.deadline = self._server.clock.time() + self._server.limits.keep_alive_timeout_s
         if self._receiver is not None:
@@ -215,6 +224,8 @@ class ServerConnection:
         elif self._state is HEAD and self._buffer:
             buffer, self._buffer = self._buffer, b""
             self._read_heads(buffer)
+        elif self._state is HEAD and self._eof:
+            self._close()
 
     # -- deadlines ------------------------------------------------------------------------------------------------
 
@@ -293,6 +304,8 @@ class ServerConnection:
                 self._state = BUSY
                 if len(rest) > MAX_PIPELINED_BYTES:
                     self._pause_reading()
+                elif self._paused_reading:
+                    self._resume_reading()
             else:
                 self._state = BODY
                 self._body_bytes = 0
@@ -407,6 +420,10 @@ class ServerConnection:
                 return
         exchange.bytes_received += size
         self._body_bytes += size
+        if self._eof and not done and not self._buffer:
+            self._body_cut_short()
+            self._close()
+            return
         if done:
             if self._state is BODY:
                 self._state = BUSY
@@ -424,6 +441,11 @@ class ServerConnection:
             if exchange.answer_state is SENT and self._exchange is exchange:
                 self._answered()
 
+    def _body_cut_short(self) -> None:
+        """The client has closed its half, and the body is not all there."""
+        if self._exchange is not None:
+            self._exchange.body_failed(ClientGone("the client left within its request's body"))
+
     def _abort_body(self, error: Exception) -> None:
         """The body cannot be had: whoever takes it answers, and the connection ends."""
         exchange = self._exchange
@@ -433,7 +455,11 @@ class ServerConnection:
         self.deadline = NEVER
         self._chunks = None
         exchange.body_failed(error)
-        if self._exchange is exchange and not exchange.is_answered and exchange.producer is None:
+        if self._exchange is not exchange:
+            return
+        if exchange.answer_state is SENT:
+            self._answered()
+        elif not exchange.is_answered and exchange.producer is None:
             status = error.status if isinstance(error, ProtocolError) else 400
             exchange.error = error
             exchange.answer(*plain_error(status, f"{error}.", False))
@@ -476,6 +502,7 @@ class ServerConnection:
                 logger.warning("an answer is longer than its Content-Length; the rest was dropped")
                 data = data[:left]
                 left = 0
+                self._framing = NO_BODY
             self._left_to_send = left
             if data:
                 transport.write(data)
@@ -546,6 +573,8 @@ class ServerConnection:
         exchange, self._exchange = self._exchange, None
         transport = self._transport
         if exchange is not None:
+            if exchange.request_state is READING:
+                exchange.body_failed(error)
             exchange.ended()
         if transport is not None:
             self._state = CLOSED
@@ -561,6 +590,8 @@ class ServerConnection:
             return
         self._exchange = None
         self._chunks = None
+        if exchange.request.method == b"HEAD":
+            exchange.bytes_sent = 0
         exchange.ended()
         ended = self._eof and not self._buffer
         if ended or not self._keep_alive:
@@ -573,8 +604,7 @@ class ServerConnection:
             self._close()
             return
         self._state = HEAD
-        buffer = self._buffer
-        if not buffer:
+        if not self._buffer:
             if not self._write_paused:
                 self.deadline = self._server.clock.time() + self._server.limits.keep_alive_timeout_s
             self._resume_reading()
