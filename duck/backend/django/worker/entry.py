@@ -216,7 +216,7 @@ def _has_memory_layer() -> bool:
 def _is_stock(dotted: str) -> bool:
     """Whether the entry is the asgi.py that `startproject` writes, so that it need not be imported to be known.
 
-    Most projects have it and never use it; importing it costs 60 ms and a second stack of middleware.
+    Most projects have it and never use it; importing it would load asyncio and a second stack of middleware.
     """
     module_name, separator, name = dotted.partition(":")
     if not separator:

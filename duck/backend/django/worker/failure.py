@@ -27,6 +27,9 @@ def message_of(error: BaseException) -> str:
     """One line that says what is wrong."""
     if isinstance(error, StartError):
         return str(error)
+    if _is_command_error(error):
+        lines = [line for line in str(error).splitlines() if line.strip() and not line.rstrip().endswith(":")]
+        return lines[0].strip() if lines else type(error).__name__
     text = " ".join(str(error).split())
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
@@ -37,12 +40,19 @@ def text_of(error: BaseException) -> str:
     """The traceback, without the frames of Duck and of the import system that lie between the project's."""
     if isinstance(error, StartError):
         return ""
+    if _is_command_error(error):
+        return str(error)
     told = traceback.TracebackException(type(error), error, error.__traceback__)
     link: Optional[traceback.TracebackException] = told
     while link is not None:
         link.stack = traceback.StackSummary.from_list([frame for frame in link.stack if not _is_ours(frame.filename)])
         link = link.__cause__ or link.__context__
     return "".join(told.format())
+
+
+def _is_command_error(error: BaseException) -> bool:
+    """Whether the error is a sentence of Django's to the user (a failed system check is), which has no traceback."""
+    return any(kind.__module__ == "django.core.management.base" for kind in type(error).__mro__)
 
 
 def _is_ours(filename: str) -> bool:

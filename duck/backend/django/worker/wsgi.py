@@ -5,7 +5,7 @@
 A thread that waits, waits in `accept` or in `recv`; a request that has been taken is never queued behind another. The
 answer leaves before `close()` is called and FREE after it, because projects do late work there. Where `close()` is
 known to be Django's own alone, it comes first and both go in one write: one system call and one wake-up of the front
-less, 12 us of 90 for a small view.
+less, 7 us of the 113 us that a small view costs both sides.
 """
 
 from __future__ import annotations
