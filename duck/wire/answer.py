@@ -51,12 +51,15 @@ def answer_head(request: RequestHead, head: ResponseHead, keep_alive: bool, date
         framing = LENGTH
         if not has_length:
             extra += b"Content-Length: %d\r\n" % head.content_length
-    elif request.version == HTTP_10:
-        framing = UNTIL_CLOSE
-        keep_alive = False
     else:
-        framing = CHUNKED
-        extra += b"Transfer-Encoding: chunked\r\n"
+        if has_length:  # a length that nobody vouches for would frame the answer a second way
+            block = render_fields([pair for pair in head.fields if pair[0].lower() != b"content-length"])
+        if request.version == HTTP_10:
+            framing = UNTIL_CLOSE
+            keep_alive = False
+        else:
+            framing = CHUNKED
+            extra += b"Transfer-Encoding: chunked\r\n"
     if not keep_alive:
         extra += b"Connection: close\r\n"
     elif request.version == HTTP_10:

@@ -7,6 +7,7 @@ costs 0.3 us where parsing a browser's block takes 5. The cache is bounded, and 
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Final
 
@@ -50,9 +51,9 @@ KINDS: Final[dict[bytes, int]] = {
 SPELLINGS: Final[dict[bytes, int]] = {}
 _MAX_SPELLINGS: Final = 2048
 
-# uri-host [":" port] (RFC 9110 §7.2, RFC 3986 §3.2.2); no userinfo, and no port above five digits.
+# uri-host [":" port] (RFC 9110 §7.2, RFC 3986 §3.2.2), without userinfo; what is in the brackets is looked at after it.
 _AUTHORITY: Final = re.compile(
-    rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?"
+    rb"(?:\[([0-9A-Fa-f:.]{2,45})\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::([0-9]{0,5}))?"
 )
 
 _OPTIONS: Final = frozenset((b"close", b"keep-alive", b"upgrade"))
@@ -162,13 +163,15 @@ def kind_of(name: bytes) -> int:
     """Which of the fields above `name`, in any spelling, is; 0 for any other.
 
     Raises:
-        ProtocolError: it is no field name.
+        ProtocolError: 400: it is no field name.
     """
     if not is_name(name):
         raise ProtocolError("a malformed field name")
     lowered = name.lower()
     kind = CLAIM if lowered.startswith(b"x-forwarded-") or b"_" in lowered else KINDS.get(lowered, 0)
-    if len(SPELLINGS) < _MAX_SPELLINGS and len(name) <= 64:
+    if len(name) <= 64:
+        if len(SPELLINGS) >= _MAX_SPELLINGS:
+            SPELLINGS.clear()  # filled by names nobody repeats: what is in use is learned again at once
         SPELLINGS[name] = kind
     return kind
 
@@ -198,13 +201,19 @@ def replace_fields(known: FieldBlock, fields: Fields) -> FieldBlock:
 
 
 def check_authority(authority: bytes) -> None:
-    """Refuse a Host that is empty or has userinfo, a path or bad characters (RFC 9112 §3.2).
+    """Refuse a Host that is empty or has userinfo, a path, bad characters, or no possible port (RFC 9112 §3.2).
 
     Raises:
         ProtocolError: 400.
     """
-    if _AUTHORITY.fullmatch(authority) is None:
+    match = _AUTHORITY.fullmatch(authority)
+    if match is None or int(match[2] or 0) > 65535:
         raise ProtocolError("a malformed Host")
+    if match[1] is not None:
+        try:
+            ipaddress.IPv6Address(match[1].decode("ascii"))
+        except ValueError:
+            raise ProtocolError("a malformed Host") from None
 
 
 def parse_content_length(value: bytes) -> int:

@@ -6,7 +6,8 @@ import re
 from typing import Final
 
 from duck.exceptions import LimitExceeded, ProtocolError
-from duck.wire.fields import HOP_BY_HOP, TOKEN, Fields, parse_fields
+from duck.wire.field_block import kind_of
+from duck.wire.fields import TOKEN, Fields, parse_fields, render_fields
 
 MAX_CHUNK_LINE_BYTES: Final = 1024
 # Extensions are read and dropped (RFC 9112 §7.1.1); a body made of them is an attack on whoever counts bytes.
@@ -25,18 +26,18 @@ _CHUNK_LINE: Final = re.compile(
     + rb"|\"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*\"))?)*)"
 )
 
-# Fields a trailer may not carry (RFC 9110 §6.5.1): they frame, route, or would change what was decided by the head.
-_NOT_IN_TRAILERS: Final = HOP_BY_HOP | {
+# What may still become such a line: the rest is refused without waiting for its end.
+_CHUNK_LINE_START: Final = re.compile(rb"(?:[0-9A-Fa-f]{1,15}(?:[ \t;][^\r\n]*)?\r?)?")
+
+# Fields a trailer may not carry (RFC 9110 §6.5.1): they would change what was decided by the head. Those with a kind in
+# `field_block` (they frame, route, or claim an identity) may not either: a recipient may merge trailers into its fields.
+_NOT_IN_TRAILERS: Final = {
     b"authorization",
     b"cache-control",
     b"content-encoding",
-    b"content-length",
     b"content-range",
     b"content-type",
     b"cookie",
-    b"expect",
-    b"forwarded",
-    b"host",
     b"if-match",
     b"if-modified-since",
     b"if-none-match",
@@ -57,7 +58,7 @@ _DONE: Final = 4
 
 
 class ChunkedReader:
-    """Reads a chunked body (RFC 9112 §7.1), however it was split.
+    """Reads a chunked body (RFC 9112 §7.1), however it was split. Once `done`, it is fed no more.
 
     Attributes:
         done: the last chunk and the trailers were read.
@@ -143,28 +144,37 @@ class ChunkedReader:
 
     def _check_partial(self, line: bytes) -> None:
         """Refuse early what no further byte can mend."""
-        if len(line) > MAX_CHUNK_LINE_BYTES or b"\n" in line or b"\r" in line[:-1]:
+        # One more than the line may have: its CR may be here already.
+        if len(line) > MAX_CHUNK_LINE_BYTES + line.endswith(b"\r") or _CHUNK_LINE_START.fullmatch(line) is None:
             raise ProtocolError("a malformed chunk size", self._status)
 
     def _end(self, data: bytes, at: int) -> int:
         if data.startswith(b"\r\n", at):
             end = at
         else:
-            end = data.find(b"\r\n\r\n", at)
+            # Bounded whether they come in one piece or in many: the block ends with the first CRLF of the two.
+            end = data.find(b"\r\n\r\n", at, at + MAX_TRAILER_BYTES + 2)
             if end < 0:
-                if len(data) - at > MAX_TRAILER_BYTES:
+                if len(data) - at > MAX_TRAILER_BYTES + 1:
                     raise LimitExceeded("trailers longer than allowed", 431 if self._status == 400 else self._status)
-                self._pending = data[at:]
+                self._pending = partial = data[at:]
+                ends = partial.count(b"\r\n")
+                if partial.count(b"\n") != ends or partial.count(b"\r", 0, -1) > ends:
+                    raise ProtocolError("malformed trailers", self._status)
                 return at
             fields = parse_fields(data[at : end + 2])
             if fields is None or len(fields) > MAX_TRAILERS:
                 raise ProtocolError("malformed trailers", self._status)
-            self.trailers = [pair for pair in fields if pair[0].lower() not in _NOT_IN_TRAILERS] or None
+            self.trailers = [pair for pair in fields if _may_trail(pair[0])] or None
             end += 2
         self._state = _DONE
         self.done = True
         self.rest = data[end + 2 :]
         return end + 2
+
+
+def _may_trail(name: bytes) -> bool:
+    return kind_of(name) == 0 and name.lower() not in _NOT_IN_TRAILERS
 
 
 def chunk(data: bytes) -> bytes:
@@ -176,4 +186,4 @@ def last_chunk(trailers: Fields | None) -> bytes:
     """The end of a chunked body."""
     if not trailers:
         return LAST_CHUNK
-    return b"0\r\n%b\r\n" % b"".join([b"%b: %b\r\n" % pair for pair in trailers])
+    return b"0\r\n%b\r\n" % render_fields(trailers)

@@ -1,7 +1,7 @@
 """HTTP/1.1 heads (RFC 9112 §2-§6), strict: what could be read in two ways is refused, never repaired.
 
 The tokenising is Duck's own: `bytes` methods do in C what a native parser does with a callback per field, and nothing
-has to be switched off or checked twice. docs/explanation/architecture.md has the comparison with llhttp.
+has to be switched off or checked twice. docs/explanation/http-parsing.md has the comparison with llhttp.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class ResponseFacts:
     """What a backend's answer says about its framing and its connection.
 
     Attributes:
-        head: end-to-end fields only, except for 101, which keeps `Upgrade`.
+        head: end-to-end fields only.
         length: of the body that follows: bytes, 0, or None: by chunks, or until the connection ends.
         chunked: the body is chunked.
         keep_alive: the connection may be used again after the body.
@@ -199,6 +199,8 @@ def parse_response_head(block: bytes, method: bytes, *, max_fields: int = 200) -
         fields.append((name, value))
         kind = spellings.get(name, -1)
         if kind < 0:
+            if not is_name(name):
+                raise ProtocolError("a malformed field name in the answer", 502)
             kind = kind_of(name)
         if not colon:
             raise ProtocolError("a field line without a colon in the answer", 502)
@@ -238,13 +240,18 @@ def parse_response_head(block: bytes, method: bytes, *, max_fields: int = 200) -
         declared = int(content_length)
     chunked = False
     length: int | None
+    if transfer_encodings is not None and content_length is not None:
+        raise ProtocolError("the answer has both Content-Length and Transfer-Encoding", 502)
     if status < 200 or status == 204 or status == 304 or method == b"HEAD":
         if transfer_encodings is not None and (status < 200 or status == 204):
             raise ProtocolError("an answer that has no body came with a Transfer-Encoding", 502)
+        if declared is not None and (status < 200 or status == 204):
+            # RFC 9110 §8.6: never in these; a client that believed it would wait for a body, or take the next answer.
+            fields = [pair for pair in fields if pair[0].lower() != b"content-length"]
+            declared = None
+            plain = False
         length = 0
     elif transfer_encodings is not None:
-        if content_length is not None:
-            raise ProtocolError("the answer has both Content-Length and Transfer-Encoding", 502)
         if tokens(transfer_encodings) != [b"chunked"] or match.group(1) == b"0":
             raise ProtocolError("the answer has a transfer coding that is not known", 502)
         chunked = True
@@ -258,7 +265,7 @@ def parse_response_head(block: bytes, method: bytes, *, max_fields: int = 200) -
         head = ResponseHead(status, fields, block=rest, content_length=declared, reason=match.group(3) or b"")
     else:
         head = ResponseHead(status, _end_to_end(fields, named), content_length=declared, reason=match.group(3) or b"")
-    head.has_date = has_date
+    head.has_date = has_date and b"date" not in named
     head.has_length = declared is not None
     return ResponseFacts(head, length, chunked, keep_alive, upgrade if status == 101 else None)
 
