@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -109,6 +110,14 @@ class Duck:
             self._more.notify_all()
 
 
+def wait_until(true: Callable[[], Any], deadline_s: float = DEADLINE_S) -> None:
+    """Ask again and again until it is so."""
+    end = time.monotonic() + deadline_s
+    while not true():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
 @pytest.fixture(scope="session")
 def made_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("made")
@@ -175,3 +184,17 @@ def ask(environ: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[st
         )
 
     return run
+
+
+@pytest.fixture
+def until_watched(ask: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[[Path, int], None]:
+    """Wait until the Duck of a directory watches so many directories."""
+
+    def wait(cwd: Path, directories: int) -> None:
+        def watching() -> bool:
+            report = json.loads(ask(cwd, "status", "--json").stdout)["instances"][0]
+            return bool(report.get("reload", {}).get("directories", 0) >= directories)
+
+        wait_until(watching)
+
+    return wait

@@ -14,6 +14,7 @@ import pytest
 from tests.app.conftest import Duck
 
 Start = Callable[..., Duck]
+Watched = Callable[[Path, int], None]
 
 MAIN = """
 from duck.app import App
@@ -65,12 +66,12 @@ def test_views_of_both_sides_answer_behind_one_address(start: Start, duck_projec
 
 
 def test_a_change_of_ducks_own_files_restarts_it_with_the_same_process_and_port(
-    start: Start, duck_project: Path
+    start: Start, duck_project: Path, until_watched: Watched
 ) -> None:
     duck = start(duck_project)
     url = duck.url
     duck.wait_for("mine has started")
-    time.sleep(0.3)  # until the directories are watched
+    until_watched(duck_project, 1)
     (duck_project / "urls.py").write_text(
         'from duck.urls import path\nurlpatterns = [path("/hello", lambda request: "from duck two")]\n'
     )
@@ -85,10 +86,12 @@ def test_a_change_of_ducks_own_files_restarts_it_with_the_same_process_and_port(
     assert duck.wait() == 143
 
 
-def test_a_change_that_cannot_be_loaded_leaves_what_runs_running(start: Start, duck_project: Path) -> None:
+def test_a_change_that_cannot_be_loaded_leaves_what_runs_running(
+    start: Start, duck_project: Path, until_watched: Watched
+) -> None:
     duck = start(duck_project)
     duck.wait_for("mine has started")
-    time.sleep(0.3)  # until the directories are watched
+    until_watched(duck_project, 1)
     (duck_project / "urls.py").write_text("import not_there\n")
     duck.wait_for("what runs keeps running")
     duck.wait_for("not_there")

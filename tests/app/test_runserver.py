@@ -12,23 +12,15 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
 import pytest
 
-from tests.app.conftest import Duck
+from tests.app.conftest import Duck, wait_until
 
 Start = Callable[..., Duck]
 Ask = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def wait_until(true: Callable[[], Any], deadline_s: float = 10.0) -> None:
-    end = time.monotonic() + deadline_s
-    while not true():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 class TestServing:
@@ -255,15 +247,10 @@ class TestBroken:
 
 class TestReload:
     @pytest.fixture
-    def duck(self, start: Start, project: Path, ask: Ask) -> Duck:
+    def duck(self, start: Start, project: Path, until_watched: Callable[[Path, int], None]) -> Duck:
         duck = start(project)
         duck.wait_for("is ready after")
-
-        def watching() -> bool:
-            report = json.loads(ask(project, "status", "--json").stdout)["instances"][0]
-            return bool(report.get("reload", {}).get("directories", 0) >= 2)
-
-        wait_until(watching)
+        until_watched(project, 2)
         return duck
 
     def test_a_changed_file_is_served_by_a_new_process_without_a_failed_request(
