@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from duck.exceptions import ApplicationError
+from duck.http.core.httpd.httpd import uri_of
+from duck.net.listener import ListenAddress
+
+if TYPE_CHECKING:
+    from duck.settings.views import ListeningView
 
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
@@ -40,3 +48,33 @@ def absolute_url(scheme: str, domain: str, port: int) -> str:
     host = f"[{domain}]" if ":" in domain else domain
     default = {"http": 80, "ws": 80, "https": 443, "wss": 443}[scheme]
     return f"{scheme}://{host}" if port == default else f"{scheme}://{host}:{port}"
+
+
+def listen_addresses(listening: ListeningView) -> list[ListenAddress]:
+    """Where to listen, as sockets are opened."""
+    return [
+        ListenAddress(
+            "tcp" if address.scheme == "http" else address.scheme,
+            host="::1" if listening.ipv6 and address.host == "localhost" else address.host,
+            port=address.port,
+            path=address.path,
+            descriptor=address.fd,
+        )
+        for address in listening.addresses
+    ]
+
+
+def public_addresses(listeners: Iterable[socket.socket], listening: ListeningView) -> list[str]:
+    """One URL for each listener, as a browser takes it; `localhost` stands for all that it resolved to."""
+    found: dict[str, None] = {}
+    for listener in listeners:
+        uri = uri_of(listener)
+        if is_tcp(listener) and listening.addresses[0].host == "localhost":
+            uri = f"http://localhost:{listener.getsockname()[1]}"
+        found[uri] = None
+    return list(found)
+
+
+def is_tcp(listener: socket.socket) -> bool:
+    """Whether `listener` has a host and a port."""
+    return listener.family in (socket.AF_INET, socket.AF_INET6)

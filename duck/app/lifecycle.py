@@ -10,7 +10,6 @@ Everything is for the thread that serves the inbox, unless it says otherwise.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
@@ -24,6 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duck
+from duck.app import inheritance
+from duck.app.address import is_tcp, listen_addresses, public_addresses
 from duck.app.banner import BannerFacts, banner, ready_line
 from duck.app.control import commands
 from duck.app.front import Front
@@ -31,7 +32,6 @@ from duck.app.lanes import site_config
 from duck.app.shutdown import Shutdown
 from duck.app.trial import Trial, end_if_on_trial
 from duck.exceptions import SettingsError
-from duck.http.core.httpd.httpd import uri_of
 from duck.net.listener import ListenAddress, open_listeners
 from duck.services.django import DjangoService
 from duck.services.ducksight import ChangeFilter, DuckSight
@@ -51,9 +51,6 @@ if TYPE_CHECKING:
     from duck.settings.load import Settings
 
 logger = logging.getLogger("duck.app")
-
-# Names, for the Duck that this process becomes by an exec, the descriptors of its listeners and of its lock.
-INHERITED = "_DUCK_INHERITED"
 
 
 class Lifecycle:
@@ -115,7 +112,7 @@ class Lifecycle:
         Raises:
             DuckError: one sentence; call `abandon` then.
         """
-        inherited = _take_inherited()
+        inherited = inheritance.take()
         view = views.django(self.settings)
         self.django = DjangoService.find(self.settings, self.inbox)
         self.front.config = site_config(self._app, self.settings, use_django=self.django is not None)
@@ -129,24 +126,16 @@ class Lifecycle:
             settings=view.settings_module or os.environ.get("DJANGO_SETTINGS_MODULE", ""),
             name=listening.name,
             started=self.began,
-            inherited=inherited.get("lock"),
+            inherited=inherited.lock if inherited is not None else None,
         )
-        if inherited:
-            addresses = [ListenAddress("fd", descriptor=descriptor) for descriptor in inherited["listeners"]]
-        else:
-            addresses = [
-                ListenAddress(
-                    "tcp" if address.scheme == "http" else address.scheme,
-                    host="::1" if listening.ipv6 and address.host == "localhost" else address.host,
-                    port=address.port,
-                    path=address.path,
-                    descriptor=address.fd,
-                )
-                for address in listening.addresses
-            ]
+        addresses = (
+            [ListenAddress("fd", descriptor=descriptor) for descriptor in inherited.listeners]
+            if inherited is not None
+            else listen_addresses(listening)
+        )
         self._listeners = open_listeners(addresses, backlog=listening.backlog, holder_of=who_holds)
-        self.port = next((item.getsockname()[1] for item in self._listeners if _is_tcp(item)), 0)
-        self.addresses = self._public_addresses()
+        self.port = next((item.getsockname()[1] for item in self._listeners if is_tcp(item)), 0)
+        self.addresses = public_addresses(self._listeners, listening)
         self._instance.publish(self.addresses)
 
     def start(self, *, show_banner: bool = True) -> None:
@@ -324,7 +313,8 @@ class Lifecycle:
     def finish(self) -> int:
         """After `serve`: the exit status; or, for a restart, become the new Duck and never return."""
         if self._restarting:
-            self._exec()
+            assert self._instance is not None
+            inheritance.become_new(self._listeners, self._instance.fileno())
         return self._status
 
     def _begin_stop(self, status: int, *, stop_reloader: bool = True) -> None:
@@ -397,16 +387,6 @@ class Lifecycle:
                 except OSError:
                     pass
 
-    def _exec(self) -> None:
-        assert self._instance is not None
-        descriptors = [listener.fileno() for listener in self._listeners]
-        for descriptor in (*descriptors, self._instance.fileno()):
-            os.set_inheritable(descriptor, True)
-        os.environ[INHERITED] = json.dumps({"listeners": descriptors, "lock": self._instance.fileno()})
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-
     # -- what happens meanwhile -----------------------------------------------------------------------------------
 
     def _generation(self, generation: Generation, acknowledged: Callable[[], None]) -> None:
@@ -457,18 +437,6 @@ class Lifecycle:
 
     # -- what is said ---------------------------------------------------------------------------------------------
 
-    def _public_addresses(self) -> list[str]:
-        """One URL for each listener, as a browser takes it; a name that was given stands for what it resolved to."""
-        name = views.listening(self.settings).addresses[0].host
-        found: list[str] = []
-        for listener in self._listeners:
-            uri = uri_of(listener)
-            if _is_tcp(listener) and name == "localhost":
-                uri = f"http://localhost:{listener.getsockname()[1]}"
-            if uri not in found:
-                found.append(uri)
-        return found
-
     def _show_banner(self) -> None:
         facts = BannerFacts(
             version=duck.__version__,
@@ -490,19 +458,9 @@ class Lifecycle:
             sys.stderr.flush()
 
 
-def _is_tcp(listener: socket.socket) -> bool:
-    return listener.family in (socket.AF_INET, socket.AF_INET6)
-
-
 def _outermost(roots: list[Path]) -> list[Path]:
     """`roots` without those that lie in another of them."""
     return [root for root in dict.fromkeys(roots) if not any(other in root.parents for other in roots)]
-
-
-def _take_inherited() -> dict[str, Any]:
-    """What the Duck that this process was before has left: `listeners` and `lock`, descriptors; or nothing."""
-    text = os.environ.pop(INHERITED, "")
-    return dict(json.loads(text)) if text else {}
 
 
 def _running() -> Future[Any]:
