@@ -53,6 +53,7 @@ class Worker:
         server_name: str = "",
         on_exchange: Callable[[Exchange], None] | None = None,
         on_refusal: Callable[[Peer, ProtocolError], None] | None = None,
+        make_loop: Callable[[], asyncio.AbstractEventLoop] = new_loop,
     ) -> None:
         self.name = name
         self.server: Server | None = None
@@ -63,6 +64,7 @@ class Worker:
         self._server_name = server_name
         self._on_exchange = on_exchange
         self._on_refusal = on_refusal
+        self._make_loop = make_loop
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clock: Clock | None = None
         self._accepting: list[asyncio.AbstractServer] = []
@@ -111,7 +113,7 @@ class Worker:
         return self._thread.is_alive()
 
     def _run(self) -> None:
-        loop = new_loop()
+        loop = self._make_loop()
         asyncio.set_event_loop(loop)
         self._loop = loop
         try:

@@ -177,32 +177,38 @@ def identify(request: RequestHead, peer: Peer, trust: Trust) -> Peer:
     if not peer.trusted or not request.block.claims:
         return peer
     hosts: list[str] = []
-    scheme = b""
+    protocols: list[bytes] = []
     port = 0
     forwarded = members(get_all(request.fields, b"forwarded"))
     if forwarded:
-        for element in forwarded:
-            pairs = _forwarded_pairs(element)
-            if b"for" in pairs:
-                hosts.append(_address(pairs[b"for"]))
-        last = _forwarded_pairs(forwarded[-1])
-        scheme = last.get(b"proto", b"").lower()
+        elements = [_forwarded_pairs(element) for element in forwarded]
+        hosts = [_address(element.get(b"for", b"")) for element in elements]
+        protocols = [element.get(b"proto", b"") for element in elements]
+        said = True
     else:
         hosts = [_address(item) for item in members(get_all(request.fields, b"x-forwarded-for"))]
         if not hosts:
             hosts = [_address(item) for item in get_all(request.fields, b"x-real-ip")[-1:]]
         protocols = members(get_all(request.fields, b"x-forwarded-proto"))
-        scheme = protocols[-1].lower() if protocols else b""
         ports = members(get_all(request.fields, b"x-forwarded-port"))
-        if ports and ports[-1].isdigit() and len(ports[-1]) <= 5:
+        if ports and ports[-1].isdigit() and len(ports[-1]) <= 5 and int(ports[-1]) <= 65_535:
             port = int(ports[-1])
+        said = bool(hosts or protocols or ports or get_all(request.fields, b"x-forwarded-host"))
+    if not said:
+        return peer
     host = peer.host
-    for candidate in reversed(hosts):
+    # Where every hop told its own protocol, the client's is told where the client is; else the nearest proxy says it.
+    told = protocols[-1] if protocols else b""
+    for index in range(len(hosts) - 1, -1, -1):
+        candidate = hosts[index]
         if not candidate:
             break  # obfuscated or no address: what is left of it cannot be placed
         host = candidate
+        if len(protocols) == len(hosts):
+            told = protocols[index]
         if candidate not in trust:
             break
+    scheme = told.lower()
     if scheme not in (b"http", b"https"):
         scheme = peer.scheme
     if not port:
@@ -234,6 +240,9 @@ def _address(value: bytes) -> str:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        return str(ipaddress.ip_address(text))
+        address = ipaddress.ip_address(text)
     except ValueError:
         return ""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address)
