@@ -278,6 +278,20 @@ def test_a_process_that_dies_while_it_starts_is_tried_again(
     assert "exit code 9" in failure.message
 
 
+def test_a_database_that_is_not_there_yet_is_tried_again(
+    make_project: MakeProject, make_backend: Callable[..., Recorder], tmp_path: Path
+) -> None:
+    directory = tmp_path / "database"
+    settings = f"DATABASES['default']['NAME'] = {str(directory / 'db.sqlite3')!r}"
+    recorder = make_backend(make_project(urls=VIEWS, settings=settings))
+    recorder.backend.start()
+    recorder.until(lambda: recorder.failures)
+    assert recorder.failures[0].stage == "checks"
+    assert "OperationalError" in recorder.failures[0].message
+    directory.mkdir()
+    recorder.until(lambda: recorder.generations)
+
+
 def test_a_start_that_takes_too_long_is_given_up(
     make_project: MakeProject, make_backend: Callable[..., Recorder]
 ) -> None:

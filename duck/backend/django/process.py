@@ -237,7 +237,9 @@ class DjangoBackend:
             self._ready(version, role, event)
         elif name == "failed":
             files = tuple(event.get("files", ()))
-            failure = Failure(event["stage"], event["message"], event.get("traceback", ""), files)
+            failure = Failure(
+                event["stage"], event["message"], event.get("traceback", ""), files, bool(event.get("transient"))
+            )
             self._fail(version, failure)
         elif name == "debugger":
             self._debugger(version.processes[role], bool(event["active"]))
@@ -300,7 +302,7 @@ class DjangoBackend:
         self._abandon(version)
         self.failure = failure
         self._on_failed(failure)
-        if failure.stage == "crash" or self.options.mode == "serve":
+        if failure.stage == "crash" or failure.is_transient or self.options.mode == "serve":
             self._restart_later()
 
     def _abandon(self, version: Version) -> None:

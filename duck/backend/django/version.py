@@ -28,12 +28,14 @@ class Failure:
         message: one line.
         traceback: of the project, or empty.
         files: project files named in it: a change of one of them may mend it.
+        is_transient: it may pass by itself (a database that is not up yet), so the start is tried again.
     """
 
     stage: str
     message: str
     traceback: str = ""
     files: tuple[str, ...] = ()
+    is_transient: bool = False
 
 
 @dataclass

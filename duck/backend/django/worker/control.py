@@ -43,7 +43,7 @@ class Control:
     def __init__(self, descriptor: int) -> None:
         self.on_stop: Optional[Callable[[float], None]] = None
         self.on_terminal: Optional[Callable[[], None]] = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler reports, too
         self._socket: Optional[socket.socket] = None
         if descriptor >= 0:
             self._socket = socket.socket(fileno=descriptor)

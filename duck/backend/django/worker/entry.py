@@ -145,7 +145,7 @@ class Choice:
 def choose(spec: Spec) -> Choice:
     """Decide, by the settings and the ASGI application, what this process serves (see the module's docstring)."""
     wsgi = wsgi_name(spec)
-    if spec.role == "pages" or (spec.role == "auto" and spec.wsgi and not spec.asgi and spec.mode == "serve"):
+    if spec.role == "pages":
         return Choice("link", wsgi or "django.core.wsgi")
     asgi = asgi_name(spec)
     if spec.role == "sockets":

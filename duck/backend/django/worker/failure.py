@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 import traceback
 from typing import Any, Dict, Iterator, List, Optional, Set
@@ -20,7 +21,20 @@ def describe(error: BaseException, stage: str, extra_files: List[str]) -> Dict[s
     """The facts of a `failed` event for `error`; `extra_files` are project files to watch in any case."""
     files = _project_files(error)
     files.extend(path for path in extra_files if path not in files and os.path.isfile(path))
-    return {"stage": stage, "message": message_of(error), "traceback": text_of(error), "files": files}
+    return {
+        "stage": stage,
+        "message": message_of(error),
+        "traceback": text_of(error),
+        "files": files,
+        "transient": is_transient(error),
+    }
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the cause may pass by itself: a database or another server that cannot be reached now."""
+    database = sys.modules.get("django.db.utils")
+    kinds = (ConnectionError, TimeoutError, *((database.OperationalError,) if database is not None else ()))
+    return any(isinstance(link, kinds) for link in _chain(error, set()))
 
 
 def message_of(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from typing import Any, List, Optional
@@ -166,6 +167,9 @@ def main() -> int:
     """Run as told by the environment; the exit code."""
     spec = take_spec()
     die_with_parent(spec.parent)
+    # A view that reads the terminal without a debugger gets an error; by default it would stop the whole group.
+    if hasattr(signal, "SIGTTIN"):
+        signal.signal(signal.SIGTTIN, signal.SIG_IGN)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

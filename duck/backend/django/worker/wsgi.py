@@ -105,9 +105,12 @@ class WSGIServer:
         for slot in tuple(self._slots):
             slot.refuse_more()
         deadline = time.monotonic() + deadline_s
-        # Polled, so that the hot path needs no lock; a stop may take some milliseconds.
-        while any(slot.busy for slot in tuple(self._slots)):
-            if time.monotonic() > deadline or abandon():
+        # Polled, so that the hot path needs no lock; a stop may take some milliseconds. Idle is believed at the second
+        # look: a request that was just read is marked an instant later.
+        idle_looks = 0
+        while idle_looks < 2:
+            idle_looks = 0 if any(slot.busy for slot in tuple(self._slots)) else idle_looks + 1
+            if idle_looks == 0 and (time.monotonic() > deadline or abandon()):
                 return False
             time.sleep(0.01)
         return True
