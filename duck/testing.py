@@ -136,6 +136,9 @@ class FakeStream:
         else:
             self._copy_file(descriptor, offset, count, done)
 
+    def send_from(self, divert: Callable[[], int], count: int, moved: Callable[[], None], done: FileDone) -> bool:
+        return False
+
     def send_upgrade(self, head: ResponseHead) -> Duplex:
         raise AssertionError("this stream cannot be upgraded")
 

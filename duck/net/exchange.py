@@ -189,6 +189,21 @@ class Exchange:
         self.bytes_sent += count
         self.stream.send_file(descriptor, offset, count, done)
 
+    def relay(
+        self,
+        divert: Callable[[], int],
+        count: int,
+        moved: Callable[[], None],
+        done: Callable[[Exception | None], None],
+    ) -> bool:
+        """Send `count` bytes from another socket after `head`, see `Stream.send_from`; `end` is still to be called."""
+        if self.answer_state is not SENDING or self.response is not self:
+            return False
+        if not self.stream.send_from(divert, count, moved, done):
+            return False
+        self.bytes_sent += count
+        return True
+
     def answer(self, head: ResponseHead, body: bytes) -> None:
         """Send a whole answer at once."""
         if self.answer_state is not WAITING:

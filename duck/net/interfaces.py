@@ -87,6 +87,18 @@ class Stream(Protocol):
     def send_file(self, descriptor: int, offset: int, count: int, done: Callable[[Exception | None], None]) -> None:
         """Send `count` bytes of an open file as body by the cheapest means; `done` is called once, None for success."""
 
+    def send_from(
+        self,
+        divert: Callable[[], int],
+        count: int,
+        moved: Callable[[], None],
+        done: Callable[[Exception | None], None],
+    ) -> bool:
+        """Send `count` bytes of body from the socket that `divert()` gives; False, and nothing done, where it cannot.
+
+        The descriptor is closed at the end. `moved` is told of each piece; `done` is called once, None for success.
+        """
+
     def send_upgrade(self, head: ResponseHead) -> Duplex: ...
     def reset(self, error: Exception) -> None:
         """End the stream so that the peer sees the answer as incomplete."""

@@ -22,6 +22,7 @@ from duck.exceptions import ClientGone, LimitExceeded, ProtocolError
 from duck.net.clock import NEVER
 from duck.net.exchange import COMPLETE, READING, SENT, Exchange
 from duck.net.send_file import FileSender
+from duck.net.splice import Splicer, can_splice
 from duck.wire.answer import (
     CHUNKED,
     LENGTH,
@@ -117,7 +118,7 @@ class ServerConnection:
         self._served = 0
         self._unsent = 0
         self._receiver: DuplexReceiver | None = None
-        self._sender: FileSender | None = None
+        self._sender: FileSender | Splicer | None = None
         self.deadline = NEVER
         self.peer: Peer | None = None
 
@@ -567,6 +568,26 @@ class ServerConnection:
 
         self._sender = FileSender(transport, self._server.loop, descriptor, offset, count, sent)
         self._sender.start()
+
+    def send_from(
+        self,
+        divert: Callable[[], int],
+        count: int,
+        moved: Callable[[], None],
+        done: Callable[[Exception | None], None],
+    ) -> bool:
+        transport = self._transport
+        if transport is None or self._framing != LENGTH or not can_splice(transport):
+            return False
+        self._left_to_send -= count
+
+        def sent(error: Exception | None) -> None:
+            self._sender = None
+            done(error)
+
+        self._sender = Splicer(transport, self._server.loop, divert(), count, moved, sent)
+        self._sender.start()
+        return True
 
     def reset(self, error: Exception) -> None:
         """Cut the connection: an answer that cannot be completed must not look complete."""

@@ -7,9 +7,11 @@ IDLE ──send──> HEAD ──final head──> BODY ──end──> IDLE, 
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from duck.exceptions import BackendCut, BackendError, BackendUnreachable, ProtocolError
+from duck.net.splice import can_splice
 from duck.wire.framing import ChunkedReader
 from duck.wire.h1 import response_facts
 
@@ -219,6 +221,24 @@ class UpstreamConnection:
             self._on_lost(self, BackendUnreachable("closed", backend=self._name))
         if self._transport is not None:
             self._transport.abort()
+
+    @property
+    def left_to_splice(self) -> int:
+        """Bytes of the answer that could come by `divert`; 0 where they could not."""
+        if self._state is BODY and self._chunks is None and not self._until_close and can_splice(self._transport):
+            return self._left
+        return 0
+
+    def divert(self) -> int:
+        """Hand the rest of the answer over: a descriptor to read `left_to_splice` bytes from, the caller's to close."""
+        assert self._transport is not None
+        self.pause_reading()
+        return os.dup(self._transport.get_extra_info("socket").fileno())
+
+    def diverted(self) -> None:
+        """The rest of the answer has been read from the descriptor."""
+        self._left = 0
+        self._ended(None)
 
     @property
     def is_usable(self) -> bool:

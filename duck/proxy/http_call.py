@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from duck.exceptions import BackendError, BackendTimeout, ClientGone
+from duck.exceptions import BackendCut, BackendError, BackendTimeout, ClientGone
 from duck.net.clock import NEVER
+from duck.net.splice import LEAST_BYTES
 from duck.proxy.link_call import IDEMPOTENT
 from duck.wire.framing import chunk, last_chunk
 
@@ -28,6 +29,7 @@ class HttpCall:
         "_backend",
         "_chunked",
         "_connection",
+        "_diverting",
         "_exchange",
         "_paused",
         "_proxy",
@@ -46,6 +48,7 @@ class HttpCall:
         self._backend: Backend | None = None
         self._connection: UpstreamConnection | None = None
         self._chunked = False
+        self._diverting = False
         self._retried = False
         self._reused = False
         self._paused = False
@@ -155,8 +158,27 @@ class HttpCall:
 
     def upstream_data(self, data: bytes) -> None:
         """The answer goes on."""
-        self._exchange.response.data(data)
+        exchange = self._exchange
+        exchange.response.data(data)
         self._moved()
+        connection = self._connection
+        if connection is not None and not self._diverting:
+            left = connection.left_to_splice
+            if left >= LEAST_BYTES:
+                # Long, of known length, and nobody wants to see it: the rest need not pass through this process.
+                self._diverting = exchange.relay(connection.divert, left, self._moved, self._diverted)
+
+    def _diverted(self, error: Exception | None) -> None:
+        connection = self._connection
+        if connection is None:
+            return  # cancelled meanwhile
+        if error is None:
+            connection.diverted()
+            return
+        self._finish()
+        connection.close()
+        name = self._name
+        self._proxy.fail(self._exchange, BackendCut(f"{name} was cut within an answer: {error}", backend=name))
 
     def upstream_end(self, trailers: Fields | None) -> None:
         """The answer is complete."""

@@ -150,6 +150,16 @@ class Collector:
         self._chunks.append(_File(descriptor, offset, count, done))
         self._wake()
 
+    def send_from(
+        self,
+        divert: Callable[[], int],
+        count: int,
+        moved: Callable[[], None],
+        done: Callable[[Exception | None], None],
+    ) -> bool:
+        """For the exchange: what is looked at has to come through here."""
+        return False
+
     def send_end(self, trailers: Fields | None) -> None:
         """For the exchange: the answer is complete."""
         self.trailers = trailers
