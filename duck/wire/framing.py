@@ -30,7 +30,7 @@ _CHUNK_LINE: Final = re.compile(
 _CHUNK_LINE_START: Final = re.compile(rb"(?:[0-9A-Fa-f]{1,15}(?:[ \t;][^\r\n]*)?\r?)?")
 
 # Fields a trailer may not carry (RFC 9110 §6.5.1): they would change what was decided by the head. Those with a kind in
-# `field_block` (they frame, route, or claim an identity) may not either: a recipient may merge trailers into its fields.
+# `field_block` (they frame, route, or claim an identity) may not either: recipients may merge trailers into fields.
 _NOT_IN_TRAILERS: Final = {
     b"authorization",
     b"cache-control",

@@ -81,6 +81,9 @@ def parse_request_head(block: bytes, scheme: bytes = b"http", *, max_fields: int
             others = [pair for pair in fields.fields if pair[0].lower() != b"host"]
             fields = replace_fields(fields, [(b"Host", named), *others])
             fields.authority = named
+    upgrade = fields.upgrade
+    if upgrade is not None:
+        upgrade = _possible_upgrade(upgrade, version, fields.content_length)
     return RequestHead(
         method,
         target,
@@ -91,8 +94,23 @@ def parse_request_head(block: bytes, scheme: bytes = b"http", *, max_fields: int
         content_length=fields.content_length,
         keep_alive=keep_alive and not fields.close,
         expects_continue=fields.expects_continue and version == HTTP_11 and fields.content_length != 0,
-        upgrade=fields.upgrade if version == HTTP_11 else None,
+        upgrade=upgrade,
     )
+
+
+def _possible_upgrade(upgrade: bytes, version: int, content_length: int | None) -> bytes | None:
+    """The protocols that may be switched to, or None where the request is an ordinary one (RFC 9110 §7.8).
+
+    Behind a head that asks for an upgrade some recipients see the new protocol's bytes, others the body it announces.
+    No WebSocket handshake has a body; h2c is asked for with any request by some clients, and may be ignored.
+    """
+    if version == HTTP_10:
+        return None
+    if content_length == 0:
+        return upgrade
+    if b"websocket" in tokens((upgrade,)):
+        raise ProtocolError("a WebSocket handshake with a body")
+    return None
 
 
 def _split_target(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
@@ -245,6 +263,8 @@ def parse_response_head(block: bytes, method: bytes, *, max_fields: int = 200) -
     if status < 200 or status == 204 or status == 304 or method == b"HEAD":
         if transfer_encodings is not None and (status < 200 or status == 204):
             raise ProtocolError("an answer that has no body came with a Transfer-Encoding", 502)
+        if declared and status < 200:
+            raise ProtocolError("an interim answer came with a Content-Length", 502)
         if declared is not None and (status < 200 or status == 204):
             # RFC 9110 §8.6: never in these; a client that believed it would wait for a body, or take the next answer.
             fields = [pair for pair in fields if pair[0].lower() != b"content-length"]
@@ -252,7 +272,7 @@ def parse_response_head(block: bytes, method: bytes, *, max_fields: int = 200) -
             plain = False
         length = 0
     elif transfer_encodings is not None:
-        if tokens(transfer_encodings) != [b"chunked"] or match.group(1) == b"0":
+        if len(transfer_encodings) > 1 or transfer_encodings[0].lower() != b"chunked" or match.group(1) == b"0":
             raise ProtocolError("the answer has a transfer coding that is not known", 502)
         chunked = True
         length = None

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from duck.exceptions import ProtocolError
 from duck.wire.h1 import parse_request_head
-from duck.wire.head import RequestHead
+
+if TYPE_CHECKING:
+    from duck.wire.head import RequestHead
 
 
 def parse(

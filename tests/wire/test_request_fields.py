@@ -380,6 +380,15 @@ def test_an_upgrade_is_one_that_connection_names(lines: list[bytes], upgrade: by
     assert parse(*lines, start=b"GET / HTTP/1.0").upgrade is None
 
 
+@pytest.mark.parametrize("framing", [b"Content-Length: 3", b"Transfer-Encoding: chunked"])
+def test_an_upgrade_with_a_body_is_refused_or_is_none(framing: bytes) -> None:
+    assert refusal(b"Connection: Upgrade", b"Upgrade: h2c, WebSocket", framing) == 400
+    request = parse(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", framing)
+    assert request.upgrade is None
+    assert request.has_body
+    assert parse(b"Connection: Upgrade", b"Upgrade: websocket", b"Content-Length: 0").upgrade == b"websocket"
+
+
 @pytest.mark.parametrize(
     ("lines", "accepts"),
     [

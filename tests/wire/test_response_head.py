@@ -215,6 +215,9 @@ def test_an_answer_of_http_1_0_is_kept_alive_only_where_it_says_so(
         [b"Transfer-Encoding: gzip"],
         [b"Transfer-Encoding: identity"],
         [b"Transfer-Encoding: xchunked"],
+        [b"Transfer-Encoding: chunked,"],
+        [b"Transfer-Encoding: ,chunked"],
+        [b"Transfer-Encoding: chunked", b"Transfer-Encoding:"],
         [b"Transfer-Encoding: chunked, chunked"],
         [b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"],
         [b"Transfer-Encoding:"],
@@ -257,13 +260,19 @@ def test_an_answer_to_head_and_a_304_tell_a_length_but_have_no_body(start: bytes
     "start", [b"HTTP/1.1 204 No Content", b"HTTP/1.1 100 Continue", b"HTTP/1.1 103 Early Hints", b"HTTP/1.1 101 X"]
 )
 def test_a_1xx_and_a_204_have_neither_body_nor_length(start: bytes) -> None:
-    facts = parse(b"Link: x", b"Content-Length: 5", start=start)
+    length = b"5" if b" 204 " in start else b"0"
+    facts = parse(b"Link: x", b"Content-Length: " + length, start=start)
     assert framing(facts) == (0, False, True)
     assert facts.head.content_length is None
     assert facts.head.fields == [(b"Link", b"x")]
     assert facts.head.has_length is False
     assert framing(parse(b"Link: x", start=start)) == (0, False, True)
     assert refused(b"Transfer-Encoding: chunked", start=start)
+
+
+@pytest.mark.parametrize("status", [b"100", b"101", b"102", b"103", b"199"])
+def test_a_1xx_that_announces_a_body_is_refused(status: bytes) -> None:
+    assert refused(b"Content-Length: 5", start=b"HTTP/1.1 %b X" % status)
 
 
 def test_a_101_tells_the_protocol_switched_to() -> None:
