@@ -77,15 +77,15 @@ class Pool(Generic[C]):
         self._max_queue = max_queue
         self._queue_timeout_s = queue_timeout_s
         self._connect_timeout_s = connect_timeout_s
-        self._dials: set[asyncio.Task[None]] = set()
-        self._fresh: set[C] = set()  # connected, not yet usable
+        self._dials: dict[C, asyncio.Task[None]] = {}
+        self._fresh: set[C] = set()  # being dialled, or connected and not yet usable; `open` has them, too
         self._closing = False
         clock.watched.add(self)
 
     @property
     def busy(self) -> int:
         """Connections in use."""
-        return len(self.open) - len(self.idle)
+        return len(self.open) - len(self.idle) - len(self._fresh)
 
     @property
     def free(self) -> int:
@@ -132,8 +132,9 @@ class Pool(Generic[C]):
         """No more calls: idle connections close, busy ones when they are done; who waits is refused."""
         self._closing = True
         self._clock.watched.discard(self)
-        for task in list(self._dials):
-            task.cancel()
+        for connection, task in list(self._dials.items()):
+            if connection in self._fresh:  # another may have its first call already
+                task.cancel()
         for connection in list(self.idle):
             connection.close()
         self.idle.clear()
@@ -155,23 +156,25 @@ class Pool(Generic[C]):
     # -- connections ----------------------------------------------------------------------------------------------
 
     def _dial_for_waiting(self) -> None:
-        dialling = len(self._dials) + len(self._fresh)
-        wanted = min(len(self.waiting), MAX_DIALS) - dialling
-        room = self.upstream.slots - len(self.open) - len(self._dials)
+        wanted = min(len(self.waiting), MAX_DIALS) - len(self._fresh)
+        room = self.upstream.slots - len(self.open)
         for _ in range(min(wanted, room)):
-            task = self._loop.create_task(self._dial(), name=f"dial {self.upstream.name}")
-            self._dials.add(task)
-            task.add_done_callback(self._dials.discard)
+            connection = self._make(self.release, self._lost)
+            # Counted from here on, not when the loop asks for it: uvloop does so before it connects, asyncio after.
+            self.open.add(connection)
+            self._fresh.add(connection)
+            self._dials[connection] = self._loop.create_task(self._dial(connection), name=f"dial {self.upstream.name}")
 
-    async def _dial(self) -> None:
+    async def _dial(self, connection: C) -> None:
         address = self.upstream.address
+        protocol = cast("asyncio.Protocol", connection)
         error: BackendError
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 if isinstance(address, str):
-                    await self._loop.create_unix_connection(self._protocol, address)
+                    await self._loop.create_unix_connection(lambda: protocol, address)
                 else:
-                    await self._loop.create_connection(self._protocol, address[0], address[1])
+                    await self._loop.create_connection(lambda: protocol, address[0], address[1])
             return
         except TimeoutError:
             error = BackendTimeout(
@@ -179,25 +182,27 @@ class Pool(Generic[C]):
                 backend=self.upstream.name,
                 retryable=True,
             )
-        except OSError as reason:
+        except (OSError, ValueError) as reason:  # ValueError: a name that is none
             error = BackendUnreachable(
-                f"{self.upstream.name} cannot be reached: {reason.strerror or reason}",
+                f"{self.upstream.name} cannot be reached: {getattr(reason, 'strerror', None) or reason}",
                 backend=self.upstream.name,
                 retryable=True,
             )
-        self._dials.discard(asyncio.current_task())
-        self._no_connection(error)
+        except asyncio.CancelledError:
+            self.open.discard(connection)
+            self._fresh.discard(connection)
+            raise
+        finally:
+            self._dials.pop(connection, None)
+        if connection in self._fresh:
+            self._fresh.discard(connection)
+            self.open.discard(connection)
+            self._no_connection(error)
 
     def _no_connection(self, error: BackendError) -> None:
         """A dial came to nothing. While others work, those who wait may still get theirs."""
-        if not self.open and not self._dials:
+        if not self.open:
             self._refuse_all(error)
-
-    def _protocol(self) -> asyncio.Protocol:
-        connection = self._make(self.release, self._lost)
-        self.open.add(connection)
-        self._fresh.add(connection)
-        return cast("asyncio.Protocol", connection)
 
     def release(self, connection: C) -> None:
         """A connection may be used: a new one, or one that is whole again."""
