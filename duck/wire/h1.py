@@ -240,7 +240,8 @@ def parse_response_head(block: bytes, method: bytes, *, max_fields: int = 200) -
         elif kind == TRANSFER_ENCODING:
             if transfer_encodings is None:
                 transfer_encodings = []
-            transfer_encodings.append(value)
+            # Tabs stay: behind one, llhttp does not know the coding, and reads until the connection ends.
+            transfer_encodings.append(line.partition(b":")[2].strip(b" "))
         elif kind == UPGRADE:
             upgrade = value
     named: list[bytes] = []

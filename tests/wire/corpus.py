@@ -48,8 +48,10 @@ _LENGTHS: Final = [
 ]  # fmt: skip
 
 _CODINGS: Final = [
-    b"chunked", b"Chunked", b"CHUNKED", b" chunked", b"\tchunked", b"chunked ", b"\x0bchunked", b"chunked\x0b",
-    b"\x0cchunked", b"\xa0chunked", b"chunked\xff", b"xchunked", b"chunkedx", b"chunke", b"chunked, identity",
+    b"chunked", b"Chunked", b"CHUNKED", b" chunked", b"\tchunked", b"chunked ", b"chunked\t", b"chunked \t ",
+    b"\x0bchunked", b"chunked\x0b",
+    b"\x0cchunked", b"\xa0chunked", b"chunked\xff", b"xchunked", b"chunkedx", b"chunke",
+    b"chunked, identity",
     b"identity, chunked", b"identity", b"gzip, chunked", b"chunked, gzip", b"chunked, chunked", b"chunked,chunked",
     b"chunked,", b",chunked", b", chunked", b'"chunked"', b"'chunked'", b"chunked;q=1", b"chunked; a=b", b"chun ked",
     b"chunked\r\n x", b"\r\n chunked", b"\r\n\tchunked", b"x\r\n chunked", b"chunked\n", b"chunked\r", b"\nchunked",

@@ -216,6 +216,8 @@ def test_an_answer_of_http_1_0_is_kept_alive_only_where_it_says_so(
         [b"Transfer-Encoding: identity"],
         [b"Transfer-Encoding: xchunked"],
         [b"Transfer-Encoding: chunked,"],
+        [b"Transfer-Encoding: chunked\t"],
+        [b"Transfer-Encoding:\tchunked"],
         [b"Transfer-Encoding: ,chunked"],
         [b"Transfer-Encoding: chunked", b"Transfer-Encoding:"],
         [b"Transfer-Encoding: chunked, chunked"],
