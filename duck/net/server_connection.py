@@ -15,7 +15,10 @@ TUNNEL   HTTP was left; bytes go to the receiver of the Duplex
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import socket
+import struct
 from typing import TYPE_CHECKING, Final, cast
 
 from duck.exceptions import ClientGone, LimitExceeded, ProtocolError
@@ -599,6 +602,8 @@ class ServerConnection:
             exchange.ended()
         if transport is not None:
             self._state = CLOSED
+            if self._framing == UNTIL_CLOSE and exchange is not None and exchange.is_answered:
+                _end_by_reset(transport)
             transport.abort()
 
     def _answered(self) -> None:
@@ -750,3 +755,11 @@ class ServerConnection:
         if self._paused_reading and self._transport is not None:
             self._paused_reading = False
             self._transport.resume_reading()
+
+
+def _end_by_reset(transport: asyncio.Transport) -> None:
+    """Have the connection end by RST: an ordinary end would complete a body that lasts until the connection's end."""
+    raw = transport.get_extra_info("socket")
+    if raw is not None:
+        with contextlib.suppress(OSError):
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

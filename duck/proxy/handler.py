@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from duck.exceptions import BackendError, ClientGone
+from duck.exceptions import BackendError, ClientGone, LimitExceeded
 from duck.net.exchange import failure_status
 from duck.net.tunnel import Tunnel
 from duck.proxy.backends import Backend, Backends
@@ -130,6 +130,12 @@ class ProxyHandler:
             else:
                 exchange.read_body(call)
         else:
+            if (request.content_length or 0) > exchange.max_body_bytes:
+                # Before a connection is taken for it. Whoever collects a body first learns it from the exchange.
+                allowed = exchange.max_body_bytes
+                error = LimitExceeded(f"the request's body is longer than the {allowed} bytes allowed here", 413)
+                self.refuse(exchange, error, 413)
+                return
             http_call = HttpCall(self, exchange)
             exchange.producer = http_call
             http_call.start(backend)

@@ -31,6 +31,7 @@ class HttpCall:
         "_connection",
         "_diverting",
         "_exchange",
+        "_half_closed",
         "_paused",
         "_proxy",
         "_retried",
@@ -52,6 +53,7 @@ class HttpCall:
         self._retried = False
         self._reused = False
         self._paused = False
+        self._half_closed = False
         self.queued_at = 0.0
         self.gone_since = 0.0
         self.deadline = NEVER
@@ -84,8 +86,8 @@ class HttpCall:
         self._chunked = request.content_length is None
         extra = backend.identity(exchange.peer)
         head = proxy.rules.http_head(request, exchange.peer, extra, upgrade=self.upgrade)
-        if proxy.read_timeout_s:
-            self.deadline = proxy.clock.time() + proxy.read_timeout_s
+        if proxy.read_timeout_s or self._half_closed:
+            self._moved()
             proxy.clock.watched.add(self)
         complete = request.content_length == 0
         connection.send(self, request.method, head, complete=complete)
@@ -112,8 +114,7 @@ class HttpCall:
         """More of the body, at once."""
         if self._connection is not None:
             self._connection.send_body(chunk(data) if self._chunked else data)
-            if self.deadline != NEVER:
-                self.deadline = self._proxy.clock.time() + self._proxy.read_timeout_s
+            self._moved()
 
     def end(self, trailers: Fields | None) -> None:
         """The body is complete; its trailers go on, the backend being HTTP/1.1."""
@@ -195,7 +196,9 @@ class HttpCall:
         assert connection is not None
         if not self.upgrade:
             connection.abort()
-            self._proxy.fail(self._exchange, BackendError("the backend switched protocols unasked", backend=self._name))
+            self._proxy.fail(
+                self._exchange, BackendError(f"{self._name} switched protocols unasked", backend=self._name)
+            )
             return
         self._proxy.tunnel(self._exchange, connection, head)
 
@@ -250,27 +253,35 @@ class HttpCall:
 
     def half_closed(self) -> None:
         """The client sends no more. Most that do so have left; one that has not gets its answer within a moment."""
-        self.deadline = min(self.deadline, self._proxy.clock.time() + self._proxy.half_closed_s)
+        self._half_closed = True
         self._proxy.clock.watched.add(self)
+        self._moved()
 
     def expire(self, now: float) -> None:
         """The backend took too long, or the client seems to have left."""
-        connection = self._connection
-        self._finish()
-        if connection is not None:
-            connection.close()
-        self._proxy.fail(self._exchange, BackendTimeout(f"{self._name} sent nothing in time", backend=self._name))
+        left = self._half_closed
+        name = self._name
+        self.cancel(ClientGone("the client left"))
+        error = BackendTimeout(f"{name} sent nothing in time", backend=name)
+        if left:
+            self._proxy.refuse(self._exchange, error, error.status, log=False)
+        else:
+            self._proxy.fail(self._exchange, error)
 
     @property
     def _name(self) -> str:
         return self._backend.upstream.name if self._backend is not None else ""
 
     def _moved(self) -> None:
-        if self._proxy.read_timeout_s and not self._paused:
+        if self._paused:
+            return
+        if self._half_closed:
+            self.deadline = self._proxy.clock.time() + self._proxy.half_closed_s
+        elif self._proxy.read_timeout_s:
             self.deadline = self._proxy.clock.time() + self._proxy.read_timeout_s
 
     def _finish(self) -> None:
         self._connection = None
-        if self.deadline != NEVER or self._proxy.read_timeout_s:
+        if self._half_closed or self._proxy.read_timeout_s:
             self.deadline = NEVER
             self._proxy.clock.watched.discard(self)
