@@ -190,7 +190,10 @@ class Site:
     def _show_failure(self, exchange: Exchange) -> None:
         """The page of a project that could not be started; what failed is shown on this machine alone."""
         failure = self.failure or {}
-        local = self._config.development and exchange.peer.host.startswith(_LOOPBACK) and not exchange.peer.via
+        # What a proxy on this machine passes on (a tunnel, say) comes from elsewhere, trusted or not.
+        peer = exchange.peer
+        relayed = peer.via != "" or exchange.request.block.claims != []
+        local = self._config.development and peer.host.startswith(_LOOPBACK) and not relayed
         message = str(failure.get("message") or "")
         head, body = error_answer(
             503,

@@ -7,16 +7,19 @@ BROKEN  they are answered by `on_broken` at once
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from duck.exceptions import BackendBusy
+from duck.exceptions import BackendBusy, ClientGone
 from duck.net.clock import NEVER
 
 if TYPE_CHECKING:
     from duck.net.clock import Clock
     from duck.net.exchange import Exchange
+
+logger = logging.getLogger("duck.proxy")
 
 OPEN: Final = "open"
 HOLDING: Final = "holding"
@@ -100,4 +103,10 @@ class Gate:
         self.deadline = NEVER
         for item in held:
             if not item.exchange.is_over:
-                item.go()
+                try:
+                    item.go()
+                except Exception as error:
+                    # One that cannot go on (its client left within its body) must not take the others along.
+                    if not isinstance(error, ClientGone):
+                        logger.exception("a request that had waited failed")
+                    item.exchange.abort(error)

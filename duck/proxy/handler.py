@@ -107,13 +107,13 @@ class ProxyHandler:
 
     def handle(self, exchange: Exchange) -> None:
         """Answer `exchange` by a backend (`Handler`)."""
+        if exchange.peer.trusted and not exchange.peer.via:
+            exchange.peer = identify(exchange.request, exchange.peer, self._trust)
         if self.gate.state is not OPEN:
             self._wait(exchange, lambda: self.handle(exchange))
             return
         backends = self._backends
         assert backends is not None
-        if exchange.peer.trusted and not exchange.peer.via:
-            exchange.peer = identify(exchange.request, exchange.peer, self._trust)
         request = exchange.request
         if request.upgrade is not None and backends.sockets and self._handle_upgrade(exchange, backends):
             return
@@ -206,12 +206,20 @@ class ProxyHandler:
 
     def _wait(self, exchange: Exchange, go: Callable[[], None]) -> None:
         if self.gate.state is BROKEN:
+            self._drop_call(exchange, BackendError("the project could not be started"))
             if self._on_broken is not None:
                 self._on_broken(exchange)
             else:
                 self.fail(exchange, BackendError("the project could not be started"))
         else:
             self.gate.wait(exchange, go)
+
+    def _drop_call(self, exchange: Exchange, error: Exception) -> None:
+        """Let go of whatever makes the answer: its place in a queue, its slot, its body's file."""
+        producer = exchange.producer
+        if producer is not None:
+            exchange.producer = None
+            producer.cancel(error)
 
     # -- failures -------------------------------------------------------------------------------------------------
 
@@ -232,7 +240,7 @@ class ProxyHandler:
         """Answer `status` with a plain page, or cut an answer begun."""
         if exchange.is_over:
             return
-        exchange.producer = None
+        self._drop_call(exchange, error)
         if exchange.is_answered:
             exchange.response.abort(error)
             return

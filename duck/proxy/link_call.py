@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from duck.exceptions import BackendCut, BackendError, BackendTimeout, BackendUnreachable, LimitExceeded
 from duck.net.clock import NEVER
 from duck.proxy.spool import SpoolFull
+from duck.wire.fields import get
 from duck.wire.head import ResponseHead
 from duck.wire.link import request_frame
 
@@ -118,7 +119,8 @@ class LinkCall:
         spooled = self._spooled
         if request.content_length == 0:
             # A request that declares no body differs from one that declares an empty one: CONTENT_LENGTH.
-            data = request_frame(proxy.rules.link_head(request, exchange.peer, b"", b""))
+            declared = request.method != b"GET" and get(request.fields, b"content-length") is not None
+            data = request_frame(proxy.rules.link_head(request, exchange.peer, b"0" if declared else b"", b""))
         elif spooled is not None:
             head = proxy.rules.link_head(request, exchange.peer, b"%d" % self._size, spooled.path.encode())
             data = request_frame(head)
