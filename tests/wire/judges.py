@@ -59,7 +59,8 @@ def disagree(one: Framed, other: Framed) -> str:
                 pair.append(f"nothing: {framed.ending}")
         if pair[0] != pair[1]:
             return f"message {index}: {pair[0]} <> {pair[1]}"
-    endings = {one.ending, other.ending} - {"refused", "closed"}
+    # Line ends between messages are a head's beginning to one and nothing to another.
+    endings = {"head" if ending == "clean" else ending for ending in (one.ending, other.ending)} - {"refused", "closed"}
     return " <> ".join(sorted(endings)) if len(endings) == 2 else ""
 
 
