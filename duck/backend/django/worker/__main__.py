@@ -18,10 +18,18 @@ def _leave_path() -> None:
 def _load() -> None:
     """Make the package `_duck_worker`: the tree of `duck`, without running its `__init__`."""
     import types
+    from importlib.util import module_from_spec, spec_from_file_location
 
+    root = os.path.dirname(os.path.dirname(os.path.dirname(_HERE)))
     package = types.ModuleType("_duck_worker", "Duck's part of this process.")
-    package.__path__ = [os.path.dirname(os.path.dirname(os.path.dirname(_HERE)))]
+    package.__path__ = [root]
     sys.modules["_duck_worker"] = package
+    # From its source: beside it may lie a native module, which is for the front's interpreter.
+    name = "_duck_worker.wire.link"
+    spec = spec_from_file_location(name, os.path.join(root, "wire", "link.py"))
+    assert spec is not None and spec.loader is not None
+    sys.modules[name] = module = module_from_spec(spec)
+    spec.loader.exec_module(module)
 
 
 if __name__ == "__main__":
