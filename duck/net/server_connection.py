@@ -715,6 +715,8 @@ class ServerConnection:
             receiver.duplex_lost(None)
             return
         self._receiver = receiver
+        if self._write_paused:
+            receiver.duplex_pause()
         early, self._buffer = self._buffer, b""
         self._resume_reading()
         if early:

@@ -97,13 +97,19 @@ class Tunnel:
         """Close an idle tunnel; one that moved since the last look has its time again."""
         if self.active:
             self.active = False
-            self.deadline = now + self._idle_s
+            idle_s = self._idle_s or NEVER
+            self.deadline = now + (min(idle_s, HALF_CLOSED_S) if self.is_half_closed else idle_s)
         else:
             self.close()
 
+    @property
+    def is_half_closed(self) -> bool:
+        """One side, and only one, has said that it will send no more."""
+        return self._client.ended != self._backend.ended
+
     def half_closed(self) -> None:
         """One side will send no more."""
-        if self._client.ended and self._backend.ended:
+        if not self.is_half_closed:
             self._end()
             self._client._duplex.close()
             self._backend._duplex.close()

@@ -125,6 +125,7 @@ class Front:
             client.close()
         with contextlib.suppress(concurrent.futures.TimeoutError, AssertionError):
             self.call(self.site.close)
+            self.call(self.worker.server.cut)
         wait(lambda: not self.worker.server.connections)
         self.worker.stop()
         self.listener.close()

@@ -1,0 +1,338 @@
+"""WebSocket upgrades: both directions at once, early bytes, half-closed sides, slow sides, and refusals."""
+
+import hashlib
+import os
+import socket
+import threading
+
+import pytest
+
+from tests.net.front import get
+from tests.proxy.backends import answer, read_request, serve
+from tests.proxy.conftest import wait
+
+UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: k", "Sec-WebSocket-Version: 13")
+SWITCH = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: a\r\n\r\n"
+)
+
+
+def echo(connection):
+    read_request(connection)
+    connection.send(SWITCH)
+    while True:
+        if connection.buffer == b"reset":
+            connection.reset()
+            return
+        if connection.buffer:
+            connection.send(connection.buffer)
+            connection.buffer = b""
+        connection.fill()
+
+
+def read(client, count):
+    data = bytearray()
+    while len(data) < count:
+        piece = client.recv(min(65_536, count - len(data)))
+        assert piece, bytes(data)
+        data += piece
+    return bytes(data)
+
+
+def read_head(client):
+    data = b""
+    while not data.endswith(b"\r\n\r\n"):
+        data += read(client, 1)
+    return data
+
+
+def open_tunnel(front, early=b"", **more):
+    client = front.connect(**more)
+    client.sendall(get("/ws", *UPGRADE) + early)
+    head = read_head(client)
+    assert head.startswith(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"), head
+    assert b"Sec-WebSocket-Accept: a\r\n" in head
+    return client
+
+
+@pytest.fixture
+def switched(front, http_backend):
+    """A function that gives the front a backend for upgrades."""
+
+    def switch(script, slots=8):
+        backend = http_backend(script)
+        front.switch(backend.upstream(), sockets=(backend.upstream(slots=slots),))
+        return backend
+
+    return switch
+
+
+def test_a_tunnel_carries_bytes_both_ways(front, switched):
+    backend = switched(echo)
+    client = open_tunnel(front)
+    for message in (b"one", b"two", b"\0" * 1000):
+        client.sendall(message)
+        assert read(client, len(message)) == message
+    line, fields, _ = backend.connections[0].requests[0]
+    assert line == b"GET /ws HTTP/1.1"
+    assert (fields[b"connection"], fields[b"upgrade"], fields[b"sec-websocket-key"]) == (b"Upgrade", b"websocket", b"k")
+    client.close()
+    assert backend.connections[0].ended.wait(10)
+    wait(lambda: not front.site.proxy.tunnels)
+    wait(lambda: front.exchanges)
+    assert (front.exchanges[0].status, front.exchanges[0].bytes_received, front.exchanges[0].bytes_sent) == (
+        101,
+        1006,
+        1006,
+    )
+
+
+def test_bytes_right_after_the_request_are_not_lost(front, switched):
+    switched(echo)
+    client = open_tunnel(front, early=b"early")
+    assert read(client, 5) == b"early"
+    client.sendall(b"late")
+    assert read(client, 4) == b"late"
+
+
+def test_more_early_bytes_than_are_kept_are_not_lost(front, switched):
+    data = os.urandom(1_000_000)
+    switched(echo)
+    client = front.connect()
+    sender = threading.Thread(target=client.sendall, args=(get("/ws", *UPGRADE) + data,))
+    sender.start()
+    read_head(client)
+    assert read(client, len(data)) == data
+    sender.join()
+
+
+def test_bytes_right_after_101_are_not_lost(front, switched):
+    def script(connection):
+        read_request(connection)
+        connection.send(SWITCH + b"early")
+        connection.send(connection.read(4))
+        connection.wait_end()
+
+    switched(script)
+    client = open_tunnel(front)
+    assert read(client, 5) == b"early"
+    client.sendall(b"late")
+    assert read(client, 4) == b"late"
+
+
+def test_a_side_that_ends_may_still_receive(front, switched):
+    def script(connection):
+        read_request(connection)
+        connection.send(SWITCH)
+        data = b""
+        while piece := connection.sock.recv(65_536):
+            data += piece
+        connection.send(b"I heard " + data)
+
+    switched(script)
+    client = open_tunnel(front)
+    client.sendall(b"you")
+    client.shutdown(socket.SHUT_WR)
+    assert client.rest() == b"I heard you"
+    wait(lambda: not front.site.proxy.tunnels)
+
+
+def test_a_backend_that_ends_may_still_receive(front, switched):
+    heard = []
+
+    def script(connection):
+        read_request(connection)
+        connection.send(SWITCH + b"bye")
+        connection.sock.shutdown(socket.SHUT_WR)
+        data = b""
+        while piece := connection.sock.recv(65_536):
+            data += piece
+        heard.append(data)
+
+    switched(script)
+    client = open_tunnel(front)
+    assert client.rest() == b"bye"
+    client.sendall(b"farewell")
+    client.close()
+    wait(lambda: heard)
+    assert heard == [b"farewell"]
+    wait(lambda: not front.site.proxy.tunnels)
+
+
+@pytest.mark.parametrize("who", ["client", "backend"])
+def test_a_side_that_is_reset_ends_the_other(front, switched, who):
+    backend = switched(echo)
+    client = open_tunnel(front)
+    client.sendall(b"x")
+    assert read(client, 1) == b"x"
+    if who == "client":
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.close()
+        assert backend.connections[0].ended.wait(10)
+    else:
+        client.sendall(b"reset")
+        assert client.rest() == b""
+    wait(lambda: not front.site.proxy.tunnels)
+    wait(lambda: not front.worker.server.connections)
+
+
+def test_big_transfers_are_held_back_by_slow_sides(front, switched):
+    size = 20_000_000
+    sent = hashlib.sha256()
+    data = os.urandom(1 << 20)
+
+    def script(connection):
+        read_request(connection)
+        connection.send(SWITCH)
+        left = size
+        while left:
+            piece = data[: min(left, len(data))]
+            connection.send(piece)
+            sent.update(piece)
+            left -= len(piece)
+        connection.wait_end()
+
+    switched(script)
+    client = open_tunnel(front, receive_buffer=65_536)
+    peaks = []
+
+    def waiting():
+        return sum(one._transport.get_write_buffer_size() for one in front.worker.server.connections)
+
+    received = hashlib.sha256()
+    left = size
+    while left:
+        piece = client.recv(min(left, 500_000))
+        received.update(piece)
+        left -= len(piece)
+        if len(peaks) < 200:
+            peaks.append(front.call(waiting))
+    assert received.digest() == sent.digest()
+    assert max(peaks) < 1_000_000
+
+
+def test_what_comes_at_once_with_101_holds_the_backend_back_too(front, switched):
+    stopped = threading.Event()
+
+    def script(connection):
+        read_request(connection)
+        connection.sock.settimeout(0.3)
+        connection.send(SWITCH + b"x" * 200_000)
+        try:
+            while True:
+                connection.send(b"x" * 100_000)
+        except TimeoutError:
+            stopped.set()
+        connection.sock.settimeout(10)
+        connection.wait_end()
+
+    switched(script)
+    client = front.connect(receive_buffer=4096)
+    client.sendall(get("/ws", *UPGRADE))
+    assert stopped.wait(10)
+    (connection,) = front.worker.server.connections
+    assert front.call(connection._transport.get_write_buffer_size) < 1_000_000
+
+
+def test_a_silent_tunnel_is_closed_and_one_that_moves_is_not(make_front, http_backend):
+    backend = http_backend(echo)
+    front = make_front(tunnel_idle_s=300)
+    front.switch(backend.upstream(), sockets=(backend.upstream(),))
+    client = open_tunnel(front)
+    for seconds in (301, 602):  # each has its next deadline 300 s later
+        client.sendall(b"x")
+        read(client, 1)
+        front.sweep(seconds)
+    front.sweep(900)
+    assert front.site.proxy.tunnels
+    front.sweep(903)
+    assert client.rest() == b""
+    assert backend.connections[0].ended.wait(10)
+
+
+@pytest.mark.parametrize("idle", [None, 300])
+def test_a_half_closed_tunnel_that_moves_goes_on_for_its_time(make_front, http_backend, idle, event):
+    def script(connection):
+        read_request(connection)
+        connection.send(SWITCH + b"one")
+        event.wait(10)
+        connection.send(b"two")
+
+    backend = http_backend(script)
+    front = make_front(tunnel_idle_s=idle)
+    front.switch(backend.upstream(), sockets=(backend.upstream(),))
+    client = open_tunnel(front)
+    client.shutdown(socket.SHUT_WR)
+    assert read(client, 3) == b"one"
+    wait(lambda: next(iter(front.site.proxy.tunnels)).deadline < 1e9)
+    front.sweep(61)
+    front.sweep(119)
+    event.set()
+    assert client.rest() == b"two"
+
+
+def test_a_refused_upgrade_is_an_ordinary_answer(front, switched):
+    switched(serve(lambda *_: answer(b"no", status="403 Forbidden")))
+    client = front.connect()
+    for _ in range(2):
+        found = client.ask(get("/ws", *UPGRADE))
+        assert (found.status, found.body) == (403, b"no")
+    assert client.ask(get()).status == 403
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("Connection: Upgrade", "Upgrade: h2c", "Sec-WebSocket-Key: k"),
+        ("Connection: Upgrade", "Upgrade: websocket"),
+        ("Upgrade: websocket", "Sec-WebSocket-Key: k"),
+        ("Connection: Upgrade", "Upgrade: websocket, h2c", "Sec-WebSocket-Key: k"),
+    ],
+)
+def test_any_other_upgrade_is_an_ordinary_request(front, switched, fields):
+    backend = switched(serve(lambda connection, line, fields, body: answer(fields.get(b"upgrade", b"none"))))
+    assert front.ask(get("/", *fields)).body == b"none"
+    assert b"sec-websocket-version" not in backend.connections[0].requests[0][1]
+
+
+def test_without_a_backend_for_it_an_upgrade_is_an_ordinary_request(front, http_backend):
+    backend = http_backend(serve(lambda *_: answer(b"page")))
+    front.switch(backend.upstream())
+    assert front.ask(get("/ws", *UPGRADE)).body == b"page"
+    assert b"upgrade" not in backend.connections[0].requests[0][1]
+
+
+def test_an_upgrade_over_a_connection_that_died_is_sent_again(front, switched):
+    def script(connection):
+        read_request(connection)
+        if connection.number == 0:
+            connection.send(answer(b"no"))
+            connection.read(1)
+        else:
+            connection.send(SWITCH)
+            connection.wait_end()
+
+    backend = switched(script)
+    client = front.connect()
+    assert client.ask(get("/ws", *UPGRADE)).body == b"no"
+    open_tunnel(front)
+    assert len(backend.connections) == 2
+
+
+def test_no_more_tunnels_than_slots(front, switched):
+    switched(echo, slots=2)
+    tunnels = [open_tunnel(front) for _ in range(2)]
+    third = front.connect()
+    third.sendall(get("/ws", *UPGRADE))
+    pool = front.site.proxy.backends.sockets[0].https
+    wait(lambda: pool.waiting)
+    tunnels[0].close()
+    assert read_head(third).startswith(b"HTTP/1.1 101")
+
+
+def test_a_worker_that_ends_closes_its_tunnels(front, switched):
+    backend = switched(echo)
+    client = open_tunnel(front)
+    front.call(front.site.close)
+    assert client.rest() == b""
+    assert backend.connections[0].ended.wait(10)
