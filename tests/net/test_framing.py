@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from duck.net.clock import Clock
 from duck.net.limits import Limits
@@ -15,6 +18,7 @@ from duck.net.server import Server
 from duck.wire.head import ResponseHead
 from tests.wire.corpus import HOSTILE_REQUESTS, VALID_REQUESTS
 from tests.wire.judges import Framed, duck_requests
+from tests.wire.test_judges import mutated
 
 if TYPE_CHECKING:
     import asyncio
@@ -146,3 +150,12 @@ def test_a_connection_frames_as_its_parts_in_one_piece_and_byte_by_byte(data: by
     # is read differently, so there is nothing to remember of them.
     if _EMPTY_LINES.search(data) is None:
         check(data, expected, [data[at : at + 1] for at in range(len(data))])
+
+
+@settings(deadline=None, max_examples=150)
+@given(data=mutated(VALID_REQUESTS), cuts=st.lists(st.integers(0, 200), max_size=6))
+def test_a_connection_frames_as_its_parts_however_the_bytes_come(data: bytes, cuts: list[int]) -> None:
+    assume(b"\r\n\r\n\r\n" not in data and re.search(rb"(?:\A|abc|\d{4})\r\n\r\n", data) is None)
+    expected = duck_requests(data)
+    ends = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
+    check(data, expected, [data[at:end] for at, end in pairwise(ends)])
