@@ -46,7 +46,7 @@ class Exchange:
     Attributes:
         request: the head, as parsed.
         peer: who asks and through which listener; already the real client where a trusted proxy named it.
-        response: where the answer goes: this exchange, or what `wrap` has put before it.
+        response: where the answer goes: this exchange, or what `wrap` has put before it; nowhere once it has ended.
         body_sink: who takes the request's body, once `read_body` was called.
         producer: who makes the answer, to be paused, resumed and cancelled.
         status: of the final answer, 0 before it.
@@ -281,10 +281,30 @@ class Exchange:
         if on_end is not None:
             self.on_end = None
             on_end(self)
+        # Nothing is heard any more; and what points at itself only the garbage collector could free.
+        self.response = NOWHERE
 
     def _late(self, what: str) -> None:
         if self.answer_state is WAITING or self.answer_state is SENDING:
             raise AssertionError(f"{what} while the answer is {self.answer_state}")
+
+
+class _Nowhere:
+    """The ResponseSink of exchanges that have ended."""
+
+    __slots__ = ()
+
+    def informational(self, head: ResponseHead) -> None: ...
+    def head(self, head: ResponseHead) -> None: ...
+    def data(self, chunk: bytes) -> None: ...
+    def end(self, trailers: Fields | None) -> None: ...
+    def answer(self, head: ResponseHead, body: bytes) -> None: ...
+    def abort(self, error: Exception) -> None: ...
+    def upgrade(self, head: ResponseHead) -> Duplex:
+        raise ClientGone("the exchange has ended")
+
+
+NOWHERE: Final = _Nowhere()
 
 
 def failure_status(error: Exception) -> int:

@@ -4,7 +4,17 @@ import pytest
 
 from duck.exceptions import ClientGone
 from duck.net.exchange import BROKEN, CUT
-from tests.net.front import Body, Front, Producer, answers, chunked, echo_body, get, head, post
+from tests.net.front import (
+    Body,
+    Front,
+    Producer,
+    answers,
+    chunked,
+    echo_body,
+    get,
+    head,
+    post,
+)
 
 
 def test_a_client_that_closes_its_half_gets_its_answer():
@@ -32,7 +42,11 @@ def test_a_client_that_closes_its_half_gets_all_it_pipelined():
         front.loop.run()
     found = answers(client.pop_sent())
     assert [body for _, _, body in found] == [b"1", b"2", b"3"]
-    assert [b"Connection: close" in fields for _, fields, _ in found] == [False, False, True]
+    assert [b"Connection: close" in fields for _, fields, _ in found] == [
+        False,
+        False,
+        True,
+    ]
     assert client.closed
     front.check_clean()
 
@@ -42,7 +56,9 @@ def test_an_end_that_comes_between_two_pipelined_requests_loses_none():
     front = Front(held.append)
     client = front.connect()
     client.receive(get("/1") + get("/2"))
-    held[0].answer(head(), b"1")  # the second is taken up in the next turn of the loop; the end comes before
+    held[0].answer(
+        head(), b"1"
+    )  # the second is taken up in the next turn of the loop; the end comes before
     assert len(held) == 1
     client.receive_eof()
     assert len(held) == 2 and not client.is_closing()
@@ -75,7 +91,9 @@ def test_an_end_within_a_head_closes_without_a_word():
     front.check_clean()
 
 
-@pytest.mark.parametrize("data", [post(b"hello"), chunked(b"he", b"llo")], ids=["length", "chunked"])
+@pytest.mark.parametrize(
+    "data", [post(b"hello"), chunked(b"he", b"llo")], ids=["length", "chunked"]
+)
 def test_a_body_that_is_there_is_read_though_the_client_closed_its_half(data):
     held = []
     front = Front(held.append)
@@ -91,7 +109,11 @@ def test_a_body_that_is_there_is_read_though_the_client_closed_its_half(data):
     front.check_clean()
 
 
-@pytest.mark.parametrize("data", [post(b"hell", length=5), chunked(b"he", end=b"")], ids=["length", "chunked"])
+@pytest.mark.parametrize(
+    "data",
+    [post(b"hell", length=5), chunked(b"he", end=b"")],
+    ids=["length", "chunked"],
+)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_end_within_a_body_tells_its_reader_once(data, when):
     held = []
@@ -243,7 +265,9 @@ def test_draining_closes_idle_connections_and_ends_the_others_after_their_answer
     begun.receive(b"GET / HTTP/1.1\r\n")
     front.server.drain(lambda: empty.append(True))
     front.loop.run()
-    assert idle.closed and not busy.is_closing() and not begun.is_closing() and not empty
+    assert (
+        idle.closed and not busy.is_closing() and not begun.is_closing() and not empty
+    )
     begun.receive(b"Host: x\r\n\r\n")
     for exchange in held:
         exchange.answer(head(), b"last")

@@ -19,7 +19,12 @@ def test_an_idle_connection_is_closed_without_a_word():
 def test_a_head_that_comes_too_slowly_is_answered_408():
     front = Front(head_timeout_s=5)
     client = front.connect()
-    for piece in (b"GET / HT", b"TP/1.1\r\n", b"X: 1\r\n", b"Y: 1\r\n"):  # each piece does not buy more time
+    for piece in (
+        b"GET / HT",
+        b"TP/1.1\r\n",
+        b"X: 1\r\n",
+        b"Y: 1\r\n",
+    ):  # each piece does not buy more time
         client.receive(piece)
         front.pass_time(2)
     assert [status for status, _, _ in answers(client.pop_sent())] == [408]
@@ -110,7 +115,9 @@ def test_a_body_that_nobody_reads_yet_has_no_deadline_after_a_slow_answer_either
 
 
 def test_a_client_that_takes_nothing_is_cut_off():
-    front = Front(lambda exchange: exchange.answer(head(), b"x" * 1_000_000), send_timeout_s=10)
+    front = Front(
+        lambda exchange: exchange.answer(head(), b"x" * 1_000_000), send_timeout_s=10
+    )
     client = front.connect()
     client.slow = True
     client.receive(get())
@@ -124,7 +131,9 @@ def test_a_client_that_takes_nothing_is_cut_off():
 
 
 def test_a_client_that_takes_nothing_of_a_last_answer_is_cut_off():
-    front = Front(lambda exchange: exchange.answer(head(), b"x" * 30_000), send_timeout_s=10)
+    front = Front(
+        lambda exchange: exchange.answer(head(), b"x" * 30_000), send_timeout_s=10
+    )
     client = front.connect()
     client.slow = True
     client.receive(get("/", "Connection: close"))
