@@ -13,9 +13,7 @@ from duck.wire.head import ResponseHead
 DATE = b"Date: now\r\n"
 
 
-def get(
-    target: str = "/", *fields: str, method: str = "GET", version: str = "1.1"
-) -> bytes:
+def get(target: str = "/", *fields: str, method: str = "GET", version: str = "1.1") -> bytes:
     """A request without a body."""
     lines = [
         f"{method} {target} HTTP/{version}",
@@ -27,27 +25,19 @@ def get(
     return "\r\n".join(lines).encode()
 
 
-def post(
-    body: bytes, *fields: str, target: str = "/", length: int | None = None
-) -> bytes:
+def post(body: bytes, *fields: str, target: str = "/", length: int | None = None) -> bytes:
     """A request with a body of known length."""
     size = len(body) if length is None else length
     return get(target, f"Content-Length: {size}", *fields, method="POST") + body
 
 
-def chunked(
-    *chunks: bytes, end: bytes = b"0\r\n\r\n", fields: tuple[str, ...] = ()
-) -> bytes:
+def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n", fields: tuple[str, ...] = ()) -> bytes:
     """A request with a chunked body."""
     head = get("/", "Transfer-Encoding: chunked", *fields, method="POST")
-    return (
-        head + b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + end
-    )
+    return head + b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + end
 
 
-def head(
-    status: int = 200, *fields: tuple[bytes, bytes], length: int | None = None
-) -> ResponseHead:
+def head(status: int = 200, *fields: tuple[bytes, bytes], length: int | None = None) -> ResponseHead:
     return ResponseHead(status, list(fields), content_length=length)
 
 
@@ -155,9 +145,7 @@ class Front:
 
     def check_clean(self) -> None:
         """Every exchange has ended once, and nothing is kept of any connection."""
-        assert [id(exchange) for exchange in self.finished] == [
-            id(exchange) for exchange in self.exchanges
-        ]
+        assert [id(exchange) for exchange in self.finished] == [id(exchange) for exchange in self.exchanges]
         assert not self.server.connections and not self.clock.watched
 
 
@@ -169,9 +157,7 @@ def echo(exchange: Exchange) -> None:
 def echo_body(exchange: Exchange) -> None:
     """Answer with the request's body, when it is complete."""
     body = Body()
-    body.on_end = lambda: exchange.response.answer(
-        ResponseHead(200, []), bytes(body.data_seen)
-    )
+    body.on_end = lambda: exchange.response.answer(ResponseHead(200, []), bytes(body.data_seen))
     exchange.read_body(body)
 
 

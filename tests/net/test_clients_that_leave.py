@@ -56,9 +56,7 @@ def test_an_end_that_comes_between_two_pipelined_requests_loses_none():
     front = Front(held.append)
     client = front.connect()
     client.receive(get("/1") + get("/2"))
-    held[0].answer(
-        head(), b"1"
-    )  # the second is taken up in the next turn of the loop; the end comes before
+    held[0].answer(head(), b"1")  # the second is taken up in the next turn of the loop; the end comes before
     assert len(held) == 1
     client.receive_eof()
     assert len(held) == 2 and not client.is_closing()
@@ -91,9 +89,7 @@ def test_an_end_within_a_head_closes_without_a_word():
     front.check_clean()
 
 
-@pytest.mark.parametrize(
-    "data", [post(b"hello"), chunked(b"he", b"llo")], ids=["length", "chunked"]
-)
+@pytest.mark.parametrize("data", [post(b"hello"), chunked(b"he", b"llo")], ids=["length", "chunked"])
 def test_a_body_that_is_there_is_read_though_the_client_closed_its_half(data):
     held = []
     front = Front(held.append)
@@ -265,9 +261,7 @@ def test_draining_closes_idle_connections_and_ends_the_others_after_their_answer
     begun.receive(b"GET / HTTP/1.1\r\n")
     front.server.drain(lambda: empty.append(True))
     front.loop.run()
-    assert (
-        idle.closed and not busy.is_closing() and not begun.is_closing() and not empty
-    )
+    assert idle.closed and not busy.is_closing() and not begun.is_closing() and not empty
     begun.receive(b"Host: x\r\n\r\n")
     for exchange in held:
         exchange.answer(head(), b"last")

@@ -115,9 +115,7 @@ def test_a_body_that_nobody_reads_yet_has_no_deadline_after_a_slow_answer_either
 
 
 def test_a_client_that_takes_nothing_is_cut_off():
-    front = Front(
-        lambda exchange: exchange.answer(head(), b"x" * 1_000_000), send_timeout_s=10
-    )
+    front = Front(lambda exchange: exchange.answer(head(), b"x" * 1_000_000), send_timeout_s=10)
     client = front.connect()
     client.slow = True
     client.receive(get())
@@ -131,9 +129,7 @@ def test_a_client_that_takes_nothing_is_cut_off():
 
 
 def test_a_client_that_takes_nothing_of_a_last_answer_is_cut_off():
-    front = Front(
-        lambda exchange: exchange.answer(head(), b"x" * 30_000), send_timeout_s=10
-    )
+    front = Front(lambda exchange: exchange.answer(head(), b"x" * 30_000), send_timeout_s=10)
     client = front.connect()
     client.slow = True
     client.receive(get("/", "Connection: close"))

@@ -132,16 +132,12 @@ def check(data: bytes, expected: Framed, pieces: list[bytes]) -> None:
     count = len(expected.messages)
     for (start, body), message in zip(seen, expected.messages, strict=False):
         assert body == message.body
-        assert start == message.start or not message.start.partition(b" ")[
-            2
-        ].startswith(b"/")
+        assert start == message.start or not message.start.partition(b" ")[2].startswith(b"/")
     if expected.ending == "refused":
         assert len(seen) == count
         assert transport.closed
         assert b" 200 OK\r\n" not in transport.written.split(b"HTTP/1.1")[-1]
-    elif (
-        b"upgrade" not in data.lower()
-    ):  # nobody switches protocols here, so the connection may go on
+    elif b"upgrade" not in data.lower():  # nobody switches protocols here, so the connection may go on
         assert len(seen) == count
         assert transport.closed is (expected.ending == "closed")
 
@@ -160,13 +156,8 @@ def test_a_connection_frames_as_its_parts_in_one_piece_and_byte_by_byte(
 
 @settings(deadline=None, max_examples=150)
 @given(data=mutated(VALID_REQUESTS), cuts=st.lists(st.integers(0, 200), max_size=6))
-def test_a_connection_frames_as_its_parts_however_the_bytes_come(
-    data: bytes, cuts: list[int]
-) -> None:
-    assume(
-        b"\r\n\r\n\r\n" not in data
-        and re.search(rb"(?:\A|abc|\d{4})\r\n\r\n", data) is None
-    )
+def test_a_connection_frames_as_its_parts_however_the_bytes_come(data: bytes, cuts: list[int]) -> None:
+    assume(b"\r\n\r\n\r\n" not in data and re.search(rb"(?:\A|abc|\d{4})\r\n\r\n", data) is None)
     expected = duck_requests(data)
     ends = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
     check(data, expected, [data[at:end] for at, end in pairwise(ends)])

@@ -24,10 +24,7 @@ def test_an_answer_is_one_write_and_the_connection_stays():
     client = front.connect()
     for number in (1, 2):
         client.receive(get("/hello"))
-        assert (
-            client.pop_sent()
-            == b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: 6\r\n\r\n/hello"
-        )
+        assert client.pop_sent() == b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: 6\r\n\r\n/hello"
         assert client.writes == number and not client.is_closing()
     client.receive_eof()
     front.check_clean()
@@ -49,9 +46,7 @@ def test_pipelined_requests_are_answered_in_order():
     front = Front()
     client = front.connect()
     client.receive(b"".join(get(f"/{number}") for number in range(20)))
-    assert [body for _, _, body in answers(client.pop_sent())] == [
-        b"/%d" % number for number in range(20)
-    ]
+    assert [body for _, _, body in answers(client.pop_sent())] == [b"/%d" % number for number in range(20)]
 
 
 def test_a_thousand_pipelined_requests_need_no_recursion():
@@ -147,11 +142,7 @@ def test_http_1_0_gets_an_answer_of_unknown_length_until_the_end_of_the_connecti
     client = front.connect()
     client.receive(get("/", "Connection: keep-alive", version="1.0"))
     sent = client.pop_sent()
-    assert (
-        b"Connection: close" in sent
-        and b"Transfer-Encoding" not in sent
-        and sent.endswith(b"\r\n\r\nonetwo")
-    )
+    assert b"Connection: close" in sent and b"Transfer-Encoding" not in sent and sent.endswith(b"\r\n\r\nonetwo")
     assert client.closed and not client.aborted
     front.check_clean()
 
@@ -165,13 +156,9 @@ def test_an_answer_of_unknown_length_goes_in_chunks():
 
     front = Front(answer)
     body = b"3\r\none\r\n1388\r\n" + b"x" * 5000 + b"\r\n0\r\n"
-    assert front.ask(get()).endswith(
-        b"Transfer-Encoding: chunked\r\n\r\n" + body + b"\r\n"
-    )
+    assert front.ask(get()).endswith(b"Transfer-Encoding: chunked\r\n\r\n" + body + b"\r\n")
     # Trailers only for those that say they take them (RFC 9110 §6.5.1).
-    assert front.ask(get("/", "TE: trailers", "Connection: TE")).endswith(
-        body + b"Digest: 1\r\n\r\n"
-    )
+    assert front.ask(get("/", "TE: trailers", "Connection: TE")).endswith(body + b"Digest: 1\r\n\r\n")
 
 
 def test_head_gets_the_head_alone():
@@ -179,9 +166,7 @@ def test_head_gets_the_head_alone():
         if exchange.request.path == b"/whole":
             exchange.answer(head(), b"12345")
         else:
-            exchange.head(
-                head(length=5) if exchange.request.path == b"/length" else head()
-            )
+            exchange.head(head(length=5) if exchange.request.path == b"/length" else head())
             exchange.data(b"12345")
             exchange.end(None)
 
@@ -190,20 +175,14 @@ def test_head_gets_the_head_alone():
     for path in ("/whole", "/length", "/stream"):
         client.receive(get(path, method="HEAD"))
         sent = client.pop_sent()
-        assert (
-            sent.endswith(b"\r\n\r\n")
-            and sent.count(b"\r\n\r\n") == 1
-            and b"chunked" not in sent
-        )
+        assert sent.endswith(b"\r\n\r\n") and sent.count(b"\r\n\r\n") == 1 and b"chunked" not in sent
     assert not client.is_closing()
     assert [exchange.bytes_sent for exchange in front.finished] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("status", [204, 304])
 def test_answers_without_a_body_have_none(status):
-    front = Front(
-        lambda exchange: exchange.answer(head(status, (b"ETag", b'"1"')), b"body")
-    )
+    front = Front(lambda exchange: exchange.answer(head(status, (b"ETag", b'"1"')), b"body"))
     sent = front.ask(get())
     assert sent.endswith(b"\r\n\r\n") and b"body" not in sent
     assert status == 304 or b"Content-Length" not in sent
@@ -215,9 +194,7 @@ def test_informational_answers_are_passed_on_to_http_1_1_alone():
         exchange.answer(head(), b"")
 
     front = Front(answer)
-    assert front.ask(get()).startswith(
-        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK"
-    )
+    assert front.ask(get()).startswith(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK")
     assert front.ask(get(version="1.0")).startswith(b"HTTP/1.1 200 OK")
 
 
@@ -239,9 +216,7 @@ def test_100_continue_is_sent_only_when_the_body_is_wanted():
 
 def test_100_continue_is_not_sent_to_who_sends_already():
     front = Front(echo_body)
-    assert front.ask(post(b"hello", "Expect: 100-continue")).startswith(
-        b"HTTP/1.1 200 OK"
-    )
+    assert front.ask(post(b"hello", "Expect: 100-continue")).startswith(b"HTTP/1.1 200 OK")
 
 
 def test_a_body_that_would_be_refused_is_never_asked_for():
@@ -249,11 +224,7 @@ def test_a_body_that_would_be_refused_is_never_asked_for():
     client = front.connect()
     client.receive(post(b"", "Expect: 100-continue", length=11))
     sent = client.pop_sent()
-    assert (
-        sent.startswith(b"HTTP/1.1 413 ")
-        and b"Connection: close" in sent
-        and client.wrote_eof
-    )
+    assert sent.startswith(b"HTTP/1.1 413 ") and b"Connection: close" in sent and client.wrote_eof
 
 
 def test_http_1_0_expects_nothing():
@@ -485,9 +456,7 @@ def test_what_cannot_be_understood_is_refused_and_the_connection_closed(data, st
     client = front.connect()
     client.receive(data)
     ((got, fields, _),) = answers(client.pop_sent())
-    assert (
-        got == status and b"Connection: close" in fields and front.refused == [status]
-    )
+    assert got == status and b"Connection: close" in fields and front.refused == [status]
     assert client.wrote_eof and not client.is_closing() and not front.exchanges
     client.receive(get())  # thrown away
     assert client.pop_sent() == b""
@@ -535,9 +504,7 @@ def test_a_route_may_allow_a_longer_body():
     assert front.ask(post(b"x" * 21)).startswith(b"HTTP/1.1 413 ")
 
 
-@pytest.mark.parametrize(
-    "body", [b"zz\r\n", b"3\r\nabcd\r\n", b"3 \r\nabc\r\n", b"-1\r\n", b"3\nabc\n"]
-)
+@pytest.mark.parametrize("body", [b"zz\r\n", b"3\r\nabcd\r\n", b"3 \r\nabc\r\n", b"-1\r\n", b"3\nabc\n"])
 def test_malformed_chunks_are_refused(body):
     front = Front(echo_body)
     client = front.connect()
@@ -577,7 +544,5 @@ def test_an_exchange_reads_its_body_where_it_was_told_to():
 
 
 def test_the_dates_of_answers_are_not_doubled():
-    front = Front(
-        lambda exchange: exchange.answer(ResponseHead(200, [(b"Date", b"then")]), b"")
-    )
+    front = Front(lambda exchange: exchange.answer(ResponseHead(200, [(b"Date", b"then")]), b""))
     assert front.ask(get()).count(b"Date: ") == 1
