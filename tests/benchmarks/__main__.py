@@ -16,8 +16,8 @@ from tests.benchmarks.measure import Outcome, measure
 from tests.benchmarks.memory import raise_file_limit
 from tests.benchmarks.project import make_site
 from tests.benchmarks.rows import CONNECTIONS, IDLE_CONNECTIONS, ROWS, Site
-from tests.benchmarks.servers import Failed
-from tests.benchmarks.stacks import ROOT, THREADS, RawBackend, machine
+from tests.benchmarks.servers import Failed, Missing
+from tests.benchmarks.stacks import ROOT, THREADS, RawBackend, compile_duck, machine
 
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 
@@ -46,6 +46,7 @@ def main() -> int:
     """Measure, print, write; 1 when a server failed, else 0, whatever was reached."""
     chosen = arguments()
     rows = [ROWS[name] for name in chosen.rows or ROWS]
+    wants_compiled = not chosen.stack or "duck, compiled" in chosen.stack
     logs = {"off": [False], "on": [True], "both": [False, True]}[chosen.access_log]
     started = time.monotonic()
     outcomes: list[Outcome] = []
@@ -57,7 +58,7 @@ def main() -> int:
         try:
             raise_file_limit(IDLE_CONNECTIONS + 256)
             backend.start()
-            site = Site(directory, make_site(directory), backend)
+            site = Site(directory, make_site(directory), backend, compiled(directory) if wants_compiled else None)
         except Failed as failed:
             say(str(failed))
             return 1
@@ -91,6 +92,16 @@ def main() -> int:
     for failure in failures:
         say(f"failed: {failure.splitlines()[0]}")
     return 1 if failures else 0
+
+
+def compiled(directory: Path) -> Path | None:
+    """Duck as native modules, or None, saying why."""
+    say("compiling Duck: this takes a minute ...")
+    try:
+        return compile_duck(directory)
+    except Missing as missing:
+        say(f"duck, compiled, is skipped: {missing}")
+        return None
 
 
 def say(sentence: str) -> None:

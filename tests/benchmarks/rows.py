@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.benchmarks import memory, stacks
 from tests.benchmarks.load import Load
-from tests.benchmarks.servers import free_port
+from tests.benchmarks.servers import Missing, Server, free_port
 from tests.benchmarks.stacks import RawBackend, Stack
 
 CONNECTIONS = 16
@@ -24,11 +24,25 @@ class Site:
         directory: of logs, sockets and configurations; removed after the run.
         project: the Django project.
         backend: what stands behind a proxy alone; running.
+        compiled: Duck as native modules; None where it could not be built.
     """
 
     directory: Path
     project: Path
     backend: RawBackend
+    compiled: Path | None = None
+
+    def duck(self, compiled: bool) -> Path:
+        """The directory that holds the package.
+
+        Raises:
+            Missing: of the compiled form, where it could not be built.
+        """
+        if not compiled:
+            return stacks.ROOT
+        if self.compiled is None:
+            raise Missing("Duck was not compiled")
+        return self.compiled
 
 
 Make = Callable[[Site, bool], Stack]
@@ -71,16 +85,20 @@ def _nginx_hop(site: Site, access_log: bool) -> Stack:
     return Stack("nginx", [(server, ("127.0.0.1", port))], port, version)
 
 
-def _duck_hop(site: Site, access_log: bool) -> Stack:
-    server, port, version = stacks.duck(
-        site.directory, upstream=("127.0.0.1", site.backend.port), access_log=access_log
-    )
-    return Stack("duck", [(server, ("127.0.0.1", port))], port, version)
+def _duck_hop(compiled: bool) -> Make:
+    def make(site: Site, access_log: bool) -> Stack:
+        upstream = ("127.0.0.1", site.backend.port)
+        server, port, version = stacks.duck(
+            site.directory, upstream=upstream, access_log=access_log, package=site.duck(compiled)
+        )
+        return _duck_stack(server, port, version, compiled)
+
+    return make
 
 
-def _front_hop(site: Site, access_log: bool) -> Stack:
-    server, port, version = stacks.front(site.directory, ("127.0.0.1", site.backend.port))
-    return Stack("duck's worker alone", [(server, ("127.0.0.1", port))], port, version)
+def _duck_stack(server: Server, port: int, version: str, compiled: bool, path: str = "/") -> Stack:
+    name = "duck, compiled" if compiled else "duck"
+    return Stack(name, [(server, ("127.0.0.1", port))], port, version, path)
 
 
 def _nginx_static(site: Site, access_log: bool, *, file_cache: bool = False) -> Stack:
@@ -95,14 +113,14 @@ def _nginx_static_cached(site: Site, access_log: bool) -> Stack:
     return _nginx_static(site, access_log, file_cache=True)
 
 
-def _duck(site: Site, access_log: bool) -> Stack:
-    server, port, version = stacks.duck(site.directory, site=site.project, access_log=access_log)
-    return Stack("duck", [(server, ("127.0.0.1", port))], port, version)
+def _duck(compiled: bool, path: str = "/") -> Make:
+    def make(site: Site, access_log: bool) -> Stack:
+        server, port, version = stacks.duck(
+            site.directory, site=site.project, access_log=access_log, package=site.duck(compiled)
+        )
+        return _duck_stack(server, port, version, compiled, path)
 
-
-def _duck_static(site: Site, access_log: bool) -> Stack:
-    server, port, version = stacks.duck(site.directory, site=site.project, access_log=access_log)
-    return Stack("duck", [(server, ("127.0.0.1", port))], port, version, "/static/1k.css")
+    return make
 
 
 def _nginx_before(name: str) -> Make:
@@ -134,20 +152,22 @@ def _granian(site: Site, access_log: bool) -> Stack:
     return Stack("granian", [(server, ("127.0.0.1", port))], port, version)
 
 
-_HOP: dict[str, Make] = {"nginx": _nginx_hop, "duck": _duck_hop, "duck's worker alone": _front_hop}
+_HOP: dict[str, Make] = {"nginx": _nginx_hop, "duck": _duck_hop(False), "duck, compiled": _duck_hop(True)}
 _STATIC: dict[str, Make] = {
     "nginx": _nginx_static,
     "nginx, open_file_cache": _nginx_static_cached,
-    "duck": _duck_static,
+    "duck": _duck(False, "/static/1k.css"),
+    "duck, compiled": _duck(True, "/static/1k.css"),
 }
 _DJANGO: dict[str, Make] = {
     "nginx + gunicorn": _nginx_before("gunicorn"),
     "nginx + granian": _nginx_before("granian"),
     "gunicorn": _gunicorn,
     "granian": _granian,
-    "duck": _duck,
+    "duck": _duck(False),
+    "duck, compiled": _duck(True),
 }
-_BODIES: dict[str, Make] = {"nginx + granian": _nginx_before("granian"), "duck": _duck}
+_BODIES: dict[str, Make] = {"nginx + granian": _nginx_before("granian"), "duck": _duck(False)}
 
 ROWS = {
     row.name: row
@@ -156,28 +176,38 @@ ROWS = {
             "hop",
             "a proxy hop, 13-byte answer",
             _HOP,
-            [Wanted("duck", "nginx", 1.5)],
+            [Wanted("duck", "nginx", 1.5), Wanted("duck, compiled", "nginx", 1.5)],
             load=Load("/", CONNECTIONS),
         ),
         Row(
             "hop-varied",
             "a proxy hop, no two requests alike",
             _HOP,
-            [Wanted("duck", "nginx", 1.5)],
+            [Wanted("duck", "nginx", 1.5), Wanted("duck, compiled", "nginx", 1.5)],
             load=Load("/", CONNECTIONS, varied=True),
         ),
         Row(
-            "megabyte", "a proxy hop, 1 MiB answer", _HOP, [Wanted("duck", "nginx", 0.4)], load=Load("/mb", CONNECTIONS)
+            "megabyte",
+            "a proxy hop, 1 MiB answer",
+            _HOP,
+            [Wanted("duck", "nginx", 0.4), Wanted("duck, compiled", "nginx", 0.4)],
+            load=Load("/mb", CONNECTIONS),
         ),
         Row(
             "static-1k",
             "a static file of 1 KiB",
             _STATIC,
-            [Wanted("duck", "nginx", 0.8), Wanted("duck", "nginx, open_file_cache", 0.8)],
+            [Wanted("duck", "nginx", 0.8), Wanted("duck, compiled", "nginx", 0.8)],
             load=Load("/static/1k.css", CONNECTIONS),
         ),
         Row("static-1m", "a static file of 1 MiB", _STATIC, load=Load("/static/1m.css", CONNECTIONS)),
-        Row("hello", "a Django view", _DJANGO, [Wanted("duck", "nginx + granian", 1.1)], load=Load("/", CONNECTIONS)),
+        Row(
+            "hello",
+            "a Django view",
+            _DJANGO,
+            [Wanted("duck", "nginx + granian", 1.1), Wanted("duck, compiled", "nginx + granian", 1.1)],
+            load=Load("/", CONNECTIONS),
+        ),
         Row("upload", "memory added by 100 MiB up", _BODIES, [Wanted("duck", "", 32 * MIB)], grow=memory.upload),
         Row(
             "download",

@@ -237,32 +237,52 @@ def granian(site: Path, directory: Path, bind: str, *, access_log: bool = False)
     return Server("granian", [*command, "bench.wsgi:application"], directory), version
 
 
+def compile_duck(directory: Path) -> Path:
+    """A directory with Duck built as native modules (pyproject.toml, the mypyc hook), to be put on PYTHONPATH.
+
+    Raises:
+        Missing: there is no compiler, or it failed.
+    """
+    if not (shutil.which("cc") or shutil.which("gcc")):
+        raise Missing("no C compiler is installed")
+    target = directory / "compiled"
+    # From a copy: the build leaves its modules beside the sources, where they would go before them.
+    source = directory / "source"
+    source.mkdir()
+    for name in ("duck", "project_template"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, source)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), str(source)]
+    environment = {**os.environ, "HATCH_BUILD_HOOK_ENABLE_MYPYC": "1"}
+    built = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if built.returncode != 0 or not list(target.glob("*mypyc*")):
+        raise Missing(f"Duck could not be compiled: {(built.stderr.strip().splitlines() or ['no native module'])[-1]}")
+    return target
+
+
 def duck(
-    directory: Path, *, site: Path | None = None, upstream: tuple[str, int] | None = None, access_log: bool = False
+    directory: Path,
+    *,
+    site: Path | None = None,
+    upstream: tuple[str, int] | None = None,
+    access_log: bool = False,
+    package: Path = ROOT,
 ) -> tuple[Server, int, str]:
-    """`duck runserver` for the Django project `site`, or for a server that runs already."""
+    """`duck runserver` of `package` for the Django project `site`, or for a server that runs already."""
     port = free_port()
     state = directory / f"duck-{port}"
-    state.mkdir()
+    state.mkdir(mode=0o700)
+    nothing = directory / f"no-project-{port}"
+    nothing.mkdir()
     command = [sys.executable, "-m", "duck", "runserver", "--address", "127.0.0.1", "--port", str(port)]
     command += ["--no-reload", "--django-threads", str(THREADS), "--state-dir", str(state)]
     command += ["--access-log", "combined" if access_log else "off"]
-    environment = {"PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": str(state), "DUCK_PYTHON": sys.executable}
+    environment = {"PYTHONPATH": str(package), "XDG_RUNTIME_DIR": str(state), "DUCK_PYTHON": sys.executable}
     if upstream:
         environment["DUCK_DJANGO_ADDR"] = f"{upstream[0]}:{upstream[1]}"
-    server = Server("duck", command, site or state, environment=environment)
+    server = Server("duck", command, site or nothing, environment=environment)
     return server, port, f"duck {__version__}"
-
-
-def front(directory: Path, upstream: tuple[str, int]) -> tuple[Server, int, str]:
-    """Duck's worker and proxy handler alone, without App, before a server that runs already (front.py)."""
-    port = free_port()
-    command = [sys.executable, "-m", "tests.benchmarks.front", str(port), f"{upstream[0]}:{upstream[1]}"]
-    return (
-        Server("front", command, directory, environment={"PYTHONPATH": str(ROOT)}),
-        port,
-        f"duck {__version__} (worker and proxy handler)",
-    )
 
 
 def machine() -> str:
