@@ -25,7 +25,7 @@ def test_a_connection_is_used_again_the_last_one_first(front, http_backend):
     for number in range(5):
         assert client.ask(get(f"/{number}")).body == b"GET /%d HTTP/1.1\n" % number
     assert len(backend.connections) == 1 and len(backend.connections[0].requests) == 5
-    assert len(front.pool.idle) == 1 and front.pool.busy == 0
+    wait(lambda: len(front.pool.idle) == 1 and front.pool.busy == 0)
 
 
 def test_requests_and_answers_arrive_as_they_were_sent(front, http_backend):
