@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LinkFinder:
-    """A `Finder` that asks whichever worker answers pages."""
+    """A `Finder` that asks a process of the generation that serves."""
 
     def __init__(self, proxy: ProxyHandler) -> None:
         self._proxy = proxy
@@ -23,11 +23,11 @@ class LinkFinder:
     def __call__(self, name: str, exchange: Exchange, found: Callable[[bytes], None]) -> None:
         """Ask for `name`; `found` gets the path, or nothing where there is none or nobody can be asked."""
         backends = self._proxy.backends
-        links = [backend for backend in backends.pages if backend.is_link] if backends is not None else []
-        if not links or self._proxy.gate.state != "open":
+        finder = None if backends is None else backends.finder
+        if finder is None or self._proxy.gate.state != "open":
             found(b"")
             return
-        links[0].links.acquire(_LookUp(name, found))
+        finder.links.acquire(_LookUp(name, found))
 
 
 class _LookUp:

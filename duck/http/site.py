@@ -227,7 +227,7 @@ class Site:
         static = facts.get("static") or {}
         url = str(static.get("url") or "")
         if self._config.static and static.get("installed") and url_prefix(url) is not None:
-            if facts.get("debug") and static.get("finders") and facts.get("protocol") == "link":
+            if facts.get("debug") and static.get("finders"):
                 finder = LinkFinder(self.proxy)
                 handlers.append(
                     (url.encode(), StaticFiles(url, rest, find=finder, now=self._clock.time, soon=self._soon))

@@ -78,7 +78,11 @@ class Backend:
 
 
 class Backends:
-    """The upstreams of one generation."""
+    """The upstreams of one generation.
+
+    Attributes:
+        finder: the link that is asked where static files lie; None where nobody can be asked.
+    """
 
     def __init__(
         self,
@@ -104,6 +108,9 @@ class Backends:
 
         self.pages = [make(upstream) for upstream in generation.pages]
         self.sockets = [make(upstream) for upstream in generation.sockets]
+        links = [backend for backend in self.pages if backend.is_link]
+        self._own_finder = None if generation.finder is None else make(generation.finder)
+        self.finder: Backend | None = self._own_finder or (links[0] if links else None)
 
     def pick_page(self) -> Backend:
         """Who takes the next plain request: the one with the least to do."""
@@ -118,6 +125,8 @@ class Backends:
         """The generation is replaced."""
         for backend in (*self.pages, *self.sockets):
             backend.close()
+        if self._own_finder is not None:
+            self._own_finder.close()
 
 
 def _load(backend: Backend) -> int:

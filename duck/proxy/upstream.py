@@ -39,9 +39,11 @@ class Generation:
         pages: who answers plain requests.
         sockets: who answers upgrades; None where nobody can, then they are plain requests.
         facts: what the worker told about the project when it was ready (see backend/django/worker).
+        finder: a link that is asked only where static files lie; None where a link among `pages` can be asked.
     """
 
     number: int
     pages: tuple[Upstream, ...]
     sockets: tuple[Upstream, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
+    finder: Upstream | None = None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.backend.conftest import VIEWS, start_project
-from tests.backend.link_client import TIMEOUT_S, Worker
+from tests.backend.link_client import TIMEOUT_S, LinkClient, Worker
 from tests.environments import environment
 
 if TYPE_CHECKING:
@@ -275,3 +275,14 @@ def test_an_asgi_process_listens_on_a_loopback_port(make_project: MakeProject, m
     connection.request("GET", "/", headers={"X-Duck-Identity": IDENTITY})
     assert connection.getresponse().status == 200
     connection.close()
+
+
+def test_an_asgi_process_for_pages_says_on_a_link_where_static_files_lie(
+    make_project: MakeProject, make_worker: MakeWorker
+) -> None:
+    project = make_project(settings="WSGI_APPLICATION = None\nASGI_APPLICATION = 'mysite.asgi.application'")
+    worker = start(make_worker, project, role="auto")
+    assert worker.ready["protocol"] == "http"
+    with LinkClient(worker.ready["finder"]) as finder:
+        assert finder.find("admin/css/base.css").endswith(b"/admin/css/base.css")
+        assert finder.find("nothing.css") == b""

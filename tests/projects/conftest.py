@@ -7,12 +7,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.projects.pair import Pair
-from tests.projects.recipes import Project
 from tests.projects.site import contents, serve_by_duck, serve_straight
+
+if TYPE_CHECKING:
+    from tests.projects.recipes import Project
 
 Serve = Callable[..., Pair]
 RUNSERVER = ("manage.py", "runserver", "--noreload", "127.0.0.1:{port}")
@@ -42,9 +45,7 @@ def serve() -> Iterator[Serve]:
             one = serve_straight(command, project.directory, where, project.python, project.variables, below)
             ends.callback(one.close)
             there = below if duck_below is None else duck_below
-            other = serve_by_duck(
-                project.directory, where, project.python, project.variables, *arguments, below=there
-            )
+            other = serve_by_duck(project.directory, where, project.python, project.variables, *arguments, below=there)
             ends.callback(other.close)
             pair = Pair(one, other, normal or [])
             ends.callback(check_unchanged, pair, before)

@@ -5,16 +5,19 @@ What may differ is listed here, each with its reason; all else is a failure.
 
 from __future__ import annotations
 
-import os
 import re
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from os.path import commonpath
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tests.projects.browser import HOST, Answer, Browser, Fields, Page, Upload, page
-from tests.projects.site import Site
+
+if TYPE_CHECKING:
+    from tests.projects.site import Site
 
 # Fields of one connection, or of the server's own: a proxy writes its own.
 OF_THE_SERVER = {
@@ -41,7 +44,10 @@ OF_DUCKS_FILES = {
     "content-language": "written by LocaleMiddleware",
 }
 # Content types of files, as WhiteNoise names them, too: text is told to be UTF-8, and the icon's older name.
-TYPES_OF_FILES = [(r"(?<=^content-type: )(\S+); charset=utf-8$", r"\1"), (r"image/vnd\.microsoft\.icon", "image/x-icon")]
+TYPES_OF_FILES = [
+    (r"(?<=^content-type: )(\S+); charset=utf-8$", r"\1"),
+    (r"image/vnd\.microsoft\.icon", "image/x-icon"),
+]
 # What two runs of the same project say differently, by the name it is given instead.
 NORMAL: list[tuple[str, str]] = [
     (r"[A-Za-z0-9]{64}", "CSRF"),
@@ -139,15 +145,18 @@ class Pair:
         *names: str,
         files: dict[str, Upload] | None = None,
         fields: Fields = (),
+        shown: Fields = (),
         **values: str,
     ) -> Answer:
-        """Open the page at `target` on both, fill in its form with the controls `names` and send it; Duck's answer."""
+        """Open the page at `target` on both, fill in its form with the controls `names` and send it; Duck's answer.
+
+        `shown` are fields of the request for the page, `fields` of the one that sends the form.
+        """
         controls = names or tuple(values)
-        kept = list(fields)
+        asked, kept = list(shown), list(fields)
 
         def act(browser: Browser) -> Answer:
-            shown = browser.ask("GET", target)
-            form = page(shown, target).form(*controls)
+            form = page(browser.ask("GET", target, asked), target).form(*controls)
             content_type, body = form.encode(values, files or {})
             url = urlsplit(form.action)
             where = url.path + (f"?{url.query}" if url.query else "")
@@ -252,5 +261,5 @@ class Pair:
 
 def around(one: str, other: str) -> tuple[str, str]:
     """Both lines from a little before where they part, for people to read."""
-    start = max(0, len(os.path.commonprefix((one, other))) - 60)
+    start = max(0, len(commonpath((one, other))) - 60)
     return one[start : start + 300], other[start : start + 300]

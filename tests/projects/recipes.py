@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import os
-import re
 import shutil
 import subprocess
 from collections.abc import Callable

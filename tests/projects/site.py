@@ -99,7 +99,9 @@ class Site:
             self.process.wait(5)
 
 
-def serve_straight(command: list[str], made: Path, where: Path, python: str, variables: dict[str, str], below: str) -> Site:
+def serve_straight(
+    command: list[str], made: Path, where: Path, python: str, variables: dict[str, str], below: str
+) -> Site:
     """A copy of the project, served in its directory `below` as without Duck; `{port}` in `command` is replaced."""
     directory = where / "straight" / made.name
     shutil.copytree(made, directory, symlinks=True)

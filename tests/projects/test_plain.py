@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.projects.browser import HOST
-from tests.projects.conftest import Serve
-from tests.projects.pair import Pair
 from tests.projects.recipes import ADMIN, Tool, make
+
+if TYPE_CHECKING:
+    from tests.projects.conftest import Serve
+    from tests.projects.pair import Pair
 
 USER, PASSWORD = ADMIN["DJANGO_SUPERUSER_USERNAME"], ADMIN["DJANGO_SUPERUSER_PASSWORD"]
 
 # The one thing written here: what a view sees of its request.
-SEEN = '''
+SEEN = """
 
 from django.http import JsonResponse, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -40,7 +44,7 @@ def stream(request):
 
 
 urlpatterns += [path("seen/", seen), path("seen/<path:rest>", seen), path("stream/", stream)]
-'''
+"""
 
 
 def plain(tool: Tool) -> None:
@@ -49,7 +53,9 @@ def plain(tool: Tool) -> None:
     tool.append("mysite/urls.py", SEEN)
 
 
-@pytest.fixture(scope="module", params=[("3.10", "Django>=4.2,<4.3"), ("3.13", "Django>=6.0,<6.1")], ids=lambda given: given[1])
+@pytest.fixture(
+    scope="module", params=[("3.10", "Django>=4.2,<4.3"), ("3.13", "Django>=6.0,<6.1")], ids=lambda given: given[1]
+)
 def site(serve: Serve, request: pytest.FixtureRequest) -> Pair:
     # wsgiref says so where the client says nothing; Duck, as other servers, leaves it out.
     untyped = (r'"CONTENT_TYPE": "text/plain"', '"CONTENT_TYPE": null')
@@ -101,7 +107,7 @@ def test_a_form_without_its_token_or_from_elsewhere_is_refused(site: Pair) -> No
         "/seen/..%2f..%2fetc/passwd",
         "/seen/%",
         "/seen/%zz",
-        "/seen/<>|^`{}\"[]\\",
+        '/seen/<>|^`{}"[]\\',
         "/seen?x=1",
         "/nothing",
         "/" + "x" * 4000,
@@ -134,7 +140,7 @@ def test_what_is_no_static_file_is_not_found_either(site: Pair, target: str) -> 
 @pytest.mark.parametrize(
     "fields",
     [
-        [("Cookie", "a=1; b=\"two\"; c; =d; e=%3D")],
+        [("Cookie", 'a=1; b="two"; c; =d; e=%3D')],
         [("X-Forwarded-Proto", "https"), ("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-Host", "evil.example")],
         [("Forwarded", "for=1.2.3.4;proto=https")],
         [("X-Two", "one"), ("X-Two", "two")],

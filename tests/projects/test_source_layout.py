@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from tests.projects.conftest import Serve
-from tests.projects.pair import Pair
 from tests.projects.recipes import ADMIN, Tool, make
+
+if TYPE_CHECKING:
+    from tests.projects.conftest import Serve
+    from tests.projects.pair import Pair
 
 USER, PASSWORD = ADMIN["DJANGO_SUPERUSER_USERNAME"], ADMIN["DJANGO_SUPERUSER_PASSWORD"]
 
@@ -17,7 +21,7 @@ ALLOWED_HOSTS=localhost,127.0.0.1
 DATABASE_URL=sqlite:///db.sqlite3
 GREETING="Grüße, aus .env"
 """
-SETTINGS_BASE = '''
+SETTINGS_BASE = """
 
 # What differs from one machine to the next.
 import environ
@@ -30,15 +34,15 @@ DATABASES = {"default": env.db()}
 GREETING = env("GREETING")
 INSTALLED_APPS += ["greetings"]
 MEDIA_ROOT, MEDIA_URL = BASE_DIR / "media", "/media/"
-'''
-SETTINGS_LOCAL = '''
+"""
+SETTINGS_LOCAL = """
 from .base import *
 
 INSTALLED_APPS += ["django.contrib.admindocs"]
 LOCAL = True
-'''
+"""
 # As django-environ and cookiecutter-django have it: the file is read and `apps` comes onto the path before Django starts.
-MANAGE = '''
+MANAGE = """
 def main():
     import environ
     from pathlib import Path
@@ -48,8 +52,8 @@ def main():
     sys.path.insert(0, str(root / "apps"))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.local")
     os.environ["STARTED_AS"] = " ".join(sys.argv[1:2])
-'''
-GREETINGS = '''
+"""
+GREETINGS = """
 import os
 import sys
 
@@ -63,7 +67,7 @@ def greeting(request):
         "as": os.environ["STARTED_AS"], "argv": sys.argv[1:2], "cwd": os.getcwd().rpartition("/")[2],
         "secret": settings.SECRET_KEY, "name": settings.SETTINGS_MODULE,
     })
-'''
+"""
 
 
 def src_layout(tool: Tool) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import struct
 import zlib
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.projects.conftest import Serve
-from tests.projects.pair import Pair
 from tests.projects.recipes import ADMIN, Tool, make
+
+if TYPE_CHECKING:
+    from tests.projects.conftest import Serve
+    from tests.projects.pair import Pair
 
 USER, PASSWORD = ADMIN["DJANGO_SUPERUSER_USERNAME"], ADMIN["DJANGO_SUPERUSER_PASSWORD"]
 
@@ -83,7 +86,9 @@ def test_a_page_is_made_published_and_shown(site: Pair) -> None:
 
 def test_pictures_and_documents_are_uploaded_shown_and_fetched(site: Pair) -> None:
     picture = png(400, 300)
-    answer = site.submit("/admin/images/add/", "title", files={"file": ("duck.png", "image/png", picture)}, title="Duck")
+    answer = site.submit(
+        "/admin/images/add/", "title", files={"file": ("duck.png", "image/png", picture)}, title="Duck"
+    )
     assert answer.status == 302, answer.text
     site.follow(answer)
     answer = site.get("/admin/images/1/")

@@ -9,6 +9,7 @@ whose end of stream it takes for the App's death.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -263,10 +264,9 @@ class DjangoProcess:
         self._control.close()
         os.close(self._output)
         if isinstance(self.spec.address, str):
-            try:
-                os.unlink(self.spec.address)
-            except OSError:
-                pass
+            for path in (self.spec.address, self.spec.address + "f"):  # "f": backend.django.worker.asgi
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
         self._on_exit(code)
 
     def _drain(self, read: Callable[[], None]) -> None:

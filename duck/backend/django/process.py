@@ -263,6 +263,15 @@ class DjangoBackend:
             secret=self._secret if protocol == "http" or not isinstance(address, str) else "",
             identity_field=IDENTITY_FIELD if protocol == "http" else "",
         )
+        finder = facts.get("finder")
+        if role == "pages" and finder:
+            version.upstreams["finder"] = Upstream(
+                "link",
+                finder if isinstance(finder, str) else (finder[0], finder[1]),
+                1,
+                f"django finder {facts['pid']}",
+                secret="" if isinstance(finder, str) else self._secret,
+            )
         if role == "pages":
             version.facts = facts
             if facts.get("sockets_wanted") and protocol == "link":

@@ -45,6 +45,7 @@ class Version:
     Attributes:
         processes: those that live, by role: `pages`, `sockets`.
         facts: what the process for pages told.
+        upstreams: what the processes serve, by role; `finder` is a second address of the one for pages.
     """
 
     number: int
@@ -61,7 +62,9 @@ class Version:
         sockets = self.upstreams.get("sockets")
         if sockets is None and pages.protocol == "http" and self.facts.get("sockets_wanted"):
             sockets = pages
-        return Generation(self.number, (pages,), () if sockets is None else (sockets,), self.facts)
+        return Generation(
+            self.number, (pages,), () if sockets is None else (sockets,), self.facts, self.upstreams.get("finder")
+        )
 
     @property
     def is_debugging(self) -> bool:

@@ -17,10 +17,12 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from importlib.machinery import ModuleSpec, PathFinder
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Union
 
+from .facts import static_finder
 from .failure import StartError
 from .identity import Identified
+from .wsgi import WSGIServer, listen
 
 if TYPE_CHECKING:
     from .control import Control
@@ -258,6 +260,8 @@ def serve_asgi(spec: Spec, control: Control, debugger: Debugger, choice: Choice,
         driver.stop(deadline_s)
 
     driver = find_driver(spec.bundle)(spec, application, ready)
+    if spec.role != "sockets" and facts["debug"] and facts["static"]["url"]:
+        facts["finder"] = serve_finder(spec)
     try:
         driver.run()
     except SystemExit as error:
@@ -267,6 +271,21 @@ def serve_asgi(spec: Spec, control: Control, debugger: Debugger, choice: Choice,
     if not told:
         raise StartError(f"{driver.name} ended before it was ready; its output says why")
     return 0
+
+
+def serve_finder(spec: Spec) -> Union[str, List[Any]]:
+    """Answer where static files lie on a link of its own, beside the ASGI server; its address.
+
+    HTTP has no such question, and without it every static file would be asked of the views, which have none in DEBUG.
+    """
+    wanted = spec.address + "f" if isinstance(spec.address, str) else ["127.0.0.1", 0]
+    listener, address = listen(wanted, 1)
+    WSGIServer(listener, _no_pages, threads=1, secret=spec.secret, find=static_finder()).start()
+    return address
+
+
+def _no_pages(environ: Dict[str, Any], start_response: Callable[..., Any]) -> List[bytes]:
+    raise StartError("a request for a page came to the finder of static files")
 
 
 def _listen_tcp(spec: Spec) -> socket.socket:
