@@ -7,6 +7,7 @@ IDLE ──send──> HEAD ──final head──> BODY ──end──> IDLE, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -31,6 +32,7 @@ CLOSED: Final = "closed"
 
 MAX_HEAD_BYTES: Final = 65_536
 MAX_EARLY_BYTES: Final = 65_536
+MAX_UNREAD_BYTES: Final = 1 << 20
 
 
 class UpstreamCall(Protocol):
@@ -137,6 +139,12 @@ class UpstreamConnection:
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
+        if error is not None and (self._state is HEAD or self._state is BODY):
+            # The request could not be written any further. What the backend said before it closed may wait unread: an
+            # early refusal, as a rule.
+            said = _unread(self._transport)
+            if said:
+                self.data_received(said)
         self._transport = None
         if self._state is CLOSED:
             return
@@ -394,3 +402,14 @@ class UpstreamConnection:
         """Close the tunnel now."""
         if self._transport is not None:
             self._transport.abort()
+
+
+def _unread(transport: asyncio.Transport | None) -> bytes:
+    """What lies in the socket of a connection that failed for writing; at most `MAX_UNREAD_BYTES`."""
+    raw = transport.get_extra_info("socket") if transport is not None else None
+    data = b""
+    if raw is not None and raw.fileno() >= 0 and os.name == "posix":
+        with contextlib.suppress(OSError):
+            while len(data) < MAX_UNREAD_BYTES and (piece := os.read(raw.fileno(), 65_536)):
+                data += piece
+    return data

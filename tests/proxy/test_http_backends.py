@@ -280,8 +280,9 @@ def test_a_connection_that_says_something_unasked_is_not_used_again(front, http_
     front.switch(backend.upstream())
     client = front.connect()
     assert client.ask(get()).body == b"0"
+    wait(lambda: len(front.pool.idle) == 1)
     event.set()
-    wait(lambda: not front.pool.idle)
+    wait(lambda: not front.pool.open)
     assert client.ask(get()).body == b"1"
 
 
@@ -431,7 +432,7 @@ def test_a_backend_that_is_slow_to_answer_is_504(make_front, http_backend, caplo
     assert client.answer().status == 504
     assert backend.connections[0].ended.wait(10)
     assert "scripted sent nothing" in caplog.text
-    assert front.pool.busy == 0
+    wait(lambda: front.pool.busy == 0)
 
 
 def test_a_backend_that_stops_within_its_answer_is_cut(make_front, http_backend):
@@ -488,7 +489,7 @@ def test_an_answer_before_the_body_is_complete_is_passed_on(front, http_backend,
     found = client.answer()
     assert (found.status, found.body, found.getheader("Connection")) == (413, b"too much", "close")
     assert backend.connections[0].ended.wait(10)
-    assert front.pool.busy == 0
+    wait(lambda: front.pool.busy == 0)
 
 
 def test_a_body_beyond_its_limit_is_refused_before_a_backend_hears_of_it(make_front, http_backend):
@@ -599,3 +600,20 @@ def test_half_closed_clients_in_the_queue_leave_nothing_in_it(front, http_backen
     assert not front.pool.waiting
     event.set()
     assert first.answer().body == b"late"
+
+
+def test_an_early_answer_of_a_backend_that_then_closes_is_passed_on(front, http_backend):
+    def script(connection):
+        connection.read_until(b"\r\n\r\n")
+        connection.send(answer(b"too much", "Connection: close", status="413 Content Too Large"))
+
+    front.switch(http_backend(script).upstream())
+    statuses = []
+    for _ in range(20):
+        client = front.connect()
+        try:
+            client.sendall(post(b"x" * 5_000_000))
+        except ConnectionError:
+            pass
+        statuses.append(client.answer().status)
+    assert statuses == [413] * 20
