@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from duck.http.file_representation import Entry
     from duck.net.exchange import Exchange
     from duck.net.interfaces import Handler
+    from duck.wire.head import FieldBlock
 
 _NO_SNIFFING: Final = b"X-Content-Type-Options: nosniff\r\n"
 # Fonts and modules are fetched across origins, and what is static is public: as WhiteNoise sends it.
@@ -76,20 +77,15 @@ class _Files:
         request = exchange.request
         entry = self._entries.get(request.path)
         if entry is not None and self._now() < entry.fresh_until and request.method in _METHODS:
-            accept = None
-            for name, value in request.fields:
-                if name.lower() in DECIDING:
-                    # Of the deciding names only Accept-Encoding has 15 letters.
-                    if accept is not None or len(name) != 15:
-                        break
-                    accept = value
-            else:
-                chosen = entry.by_accept.get(accept)
-                if chosen is not None and chosen.body is not None and request.method == b"GET":
-                    exchange.response.answer(
-                        ResponseHead(200, block=chosen.block, content_length=chosen.size), chosen.body
-                    )
-                    return
+            plainly = request.block.asks_plainly
+            if plainly is None:
+                plainly = _ask_plainly(request.block)
+            chosen = entry.by_accept.get(request.block.accept_encoding)
+            if plainly and chosen is not None and chosen.body is not None and request.method == b"GET":
+                head = ResponseHead(200, block=chosen.block, content_length=chosen.size)
+                head.has_date = head.has_length = False
+                exchange.response.answer(head, chosen.body)
+                return
             if self._answer(exchange, entry):
                 return
             self._cache.forget(request.path)
@@ -145,6 +141,16 @@ class _Files:
             head, b"".join([part if isinstance(part, bytes) else body[part[0] : sum(part)] for part in parts])
         )
         return True
+
+
+def _ask_plainly(block: FieldBlock) -> bool:
+    """Whether nothing but one Accept-Encoding decides what a file's answer is; kept with the block."""
+    asked = [(name.lower(), value) for name, value in block.fields if name.lower() in DECIDING]
+    plainly = not asked or (len(asked) == 1 and asked[0][0] == _ACCEPT_ENCODING)
+    if plainly and asked:
+        block.accept_encoding = asked[0][1]
+    block.asks_plainly = plainly
+    return plainly
 
 
 class StaticFiles(_Files):

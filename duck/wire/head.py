@@ -35,10 +35,13 @@ class FieldBlock:
         upgrade: the value of `Upgrade` when `Connection` names it, else None.
         accepts_trailers: `TE: trailers`.
         http_lines, link_items: what is sent on to a backend, kept by proxy.rules once it was made.
+        asks_plainly, accept_encoding: whether nothing else decides about the answer with a file, kept by http.files.
     """
 
     __slots__ = (
+        "accept_encoding",
         "accepts_trailers",
+        "asks_plainly",
         "authority",
         "chunked",
         "claims",
@@ -71,6 +74,8 @@ class FieldBlock:
         self.accepts_trailers = False
         self.http_lines: bytes | None = None
         self.link_items: bytes | None = None
+        self.asks_plainly: bool | None = None
+        self.accept_encoding: bytes | None = None
 
 
 class RequestHead:
