@@ -108,6 +108,7 @@ def _open_tcp(address: ListenAddress, backlog: int, holder_of: Callable[[str, in
         try:
             if os.name == "posix":
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _watch_for_vanished_peers(listener)
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listener.bind((where[0], port, *where[2:]))
@@ -135,6 +136,17 @@ def _open_tcp(address: ListenAddress, backlog: int, holder_of: Callable[[str, in
     elif failure is not None and failure.errno == errno.EADDRNOTAVAIL:
         remedy = "; it is no address of this machine"
     raise ApplicationError(f"cannot listen on {address}: {reason}{remedy}") from failure
+
+
+def _watch_for_vanished_peers(listener: socket.socket) -> None:
+    """Have the kernel ask peers that are silent for a minute; what it accepts inherits this.
+
+    A client that lost its network says no goodbye: its view or tunnel, which may have no deadline, would never end.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, name):
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _open_unix(path: str, backlog: int) -> socket.socket:

@@ -133,7 +133,8 @@ class Server:
             self.server_name or server_host or "localhost",
             server_port or (443 if scheme == b"https" else 80),
             scheme=scheme,
-            trusted=host in self.trust,
+            # Without an address it is a Unix socket's, or a client's that is gone already.
+            trusted=host in self.trust and (host != "" or not isinstance(local, tuple)),
         )
 
     def opened(self, connection: ServerConnection) -> bool:
