@@ -23,7 +23,7 @@ from duck.http.routing import match_path
 from duck.net.server import Trust
 from duck.proxy.gate import OPEN
 from duck.proxy.handler import ProxyHandler
-from duck.proxy.rules import ForwardRules
+from duck.proxy.rules import ForwardRules, identify
 from duck.proxy.spool import Spool
 
 if TYPE_CHECKING:
@@ -92,11 +92,12 @@ class Site:
         self._loop = loop
         self._clock = clock
         self.spool = Spool(config.spool_dir, config.max_spool_bytes)
+        self._trust = trust = Trust(config.trusted_proxies)
         self.proxy = ProxyHandler(
             loop,
             clock,
             self.spool,
-            Trust(config.trusted_proxies),
+            trust,
             read_timeout_s=config.read_timeout_s or 0.0,
             connect_timeout_s=config.connect_timeout_s,
             queue_timeout_s=config.queue_timeout_s,
@@ -143,6 +144,9 @@ class Site:
     def handle(self, exchange: Exchange) -> None:
         """Answer `exchange` (`Handler`)."""
         path = exchange.request.path
+        if exchange.peer.trusted:
+            # For every lane and for the log: a file's client is no other than a page's.
+            exchange.peer = identify(exchange.request, exchange.peer, self._trust)
         for prefix, files in self._files:
             if path.startswith(prefix):
                 files.handle(exchange)
