@@ -1,0 +1,134 @@
+"""Long answers that pass inside the kernel: the same bytes, the same failures, nothing left behind."""
+
+import hashlib
+import http.client
+import os
+import socket
+import sys
+import threading
+
+import psutil
+import pytest
+
+from duck.net import splice
+from tests.net.front import get
+from tests.proxy.backends import serve
+from tests.proxy.conftest import wait
+
+BODY = os.urandom(5 << 20)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+
+pytestmark = pytest.mark.skipif(not splice.AVAILABLE, reason=f"{sys.platform} cannot splice")
+
+
+def whole(connection, line, fields, body):
+    return HEAD + BODY
+
+
+@pytest.fixture
+def pieces(monkeypatch):
+    """How many bytes were spliced out of backends."""
+    moved = []
+    real = os.splice
+
+    def count(source, sink, size, **options):
+        got = real(source, sink, size, **options)
+        moved.append(got)
+        return got
+
+    monkeypatch.setattr(os, "splice", count)
+    return moved
+
+
+def descriptors():
+    return psutil.Process().num_fds()
+
+
+def test_a_long_answer_arrives_as_it_was_sent_and_the_connections_are_used_again(front, http_backend, pieces):
+    backend = http_backend(serve(whole))
+    front.switch(backend.upstream())
+    client = front.connect()
+    for _ in range(3):
+        assert hashlib.sha256(client.ask(get("/")).body).digest() == hashlib.sha256(BODY).digest()
+    assert sum(pieces) > len(BODY), "nothing was spliced"
+    wait(lambda: front.pool.busy == 0)
+    assert len(backend.connections) == 1
+    front.wait_exchanges(3)
+    assert [exchange.bytes_sent for exchange in front.exchanges] == [len(BODY)] * 3
+
+
+def test_a_client_that_reads_slowly_gets_all_of_it(front, http_backend, pieces):
+    front.switch(http_backend(serve(whole)).upstream())
+    client = front.connect(receive_buffer=4096)
+    client.sendall(get("/", "Connection: close"))
+    received = bytearray()
+    pause = threading.Event()
+    while data := client.recv(300_000):
+        received += data
+        pause.wait(0.001)
+    assert bytes(received).endswith(BODY) and pieces
+
+
+def test_an_answer_that_the_backend_cuts_is_cut(front, http_backend, pieces):
+    def cut(connection, line, fields, body):
+        connection.sock.sendall(HEAD + BODY[: 3 << 20])
+        connection.sock.shutdown(socket.SHUT_RDWR)
+
+    front.switch(http_backend(serve(cut)).upstream())
+    before = descriptors()
+    client = front.connect()
+    client.sendall(get("/"))
+    response = client.head()
+    with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+        response.read()
+    assert pieces
+    client.close()
+    wait(lambda: front.pool.busy == 0)
+    wait(lambda: descriptors() <= before)
+
+
+def test_a_client_that_leaves_leaves_no_descriptor(front, http_backend, pieces):
+    gone = threading.Event()
+
+    def endless(connection, line, fields, body):
+        try:
+            connection.sock.sendall(HEAD + BODY)
+        finally:
+            gone.set()
+
+    front.switch(http_backend(serve(endless)).upstream())
+    client = front.connect()
+    assert client.ask(get("/")).body == BODY
+    wait(lambda: front.pool.busy == 0)
+    before = descriptors()
+    for _ in range(5):
+        leaving = front.connect(receive_buffer=4096)
+        leaving.sendall(get("/"))
+        leaving.recv(100_000)
+        leaving.close()
+    wait(lambda: front.pool.busy == 0)
+    assert gone.wait(5)
+    # What was only half moved cannot be used again: its pipe is closed, not kept.
+    wait(lambda: descriptors() <= before)
+
+
+def test_an_answer_of_unknown_length_passes_by_way_of_the_process(front, http_backend, pieces):
+    def until_close(connection, line, fields, body):
+        connection.sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + BODY)
+        connection.sock.shutdown(socket.SHUT_WR)
+
+    front.switch(http_backend(serve(until_close)).upstream())
+    assert front.ask(get("/")).body == BODY
+    assert not pieces
+
+
+def test_bytes_after_a_long_answer_never_reach_the_client(front, http_backend, pieces):
+    def more(connection, line, fields, body):
+        return HEAD + BODY + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+
+    backend = http_backend(serve(more))
+    front.switch(backend.upstream())
+    client = front.connect()
+    assert client.ask(get("/")).body == BODY
+    assert client.ask(get("/")).body == BODY
+    assert len(backend.connections) == 2, "a connection with bytes nobody asked for was used again"
