@@ -617,3 +617,25 @@ def test_an_early_answer_of_a_backend_that_then_closes_is_passed_on(front, http_
             pass
         statuses.append(client.answer().status)
     assert statuses == [413] * 20
+
+
+def test_chunks_pass_at_once(front, http_backend):
+    go = threading.Semaphore(0)
+
+    def script(connection):
+        read_request(connection)
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for number in range(5):
+            assert go.acquire(timeout=10)
+            connection.send(b"9\r\ndata: %d\n\n\r\n" % number)
+        connection.send(b"0\r\n\r\n")
+        connection.wait_end()
+
+    front.switch(http_backend(script).upstream())
+    client = front.connect()
+    client.sendall(get())
+    head = client.head()
+    for number in range(5):
+        go.release()
+        assert head.read1(100) == b"data: %d\n\n" % number
+    assert head.read() == b""
