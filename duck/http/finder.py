@@ -27,17 +27,26 @@ class LinkFinder:
         if finder is None or self._proxy.gate.state != "open":
             found(b"")
             return
-        finder.links.acquire(_LookUp(name, found))
+
+        def lost() -> None:
+            # The process was replaced meanwhile: the next one knows. Else the views may answer.
+            if exchange.is_over or self._proxy.backends is backends:
+                found(b"")
+            else:
+                self(name, exchange, found)
+
+        finder.links.acquire(_LookUp(name, found, lost))
 
 
 class _LookUp:
     """One question: a Waiter and a LinkCall."""
 
-    __slots__ = ("_found", "_name", "deadline", "queued_at")
+    __slots__ = ("_found", "_lost", "_name", "deadline", "queued_at")
 
-    def __init__(self, name: str, found: Callable[[bytes], None]) -> None:
+    def __init__(self, name: str, found: Callable[[bytes], None], lost: Callable[[], None]) -> None:
         self._name = name
         self._found = found
+        self._lost = lost
         self.queued_at = 0.0
         self.deadline = NEVER
 
@@ -45,16 +54,16 @@ class _LookUp:
         connection.find(self, self._name)
 
     def refused(self, error: BackendError) -> None:
-        self._found(b"")
+        self._lost()
 
     def link_found(self, path: bytes) -> None:
         self._found(path)
 
     def link_lost(self, error: Exception) -> None:
-        self._found(b"")
+        self._lost()
 
     def link_cut(self, reason: str) -> None:
-        self._found(b"")
+        self._lost()
 
     def link_head(
         self, status: int, reason: bytes, block: bytes, content_length: int | None, body: bytes, complete: bool

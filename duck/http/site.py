@@ -21,7 +21,7 @@ from duck.http.files import MediaFiles, StaticFiles
 from duck.http.finder import LinkFinder
 from duck.http.routing import match_path
 from duck.net.server import Trust
-from duck.proxy.gate import OPEN
+from duck.proxy.gate import HOLDING, OPEN
 from duck.proxy.handler import ProxyHandler
 from duck.proxy.rules import ForwardRules, identify
 from duck.proxy.spool import Spool
@@ -174,6 +174,9 @@ class Site:
         elif self._config.use_django:
             if self._prefix and not self.proxy.rules.split_prefix(request.path)[0]:
                 self._not_found(exchange)
+            elif (self._config.static or self._config.media) and self.proxy.gate.state is HOLDING:
+                # Where files lie is known once Django is there: what waits starts again from the files.
+                self.proxy.gate.wait(exchange, lambda: self.handle(exchange))
             else:
                 self.proxy.handle(exchange)
         else:

@@ -30,6 +30,22 @@ class TestServing:
         duck.wait_for("is ready after")
         assert duck.get("/static/admin/css/base.css").status_code == 200
 
+    def test_a_static_file_asked_for_while_django_starts_or_starts_again_is_found(
+        self, start: Start, project: Path, until_watched: Callable[[Path, int], None]
+    ) -> None:
+        duck = start(project)
+        path = "/static/admin/css/base.css"
+        assert duck.get(path).status_code == 200  # sent as soon as the address is known
+        until_watched(project, 1)
+        answers: list[int] = []
+        for version in range(3):
+            (project / "site1" / "version.py").write_text(f'import time\ntime.sleep(0.3)\nVERSION = "{version}"\n')
+            end = time.monotonic() + 15
+            while duck.get().text != str(version):
+                answers.append(duck.get(path).status_code)
+                assert time.monotonic() < end
+        assert set(answers) == {200}
+
     def test_the_banner_names_addresses_interpreter_version_processes_and_the_way_to_stop(
         self, start: Start, project: Path
     ) -> None:
