@@ -1,7 +1,7 @@
 """Projects as their own tools make them: `wagtail start`, `startproject`, `startapp`, packages' own examples.
 
-What is written here is what the tools' guides tell their readers to write: entries of INSTALLED_APPS, routes to what the
-package brings. Each project is made once and kept in the tests' cache; its server gets a copy.
+What is written here is what the tools' guides tell their readers to write: entries of INSTALLED_APPS, routes to what
+the package brings. Each project is made once and kept in the tests' cache; its server gets a copy.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ from .base import *
 INSTALLED_APPS += ["django.contrib.admindocs"]
 LOCAL = True
 """
-# As django-environ and cookiecutter-django have it: the file is read and `apps` comes onto the path before Django starts.
+# As django-environ and cookiecutter-django have it: the file is read and `apps` is put on the path before Django starts.
 MANAGE = """
 def main():
     import environ
