@@ -97,7 +97,7 @@ def test_python_named_on_the_command_line_wins(tmp_path: Path, django_environmen
 
 def test_a_named_python_without_django_is_refused(tmp_path: Path, bare_environment: Path) -> None:
     project = find_project(project_in(tmp_path))
-    with pytest.raises(ProjectError, match=r"named by --python cannot run[^:]*: Django is not installed"):
+    with pytest.raises(ProjectError, match=r"--python .* cannot run the project: Django is not installed"):
         find_interpreter(project, str(bare_environment / "bin" / "python"), BARE)
 
 
@@ -160,7 +160,7 @@ def test_all_that_were_tried_are_listed(
         find_interpreter(project, None, BARE)
     text = str(raised.value)
     assert f"{tmp_path}/.venv/bin/python (from {tmp_path}/.venv): Django is not installed there" in text
-    assert "/no/such/python (from Duck's own environment): it cannot be run" in text
+    assert "/no/such/python (from Duck's own environment): it does not exist" in text
     assert "--python" in text
 
 

@@ -348,3 +348,40 @@ def is_gone(pid: int) -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+@pytest.mark.parametrize(
+    ("spec", "named_by"), [({"settings": "mysite.sttings"}, "--django-settings or DJANGO_SETTINGS_MODULE"), ({}, "{}")]
+)
+def test_a_settings_module_that_is_not_there_is_one_sentence_with_where_it_is_named(
+    make_project: MakeProject, make_worker: MakeWorker, spec: dict[str, str], named_by: str
+) -> None:
+    project = make_project()
+    manage = project / "manage.py"
+    manage.write_text(manage.read_text().replace("mysite.settings", "mysite.sttings"))
+    failed = failure_of(make_worker, project, **spec)
+    assert failed["message"] == (
+        f"the settings module 'mysite.sttings', named by {named_by.format(manage)}, is not there "
+        "(No module named 'mysite.sttings'); correct the name, or say --django-settings MODULE"
+    )
+    assert failed["traceback"] == ""
+    assert str(manage) in failed["files"]
+
+
+@pytest.mark.parametrize("settings", ["import nowhere_to_be_found", "INSTALLED_APPS += ['nowhere_to_be_found.apps']"])
+def test_a_package_that_is_missing_says_where_it_would_have_to_be_installed(
+    make_project: MakeProject, make_worker: MakeWorker, settings: str
+) -> None:
+    failed = failure_of(make_worker, make_project(settings=settings))
+    assert failed["message"] == (
+        f"No module named 'nowhere_to_be_found'; install it for {sys.executable}, "
+        "or say with --python which Python has the project's packages"
+    )
+    assert "nowhere_to_be_found" in failed["traceback"]
+
+
+def test_a_module_of_the_projects_own_that_is_missing_is_nothing_to_install(
+    make_project: MakeProject, make_worker: MakeWorker
+) -> None:
+    failed = failure_of(make_worker, make_project(settings="from mysite import local\nimport mysite.nothing"))
+    assert "install" not in failed["message"]

@@ -100,6 +100,7 @@ def find_interpreter(project: Project, explicit: str | None, environ: Mapping[st
         ProjectError: none does, or the one that does is too old for Duck; all that were tried are named.
     """
     tried: list[str] = []
+    problem = ""
     asked: set[str] = set()
     for path, origin in _candidates(project, explicit, environ):
         if path in asked:
@@ -111,7 +112,10 @@ def find_interpreter(project: Project, explicit: str | None, environ: Mapping[st
             return found
         tried.append(f"  {path} (from {origin}): {problem}")
     if explicit is not None:
-        raise ProjectError(f"The interpreter named by --python cannot run the project.\n{tried[0]}")
+        raise ProjectError(
+            f"--python {explicit!r} cannot run the project: {problem}; "
+            "name the python of the environment that has the project's packages."
+        )
     raise ProjectError(
         "No Python that imports Django was found; activate the project's environment or say --python PATH. Tried:\n"
         + "\n".join(tried)
@@ -127,6 +131,8 @@ def probe(path: str, origin: str) -> tuple[Interpreter | None, str]:
         )
         lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
         answer = json.loads(lines[-1]) if lines else {}
+    except FileNotFoundError:
+        return None, "it does not exist"
     except (OSError, ValueError) as error:
         return None, f"it cannot be run ({error})"
     except subprocess.TimeoutExpired:

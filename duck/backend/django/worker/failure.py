@@ -17,8 +17,17 @@ class StartError(Exception):
     """Duck's own sentence about why the project cannot be started."""
 
 
-def describe(error: BaseException, stage: str, extra_files: List[str]) -> Dict[str, Any]:
-    """The facts of a `failed` event for `error`; `extra_files` are project files to watch in any case."""
+def describe(error: BaseException, stage: str, extra_files: List[str], named_by: str = "manage.py") -> Dict[str, Any]:
+    """The facts of a `failed` event for `error`; `extra_files` are project files to watch in any case.
+
+    `named_by` says where the name of the settings module comes from.
+    """
+    if isinstance(error, ModuleNotFoundError) and _is_of_settings(error.name or ""):
+        name = os.environ["DJANGO_SETTINGS_MODULE"]
+        error = StartError(
+            f"the settings module {name!r}, named by {named_by}, is not there ({error}); "
+            "correct the name, or say --django-settings MODULE"
+        )
     files = _project_files(error)
     files.extend(path for path in extra_files if path not in files and os.path.isfile(path))
     return {
@@ -45,9 +54,16 @@ def message_of(error: BaseException) -> str:
         lines = [line for line in str(error).splitlines() if line.strip() and not line.rstrip().endswith(":")]
         return lines[0].strip() if lines else type(error).__name__
     text = " ".join(str(error).split())
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in sys.modules:
+        return f"{text}; install it for {sys.executable}, or say with --python which Python has the project's packages"
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _is_of_settings(module: str) -> bool:
+    """Whether `module` is the settings module or a package that it lies in."""
+    return bool(module) and (os.environ.get("DJANGO_SETTINGS_MODULE", "") + ".").startswith(module + ".")
 
 
 def text_of(error: BaseException) -> str:

@@ -28,6 +28,8 @@ class Process:
         self.spec = spec
         self.stage = "import"
         self.code: Optional[int] = None  # of the exit, once the end was asked for
+        named = spec.settings or os.environ.get("DJANGO_SETTINGS_MODULE")
+        self._named_by = "--django-settings or DJANGO_SETTINGS_MODULE" if named else spec.manage or "the entry module"
         self.control = Control(spec.control_fd)
         self.debugger = debugger.install(self.control, is_terminal_wanted=spec.mode == "runserver")
 
@@ -43,7 +45,7 @@ class Process:
         except BaseException as error:
             # What manage.py does after the command, or makes of the SystemExit of a stop, changes nothing.
             if self.code is None:
-                self.control.send("failed", **describe(error, self.stage, self._watched()))
+                self.control.send("failed", **describe(error, self.stage, self._watched(), self._named_by))
                 self.code = EXIT_FAILED
         return self.code if self.code is not None else EXIT_STOPPED
 
