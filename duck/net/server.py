@@ -15,6 +15,7 @@ from duck.net.server_connection import ServerConnection
 from duck.wire.render import plain_error
 
 if TYPE_CHECKING:
+    from duck.net.client_duplex import ClientDuplex
     from duck.net.clock import Clock
     from duck.net.interfaces import Handler
     from duck.net.limits import Limits
@@ -95,7 +96,7 @@ class Server:
         self.server_name = server_name
         self.on_exchange = on_exchange
         self.on_refusal = on_refusal
-        self.connections: set[ServerConnection] = set()
+        self.connections: set[ServerConnection | ClientDuplex] = set()
         self.draining = False
         self.requests = 0
         self.refused_count = 0
@@ -143,7 +144,14 @@ class Server:
         self.clock.watched.add(connection)
         return len(self.connections) <= self.limits.max_connections
 
-    def closed(self, connection: ServerConnection) -> None:
+    def replaced(self, connection: ServerConnection, duplex: ClientDuplex) -> None:
+        """An upgraded connection goes on as `duplex`."""
+        self.connections.discard(connection)
+        self.clock.watched.discard(connection)
+        self.connections.add(duplex)
+        self.clock.watched.add(duplex)
+
+    def closed(self, connection: ServerConnection | ClientDuplex) -> None:
         """Forget an ended connection."""
         self.connections.discard(connection)
         self.clock.watched.discard(connection)

@@ -3,13 +3,15 @@
     HEAD ──head parsed──> BODY ──body read──> BUSY ──answered──> HEAD (keep-alive)
       │                     └─────────answered early─────────┐
       └──────────────refused──────────────────────────> LINGER ──> closed
-                                             BUSY ──upgrade──> TUNNEL ──> closed
+                                             BUSY ──upgrade──> the protocol is a ClientDuplex from now on
 
 HEAD     waiting for a request, or within its head
 BODY     the request's body is read, as far as its handler wants it
 BUSY     the request is complete and its answer under way; what a client pipelines meanwhile is kept, bounded
 LINGER   the last answer is sent; what still comes is thrown away, so that a reset does not overtake the answer
-TUNNEL   HTTP was left; bytes go to the receiver of the Duplex
+
+One file holds every transition, which is why it is longer than others: a request's body (`request_body`), what is sent
+(`wire.answer`, `send_file`, `splice`) and what comes after an upgrade (`client_duplex`) have files of their own.
 """
 
 from __future__ import annotations
@@ -22,8 +24,10 @@ import struct
 from typing import TYPE_CHECKING, Final, cast
 
 from duck.exceptions import ClientGone, LimitExceeded, ProtocolError
+from duck.net.client_duplex import ClientDuplex
 from duck.net.clock import NEVER
 from duck.net.exchange import COMPLETE, READING, SENT, Exchange
+from duck.net.request_body import RequestBody
 from duck.net.send_file import FileSender
 from duck.net.splice import Splicer, can_splice
 from duck.wire.answer import (
@@ -35,7 +39,7 @@ from duck.wire.answer import (
     informational_head,
     upgrade_head,
 )
-from duck.wire.framing import ChunkedReader, chunk, last_chunk
+from duck.wire.framing import chunk, last_chunk
 from duck.wire.h1 import parse_request_head
 from duck.wire.head import HTTP_11, RequestHead
 from duck.wire.render import plain_error
@@ -43,15 +47,11 @@ from duck.wire.render import plain_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from duck.net.interfaces import Duplex, DuplexReceiver
+    from duck.net.interfaces import Duplex
     from duck.net.peer import Peer
     from duck.net.server import Server
     from duck.wire.fields import Fields
     from duck.wire.head import ResponseHead
-
-
-def _too_large(allowed: int) -> LimitExceeded:
-    return LimitExceeded(f"the request's body is longer than the {allowed} bytes allowed here", 413)
 
 
 logger = logging.getLogger("duck.net")
@@ -60,7 +60,6 @@ HEAD: Final = "head"
 BODY: Final = "body"
 BUSY: Final = "busy"
 LINGER: Final = "linger"
-TUNNEL: Final = "tunnel"
 CLOSED: Final = "closed"
 
 MAX_PIPELINED_BYTES: Final = 65_536
@@ -71,27 +70,22 @@ _UNREADABLE: Final = RequestHead(b"GET", b"/", [])
 
 
 class ServerConnection:
-    """One client's connection: a `Stream` for its exchanges, a `Duplex` once upgraded, `Watched` by the clock.
+    """One client's connection: a `Stream` for its exchanges, `Watched` by the clock.
 
     An `asyncio.Protocol` by its methods; with the class as its base, mypyc could give it no native attributes.
     """
 
     __slots__ = (
-        "_body_bytes",
-        "_body_paused",
-        "_body_since",
+        "_body",
         "_buffer",
-        "_chunks",
         "_eof",
         "_exchange",
         "_framing",
         "_keep_alive",
-        "_left_to_read",
+        "_left_to_drop",
         "_left_to_send",
         "_paused_reading",
-        "_receiver",
         "_sender",
-        "_served",
         "_server",
         "_state",
         "_transport",
@@ -107,20 +101,15 @@ class ServerConnection:
         self._state = HEAD
         self._buffer = b""
         self._exchange: Exchange | None = None
-        self._chunks: ChunkedReader | None = None
-        self._left_to_read = 0
-        self._body_bytes = 0
-        self._body_since = 0.0
-        self._body_paused = False
+        self._body: RequestBody | None = None
+        self._left_to_drop = 0
         self._paused_reading = False
         self._write_paused = False
         self._framing = NO_BODY
         self._left_to_send = 0
         self._keep_alive = True
         self._eof = False
-        self._served = 0
         self._unsent = 0
-        self._receiver: DuplexReceiver | None = None
         self._sender: FileSender | Splicer | None = None
         self.deadline = NEVER
         self.peer: Peer | None = None
@@ -147,33 +136,23 @@ class ServerConnection:
             self._read_heads(data)
         elif state is BODY:
             self._read_body(data)
-        elif state is TUNNEL:
-            receiver = self._receiver
-            if receiver is not None:
-                receiver.duplex_data(data)
-            else:
-                self._keep(data)
         elif state is BUSY:
             self._keep(data)
         elif state is LINGER:
-            self._left_to_read -= len(data)
-            if self._left_to_read < 0:
+            self._left_to_drop -= len(data)
+            if self._left_to_drop < 0:
                 self._close()
 
     def eof_received(self) -> bool:
         self._eof = True
         state = self._state
-        if state is TUNNEL:
-            if self._receiver is not None:
-                self._receiver.duplex_eof()
-            return True
         if state is BUSY and self._exchange is not None:
             # The client may only have closed its half. The answer goes on: if nobody is there any more, the first bytes
             # sent will tell. What makes the answer may want to know now, for nothing may ever be sent.
             self._server.half_closed(self._exchange)
             return True
         if state is BODY and self._exchange is not None:
-            if self._exchange.request_state is not READING or self._body_paused:
+            if self._exchange.request_state is not READING or (self._body is not None and self._body.paused):
                 return True  # what is kept may be all of the body; whoever reads it will see
             self._body_cut_short()
             return False
@@ -189,9 +168,6 @@ class ServerConnection:
         sender, self._sender = self._sender, None
         if sender is not None:
             sender.cancel(ClientGone("the client left"))
-        receiver, self._receiver = self._receiver, None
-        if receiver is not None:
-            receiver.duplex_lost(error)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.lost(ClientGone("the client left"))
@@ -203,11 +179,8 @@ class ServerConnection:
         if transport is None:
             return
         self._unsent = transport.get_write_buffer_size()
-        if self._state is not TUNNEL:
-            self.deadline = self._server.clock.time() + self._server.limits.send_timeout_s
-        if self._receiver is not None:
-            self._receiver.duplex_pause()
-        elif self._sender is None and self._exchange is not None:
+        self.deadline = self._server.clock.time() + self._server.limits.send_timeout_s
+        if self._sender is None and self._exchange is not None:
             self._exchange.pause_answer()
 
     def resume_writing(self) -> None:
@@ -215,13 +188,12 @@ class ServerConnection:
         if self._state is BUSY:
             self.deadline = NEVER
         elif self._state is BODY:
-            reading = self._exchange is not None and self._exchange.request_state is READING
-            self.deadline = self._body_deadline() if reading else NEVER
+            self.deadline = NEVER
+            if self._exchange is not None and self._exchange.request_state is READING:
+                self._await_body()
         elif self._state is HEAD:
             self.deadline = self._server.clock.time() + self._server.limits.keep_alive_timeout_s
-        if self._receiver is not None:
-            self._receiver.duplex_resume()
-        elif self._sender is not None:
+        if self._sender is not None:
             self._sender.proceed()
         elif self._exchange is not None:
             self._exchange.resume_answer()
@@ -252,7 +224,7 @@ class ServerConnection:
                 self._close()
         elif self._state is BODY:
             exchange = self._exchange
-            if exchange is not None and not self._body_paused:
+            if exchange is not None and self._body is not None and not self._body.paused:
                 self._abort_body(LimitExceeded("the request's body came too slowly", 408))
             else:
                 self.deadline = NEVER
@@ -261,17 +233,11 @@ class ServerConnection:
         else:
             self.deadline = NEVER
 
-    def _body_deadline(self) -> float:
-        """When the body is too slow: a pause too long, or an average below the least rate."""
-        if self._body_paused:
-            return NEVER
-        limits = self._server.limits
-        now = self._server.clock.time()
-        deadline = now + limits.body_timeout_s
-        if limits.min_body_rate:
-            due = self._body_since + limits.body_timeout_s + self._body_bytes / limits.min_body_rate
-            deadline = min(deadline, due)
-        return deadline
+    def _await_body(self) -> None:
+        """Set the deadline of the body's next piece."""
+        body = self._body
+        if body is not None:
+            self.deadline = body.deadline(self._server.clock.time(), self._server.limits)
 
     # -- requests -------------------------------------------------------------------------------------------------
 
@@ -298,7 +264,6 @@ class ServerConnection:
                 return
             rest = data[end + 4 :]
             self._buffer = rest
-            self._served += 1
             length = request.content_length
             now = server.clock.time()
             exchange = Exchange(request, self.peer, self, now, limits.max_body_bytes)  # type: ignore[arg-type]
@@ -312,11 +277,7 @@ class ServerConnection:
                     self._resume_reading()
             else:
                 self._state = BODY
-                self._body_bytes = 0
-                if length is None:
-                    self._chunks = ChunkedReader()
-                else:
-                    self._left_to_read = length
+                self._body = RequestBody(length)
                 if rest:
                     # Nothing of the body is wanted yet; more than this need not be read before it is.
                     self._pause_reading()
@@ -349,7 +310,7 @@ class ServerConnection:
         self._resume_reading()
 
     def _keep(self, data: bytes) -> None:
-        """Pipelined requests, or early bytes of a tunnel."""
+        """What a client sends before it is wanted: pipelined requests, a body, the first bytes after an upgrade."""
         self._buffer += data
         if len(self._buffer) > MAX_PIPELINED_BYTES:
             self._pause_reading()
@@ -364,9 +325,9 @@ class ServerConnection:
         if request.content_length is not None and request.content_length > exchange.max_body_bytes:
             self._abort_body(_too_large(exchange.max_body_bytes))
             return
-        self._body_since = self._server.clock.time()
-        self._body_paused = False
-        self.deadline = self._body_deadline()
+        if self._body is not None:
+            self._body.start(self._server.clock.time())
+        self._await_body()
         if request.expects_continue and not self._buffer and self._transport is not None:
             self._transport.write(_CONTINUE)
         self._resume_reading()
@@ -375,18 +336,17 @@ class ServerConnection:
             self._read_body(data)
 
     def pause_body(self) -> None:
-        self._body_paused = True
-        self._pause_reading()
-        self.deadline = NEVER
+        if self._body is not None:
+            self._body.paused = True
+            self._pause_reading()
+            self.deadline = NEVER
 
     def resume_body(self) -> None:
-        if not self._body_paused:
+        body = self._body
+        if body is None or not body.paused:
             return
-        self._body_paused = False
-        # The time spent waiting is not the client's.
-        self._body_since = self._server.clock.time()
-        self._body_bytes = 0
-        self.deadline = self._body_deadline()
+        body.start(self._server.clock.time())
+        self._await_body()
         self._resume_reading()
         if self._buffer and self._state is BODY:
             data, self._buffer = self._buffer, b""
@@ -394,54 +354,40 @@ class ServerConnection:
 
     def _read_body(self, data: bytes) -> None:
         exchange = self._exchange
-        if exchange is None or exchange.request_state is not READING or self._body_paused:
+        body = self._body
+        if exchange is None or body is None or exchange.request_state is not READING or body.paused:
             self._keep(data)
             return
-        if self._chunks is None:
-            left = self._left_to_read
-            size = len(data)
-            if size > left:
-                self._buffer = data[left:]
-                data = data[:left]
-                size = left
-            self._left_to_read = left = left - size
-            done = left == 0
-            trailers = None
-        else:
-            try:
-                data = self._chunks.feed(data)
-            except ProtocolError as error:
-                self._abort_body(error)
-                return
-            size = len(data)
-            done = self._chunks.done
-            trailers = self._chunks.trailers
-            if done:
-                self._buffer = self._chunks.rest
-                self._chunks = None
-            if exchange.bytes_received + size > exchange.max_body_bytes:
-                self._abort_body(_too_large(exchange.max_body_bytes))
-                return
-        exchange.bytes_received += size
-        self._body_bytes += size
-        if self._eof and not done and not self._buffer:
+        try:
+            data = body.feed(data)
+        except ProtocolError as error:
+            self._abort_body(error)
+            return
+        if exchange.bytes_received + len(data) > exchange.max_body_bytes:
+            self._abort_body(_too_large(exchange.max_body_bytes))
+            return
+        exchange.bytes_received += len(data)
+        done = body.done
+        if self._eof and not done:
             self._body_cut_short()
             self._close()
             return
         if done:
+            self._buffer = body.rest
+            self._body = None
             if self._state is BODY:
                 self._state = BUSY
             if not self._write_paused:
                 self.deadline = NEVER
         elif not self._write_paused:
-            self.deadline = self._body_deadline()
+            self._await_body()
         sink = exchange.body_sink
         if data and sink is not None:
             sink.data(data)
         if done:
             if len(self._buffer) <= MAX_PIPELINED_BYTES:
                 self._resume_reading()
-            exchange.body_ended(trailers)
+            exchange.body_ended(body.trailers)
             if exchange.answer_state is SENT and self._exchange is exchange:
                 self._answered()
 
@@ -457,7 +403,7 @@ class ServerConnection:
             return
         self._keep_alive = False
         self.deadline = NEVER
-        self._chunks = None
+        self._body = None
         exchange.body_failed(error)
         if self._exchange is not exchange:
             return
@@ -615,7 +561,7 @@ class ServerConnection:
             # Its handler still takes the body: it may end in order; no next request is read before.
             return
         self._exchange = None
-        self._chunks = None
+        self._body = None
         if exchange.request.method == b"HEAD":
             exchange.bytes_sent = 0
         exchange.ended()
@@ -668,7 +614,7 @@ class ServerConnection:
             return
         self._state = LINGER
         self._buffer = b""
-        self._left_to_read = MAX_LINGER_BYTES
+        self._left_to_drop = MAX_LINGER_BYTES
         self.deadline = self._server.clock.time() + self._server.limits.linger_s
         self._resume_reading()
         if transport.can_write_eof():
@@ -695,58 +641,24 @@ class ServerConnection:
     @property
     def is_idle(self) -> bool:
         """Whether no exchange is under way."""
-        return self._exchange is None and self._state is not TUNNEL
-
-    # -- upgrade: the connection as a Duplex ----------------------------------------------------------------------
+        return self._exchange is None
 
     def send_upgrade(self, head: ResponseHead) -> Duplex:
-        exchange = self._exchange
-        transport = self._transport
+        exchange, self._exchange = self._exchange, None
+        transport, self._transport = self._transport, None
         if transport is None or exchange is None:
             raise ClientGone("the client left before the upgrade")
-        protocol = exchange.request.upgrade or b"websocket"
-        self._state = TUNNEL
+        self._state = CLOSED
         self.deadline = NEVER
-        transport.write(upgrade_head(head, protocol))
-        return self
+        duplex = ClientDuplex(
+            self._server, transport, exchange, self._buffer, eof=self._eof, paused=self._paused_reading
+        )
+        self._server.replaced(self, duplex)
+        transport.set_protocol(cast("asyncio.Protocol", duplex))
+        transport.write(upgrade_head(head, exchange.request.upgrade or b"websocket"))
+        return duplex
 
-    def connect(self, receiver: DuplexReceiver) -> None:
-        if self._transport is None:
-            receiver.duplex_lost(None)
-            return
-        self._receiver = receiver
-        if self._write_paused:
-            receiver.duplex_pause()
-        early, self._buffer = self._buffer, b""
-        self._resume_reading()
-        if early:
-            receiver.duplex_data(early)
-        if self._eof:
-            receiver.duplex_eof()
-
-    def write(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
-
-    def write_eof(self) -> None:
-        if self._transport is not None and self._transport.can_write_eof():
-            self._transport.write_eof()
-
-    def pause_reading(self) -> None:
-        self._pause_reading()
-
-    def resume_reading(self) -> None:
-        self._resume_reading()
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self.deadline = self._server.clock.time() + self._server.limits.send_timeout_s
-            self._state = CLOSED
-            self._transport.close()
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+    # -- the transport --------------------------------------------------------------------------------------------
 
     def _pause_reading(self) -> None:
         if not self._paused_reading and self._transport is not None:
@@ -765,3 +677,7 @@ def _end_by_reset(transport: asyncio.Transport) -> None:
     if raw is not None:
         with contextlib.suppress(OSError):
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _too_large(allowed: int) -> LimitExceeded:
+    return LimitExceeded(f"the request's body is longer than the {allowed} bytes allowed here", 413)
