@@ -134,6 +134,13 @@ class Site:
         self.failure = failure
         self.proxy.gate.break_()
 
+    def drain(self) -> None:
+        """End what would not end by itself; everything else is answered."""
+        self.proxy.drain()
+        drain = getattr(self._application, "drain", None)
+        if drain is not None:
+            drain()
+
     def close(self) -> None:
         """The worker ends."""
         self.proxy.close()

@@ -178,6 +178,10 @@ class Worker:
             finish()
 
         timer = loop.call_later(deadline_s, overdue)
+        # What would never end by itself (a tunnel, a view's WebSocket) its handler ends.
+        drain = getattr(server.handler, "drain", None)
+        if drain is not None:
+            drain()
         server.drain(finish)
 
     def _stop(self) -> None:

@@ -274,6 +274,11 @@ class ProxyHandler:
         if not tunnel.has_ended:
             self.tunnels.add(tunnel)
 
+    def drain(self) -> None:
+        """Close the tunnels: nobody but their clients would."""
+        for tunnel in list(self.tunnels):
+            tunnel.close()
+
     def close(self) -> None:
         """The worker ends."""
         if self._backends is not None:

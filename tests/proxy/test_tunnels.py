@@ -336,3 +336,12 @@ def test_a_worker_that_ends_closes_its_tunnels(front, switched):
     front.call(front.site.close)
     assert client.rest() == b""
     assert backend.connections[0].ended.wait(10)
+
+
+def test_a_drain_ends_tunnels_instead_of_waiting_for_them(front, switched):
+    switched(echo)
+    client = open_tunnel(front)
+    drained = threading.Event()
+    front.worker.drain(60, drained.set)
+    assert drained.wait(5), "an open WebSocket held the drain up"
+    assert client.recv(10) == b""
