@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.projects.pair import Pair
     from tests.projects.site import Site
 
+pytestmark = pytest.mark.timeout(240)  # the first time an environment and a project are made
 USER, PASSWORD = ADMIN["DJANGO_SUPERUSER_USERNAME"], ADMIN["DJANGO_SUPERUSER_PASSWORD"]
 DEADLINE_S = 10.0
 

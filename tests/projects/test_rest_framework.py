@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tests.projects.conftest import Serve
     from tests.projects.pair import Pair
 
+pytestmark = pytest.mark.timeout(240)  # the first time an environment and a project are made
 USER, PASSWORD = ADMIN["DJANGO_SUPERUSER_USERNAME"], ADMIN["DJANGO_SUPERUSER_PASSWORD"]
 JSON = ("Content-Type", "application/json")
 BASIC = ("Authorization", "Basic YWRtaW46YS1EdWNrLWluLWEtcG9uZC05")

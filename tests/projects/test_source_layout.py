@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tests.projects.conftest import Serve
     from tests.projects.pair import Pair
 
+pytestmark = pytest.mark.timeout(240)  # the first time an environment and a project are made
 USER, PASSWORD = ADMIN["DJANGO_SUPERUSER_USERNAME"], ADMIN["DJANGO_SUPERUSER_PASSWORD"]
 
 ENVIRONMENT_FILE = """
@@ -41,7 +42,7 @@ from .base import *
 INSTALLED_APPS += ["django.contrib.admindocs"]
 LOCAL = True
 """
-# As django-environ and cookiecutter-django have it: the file is read and `apps` is put on the path before Django starts.
+# As django-environ and cookiecutter-django have it: the file is read, and `apps` put on the path, before Django starts.
 MANAGE = """
 def main():
     import environ
