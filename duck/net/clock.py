@@ -30,17 +30,19 @@ class Clock:
     """One loop's deadlines, and the `Date` field of its answers.
 
     Attributes:
+        now: `time()` at the last tick, for deadlines that are not kept closer than to a second anyway.
         date: the line `Date: ...` with its CRLF (RFC 9110 §6.6.1), at most a second old.
         watched: what is swept; add and discard freely.
     """
 
-    __slots__ = ("_handle", "_loop", "date", "time", "watched")
+    __slots__ = ("_handle", "_loop", "date", "now", "time", "watched")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._handle: asyncio.TimerHandle | None = None
         # Not the loop's own time: uvloop's has the resolution of a millisecond, which is more than most answers take.
         self.time = time.monotonic
+        self.now = self.time()
         self.watched: set[Watched] = set()
         self.date = _date_line()
 
@@ -65,7 +67,8 @@ class Clock:
     def _tick(self) -> None:
         self._handle = self._loop.call_later(SWEEP_S, self._tick)
         self.date = _date_line()
-        self.sweep(self.time())
+        self.now = self.time()
+        self.sweep(self.now)
 
 
 def _date_line() -> bytes:

@@ -246,7 +246,9 @@ class ServerConnection:
         server = self._server
         limits = server.limits
         while True:
-            if data.startswith(b"\r\n"):  # RFC 9112 §2.2: an empty line before the request line is let pass
+            if data[:1] == b"\r" and data.startswith(
+                b"\r\n"
+            ):  # RFC 9112 §2.2: an empty line before the request line is let pass
                 data = data[2:]
                 if data.startswith(b"\r\n"):
                     self._refuse(ProtocolError("empty lines instead of a request"))
@@ -578,8 +580,9 @@ class ServerConnection:
         self._state = HEAD
         if not self._buffer:
             if not self._write_paused:
-                self.deadline = self._server.clock.time() + self._server.limits.keep_alive_timeout_s
-            self._resume_reading()
+                self.deadline = self._server.clock.now + self._server.limits.keep_alive_timeout_s
+            if self._paused_reading:
+                self._resume_reading()
         else:
             self.deadline = self._server.clock.time() + self._server.limits.head_timeout_s
             # Not from here: an answer given within `handle` would recurse once per pipelined request.

@@ -140,6 +140,7 @@ class Front:
         end = self.now + seconds
         while self.now < end:
             self.now = min(end, self.now + 1.0)
+            self.clock.now = self.now
             self.clock.sweep(self.now)
             self.loop.run()
 
