@@ -119,3 +119,57 @@ def test_the_admin_and_its_pages(site: Pair) -> None:
     site.follow(site.submit("/admin/login/?next=/admin/", username=USER, password=PASSWORD))
     site.crawl("/admin/", "/docs/", limit=30)
     site.check()
+
+
+SETTINGS_CLASS = """
+from configurations import Configuration, values
+
+from . import defaults
+
+
+class Development(Configuration):
+    DOTENV = defaults.BASE_DIR / ".env"
+    locals().update({name: value for name, value in vars(defaults).items() if name.isupper()})
+    SECRET_KEY = values.SecretValue()
+    DEBUG = values.BooleanValue(False)
+    GREETING = values.Value("none")
+    LOCAL = True
+
+    @classmethod
+    def post_setup(cls):
+        import os
+
+        os.environ["STARTED_AS"] = "a class"
+"""
+CLASS_ENVIRONMENT = """
+DJANGO_SECRET_KEY=from-the-file
+DJANGO_DEBUG=yes
+DJANGO_GREETING='for a class'
+"""
+
+
+def configurations(tool: Tool) -> None:
+    tool.startproject("mysite", ".")
+    (tool.directory / "mysite" / "settings.py").rename(tool.directory / "mysite" / "defaults.py")
+    tool.write("mysite/settings.py", SETTINGS_CLASS)
+    tool.write(".env", CLASS_ENVIRONMENT)
+    for name, module in (("manage.py", "management"), ("mysite/wsgi.py", "wsgi"), ("mysite/asgi.py", "asgi")):
+        path = tool.directory / name
+        text = path.read_text().replace(f"from django.core.{module} import", f"from configurations.{module} import")
+        setting = "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'mysite.settings')"
+        assert setting in text
+        indent = "    " if name == "manage.py" else ""
+        path.write_text(
+            text.replace(setting, f"{setting}\n{indent}os.environ.setdefault('DJANGO_CONFIGURATION', 'Development')")
+        )
+    tool.write("mysite/views.py", GREETINGS)
+    tool.append("mysite/urls.py", '\nfrom mysite.views import greeting\nurlpatterns += [path("greeting/", greeting)]\n')
+    tool.migrate()
+
+
+def test_configuration_classes_are_set_up_as_manage_py_does(serve: Serve) -> None:
+    site = serve(make(configurations, "3.12", "django-configurations", "Django>=5.2,<5.3"))
+    assert '"greeting": "for a class"' in site.get("/greeting/").text
+    site.follow(site.submit("/admin/login/?next=/admin/", username=USER, password=PASSWORD))
+    site.crawl("/admin/", "/nothing", limit=10)
+    site.check()
