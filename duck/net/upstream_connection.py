@@ -261,6 +261,9 @@ class UpstreamConnection:
             if end < 0:
                 if len(data) > MAX_HEAD_BYTES:
                     raise ProtocolError("a head that is too long", 502)
+                # Nothing that follows a bare LF could make it part of a head: say so now, not at a deadline.
+                if data.count(b"\n") != data.count(b"\r\n"):
+                    raise ProtocolError("a bare LF in the head", 502)
                 self._buffer = data
                 return
             call = self._call

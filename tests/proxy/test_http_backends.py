@@ -639,3 +639,14 @@ def test_chunks_pass_at_once(front, http_backend):
         go.release()
         assert head.read1(100) == b"data: %d\n\n" % number
     assert head.read() == b""
+
+
+def test_a_head_with_bare_line_feeds_is_502_at_once(front, http_backend):
+    def bare(connection, line, fields, body):
+        connection.send(b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok")
+        connection.ended.wait(10)
+
+    front.switch(http_backend(serve(bare)).upstream())
+    started = time.monotonic()
+    assert front.ask(get("/")).status == 502
+    assert time.monotonic() - started < 5
