@@ -644,7 +644,7 @@ def test_chunks_pass_at_once(front, http_backend):
 def test_a_head_with_bare_line_feeds_is_502_at_once(front, http_backend):
     def bare(connection, line, fields, body):
         connection.send(b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok")
-        connection.ended.wait(10)
+        connection.fill()  # until the front has closed
 
     front.switch(http_backend(serve(bare)).upstream())
     started = time.monotonic()
