@@ -7,6 +7,7 @@ import json
 import keyword
 import os
 import secrets
+import shlex
 import shutil
 import sys
 import tempfile
@@ -27,18 +28,24 @@ _LEFT_OUT_OF_MINI = frozenset({"automations.py", "README.md"})
 
 @click.command()
 @click.argument("name")
-@click.option("--mini", "kind", flag_value="mini", help="Without README and automations.")
-@click.option("--full", "kind", flag_value="full", help="With every setting in settings.py, commented out.")
+@click.option("--mini", is_flag=True, help="Without README and automations.")
+@click.option("--full", is_flag=True, help="With every setting in settings.py, commented out.")
 @click.option("-d", "--dest", default=".", metavar="DIR", help="Where to make it.  [default: this directory]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def makeproject(name: str, kind: Kind | None, dest: str, as_json: bool) -> int:
-    """Make a new project with a Django project in it, in a new directory NAME."""
-    path = make_project(name, Path(dest), kind or "normal")
+def makeproject(name: str, mini: bool, full: bool, dest: str, as_json: bool) -> int:
+    """Make a new project with a Django project in it, in a new directory NAME.
+
+    For example: duck makeproject shop --dest ~/code
+    """
+    if mini and full:
+        raise click.UsageError("--mini and --full are two kinds of project; keep one of them.")
+    kind: Kind = "mini" if mini else "full" if full else "normal"
+    path = make_project(name, Path(dest), kind)
     if as_json:
-        click.echo(json.dumps({"path": str(path), "kind": kind or "normal"}))
+        click.echo(json.dumps({"path": str(path), "kind": kind}))
     else:
         shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-        click.echo(f"Made {shown}, with secrets of its own. Serve it: cd {shown} && duck runserver")
+        click.echo(f"Made {shown}, with secrets of its own. Serve it: cd {shlex.quote(str(shown))} && duck runserver")
     return 0
 
 
@@ -57,7 +64,7 @@ def make_project(name: str, dest: Path, kind: Kind = "normal") -> Path:
         dest.mkdir(parents=True, exist_ok=True)
         making = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=target.parent))
     except OSError as error:
-        raise ProjectError(f"{target} cannot be made: {error.strerror or error}.") from error
+        raise ProjectError(f"{target} cannot be made: {error.strerror or error}; choose another --dest.") from error
     try:
         _fill(source, making, name, kind)
         # mkdtemp makes what only its owner may enter; a project is an ordinary directory.
@@ -66,7 +73,7 @@ def make_project(name: str, dest: Path, kind: Kind = "normal") -> Path:
         making.chmod(0o777 & ~umask)
         making.rename(target)
     except OSError as error:
-        raise ProjectError(f"{target} cannot be made: {error.strerror or error}.") from error
+        raise ProjectError(f"{target} cannot be made: {error.strerror or error}; choose another --dest.") from error
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return target
@@ -80,7 +87,8 @@ def check_name(name: str) -> None:
     """
     if not name.isidentifier() or not name.isascii():
         raise ProjectError(
-            f"{name!r} is no name for a project: use letters, digits and underscores, and begin with a letter."
+            f"{name!r} is no name for a project: use letters from a to z, digits and underscores, "
+            "and begin with a letter."
         )
     if keyword.iskeyword(name) or keyword.issoftkeyword(name):
         raise ProjectError(f"{name!r} is no name for a project: it is a keyword of Python; choose another.")

@@ -96,7 +96,7 @@ def test_the_settings_of_each_kind_can_be_loaded(tmp_path: Path, kind: Kind, mon
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("1a", "use letters, digits and underscores"),
+        ("1a", "use letters from a to z, digits and underscores"),
         ("a-b", "use letters"),
         ("../a", "use letters"),
         ("", "use letters"),
@@ -224,3 +224,15 @@ def test_the_jobs_run_by_name(project: Path) -> None:
     done = subprocess.run([sys.executable, "automations.py"], cwd=project, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
     assert done.stderr == "usage: python automations.py clear_sessions\n"
+
+
+def test_the_command_to_go_there_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
+    done = CliRunner().invoke(makeproject, ["pond", "--dest", str(tmp_path / "my projects")])
+    assert f"cd '{tmp_path}/my projects/pond' && duck runserver" in done.output
+
+
+def test_two_kinds_at_once_are_refused(tmp_path: Path) -> None:
+    done = CliRunner().invoke(makeproject, ["pond", "--mini", "--full", "--dest", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "--mini and --full are two kinds of project; keep one of them." in done.output
+    assert not (tmp_path / "pond").exists()

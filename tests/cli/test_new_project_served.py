@@ -34,6 +34,7 @@ def test_both_sides_the_admin_and_websockets_answer_at_once(machine: Machine) ->
         page = client.get("/").text
         assert "Duck stands in front of it at <code>" + url + "/</code>" in page
         assert "through WSGI" in page
+        assert f"{pond / 'backend' / 'manage.py'} createsuperuser</code>" in page
         assert "for 127.0.0.1" in page or "for ::1" in page
         assert "<h1>Hello you!</h1>" in client.get("/duck/hello/", params={"name": "you"}).text
         assert client.get("/duck/status.json").json()["answered_by"] == "duck"
