@@ -385,3 +385,22 @@ def test_a_module_of_the_projects_own_that_is_missing_is_nothing_to_install(
 ) -> None:
     failed = failure_of(make_worker, make_project(settings="from mysite import local\nimport mysite.nothing"))
     assert "install" not in failed["message"]
+
+
+def test_a_runserver_of_the_projects_own_is_told_to_be_replaced(
+    make_project: MakeProject, make_worker: MakeWorker
+) -> None:
+    command = "from django.core.management.commands.runserver import Command as Command\n"
+    files = {
+        "shop/__init__.py": "",
+        "shop/management/__init__.py": "",
+        "shop/management/commands/__init__.py": "",
+        "shop/management/commands/runserver.py": command,
+    }
+    worker = make_worker(
+        make_project(settings="INSTALLED_APPS.insert(0, 'shop')", files=files, name="own")
+    ).wait_ready()
+    assert worker.ready["warnings"] == [
+        "The command runserver of shop is not run; what it alone serves has to be in urlpatterns."
+    ]
+    assert make_worker(make_project(name="stock")).wait_ready().ready["warnings"] == []

@@ -90,6 +90,21 @@ def _replace_command(management: Any, serve: Callable[[], None]) -> None:
     utility.fetch_command = fetch
 
 
+# Whose `runserver` does nothing that Duck does not do.
+_KNOWN_RUNSERVERS = ("django.core", "django.contrib.staticfiles", "channels", "daphne", "whitenoise.runserver_nostatic")
+
+
+def replaced_command() -> List[str]:
+    """A sentence where a package's own `runserver` is not run, since it may serve what no URL pattern does."""
+    from django.core.management import get_commands
+
+    owner = get_commands().get("runserver", "")
+    name = owner if isinstance(owner, str) else type(owner).__module__
+    if name in _KNOWN_RUNSERVERS:
+        return []
+    return [f"The command runserver of {name} is not run; what it alone serves has to be in urlpatterns."]
+
+
 def set_up() -> None:
     """Have the settings and applications loaded, and fail as they do where they cannot be.
 

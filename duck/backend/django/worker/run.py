@@ -13,7 +13,7 @@ from .control import Control, die_with_parent
 from .entry import Choice, choose, import_wsgi_first, load_wsgi
 from .facts import project_facts, static_finder
 from .failure import EXIT_FAILED, describe
-from .launch import enter_directory, run_manage, set_up
+from .launch import enter_directory, replaced_command, run_manage, set_up
 from .spec import Spec, take_spec
 from .wsgi import WSGIServer, listen
 
@@ -70,7 +70,7 @@ class Process:
             entry=choice.entry,
             sockets_wanted=choice.sockets_wanted,
             asgi_server=None,
-            warnings=choice.warnings,
+            warnings=choice.warnings + (replaced_command() if self.spec.mode == "runserver" else []),
         )
         self.stage = "address"
         close_connections()
