@@ -56,7 +56,7 @@ class Process:
         if self.spec.prefix:
             self._set_prefix()
         self.stage = "checks"
-        if self.spec.mode == "runserver" and self.spec.role != "sockets":
+        if self._is_in_place_of_runserver():
             run_checks()
         self.stage = "import"
         choice = choose(self.spec)
@@ -70,7 +70,7 @@ class Process:
             entry=choice.entry,
             sockets_wanted=choice.sockets_wanted,
             asgi_server=None,
-            warnings=choice.warnings + (replaced_command() if self.spec.mode == "runserver" else []),
+            warnings=choice.warnings + (replaced_command() if self._is_in_place_of_runserver() else []),
         )
         self.stage = "address"
         close_connections()
@@ -81,6 +81,10 @@ class Process:
             self.code = serve_asgi(self.spec, self.control, self.debugger, choice, facts)
         else:
             self.code = self._serve_wsgi(application, facts)
+
+    def _is_in_place_of_runserver(self) -> bool:
+        """Whether this process says what runserver would say; the one for sockets alone does not say it again."""
+        return self.spec.mode == "runserver" and self.spec.role != "sockets"
 
     def _wsgi_name(self, choice: Choice) -> str:
         return "" if choice.entry == "django.core.wsgi" else choice.entry
