@@ -45,6 +45,7 @@ BROKEN: Final = "broken"
 # Connections at once to a server that Duck did not start: what it does with them is its own matter.
 _FOREIGN_SLOTS: Final = 128
 _COMPILE_TIMEOUT_S: Final = 10.0
+_NAMED_FILES: Final = 3
 _COMPILE = "import sys; compile(open(sys.argv[1], 'rb').read(), sys.argv[1], 'exec', dont_inherit=True)"
 
 
@@ -75,6 +76,7 @@ class DjangoService:
         self._recovery: RecoveryWatch | None = None
         self._last: Generation | None = None
         self._began = 0.0
+        self._told = ""  # the traceback of the last failure
         self._output = ProcessOutput(
             "django", sys.stderr.write, style=settings["LOG_FORMAT"], colour=wants_colour(sys.stderr)
         )
@@ -297,17 +299,20 @@ class DjangoService:
         self.took_s = time.monotonic() - self._began
         self.state = RUNNING
         self._last = generation
+        self._told = ""
         self._forget_recovery()
         self._on_generation(generation, lambda: backend.acknowledged(generation.number))
 
     def _failed(self, failure: Failure) -> None:
         assert self._backend is not None and self._project is not None
-        # What a command has printed stands above already.
-        text = f"\n{failure.traceback.rstrip()}" if failure.traceback and failure.stage != "command" else ""
+        # What a command has printed, or the attempt before this one has met, stands above already.
+        told = failure.stage == "command" or failure.traceback == self._told
+        text = f"\n{failure.traceback.rstrip()}" if failure.traceback and not told else ""
+        self._told = failure.traceback
         serves = self._backend.current is not None and self._last is not None
         what = "What ran before keeps running" if serves else "Duck keeps running"
-        again = "" if failure.stage == "crash" else "; a change of a file named in it starts it again"
-        logger.error("Django could not be started: %s%s\n%s%s.", failure.message, text, what, again)
+        again = _what_starts_it_again(failure, self._project)
+        logger.error("Django could not be started: %s%s\n%s; %s.", failure.message, text, what, again)
         if serves and self._last is not None:
             self.state = RUNNING
             self._on_generation(self._last, lambda: None)
@@ -377,6 +382,18 @@ class DjangoService:
         except (OSError, subprocess.TimeoutExpired):
             return False
         return done.returncode == 0
+
+
+def _what_starts_it_again(failure: Failure, project: Project) -> str:
+    if failure.stage == "crash" or failure.is_transient:
+        return "Django is started again in a moment, and by itself"
+    files = [path for path in failure.files if path.endswith(".py")] or [str(project.manage)]
+    root = str(project.root) + os.sep
+    named = [path.removeprefix(root) for path in files[:_NAMED_FILES]]
+    more = len(files) - len(named)
+    named += [f"{more} more file{'s' if more > 1 else ''} of the traceback"] if more else []
+    listed = " or ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
+    return f"a change of {listed} starts it again"
 
 
 def _bundle() -> str | None:

@@ -236,6 +236,7 @@ class TestBroken:
         duck.wait_for("Django could not be started")
         assert "undefined_name" in duck.text
         assert "Traceback" in duck.text
+        assert "a change of site1/version.py, " in duck.wait_for("Duck keeps running")
         answer = duck.get()
         assert answer.status_code == 503
         assert "undefined_name" in answer.text

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -404,3 +405,18 @@ def test_a_runserver_of_the_projects_own_is_told_to_be_replaced(
         "The command runserver of shop is not run; what it alone serves has to be in urlpatterns."
     ]
     assert make_worker(make_project(name="stock")).wait_ready().ready["warnings"] == []
+
+
+def test_an_error_of_one_line_is_told_once(make_project: MakeProject, make_worker: MakeWorker) -> None:
+    project = make_project(settings="DEBUG = False\nALLOWED_HOSTS = []")
+    failed = failure_of(make_worker, project)
+    assert failed["message"] == "You must set settings.ALLOWED_HOSTS if DEBUG is False."
+    assert failed["traceback"] == ""
+
+
+def test_where_a_missing_module_would_be_installed_is_among_the_files(
+    make_project: MakeProject, make_worker: MakeWorker
+) -> None:
+    failed = failure_of(make_worker, make_project(settings="import no_such_module"))
+    assert failed["files"][0].endswith("settings.py")
+    assert failed["files"][-1] == sysconfig.get_paths()["purelib"]

@@ -30,10 +30,14 @@ def describe(error: BaseException, stage: str, extra_files: List[str], named_by:
         )
     files = _project_files(error)
     files.extend(path for path in extra_files if path not in files and os.path.isfile(path))
+    if isinstance(error, ModuleNotFoundError):
+        # Its time changes as something is installed there, which may mend it as well as a change of a file.
+        files.append(sysconfig.get_paths()["purelib"])
+    message, text = message_of(error), text_of(error)
     return {
         "stage": stage,
-        "message": message_of(error),
-        "traceback": text_of(error),
+        "message": message,
+        "traceback": "" if text.strip() == message else text,
         "files": files,
         "transient": is_transient(error),
     }
