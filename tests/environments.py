@@ -43,7 +43,7 @@ def find_python(version: str) -> str | None:
 
 
 def environment(python: str = "3.10", requirements: tuple[str, ...] = ()) -> str:
-    """The Python of an environment with `requirements` and nothing else; skips the test where it cannot be had."""
+    """The Python of an environment with `requirements` and nothing else; skips the test where that Python is absent."""
     base = find_python(python)
     if base is None:
         pytest.skip(f"Python {python} is not on this machine")
@@ -60,6 +60,6 @@ def environment(python: str = "3.10", requirements: tuple[str, ...] = ()) -> str
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             shutil.rmtree(directory, ignore_errors=True)
-            pytest.skip(f"{', '.join(requirements)} could not be installed for Python {python}")
+            pytest.fail(f"{', '.join(requirements)} could not be installed for Python {python}: {done.stderr.strip()}")
     (directory / ".complete").touch()
     return str(executable)
