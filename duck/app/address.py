@@ -6,13 +6,14 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from duck.exceptions import ApplicationError
 from duck.http.core.httpd.httpd import uri_of
-from duck.net.listener import ListenAddress
 
 if TYPE_CHECKING:
+    from duck.settings.listen import ListenAddress
     from duck.settings.views import ListeningView
 
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -53,13 +54,7 @@ def absolute_url(scheme: str, domain: str, port: int) -> str:
 def listen_addresses(listening: ListeningView) -> list[ListenAddress]:
     """Where to listen, as sockets are opened."""
     return [
-        ListenAddress(
-            "tcp" if address.scheme == "http" else address.scheme,
-            host="::1" if listening.ipv6 and address.host == "localhost" else address.host,
-            port=address.port,
-            path=address.path,
-            descriptor=address.fd,
-        )
+        replace(address, host="::1") if listening.ipv6 and address.host == "localhost" else address
         for address in listening.addresses
     ]
 

@@ -32,7 +32,7 @@ from duck.app.lanes import site_config
 from duck.app.shutdown import Shutdown
 from duck.app.trial import Trial, end_if_on_trial
 from duck.exceptions import SettingsError
-from duck.net.listener import ListenAddress, open_listeners
+from duck.net.listener import open_listeners
 from duck.services.django import DjangoService
 from duck.services.ducksight import ChangeFilter, DuckSight
 from duck.services.inbox import Inbox
@@ -41,6 +41,7 @@ from duck.services.ipc import ControlServer
 from duck.services.ports import who_holds
 from duck.services.state import run_directory, state_directory
 from duck.settings import views
+from duck.settings.listen import ListenAddress
 
 if TYPE_CHECKING:
     from duck.app.app import App
@@ -129,7 +130,7 @@ class Lifecycle:
             inherited=inherited.lock if inherited is not None else None,
         )
         addresses = (
-            [ListenAddress("fd", descriptor=descriptor) for descriptor in inherited.listeners]
+            [ListenAddress("fd", fd=descriptor) for descriptor in inherited.listeners]
             if inherited is not None
             else listen_addresses(listening)
         )

@@ -2,65 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import socket
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from duck.exceptions import AddressInUse, ApplicationError
 
+if TYPE_CHECKING:
+    from duck.settings.listen import ListenAddress
+
 DEFAULT_BACKLOG = 2048
-
-
-@dataclass(frozen=True)
-class ListenAddress:
-    """Where to listen.
-
-    Attributes:
-        kind: `tcp`, `unix` or `fd`.
-        host, port: for `tcp`; an IPv6 host has no brackets. Port 0 lets the system choose.
-        path: for `unix`.
-        descriptor: for `fd`: an inherited, bound socket.
-    """
-
-    kind: str
-    host: str = ""
-    port: int = 0
-    path: str = ""
-    descriptor: int = -1
-
-    def __str__(self) -> str:
-        if self.kind == "unix":
-            return f"unix:{self.path}"
-        if self.kind == "fd":
-            return f"fd:{self.descriptor}"
-        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
-
-
-def parse_listen(url: str) -> ListenAddress:
-    """`http://addr:port`, `unix:/path` or `fd:N` as an address.
-
-    Raises:
-        ApplicationError: it is none of these.
-    """
-    if url.startswith("unix:"):
-        path = url.removeprefix("unix:").removeprefix("//")
-        if path:
-            return ListenAddress("unix", path=path)
-    elif url.startswith("fd:"):
-        number = url.removeprefix("fd:").removeprefix("//")
-        if number.isdigit():
-            return ListenAddress("fd", descriptor=int(number))
-    elif url.startswith("http://"):
-        with contextlib.suppress(ValueError):
-            parts = urlsplit(url)
-            if parts.hostname and not parts.path.strip("/") and not parts.query:
-                return ListenAddress("tcp", host=parts.hostname, port=80 if parts.port is None else parts.port)
-    raise ApplicationError(f"cannot listen on {url!r}: write http://address:port, unix:/path or fd:number")
 
 
 def open_listeners(
@@ -80,10 +34,10 @@ def open_listeners(
     opened: list[socket.socket] = []
     try:
         for address in addresses:
-            if address.kind == "unix":
+            if address.scheme == "unix":
                 opened.append(_open_unix(address.path, backlog))
-            elif address.kind == "fd":
-                opened.append(_adopt(address.descriptor, backlog))
+            elif address.scheme == "fd":
+                opened.append(_adopt(address.fd, backlog))
             else:
                 opened.extend(_open_tcp(address, backlog, holder_of))
     except BaseException:
@@ -135,7 +89,7 @@ def _open_tcp(address: ListenAddress, backlog: int, holder_of: Callable[[str, in
         remedy = "; a port below 1024 needs the right to bind it, choose one above"
     elif failure is not None and failure.errno == errno.EADDRNOTAVAIL:
         remedy = "; it is no address of this machine"
-    raise ApplicationError(f"cannot listen on {address}: {reason}{remedy}") from failure
+    raise ApplicationError(f"cannot listen on {address.url}: {reason}{remedy}") from failure
 
 
 def _watch_for_vanished_peers(listener: socket.socket) -> None:

@@ -4,7 +4,8 @@ import socket
 
 import pytest
 
-from duck.net.listener import ListenAddress, open_listeners
+from duck.net.listener import open_listeners
+from duck.settings.listen import ListenAddress
 from tests.net.front import Front, get
 
 
@@ -35,7 +36,7 @@ def test_a_client_without_an_address_is_not_taken_for_a_unix_socket():
 
 
 def test_vanished_clients_are_found_by_the_kernel():
-    (listener,) = open_listeners([ListenAddress("tcp", host="127.0.0.1")])
+    (listener,) = open_listeners([ListenAddress("http", host="127.0.0.1")])
     with listener, socket.create_connection(listener.getsockname()):
         listener.setblocking(True)
         accepted, _ = listener.accept()

@@ -8,8 +8,9 @@ import socket
 import pytest
 
 from duck.exceptions import AddressInUse
-from duck.net.listener import ListenAddress, open_listeners
+from duck.net.listener import open_listeners
 from duck.services.ports import holder_of, who_holds
+from duck.settings.listen import ListenAddress
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_the_sentence_on_a_busy_port_names_who_holds_it(listener: socket.socket)
     port = listener.getsockname()[1]
     assert who_holds("127.0.0.1", port).endswith(f"(process id {os.getpid()})")
     with pytest.raises(AddressInUse, match=rf"port {port} .*process id {os.getpid()}.*--port"):
-        open_listeners([ListenAddress("tcp", host="127.0.0.1", port=port)], holder_of=who_holds)
+        open_listeners([ListenAddress("http", host="127.0.0.1", port=port)], holder_of=who_holds)
 
 
 def test_a_wildcard_bind_meets_every_listener(listener: socket.socket) -> None:

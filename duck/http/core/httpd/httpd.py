@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from duck.exceptions import ApplicationError, SSLError
 from duck.http.core.httpd.message import PathCallbacks
 from duck.net.limits import Limits
-from duck.net.listener import DEFAULT_BACKLOG, ListenAddress, open_listeners, parse_listen
+from duck.net.listener import DEFAULT_BACKLOG, open_listeners
 from duck.net.worker import Worker
+from duck.settings.listen import ListenAddress, parse_listen
 
 if TYPE_CHECKING:
     from duck.exceptions import ProtocolError
@@ -105,7 +106,7 @@ class BaseServer:
             AddressInUse: another process listens there.
             ApplicationError: nobody can listen there, or the server serves already.
         """
-        parsed = parse_listen(address) if isinstance(address, str) else self._tcp(*address)
+        parsed = self._address(address) if isinstance(address, str) else self._tcp(*address)
         return self._add(open_listeners([parsed], backlog=self.backlog, holder_of=self.holder_of))
 
     def listen_all(self, port: int) -> list[socket.socket]:
@@ -305,10 +306,16 @@ class BaseServer:
         # Looked at once: a server without callbacks pays nothing for them.
         return self._callbacks.handler(loop, handler) if self._callbacks else handler
 
+    def _address(self, url: str) -> ListenAddress:
+        try:
+            return parse_listen(url)
+        except ValueError as error:
+            raise ApplicationError(f"Nobody can listen at {url!r}: {error}.") from None
+
     def _tcp(self, host: str, port: int) -> ListenAddress:
         if self.uses_ipv6 and host == "localhost":
             host = "::1"
-        return ListenAddress("tcp", host=host.strip("[]"), port=port)
+        return ListenAddress("http", host=host.strip("[]"), port=port)
 
     def _add(self, listeners: Sequence[socket.socket]) -> list[socket.socket]:
         if self._workers:
