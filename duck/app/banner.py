@@ -68,23 +68,34 @@ def ready_line(facts: Mapping[str, Any], took_s: float, pids: Sequence[int] = ()
         parts.append("DEBUG on")
     static = facts.get("static") or {}
     if static.get("installed") and static.get("url"):
-        source = "finders" if static.get("finders") else static.get("root")
-        parts.append(f"static {static['url']} from {source}")
+        parts.append(_static(static, facts.get("debug")))
     media = facts.get("media") or {}
     if media.get("served") and media.get("url"):
         parts.append(f"media {media['url']} from {media.get('root')}")
     if facts.get("sockets_wanted"):
         server = facts.get("asgi_server")
         parts.append(f"WebSockets by {server}" if server else "WebSockets by an ASGI process")
-    process = f" in process {', '.join(map(str, pids))}" if pids else ""
+    process = f" in process{'es' if len(pids) > 1 else ''} {' and '.join(map(str, pids))}" if pids else ""
     return f"Django {facts.get('django', '?')} is ready after {took_s:.1f} s{process}: {', '.join(parts)}"
+
+
+def _static(static: Mapping[str, Any], debug: object) -> str:
+    url, root = static["url"], static.get("root")
+    if debug and static.get("finders"):
+        return f"static {url} from finders"
+    if not root:
+        return f"no static files at {url} (DEBUG is off and STATIC_ROOT is not set)"
+    if not static.get("collected", True):
+        return f"no static files at {url} until `manage.py collectstatic` has made {root}"
+    return f"static {url} from {root}"
 
 
 def _django_rows(facts: BannerFacts) -> list[tuple[str, str]]:
     if not facts.django:
         return []
     if facts.django != "starting":
-        return [("Django", f"runs already at {facts.django}; all URLs that are not Duck's go there")]
+        what = "all URLs that are not Duck's" if facts.duck_side else "all URLs"
+        return [("Django", f"{what} go to {facts.django}, which Duck neither starts nor stops")]
     version = f" {facts.django_version}" if facts.django_version else ""
     settings = f" with {facts.settings_module}" if facts.settings_module else ""
     what = "all other URLs" if facts.duck_side else "all URLs"

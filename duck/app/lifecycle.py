@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("duck.app")
 
+# How long an end waits for requests while somebody is at a debugger's prompt, in seconds.
+_DEBUGGED_S = 0.5
+
 
 class Lifecycle:
     """One run of an App.
@@ -335,9 +338,11 @@ class Lifecycle:
         if not self._restarting:
             # For a restart they stay open: who connects meanwhile waits in the backlog.
             self._close_listeners()
-        self._shutdown = Shutdown(
-            self.inbox, self._servers(), self._services(), self.settings["SHUTDOWN_TIMEOUT"], self._stopped
-        )
+        deadline_s = self.settings["SHUTDOWN_TIMEOUT"]
+        if self.django is not None and self.django.is_debugging:
+            # The keys that asked for the end were typed at the prompt: nobody will let the request go on.
+            deadline_s = min(deadline_s, _DEBUGGED_S)
+        self._shutdown = Shutdown(self.inbox, self._servers(), self._services(), deadline_s, self._stopped)
         self._shutdown.begin()
 
     def _stopped(self) -> None:
@@ -396,7 +401,7 @@ class Lifecycle:
         # One that went on serving because its successor failed is no news.
         if generation.facts and generation.number != self._told_generation:
             self._told_generation = generation.number
-            logger.info("%s", ready_line(generation.facts, self.django.took_s, self.django.pids))
+            logger.info("%s", ready_line(generation.facts, self.django.took_s, self.django.pids_of(generation)))
         self._announce()
 
     def _announce(self) -> None:
@@ -423,7 +428,7 @@ class Lifecycle:
         if len(of_django) < len(paths):
             logger.info("Changed: %s%s; restarting Duck if it can be loaded.", shown, more)
             self._trial.begin()
-        elif self.django is not None:
+        elif self.django is not None and not self.django.has_seen(paths):
             logger.info("Changed: %s%s; loading Django again.", shown, more)
             self.django.replace()
 

@@ -20,6 +20,7 @@ from duck.http.file_names import url_prefix
 from duck.http.files import MediaFiles, StaticFiles
 from duck.http.finder import LinkFinder
 from duck.http.routing import match_path
+from duck.http.waiting import READY_PATH, load_again_when_ready
 from duck.net.server import Trust
 from duck.proxy.gate import HOLDING, OPEN
 from duck.proxy.handler import ProxyHandler
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("duck.http")
 
 _RESERVED: Final = b"/.duck/"
-READY_PATH: Final = b"/.duck/ready"
 _LOOPBACK: Final = ("127.", "::1")
 
 
@@ -219,6 +219,8 @@ class Site:
             fields=[(b"Retry-After", b"5")],
         )
         exchange.error = BackendUnreachable("the project could not be started")
+        if local and exchange.request.method == b"GET":
+            body = load_again_when_ready(head, body)
         exchange.response.answer(head, body)
 
     # -- from the facts of a generation ---------------------------------------------------------------------------

@@ -173,7 +173,8 @@ class Worker:
 
         def overdue() -> None:
             if server.connections:
-                logger.warning("%d connections were still busy at the deadline: cut", len(server.connections))
+                count = len(server.connections)
+                logger.warning("cut %d connection%s still busy at the deadline", count, "s" if count > 1 else "")
             server.cut()
             finish()
 

@@ -26,7 +26,7 @@ from duck.backend.django.process import BackendOptions, DjangoBackend
 from duck.exceptions import ProjectError
 from duck.logs import ProcessOutput, wants_colour
 from duck.proxy.upstream import Generation, Upstream
-from duck.services.ducksight import RecoveryWatch, syntax_error
+from duck.services.ducksight import RecoveryWatch, signature, syntax_error
 from duck.settings import views
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class DjangoService:
         self._last: Generation | None = None
         self._began = 0.0
         self._told = ""  # the traceback of the last failure
+        self._mended_by: dict[str, object] = {}  # files whose change started the project last, as they were then
         self._output = ProcessOutput(
             "django", sys.stderr.write, style=settings["LOG_FORMAT"], colour=wants_colour(sys.stderr)
         )
@@ -209,9 +210,7 @@ class DjangoService:
                 "python": self._interpreter.python_version,
                 "django": self._interpreter.django_version,
                 "debug": facts.get("debug"),
-                "processes": [
-                    {**entry, "role": f"django {entry['role']}"} for entry in self._backend.snapshot()["processes"]
-                ],
+                "processes": [{**entry, "role": f"django {entry['role']}"} for entry in self._processes()],
             }
         return {key: value for key, value in said.items() if value is not None}
 
@@ -230,7 +229,11 @@ class DjangoService:
     @property
     def pids(self) -> list[int]:
         """Its processes."""
-        return [entry["pid"] for entry in self._backend.snapshot()["processes"]] if self._backend is not None else []
+        return [entry["pid"] for entry in self._processes()]
+
+    def pids_of(self, generation: Generation) -> list[int]:
+        """The processes of one generation, without those that are about to end."""
+        return [entry["pid"] for entry in self._processes() if entry.get("generation") == generation.number]
 
     def owns(self, path: str) -> bool:
         """Whether the file at `path` is the Django project's, and not the Duck project's around it."""
@@ -249,6 +252,10 @@ class DjangoService:
                 )
                 return False
         return True
+
+    def has_seen(self, paths: list[str]) -> bool:
+        """Whether all `paths` are as they were when a change of them started the project, which needs no second one."""
+        return all(path in self._mended_by and signature(path) == self._mended_by[path] for path in paths)
 
     def replace(self) -> None:
         """Load the project again; requests wait meanwhile."""
@@ -326,7 +333,9 @@ class DjangoService:
 
     def _mended(self, paths: list[str]) -> None:
         if self.compiles(paths):
-            logger.info("Changed: %s; starting Django again.", ", ".join(paths))
+            root = str(self.root) + os.sep
+            logger.info("Changed: %s; starting Django again.", ", ".join(path.removeprefix(root) for path in paths))
+            self._mended_by = {path: signature(path) for path in paths}
             self.replace()
         elif self._recovery is not None:
             self._recovery.start()
@@ -350,12 +359,17 @@ class DjangoService:
 
     # -- below ----------------------------------------------------------------------------------------------------
 
+    def _processes(self) -> list[dict[str, Any]]:
+        return self._backend.snapshot()["processes"] if self._backend is not None else []
+
     def _adopt(self) -> None:
         address = self._view.address
         assert address is not None
         if isinstance(address, str):
             address = address.removeprefix("unix:")
-        upstream = Upstream("http", address, _FOREIGN_SLOTS, f"django at {_written(self._view.address)}")
+        name = f"Django at {_written(self._view.address)}"
+        # Nobody here starts it again: a request that cannot reach it is answered at once.
+        upstream = Upstream("http", address, _FOREIGN_SLOTS, name, patient=False)
         self.state = RUNNING
         self._last = Generation(1, (upstream,), (upstream,))
         self._on_generation(self._last, lambda: None)

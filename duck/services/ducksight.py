@@ -295,7 +295,7 @@ class RecoveryWatch:
     def __init__(self, inbox: Inbox, files: Iterable[str], on_change: Callable[[list[str]], None]) -> None:
         self._inbox = inbox
         self._on_change = on_change
-        self._before = {path: _signature(path) for path in files}
+        self._before = {path: signature(path) for path in files}
         self._timer: Timer | None = None
 
     def start(self) -> None:
@@ -310,7 +310,7 @@ class RecoveryWatch:
             self._timer = None
 
     def _look(self) -> None:
-        now = {path: _signature(path) for path in self._before}
+        now = {path: signature(path) for path in self._before}
         changed = [path for path, before in self._before.items() if now[path] != before]
         if changed:
             self._timer = None
@@ -337,7 +337,8 @@ def syntax_error(path: str) -> SyntaxError | None:
     return None
 
 
-def _signature(path: str) -> tuple[int, int, int] | None:
+def signature(path: str) -> tuple[int, int, int] | None:
+    """What differs once the file or directory at `path` has been written; None where there is none."""
     try:
         found = os.stat(path)
     except OSError:

@@ -43,7 +43,7 @@ def test_the_prefix_is_part_of_the_address() -> None:
 
 def test_a_server_that_runs_already_is_named_and_nothing_else_claimed() -> None:
     text = banner(BannerFacts("1.0", ["http://localhost:8000"], django="127.0.0.1:9000"))
-    assert "runs already at 127.0.0.1:9000" in text
+    assert "all URLs go to 127.0.0.1:9000, which Duck neither starts nor stops" in text
     assert "Python" not in text
     assert "loads" not in text
 
@@ -65,10 +65,21 @@ def test_the_ready_line_says_what_the_project_reported() -> None:
         "asgi_server": "uvicorn 0.30",
     }
     assert ready_line(facts, 0.84, [11, 12]) == (
-        "Django 5.2 is ready after 0.8 s in process 11, 12: site.settings, DEBUG on, static /static/ from finders, "
-        "media /media/ from /m, WebSockets by uvicorn 0.30"
+        "Django 5.2 is ready after 0.8 s in processes 11 and 12: site.settings, DEBUG on, "
+        "static /static/ from finders, media /media/ from /m, WebSockets by uvicorn 0.30"
     )
 
 
 def test_the_ready_line_of_a_bare_project_claims_nothing() -> None:
     assert ready_line({"django": "4.2", "settings": "s"}, 2.0) == "Django 4.2 is ready after 2.0 s: s"
+
+
+def test_the_ready_line_says_why_there_are_no_static_files() -> None:
+    static = {"installed": True, "url": "/static/", "finders": True, "root": "/s", "collected": True}
+
+    def line(**changes: object) -> str:
+        return ready_line({"django": "5.2", "settings": "s", "debug": False, "static": {**static, **changes}}, 1.0)
+
+    assert line().endswith(": s, static /static/ from /s")
+    assert line(collected=False).endswith("no static files at /static/ until `manage.py collectstatic` has made /s")
+    assert line(root=None).endswith("no static files at /static/ (DEBUG is off and STATIC_ROOT is not set)")

@@ -110,3 +110,26 @@ def test_a_prompt_has_the_terminal_changes_wait_and_ctrl_c_stops_duck_afterwards
     console.type("\x03")
     console.wait_for("Stopping; finishing what runs.")
     assert console.wait() == 130
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_ctrl_c_at_a_prompt_ends_duck_without_waiting_for_who_is_debugged(console: Console) -> None:
+    url = console.wait_for("\n").partition("listens at ")[2].strip()
+    console.wait_for("is ready after")
+    cut: list[type[Exception]] = []
+
+    def ask() -> None:
+        try:
+            httpx.get(url, timeout=DEADLINE_S, trust_env=False)
+        except httpx.TransportError as error:
+            cut.append(type(error))
+
+    client = threading.Thread(target=ask)
+    client.start()
+    console.wait_for("(Pdb)")
+    began = time.monotonic()
+    console.type("\x03")
+    assert console.wait() == 130
+    assert time.monotonic() - began < 5.0
+    client.join(DEADLINE_S)
+    assert cut == [httpx.RemoteProtocolError]

@@ -240,19 +240,29 @@ class TestBroken:
         answer = duck.get()
         assert answer.status_code == 503
         assert "undefined_name" in answer.text
+        page = httpx.get(duck.url, headers={"Accept": "text/html"}, trust_env=False)
+        assert "as soon as Django runs" in page.text
+        assert "connect-src 'self'" in page.headers["content-security-policy"]
+        assert httpx.get(f"{duck.url}/.duck/ready", trust_env=False).status_code == 503
         assert json.loads(ask(project, "status", "--json").stdout)["instances"][0]["state"] == "broken"
         version.write_text('VERSION = "mended"\n')
         duck.wait_for("is ready after")
         assert duck.get().text == "mended"
 
-    def test_a_syntax_error_at_the_start_is_mended_by_a_change_too(self, start: Start, project: Path) -> None:
+    def test_a_syntax_error_at_the_start_is_mended_by_a_change_too(
+        self, start: Start, project: Path, until_watched: Callable[[Path, int], None]
+    ) -> None:
         version = project / "site1" / "version.py"
         version.write_text("VERSION = (\n")
         duck = start(project)
         duck.wait_for("Django could not be started")
+        until_watched(project, 2)
         version.write_text('VERSION = "mended"\n')
         duck.wait_for("is ready after")
         assert duck.get().text == "mended"
+        # One change is one start, whoever has noticed it first.
+        time.sleep(0.5)
+        assert duck.text.count("Django again.") == 1
 
     def test_a_django_process_that_is_killed_is_started_again(self, start: Start, project: Path) -> None:
         duck = start(project)
@@ -318,7 +328,7 @@ class TestDjangoThatRunsAlready:
 
                 wait_until(listens)
                 duck = start(project, DUCK_DJANGO_ADDR=f"127.0.0.1:{port}")
-                assert f"runs already at 127.0.0.1:{port}" in duck.wait_for("runs already")
+                assert f"all URLs go to 127.0.0.1:{port}, which" in duck.wait_for("neither starts nor stops")
                 assert duck.get("/pid").text == str(django.pid)
                 assert duck.children() == []
                 report = json.loads(ask(project, "status", "--json").stdout)["instances"][0]
@@ -328,3 +338,12 @@ class TestDjangoThatRunsAlready:
                 assert django.poll() is None
             finally:
                 django.kill()
+
+    def test_one_that_does_not_answer_is_said_at_once(self, start: Start, project: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        duck = start(project, DUCK_DJANGO_ADDR=f"127.0.0.1:{port}")
+        began = time.monotonic()
+        assert duck.get().status_code == 502
+        assert time.monotonic() - began < 5.0
+        assert f"Django at 127.0.0.1:{port} cannot be reached" in duck.wait_for("cannot be reached")

@@ -74,7 +74,7 @@ def test_a_stock_project_tells_its_facts(make_project: MakeProject, make_worker:
     assert facts["pid"] == worker.process.pid
     assert facts["sockets_wanted"] is False
     assert facts["base_dir"] == str(project)
-    assert facts["static"] == {"installed": True, "url": "/static/", "root": None, "finders": True}
+    assert facts["static"] == {"installed": True, "url": "/static/", "root": None, "collected": False, "finders": True}
     assert facts["media"]["served"] is False
     assert facts["warnings"] == []
     assert "System check identified no issues" in worker.text()

@@ -50,6 +50,7 @@ def _static_facts() -> Dict[str, Any]:
         "installed": installed,
         "url": url if installed else None,
         "root": os.path.abspath(str(root)) if root else None,
+        "collected": bool(root) and os.path.isdir(str(root)),
         "finders": installed,
     }
 
