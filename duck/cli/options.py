@@ -53,6 +53,6 @@ def _option(setting: Setting) -> Callable[[_F], _F]:
         *names,
         default=None,
         multiple=isinstance(setting.default, list),
-        metavar=setting.metavar or setting.name,
+        metavar=setting.metavar or "|".join(setting.kind.words) or setting.name,
         help=sentence + (" May be given several times." if isinstance(setting.default, list) else ""),
     )

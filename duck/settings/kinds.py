@@ -38,14 +38,18 @@ class Kind:
     Attributes:
         name: as the reference page says it.
         read: takes the written value and the directory that relative paths start from.
+        words: all values there are, of a choice.
     """
 
-    __slots__ = ("name", "optional", "read")
+    __slots__ = ("name", "optional", "read", "words")
 
-    def __init__(self, name: str, read: Callable[[Any, Path], Any], *, optional: bool = False) -> None:
+    def __init__(
+        self, name: str, read: Callable[[Any, Path], Any], *, optional: bool = False, words: tuple[str, ...] = ()
+    ) -> None:
         self.name = name
         self.read = read
         self.optional = optional
+        self.words = words
 
     def or_none(self) -> Kind:
         """The same, and None, `""` from the environment, for "not set"."""
@@ -127,7 +131,7 @@ def choice(*words: str) -> Kind:
             return raw.lower()
         raise ValueError("give one of " + ", ".join(words))
 
-    return Kind("one of " + ", ".join(f"`{word}`" for word in words), read)
+    return Kind("one of " + ", ".join(f"`{word}`" for word in words), read, words=words)
 
 
 def items(of: Kind, name: str) -> Kind:
@@ -143,7 +147,9 @@ def items(of: Kind, name: str) -> Kind:
             try:
                 values.append(of.read(item, base))
             except ValueError as error:
-                raise ValueError(f"{item!r} in it is wrong: {error}") from None
+                # A tuple is what one option gave that may be repeated.
+                where = "" if isinstance(raw, tuple) and len(raw) == 1 else f"{item!r} in it is wrong: "
+                raise ValueError(f"{where}{error}") from None
         return values
 
     return Kind(f"list of {name}", read)

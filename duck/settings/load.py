@@ -207,7 +207,11 @@ def _read_file(given: _Given, project_dir: Path) -> tuple[_Given, Path | None, P
         below = [manage.parent for manage in sorted(project_dir.glob("*/manage.py"))]
         directory = below[0] if len(below) == 1 else project_dir
     file = directory / TOML_NAME
-    if not file.is_file():
+    try:
+        file.stat()
+    except PermissionError as error:
+        raise SettingsError(f"{file} cannot be looked for: {error.strerror}; run Duck as a user who may.") from error
+    except OSError:
         return {}, None, project_dir, False
     return _read_toml(file), file, directory, False
 
@@ -232,6 +236,8 @@ def _read_toml(file: Path) -> _Given:
         )
         name = key.replace("-", "_").upper()
         origin = Origin("file", f"{file}:{line}" if line else str(file))
+        if name == "DUCK" and isinstance(raw, dict):
+            raise SettingsError(f"{origin.where}: the settings stand at the top of duck.toml; leave [{key}] out.")
         if name not in NAMES or name in ("SETTINGS_MODULE", "BASE_DIR"):
             raise _unknown(key, origin, lower=key.islower())
         _add(given, name, raw, origin)
@@ -346,7 +352,9 @@ def _read(setting: Setting, raw: Any, origin: Origin, base: Path) -> Any:
         if setting.check is not None:
             setting.check(value)
     except ValueError as error:
-        shown = "(hidden)" if setting.secret else repr(raw)
+        # Several of one option come as a tuple, which nobody has written.
+        plain = ", ".join(map(str, raw)) if isinstance(raw, tuple) else raw
+        shown = "(hidden)" if setting.secret else repr(plain)
         raise SettingsError(f"{origin.where}: {setting.name} cannot be {shown}: {error}.") from None
     return value
 

@@ -81,7 +81,7 @@ def test_a_project_can_be_named(tmp_path: Path, named: str) -> None:
 
 
 def test_a_named_project_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ProjectError, match=r"no Django project at 'nowhere'"):
+    with pytest.raises(ProjectError, match=r"no Django project at .*nowhere: it does not exist;"):
         find_project(tmp_path, "nowhere")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -220,3 +222,30 @@ def test_values_can_be_replaced_as_an_app_does(tmp_path: Path) -> None:
     assert views.listening(settings).addresses[0].url == "http://[::1]:1"
     with pytest.raises(SettingsError, match="PORT cannot be 'x'"):
         settings.with_values(PORT="x")
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ("[duck]\nport = 1\n", "duck.toml:1: the settings stand at the top of duck.toml; leave [duck] out."),
+        ('listen = ["here"]\n', "LISTEN cannot be ['here']: 'here' in it is wrong: give"),
+    ],
+)
+def test_a_file_written_another_way_is_told_what_is_right(tmp_path: Path, written: str, sentence: str) -> None:
+    (tmp_path / "duck.toml").write_text(written)
+    with pytest.raises(SettingsError, match=re.escape(sentence)):
+        load({}, {}, tmp_path)
+
+
+def test_a_repeated_option_is_shown_as_it_was_written(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="--listen: LISTEN cannot be 'here': give"):
+        load({"LISTEN": ("here",)}, {}, tmp_path)
+    with pytest.raises(SettingsError, match="LISTEN cannot be 'fd:3, here': 'here' in it is wrong: give"):
+        load({"LISTEN": ("fd:3", "here")}, {}, tmp_path)
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 0)() == 0, reason="root may look everywhere")
+def test_a_directory_that_may_not_be_looked_into_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir(mode=0)
+    with pytest.raises(SettingsError, match="cannot be looked for: Permission denied"):
+        load({"DJANGO_PROJECT": str(tmp_path / "site")}, {}, tmp_path)

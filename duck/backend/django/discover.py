@@ -75,8 +75,9 @@ def find_project(start: Path, django: str | Path | None = None) -> Project:
         named = Path(start, Path(django).expanduser())
         manage = named / "manage.py" if named.is_dir() else named
         if not manage.is_file():
+            why = "it holds no manage.py" if named.is_dir() else "it does not exist"
             raise ProjectError(
-                f"There is no Django project at {str(django)!r}: {manage} does not exist; "
+                f"There is no Django project at {os.path.abspath(named)}: {why}; "
                 "name manage.py or the directory that holds it."
             )
         return _project(manage)
