@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from duck.backend.django.discover import Interpreter, find_project
@@ -324,3 +326,38 @@ def test_what_the_project_started_ends_with_it(
     while os.path.exists(f"/proc/{child}") and "(sleep) Z" not in Path(f"/proc/{child}/stat").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+APP = """
+import sys, threading
+sys.path.insert(0, {root!r})
+from duck.backend.django.child import DjangoProcess, WorkerSpec
+from duck.services.inbox import Inbox
+from duck.backend.django.discover import Interpreter
+inbox = Inbox()
+here = Interpreter(sys.executable, "the tests", "3.11", "5.2")
+for _ in range(4):
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+spec = WorkerSpec(cwd={project!r}, manage={project!r} + "/manage.py", address={address!r})
+DjangoProcess(spec, here, inbox, print, lambda text: print(text, end="", flush=True), print)
+inbox.run()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the Linux kernel to kill the group")
+def test_with_the_app_killed_what_a_busy_process_has_started_ends_too(
+    make_project: MakeProject, tmp_path: Path
+) -> None:
+    # The regular expression keeps the interpreter's lock for hours: no other thread of the process can act.
+    settings = "import os, re, subprocess\nCHILD = subprocess.Popen(['sleep', '60']).pid\n"
+    settings += "print('family', os.getpid(), CHILD, flush=True)\nre.match(r'(a+)+$', 'a' * 60 + 'b')\n"
+    root = str(Path(__file__).parents[2])
+    source = APP.format(root=root, project=str(make_project(settings=settings)), address=str(tmp_path / "s"))
+    with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True) as app:
+        assert app.stdout is not None
+        told = next(line for line in app.stdout if line.startswith("family"))
+        family = [psutil.Process(int(pid)) for pid in told.split()[1:]]
+        assert len(family) == 2
+        app.kill()
+        app.wait()
+        assert psutil.wait_procs(family, timeout=5)[1] == []

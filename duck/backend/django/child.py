@@ -4,7 +4,7 @@
        └───────────────────┴──────exit─────────────────────^
 
 It is spawned by exec from the App's main thread, leads its own process group, and holds one end of the control socket,
-whose end of stream it takes for the App's death.
+whose end of stream it takes for the App's death, and one of a pipe, at whose end the kernel kills the group.
 """
 
 from __future__ import annotations
@@ -99,14 +99,17 @@ class DjangoProcess:
         self._exit_fd: int | None = None
         self._control, theirs = socket.socketpair()
         self._output, output = os.pipe()
+        lifeline, self._lifeline = os.pipe()
         try:
-            self._process = self._spawn(interpreter, theirs, output)
+            self._process = self._spawn(interpreter, theirs, lifeline, output)
         except OSError as error:
             self._control.close()
             os.close(self._output)
+            os.close(self._lifeline)
             raise ProjectError(f"{interpreter.path} cannot be started: {error.strerror}.") from error
         finally:
             theirs.close()
+            os.close(lifeline)
             os.close(output)
         self.pid = self._process.pid
         self._control.setblocking(False)
@@ -143,9 +146,15 @@ class DjangoProcess:
         """Seconds since it was spawned."""
         return time.monotonic() - self.started
 
-    def _spawn(self, interpreter: Interpreter, control: socket.socket, output: int) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, interpreter: Interpreter, control: socket.socket, lifeline: int, output: int
+    ) -> subprocess.Popen[bytes]:
         environ = child_environment(os.environ, interpreter.path)
-        told = asdict(self.spec) | {"control_fd": control.fileno(), "parent": os.getpid()}
+        told = asdict(self.spec) | {
+            "control_fd": control.fileno(),
+            "lifeline_fd": lifeline,
+            "parent": os.getpid(),
+        }
         environ["_DUCK_WORKER"] = json.dumps(told)
         return subprocess.Popen(
             [interpreter.path, str(WORKER)],
@@ -155,7 +164,7 @@ class DjangoProcess:
             stderr=output,
             cwd=self.spec.cwd,
             env=environ,
-            pass_fds=[control.fileno()],
+            pass_fds=[control.fileno(), lifeline],
             process_group=0,
         )
 
@@ -262,6 +271,7 @@ class DjangoProcess:
         self._inbox.unwatch(self._control)
         self._inbox.unwatch(self._output)
         self._control.close()
+        os.close(self._lifeline)
         os.close(self._output)
         if isinstance(self.spec.address, str):
             for path in (self.spec.address, self.spec.address + "f"):  # "f": backend.django.worker.asgi

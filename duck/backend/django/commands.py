@@ -48,7 +48,9 @@ class CommandProcess(DjangoProcess):
         )
         super().__init__(spec, interpreter, inbox, _ignore, on_output, on_exit)
 
-    def _spawn(self, interpreter: Interpreter, control: socket.socket, output: int) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, interpreter: Interpreter, control: socket.socket, lifeline: int, output: int
+    ) -> subprocess.Popen[bytes]:
         environ = child_environment(os.environ, interpreter.path)
         told = {
             "manage": self.spec.manage,
@@ -56,6 +58,7 @@ class CommandProcess(DjangoProcess):
             "settings": self.spec.settings,
             "arguments": self._arguments,
             "control_fd": control.fileno(),
+            "lifeline_fd": lifeline,
             "parent": os.getpid(),
         }
         environ["_DUCK_COMMAND"] = json.dumps(told)
@@ -67,7 +70,7 @@ class CommandProcess(DjangoProcess):
             stderr=output,
             cwd=self.spec.cwd,
             env=environ,
-            pass_fds=[control.fileno()],
+            pass_fds=[control.fileno(), lifeline],
             process_group=0,
         )
 

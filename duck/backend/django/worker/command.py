@@ -6,7 +6,7 @@ import json
 import os
 import sys
 
-from .control import Control, die_with_parent
+from .control import Control, die_with_parent, tie_group
 from .launch import run_as_main
 
 VARIABLE = "_DUCK_COMMAND"
@@ -15,7 +15,7 @@ VARIABLE = "_DUCK_COMMAND"
 def main() -> int:
     """Run `manage.py ARGUMENT...` as the variable says, and take that out of the environment; 0 when it ended well."""
     told = json.loads(os.environ.pop(VARIABLE))
-    die_with_parent(told["parent"])
+    die_with_parent(told["parent"], is_tied=tie_group(told["lifeline_fd"]))
     # Held for its lifeline: nothing is reported, and a `stop` ends the process.
     control = Control(told["control_fd"])
     os.chdir(told["cwd"])

@@ -1,7 +1,10 @@
 """The control socket: this process's reports to the App, the App's commands, and the lifeline between them.
 
-The end of the stream means that the App is gone: then this process and whatever it started end with it. The same is
-asked of the kernel (`PR_SET_PDEATHSIG`) where it can be, which also holds while this thread cannot run.
+The end of the stream means that the App is gone: then this process and whatever it started end with it.
+
+A thread that reads it may not come to run: a view that holds the interpreter's lock for long keeps it from that. So the
+kernel is asked, too. `tie_group` has it kill the whole group when the App's end of a pipe closes; `die_with_parent`
+tells this process of its parent's death, which holds where something that the App forked keeps that end open.
 """
 
 from __future__ import annotations
@@ -17,16 +20,42 @@ from typing import Any, Callable, Dict, Optional
 PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent(parent: int) -> None:
-    """Ask for SIGKILL at the parent's death; end now where it has died already.
+def tie_group(descriptor: int) -> bool:
+    """Have the kernel send SIGKILL to the whole group when the other end of a pipe closes; whether it will.
 
-    Asked for after exec, by the child itself: a request made between fork and exec would need a `preexec_fn`.
+    The pipe's reading end is `descriptor`, and stays open as long as this process lives. Nothing is ever written to it:
+    the one event that it can have is the App's death. Linux only (`F_SETSIG`).
+    """
+    if not sys.platform.startswith("linux") or descriptor < 0 or os.getpgrp() != os.getpid():
+        return False
+    import fcntl
+
+    os.set_inheritable(descriptor, False)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_ASYNC)
+    except OSError:
+        return False  # a sandbox whose kernel has no such request
+    return True
+
+
+def die_with_parent(parent: int, *, is_tied: bool = False) -> None:
+    """Ask for a signal at the parent's death; end now where it has died already.
+
+    Asked for after exec, by the child itself: a request made between fork and exec would need a `preexec_fn`. The
+    signal is SIGKILL, or, in a tied group, one that ends the group: the kernel sends it when one thread of the App has
+    ended, its files may close later, and a process that is killed in between would leave what it has started.
     """
     if sys.platform.startswith("linux"):
+        number = signal.SIGKILL
+        if is_tied:
+            number = signal.SIGRTMAX
+            signal.signal(number, lambda number, frame: end_group())
         try:
             import ctypes
 
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
         except (ImportError, OSError, AttributeError):
             pass  # an interpreter without ctypes: the lifeline remains
     if parent and os.getppid() != parent:

@@ -9,7 +9,7 @@ import threading
 from typing import Any, List, Optional
 
 from . import debugger
-from .control import Control, die_with_parent
+from .control import Control, die_with_parent, tie_group
 from .entry import Choice, choose, import_wsgi_first, load_wsgi
 from .facts import project_facts, static_finder
 from .failure import EXIT_FAILED, describe
@@ -172,7 +172,7 @@ def close_connections() -> None:
 def main() -> int:
     """Run as told by the environment; the exit code."""
     spec = take_spec()
-    die_with_parent(spec.parent)
+    die_with_parent(spec.parent, is_tied=tie_group(spec.lifeline_fd))
     # A view that reads the terminal without a debugger gets an error; by default it would stop the whole group.
     if hasattr(signal, "SIGTTIN"):
         signal.signal(signal.SIGTTIN, signal.SIG_IGN)

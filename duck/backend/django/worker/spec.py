@@ -24,6 +24,7 @@ class Spec:
         secret: proves the front on TCP, and the identity under ASGI.
         identity_field: name, lower case, of the private field with the client's identity (ASGI only).
         control_fd: this process's end of the control socket.
+        lifeline_fd: the reading end of a pipe whose other end closes with the App; -1 when there is none.
         bundle: directory of the ASGI server that Duck brings, or None.
         wsgi, asgi: dotted names that override the project's settings.
         prefix: path prefix under which the project is served, `""` for none.
@@ -37,6 +38,7 @@ class Spec:
         "control_fd",
         "cwd",
         "identity_field",
+        "lifeline_fd",
         "manage",
         "mode",
         "parent",
@@ -59,6 +61,7 @@ class Spec:
         self.secret: str = values.get("secret", "")
         self.identity_field: str = values.get("identity_field", "")
         self.control_fd: int = values.get("control_fd", -1)
+        self.lifeline_fd: int = values.get("lifeline_fd", -1)
         self.bundle: Optional[str] = values.get("bundle")
         self.wsgi: Optional[str] = values.get("wsgi")
         self.asgi: Optional[str] = values.get("asgi")
