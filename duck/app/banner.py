@@ -99,7 +99,7 @@ def _django_rows(facts: BannerFacts) -> list[tuple[str, str]]:
     version = f" {facts.django_version}" if facts.django_version else ""
     settings = f" with {facts.settings_module}" if facts.settings_module else ""
     what = "all other URLs" if facts.duck_side else "all URLs"
-    rows = [("Django", f"{what}; Django{version} loads {facts.project}{settings}, requests wait until it is ready")]
+    rows = [("Django", f"{what}; Django{version} is loading {facts.project}{settings}")]
     if facts.python:
         version = f" {facts.python_version}" if facts.python_version else ""
         why = f" ({facts.python_origin})" if facts.python_origin else ""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from duck.http.core.httpd.servers import HTTPServer
 from duck.http.site import Site
+from duck.http.waiting import READY_PATH
 from duck.logs import AccessLog, wants_colour
 from duck.net.limits import Limits
 from duck.settings import views
@@ -143,6 +144,8 @@ class Front:
     def _log(self, exchange: Exchange) -> None:
         """One line of the access log; on the worker's loop."""
         request, peer = exchange.request, exchange.peer
+        if request.path == READY_PATH and not exchange.backend:
+            return  # asked each second by the page of a broken project, and by nobody else
         fields = request.fields
         self._local.log.log(
             peer.host,

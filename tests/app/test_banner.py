@@ -26,7 +26,7 @@ def test_a_django_project_that_is_still_loading() -> None:
         "Duck 1.0 listens at http://localhost:8000/",
         "                    http://127.0.0.1:8001/",
         "                    unix:/run/x.sock",
-        "  Django     all URLs; Django 5.2 loads /srv/site with site.settings, requests wait until it is ready",
+        "  Django     all URLs; Django 5.2 is loading /srv/site with site.settings",
         "  Python     /srv/site/.venv/bin/python 3.12.1 (/srv/site/.venv)",
         "  Reload     on changes",
         "  Processes  Duck 10, Django 11",
@@ -45,7 +45,7 @@ def test_a_server_that_runs_already_is_named_and_nothing_else_claimed() -> None:
     text = banner(BannerFacts("1.0", ["http://localhost:8000"], django="127.0.0.1:9000"))
     assert "all URLs go to 127.0.0.1:9000, which Duck neither starts nor stops" in text
     assert "Python" not in text
-    assert "loads" not in text
+    assert "loading" not in text
 
 
 def test_without_django_only_ducks_side_is_named() -> None:

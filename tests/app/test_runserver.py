@@ -248,6 +248,8 @@ class TestBroken:
         version.write_text('VERSION = "mended"\n')
         duck.wait_for("is ready after")
         assert duck.get().text == "mended"
+        duck.wait_for("200 GET /")
+        assert "/.duck/ready" not in duck.text
 
     def test_a_syntax_error_at_the_start_is_mended_by_a_change_too(
         self, start: Start, project: Path, until_watched: Callable[[Path, int], None]
