@@ -57,9 +57,9 @@ class Backend:
 
     @property
     def load(self) -> int:
-        """Calls under way and waiting, less what it could take."""
+        """Calls and tunnels under way and calls waiting, less what it could take."""
         pool = self.links if self.is_link else self.https
-        return pool.busy + len(pool.waiting) - self.upstream.slots
+        return pool.busy + len(pool.upgraded) + len(pool.waiting) - self.upstream.slots
 
     def identity(self, peer: Peer) -> bytes:
         """The line that tells a wrapped ASGI application who asks; empty for servers that Duck did not start."""

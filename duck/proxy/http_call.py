@@ -193,7 +193,8 @@ class HttpCall:
         """The backend speaks another protocol now: join the two connections."""
         connection = self._connection
         self._finish()
-        assert connection is not None
+        assert connection is not None and self._backend is not None
+        self._backend.https.upgrade(connection)
         if not self.upgrade:
             connection.abort()
             self._proxy.fail(

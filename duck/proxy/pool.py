@@ -53,6 +53,7 @@ class Pool(Generic[C]):
     Attributes:
         busy: connections in use.
         waiting: who waits for one, in order.
+        upgraded: what became tunnels: they stay open for long and cost a server no work, so they take no slot.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Pool(Generic[C]):
         self.waiting: deque[Waiter[C]] = deque()
         self.idle: list[C] = []
         self.open: set[C] = set()
+        self.upgraded: set[C] = set()
         self._loop = loop
         self._clock = clock
         self._make = make
@@ -127,6 +129,13 @@ class Pool(Generic[C]):
             self.waiting.remove(waiter)
         except ValueError:
             pass
+
+    def upgrade(self, connection: C) -> None:
+        """`connection` is a tunnel from now on, and its slot another's."""
+        self.open.discard(connection)
+        self.upgraded.add(connection)
+        if self.waiting and not self._closing:
+            self._dial_for_waiting()
 
     def close(self) -> None:
         """No more calls: idle connections close, busy ones when they are done; who waits is refused."""
@@ -222,6 +231,7 @@ class Pool(Generic[C]):
 
     def _lost(self, connection: C, error: Exception) -> None:
         self.open.discard(connection)
+        self.upgraded.discard(connection)
         if connection in self.idle:
             self.idle.remove(connection)
         if self._closing:

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from .entry import Choice
     from .spec import Spec
 
-SLOTS = 64  # connections that the front keeps at most; an ASGI server has no fixed number of its own
+# Requests at once. An ASGI server has no fixed number of its own, and what waits for events (server-sent ones, long
+# polls) is no work; tunnels are not counted.
+SLOTS = 1024
 KEEP_ALIVE_S = 75
 
 _BUNDLED = ("uvicorn", "h11", "websockets", "click", "typing_extensions")
