@@ -33,7 +33,7 @@ from duck.app.shutdown import Shutdown
 from duck.app.trial import Trial, end_if_on_trial
 from duck.exceptions import SettingsError
 from duck.net.listener import open_listeners
-from duck.services.django import DjangoService
+from duck.services.django import STARTING, DjangoService
 from duck.services.ducksight import ChangeFilter, DuckSight
 from duck.services.inbox import Inbox
 from duck.services.instance import Instance
@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("duck.app")
 
-# How long an end waits for requests while somebody is at a debugger's prompt, in seconds.
-_DEBUGGED_S = 0.5
+# How long an end waits for requests that Django is not going to answer, in seconds.
+_VAIN_S = 0.5
 
 
 class Lifecycle:
@@ -339,9 +339,13 @@ class Lifecycle:
             # For a restart they stay open: who connects meanwhile waits in the backlog.
             self._close_listeners()
         deadline_s = self.settings["SHUTDOWN_TIMEOUT"]
-        if self.django is not None and self.django.is_debugging:
-            # The keys that asked for the end were typed at the prompt: nobody will let the request go on.
-            deadline_s = min(deadline_s, _DEBUGGED_S)
+        if self.django is not None and (
+            # The keys that asked for the end were typed at a debugger's prompt: nobody will let the request go on.
+            self.django.is_debugging
+            # What waits for a project that loads for a minute, or hangs, would hold up who wants to mend it.
+            or (self.django.state == STARTING and not self._restarting)
+        ):
+            deadline_s = min(deadline_s, _VAIN_S)
         self._shutdown = Shutdown(self.inbox, self._servers(), self._services(), deadline_s, self._stopped)
         self._shutdown.begin()
 

@@ -47,7 +47,7 @@ def status(directory: str | None, name: str | None, everywhere: bool, as_json: b
     if as_json:
         click.echo(json.dumps({"instances": reports}, indent=2))
     elif not reports:
-        click.echo(_none_runs(directory, everywhere), err=True)
+        click.echo(_none_runs(directory, name, everywhere), err=True)
     else:
         click.echo("\n\n".join("\n".join(_lines(report)) for report in reports))
     return OK if reports else NOT_RUNNING
@@ -92,7 +92,7 @@ def stop(directory: str | None, name: str | None, everywhere: bool, as_json: boo
     if as_json:
         click.echo(json.dumps({"stopped": [_base(instance) for instance in stopped]}, indent=2))
     elif not found:
-        click.echo(_none_runs(directory, everywhere), err=True)
+        click.echo(_none_runs(directory, name, everywhere), err=True)
     return OK if found else NOT_RUNNING
 
 
@@ -118,9 +118,10 @@ def _is_held(instance: InstanceInfo) -> bool:
     return any(info.pid == instance.pid for info in running_instances(run_directory()))
 
 
-def _none_runs(directory: str | None, everywhere: bool) -> str:
+def _none_runs(directory: str | None, name: str | None, everywhere: bool) -> str:
     where = "" if everywhere else f" for {os.path.realpath(directory or os.getcwd())}"
-    return f"No Duck runs{where}; start one with `duck runserver`."
+    called, option = ("", "") if name is None else (f" named {name!r}", f" --name {name}")
+    return f"No Duck{called} runs{where}; start one with `duck runserver{option}`."
 
 
 def _base(instance: InstanceInfo) -> dict[str, Any]:
@@ -134,20 +135,35 @@ def _base(instance: InstanceInfo) -> dict[str, Any]:
     }
 
 
+def _process(told: dict[str, Any]) -> str:
+    """One process on one line: what a person looks for; `--json` has all of it."""
+    parts = [f"{told.get('role', '?')} {told.get('pid', '?')}", str(told.get("state", ""))]
+    if "uptime_s" in told:
+        parts.append(f"up {told['uptime_s']:.0f} s")
+    if "memory_bytes" in told:
+        parts.append(f"{told['memory_bytes'] / 1e6:.1f} MB")
+    if "cpu_s" in told:
+        parts.append(f"{told['cpu_s']:.2f} s of CPU time")
+    if told.get("debugging"):
+        parts.append("at a debugger's prompt")
+    return ", ".join(part for part in parts if part)
+
+
 def _lines(report: dict[str, Any], indent: str = "") -> list[str]:
     """A report as aligned lines; nested tables are indented below their name."""
     width = max((len(key) for key in report), default=0)
     lines = []
     for key, value in report.items():
-        label = key.replace("_", " ")
+        label = key.removesuffix("_s").replace("_", " ")
+        if key == "uptime_s":
+            value = f"{value:.0f} s"
         if key == "started" and isinstance(value, (int, float)):
             value = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value)) if value else None
         if isinstance(value, dict) and value:
             lines += [f"{indent}{label}:", *_lines(value, indent + "  ")]
         elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
             lines.append(f"{indent}{label}:")
-            for item in value:
-                lines += [f"{indent}  {', '.join(f'{part} {content}' for part, content in item.items())}"]
+            lines += [f"{indent}  {_process(item)}" for item in value]
         elif value not in (None, "", [], {}):
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
             lines.append(f"{indent}{label:<{width}}  {text}")

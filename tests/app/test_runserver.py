@@ -266,6 +266,21 @@ class TestBroken:
         time.sleep(0.5)
         assert duck.text.count("Django again.") == 1
 
+    def test_the_end_does_not_wait_for_a_project_that_hangs_while_it_loads(self, start: Start, project: Path) -> None:
+        settings = project / "site1" / "settings.py"
+        settings.write_text(settings.read_text() + "import time\ntime.sleep(60)\n")
+        duck = start(project)
+        url = httpx.URL(duck.url)
+        with socket.create_connection((url.host, url.port or 80)) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            client.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                client.recv(1)
+            began = time.monotonic()
+            duck.signal(signal.SIGINT)
+            assert duck.wait() == 130
+            assert time.monotonic() - began < 5.0
+
     def test_a_django_process_that_is_killed_is_started_again(self, start: Start, project: Path) -> None:
         duck = start(project)
         pid = int(duck.get("/pid").text)

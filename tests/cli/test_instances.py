@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -38,8 +39,12 @@ def test_a_running_duck_is_shown_and_stopped(machine: Machine, backend: str) -> 
     text = machine.duck(below, "status")
     assert text.returncode == 0
     assert f"{process.pid}\n" in text.stdout
+    assert re.search(rf"  app {process.pid}, running, up \d+ s, [\d.]+ MB, [\d.]+ s of CPU time", text.stdout)
     assert machine.duck(machine.directory("lake"), "status").returncode == 3
-    assert machine.duck(pond, "status", "--name", "other").returncode == 3
+    other = machine.duck(pond, "status", "--name", "other")
+    assert other.returncode == 3
+    assert "No Duck named 'other' runs for" in other.stderr
+    assert "`duck runserver --name other`" in other.stderr
 
     stopped = machine.duck(pond, "stop", "--json")
     assert stopped.returncode == 0, stopped.stderr
