@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import socket
 import sys
 import threading
@@ -14,6 +15,7 @@ from duck.http.core.httpd.servers import HTTPServer
 from duck.http.site import Site
 from duck.http.waiting import READY_PATH
 from duck.logs import AccessLog, wants_colour
+from duck.net.descriptors import make_room
 from duck.net.limits import Limits
 from duck.settings import views
 from duck.wire.fields import get
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from duck.net.interfaces import Handler
     from duck.proxy.upstream import Generation
     from duck.settings.load import Settings
+
+logger = logging.getLogger("duck.app")
 
 
 class Front:
@@ -61,7 +65,8 @@ class Front:
             uses_ipv6=listening.ipv6,
             workers=workers,
         )
-        server.limits = Limits(**dataclasses.asdict(views.limits(settings)))
+        server.limits = _limits(settings)
+        server.backlog = listening.backlog
         server.trusted_proxies = list(listening.trusted_proxies)
         self._access = views.logs(settings).access
         if self._access != "off":
@@ -160,3 +165,18 @@ class Front:
             backend=exchange.backend,
             error=str(exchange.error) if exchange.error is not None else "",
         )
+
+
+def _limits(settings: Settings) -> Limits:
+    """What clients may do; no more connections than the system has descriptors for."""
+    limits = Limits(**dataclasses.asdict(views.limits(settings)))
+    room = make_room(limits.max_connections)
+    if room < limits.max_connections:
+        logger.warning(
+            "The limit of open files leaves room for %d connections, and MAX_CONNECTIONS is %d; raise the limit "
+            "(`ulimit -Hn`, LimitNOFILE), or lower the setting.",
+            room,
+            limits.max_connections,
+        )
+        limits = dataclasses.replace(limits, max_connections=room)
+    return limits

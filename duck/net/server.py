@@ -101,6 +101,7 @@ class Server:
         self.requests = 0
         self.refused_count = 0
         self._on_empty: Callable[[], None] | None = None
+        self._is_full = False
 
     def protocol(self) -> asyncio.Protocol:
         """A protocol for a connection just accepted: one by its methods, not by its base (see ServerConnection)."""
@@ -142,7 +143,17 @@ class Server:
         """Take a new connection in; False when there are too many."""
         self.connections.add(connection)
         self.clock.watched.add(connection)
-        return len(self.connections) <= self.limits.max_connections
+        allowed = self.limits.max_connections
+        count = len(self.connections)
+        if count <= allowed:
+            if self._is_full and count < allowed - allowed // 10:
+                self._is_full = False
+            return True
+        if not self._is_full:
+            # Once, until there is room again: a flood is no reason for a flood of lines.
+            self._is_full = True
+            logger.warning("%d connections are open, as many as MAX_CONNECTIONS allows; more are answered 503", allowed)
+        return False
 
     def replaced(self, connection: ServerConnection, duplex: ClientDuplex) -> None:
         """An upgraded connection goes on as `duplex`."""

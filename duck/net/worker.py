@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from duck.net.clock import Clock
+from duck.net.listener import DEFAULT_BACKLOG
 from duck.net.server import Server, Trust
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Worker:
         server_name: str = "",
         on_exchange: Callable[[Exchange], None] | None = None,
         on_refusal: Callable[[Peer, ProtocolError], None] | None = None,
+        backlog: int = DEFAULT_BACKLOG,
         make_loop: Callable[[], asyncio.AbstractEventLoop] = new_loop,
     ) -> None:
         self.name = name
@@ -64,6 +66,7 @@ class Worker:
         self._server_name = server_name
         self._on_exchange = on_exchange
         self._on_refusal = on_refusal
+        self._backlog = backlog
         self._make_loop = make_loop
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clock: Clock | None = None
@@ -146,10 +149,14 @@ class Worker:
         for listener in self._listeners:
             # A copy: what a loop closes at its end, the App may still hand on.
             copy = listener.dup()
+            # A loop listens again, with a backlog of its own (100) where it is told none.
+            backlog = self._backlog
             if listener.family == getattr(socket, "AF_UNIX", None):
-                accepting: asyncio.AbstractServer = await loop.create_unix_server(server.protocol, sock=copy)
+                accepting: asyncio.AbstractServer = await loop.create_unix_server(
+                    server.protocol, sock=copy, backlog=backlog
+                )
             else:
-                accepting = await loop.create_server(server.protocol, sock=copy)
+                accepting = await loop.create_server(server.protocol, sock=copy, backlog=backlog)
             self._accepting.append(accepting)
 
     def stop_accepting(self) -> None:

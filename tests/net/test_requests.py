@@ -514,7 +514,7 @@ def test_malformed_chunks_are_refused(body):
     front.check_clean()
 
 
-def test_connections_beyond_the_limit_are_told_and_closed():
+def test_connections_beyond_the_limit_are_told_and_closed(caplog):
     front = Front(max_connections=2)
     first, second = front.connect(), front.connect()
     third = front.connect()
@@ -529,6 +529,16 @@ def test_connections_beyond_the_limit_are_told_and_closed():
     assert fourth.pop_sent().endswith(b"/4")
     second.receive(get("/2"))
     assert second.pop_sent().endswith(b"/2")
+    front.connect()
+    second.receive_eof()
+    fourth.receive_eof()
+    front.pass_time(3)
+    assert [record.getMessage() for record in caplog.records] == [
+        "2 connections are open, as many as MAX_CONNECTIONS allows; more are answered 503"
+    ]
+    for _ in range(3):
+        front.connect()
+    assert len(caplog.records) == 2  # there was room again in between
 
 
 def test_an_exchange_reads_its_body_where_it_was_told_to():

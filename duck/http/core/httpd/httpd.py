@@ -195,6 +195,7 @@ class BaseServer:
                     server_name=self.server_name,
                     on_exchange=None if self.no_logs else self.on_exchange,
                     on_refusal=None if self.no_logs else self.on_refusal,
+                    backlog=self.backlog,
                 )
                 worker.start()
                 self._workers.append(worker)
