@@ -26,6 +26,8 @@ def django_add(path: str, module: str | None, as_json: bool) -> int:
 
     PATH is its manage.py or the directory that holds it. Only the Duck project's settings are written; the Django
     project stays where and as it is.
+
+    For example: duck django-add ../shop
     """
     loaded = load({"SETTINGS_MODULE": module}, os.environ, Path.cwd())
     manage = find_manage(Path(path))

@@ -24,7 +24,7 @@ _STATUS_DEADLINE_S = 10.0
 def _which(function: _F) -> _F:
     function = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
     function = click.option("--all", "everywhere", is_flag=True, help="Those of every directory.")(function)
-    function = click.option("--name", help="The one that was started with this --name.")(function)
+    function = click.option("--name", metavar="NAME", help="The one that was started with this --name.")(function)
     return click.argument("directory", required=False, type=click.Path(exists=True, file_okay=False))(function)
 
 
@@ -34,6 +34,8 @@ def status(directory: str | None, name: str | None, everywhere: bool, as_json: b
     """Show the Duck that runs for this directory.
 
     Returns 0 where one runs and 3 where none does.
+
+    For example: duck status ~/code/shop --json
     """
     from duck.services.ipc import NotRunning, call
 
@@ -62,6 +64,8 @@ def stop(directory: str | None, name: str | None, everywhere: bool, as_json: boo
     """Stop the Duck that runs for this directory.
 
     What runs is finished first, up to SHUTDOWN_TIMEOUT. Returns when the process is gone: 0, or 3 where none ran.
+
+    For example: duck stop --all
     """
     from duck.services.ipc import NotRunning, call
 

@@ -16,6 +16,8 @@ def runserver(addrport: str | None, **given: Any) -> int:
     """Serve the Django or Duck project of this directory.
 
     ADDRPORT is what Django's own runserver takes: 8001, 0.0.0.0:8000 or [::1]:8000.
+
+    For example: duck runserver 0.0.0.0:8001 --django ../shop
     """
     from duck import settings as installed
     from duck.settings.listen import parse_addrport

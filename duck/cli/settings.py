@@ -27,6 +27,8 @@ def settings(names: tuple[str, ...], only_given: bool, as_json: bool, **given: A
     """Show each setting, its value and where it was given.
 
     The options are those of `duck runserver`, so that it can be seen what they would do.
+
+    For example: duck settings port listen --port 8001
     """
     from duck.settings.schema import NAMES
 

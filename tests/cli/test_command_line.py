@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 
 import duck
@@ -166,3 +168,10 @@ def test_another_distribution_in_the_package_is_one_sentence(tmp_path: Path) -> 
     assert clash_sentence(tmp_path) is None
     assert "mallard" in (clash_sentence(tmp_path, thorough=True) or "")
     assert clash_sentence(tmp_path / "absent") is None
+
+
+@pytest.mark.parametrize("name", cli.list_commands(click.Context(cli)))
+def test_the_help_of_every_command_has_an_example_of_it(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    assert re.search(rf"For example[:,].*duck {name}", command.help or "")
