@@ -100,7 +100,10 @@ class ForwardRules:
         if lines is None or peer.via or self._own_secure:
             lines = self._http_lines(request, peer)
         if request.version == HTTP_10:
-            extra += b"Via: 1.0 duck\r\n" if request.authority else b"Host: \r\nVia: 1.0 duck\r\n"
+            if not request.authority:
+                # HTTP/1.1 needs one; CGI would name the listener, too (RFC 3875 §4.1.14).
+                extra += b"Host: " + _listener(peer) + b"\r\n"
+            extra += b"Via: 1.0 duck\r\n"
         else:
             extra += b"Via: 1.1 duck\r\n"
         if upgrade:
@@ -117,6 +120,8 @@ class ForwardRules:
         lines = request.block.lines
         if lines is None:
             lines = [b"%b: %b" % pair for pair in request.fields]
+        if not request.authority:
+            dropped.update(index for index, (name, _) in enumerate(request.fields) if name.lower() == b"host")
         kept = [line for index, line in enumerate(lines) if index not in dropped]
         shared = not (peer.via or self._own_secure)
         if peer.via:
@@ -166,6 +171,14 @@ class ForwardRules:
 _NEVER_NAMED: Final = frozenset(
     (b"host", b"content-length", b"content-type", b"content-encoding", b"authorization", b"cookie", b"cache-control")
 )
+
+
+def _listener(peer: Peer) -> bytes:
+    """The listener's address as a value of `Host`."""
+    host = f"[{peer.server_host}]" if ":" in peer.server_host else peer.server_host
+    return (
+        host if peer.server_port == (443 if peer.scheme == b"https" else 80) else f"{host}:{peer.server_port}"
+    ).encode()
 
 
 def identify(request: RequestHead, peer: Peer, trust: Trust) -> Peer:

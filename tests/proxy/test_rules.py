@@ -213,10 +213,26 @@ def test_an_upgrade_is_passed_on_only_where_it_is_wanted():
     assert values(fields, b"sec-websocket-key") == [b"k"]
 
 
+@pytest.mark.parametrize("line", ["", "Host:\r\n", "hOST: \t\r\n"])
+@pytest.mark.parametrize(
+    ("server", "port", "host"),
+    [("127.0.0.1", 8000, b"127.0.0.1:8000"), ("::1", 8000, b"[::1]:8000"), ("localhost", 80, b"localhost")],
+)
+def test_a_request_without_a_host_names_the_listener_to_an_http_backend(line, server, port, host):
+    request = parse_request_head(b"GET / HTTP/1.0\r\n" + line.encode())
+    _, fields = to_http(request, Peer(CLIENT, 50_000, server, port))
+    assert values(fields, b"host") == [host]
+    assert values(fields, b"x-forwarded-host") == []
+
+
 def test_http_1_0_without_a_host_is_told_in_http_1_1():
     request = parse_request_head(b"GET / HTTP/1.0\r\n")
     line, fields = to_http(request)
-    assert line == b"GET / HTTP/1.1" and values(fields, b"host") == [b""] and values(fields, b"via") == [b"1.0 duck"]
+    assert (
+        line == b"GET / HTTP/1.1"
+        and values(fields, b"host") == [b"127.0.0.1:8000"]
+        and values(fields, b"via") == [b"1.0 duck"]
+    )
     items, fields = to_link(request)
     assert items["protocol"] == b"HTTP/1.0" and values(fields, b"host") == []
 
