@@ -17,6 +17,7 @@ from duck import logs
 from duck import settings as installed
 from duck.app.address import absolute_url, check_address
 from duck.app.lifecycle import Lifecycle
+from duck.app.untold import tell_in_one_sentence
 from duck.exceptions import ApplicationError, SettingsError, SSLError
 from duck.meta import Meta
 from duck.services.background import BackgroundWorkers
@@ -98,6 +99,7 @@ class App:
         if workers is not None and workers < 1:
             raise ApplicationError(f"workers is {workers}; give 1 or more, or None for one.")
         # Installed already where `duck runserver` runs the main.py that makes this App.
+        tell_in_one_sentence()
         settings = installed.current() or load.load({}, os.environ, Path.cwd())
         given = {"ADDRESS": addr, "PORT": port, "DOMAIN": domain, "IPV6": uses_ipv6}
         defaults = {"ADDRESS": "localhost", "PORT": 8000, "DOMAIN": None, "IPV6": False}

@@ -172,7 +172,10 @@ def _limits(settings: Settings) -> Limits:
     limits = Limits(**dataclasses.asdict(views.limits(settings)))
     room = make_room(limits.max_connections)
     if room < limits.max_connections:
-        logger.warning(
+        # Who has left it at the default has not asked for so many.
+        level = logging.WARNING if settings.is_given("MAX_CONNECTIONS") else logging.DEBUG
+        logger.log(
+            level,
             "The limit of open files leaves room for %d connections, and MAX_CONNECTIONS is %d; raise the limit "
             "(`ulimit -Hn`, LimitNOFILE), or lower the setting.",
             room,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from duck.exceptions import DuckError, SettingsError
@@ -102,4 +105,19 @@ def _guarded(setting: str, load: Callable[[], Any]) -> Any:
     except DuckError:
         raise
     except Exception as error:
-        raise SettingsError(f"What {setting} names cannot be imported: {type(error).__name__}: {error}.") from error
+        text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
+        raise SettingsError(
+            f"What {setting} names cannot be imported; mend {_place(error)}: {type(error).__name__}: {text}."
+        ) from error
+
+
+def _place(error: Exception) -> str:
+    """File and line of the innermost frame that somebody may edit: none of Duck's, Python's or a package's."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    here, place = str(Path(__file__).resolve().parents[1]), "it"
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = frame.filename
+        if not path.startswith((here, "<", sys.prefix, sys.base_prefix)) and "site-packages" not in path:
+            place = f"{path}:{frame.lineno}"
+    return place

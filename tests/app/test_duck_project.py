@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -109,3 +110,24 @@ def test_urlpatterns_that_cannot_be_imported_are_one_sentence(start: Start, duck
     assert duck.wait() == 1
     assert "not_there" in duck.text
     assert "Traceback" not in duck.text
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("1 / 0\n", "mend {urls}:1: ZeroDivisionError: division by zero."),
+        ("x = (\n", "mend {urls}:1: SyntaxError: '(' was never closed."),
+    ],
+)
+@pytest.mark.parametrize("command", [["-m", "duck", "runserver"], ["main.py"]])
+def test_both_ways_tell_of_a_broken_module_in_one_sentence(
+    environ: dict[str, str], duck_project: Path, command: list[str], source: str, sentence: str
+) -> None:
+    urls = duck_project / "urls.py"
+    urls.write_text(source)
+    done = subprocess.run(
+        [sys.executable, *command], cwd=duck_project, env=environ, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 1
+    expected = sentence.format(urls=urls)
+    assert done.stderr == f"duck: What URLPATTERNS_MODULE names cannot be imported; {expected}\n"
