@@ -136,6 +136,30 @@ def test_one_process_reports_writes_and_ends(make_project: MakeProject, inbox: I
     process.stop(1)
 
 
+def test_what_a_project_writes_to_the_control_socket_is_told_once_and_passed_over(
+    make_project: MakeProject, inbox: Inbox, run_directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # All sockets that the process has before it serves: one is the control socket.
+    settings = """import os, stat
+for fd in range(3, 64):
+    try:
+        if stat.S_ISSOCK(os.fstat(fd).st_mode):
+            os.write(fd, b'\\xff\\xfe\\n[]\\n{}\\n1\\n"event"\\n' + b'x' * 2_000_000 + b'\\n')
+    except OSError:
+        pass
+"""
+    events: list[dict[str, Any]] = []
+    codes: list[int] = []
+    project = make_project(settings=settings)
+    spec = WorkerSpec(cwd=str(project), manage=str(project / "manage.py"), address=str(run_directory / "s"), threads=1)
+    process = DjangoProcess(spec, HERE, inbox, events.append, lambda line: None, codes.append)
+    run_until(inbox, lambda: events)
+    assert [event["event"] for event in events] == ["ready"]
+    assert caplog.messages == [f"The Django process {process.pid} wrote to Duck's control socket what is no message."]
+    process.stop(5)
+    run_until(inbox, lambda: codes)
+
+
 def test_a_process_that_does_not_stop_is_killed(make_project: MakeProject, inbox: Inbox, run_directory: Path) -> None:
     settings = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nimport threading\n"
     settings += "threading.Thread(target=time.sleep, args=(60,)).start()\n"  # keeps the interpreter from its end

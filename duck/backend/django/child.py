@@ -42,6 +42,7 @@ EXIT_FAILED: Final = 3  # backend.django.worker.failure: the failure has been re
 WORKER: Final = Path(__file__).parent / "worker" / "__main__.py"
 _READ_BYTES = 65_536
 _MAX_LINE_BYTES = 65_536
+_MAX_MESSAGE_BYTES = 1 << 20  # of its control socket; what is longer is no message
 _TERM_AFTER_S = 0.5  # after the deadline of a stop, which the process keeps by itself
 _KILL_AFTER_S = 1.5
 
@@ -89,6 +90,7 @@ class DjangoProcess:
         self.started = time.monotonic()
         self.ready: dict[str, Any] = {}
         self.is_debugging = False
+        self._is_garbled = False
         self._inbox = inbox
         self._on_event = on_event
         self._on_output = on_output
@@ -193,12 +195,21 @@ class DjangoProcess:
         if not data:
             self._inbox.unwatch(self._control)
             return
-        *lines, self._message = (self._message + data).split(b"\n")
+        *lines, message = (self._message + data).split(b"\n")
+        self._message = message[:_MAX_MESSAGE_BYTES]
         for line in lines:
-            self._take(json.loads(line))
+            self._take(line)
 
-    def _take(self, event: dict[str, Any]) -> None:
-        name = event.get("event")
+    def _take(self, line: bytes) -> None:
+        # The project shares the process, and may write to a descriptor that it closed before.
+        try:
+            event = json.loads(line)
+            name = event["event"]
+        except (ValueError, TypeError, KeyError):
+            if not self._is_garbled:
+                self._is_garbled = True
+                logger.warning("The Django process %d wrote to Duck's control socket what is no message.", self.pid)
+            return
         if name == "ready":
             self.ready = event
             if self.state is STARTING:
