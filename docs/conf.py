@@ -30,6 +30,9 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 
+# `--option` in prose stays what is typed.
+smartquotes = False
+
 CHANGES_MARK = "<!-- changes -->"
 SECTIONS = {"Args:", "Attributes:", "Raises:", "Returns:", "Yields:", "Example:", "Examples:"}
 INLINE_CODE = re.compile(r"`+([^`]+)`+")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 
 import click
@@ -35,7 +36,8 @@ def _command(context: click.Context, name: str) -> str:
     assert command is not None, name
     own = click.Context(command, info_name=name, parent=context)
     usage = " ".join(command.collect_usage_pieces(own))
-    text = inspect.cleandoc(command.help or "")
+    # A dash of two hyphens would become one long one in prose.
+    text = re.sub(r"(?m)^(For example[^:]*): (.+)$", r"\1: `\2`", inspect.cleandoc(command.help or ""))
     options = "".join(_options(command, own))
     table = f"| option | meaning |\n|---|---|\n{options}"
     return f"\n## duck {name}\n\n```text\nduck {name} {usage}\n```\n\n{text}\n\n{table}"
