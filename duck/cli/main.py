@@ -83,6 +83,11 @@ def cli() -> None:
 def run(argv: Sequence[str]) -> int:
     """Run one command line; returns the exit code, having said on standard error what went wrong."""
     try:
+        os.getcwd()
+    except OSError as error:
+        sentence = f"The working directory cannot be used ({error.strerror}); go to one that exists."
+        return _tell(sentence, as_json="--json" in argv)
+    try:
         result = cli.main(list(argv), prog_name="duck", standalone_mode=False)
     except click.ClickException as error:
         error.show()

@@ -175,3 +175,22 @@ def test_the_help_of_every_command_has_an_example_of_it(name: str) -> None:
     command = cli.get_command(click.Context(cli), name)
     assert command is not None
     assert re.search(rf"For example[:,].*duck {name}", command.help or "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a directory in use cannot be removed there")
+def test_a_working_directory_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
+    source = "import os, sys; os.rmdir('.'); from duck.cli.main import run; sys.exit(run(['status']))"
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        cwd=gone,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "duck: The working directory cannot be used (No such file or directory); go to one that exists.\n"
+    )
