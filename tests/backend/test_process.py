@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -278,6 +280,19 @@ def test_replacing_what_is_still_coming_gives_it_up(
     assert [generation.number for generation in recorder.generations] == [2]
     recorder.until(lambda: len(recorder.pids()) == 1)
     assert recorder.failures == []
+
+
+def test_a_run_directory_that_was_cleaned_away_is_made_again(
+    make_project: MakeProject, make_backend: Callable[..., Recorder], run_directory: Path
+) -> None:
+    recorder = make_backend(make_project(urls=VIEWS))
+    recorder.start()
+    shutil.rmtree(run_directory)
+    recorder.backend.replace()
+    recorder.until(lambda: len(recorder.generations) == 2 or recorder.failures)
+    assert not recorder.failures, recorder.failures
+    assert get(recorder.generations[1], "/")
+    assert stat.S_IMODE(run_directory.stat().st_mode) == 0o700
 
 
 def test_a_killed_process_is_started_again(make_project: MakeProject, make_backend: Callable[..., Recorder]) -> None:

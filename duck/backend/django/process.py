@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django.child import EXIT_FAILED, DjangoProcess, WorkerSpec, exit_sentence
@@ -22,6 +23,7 @@ from duck.backend.django.terminal import Terminal
 from duck.backend.django.version import COMING, GONE, RETIRING, SERVING, Failure, Version
 from duck.exceptions import DuckError
 from duck.proxy.upstream import Upstream
+from duck.services.state import private_directory
 
 if TYPE_CHECKING:
     from duck.backend.django.discover import Interpreter, Project
@@ -218,6 +220,9 @@ class DjangoBackend:
             prefix=options.prefix,
         )
         try:
+            if not options.use_tcp:
+                # Cleaners of temporary directories may have taken it away.
+                private_directory(Path(options.run_directory))
             process = DjangoProcess(
                 spec,
                 self.interpreter,
