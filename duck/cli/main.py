@@ -85,8 +85,8 @@ def run(argv: Sequence[str]) -> int:
     try:
         os.getcwd()
     except OSError as error:
-        sentence = f"The working directory cannot be used ({error.strerror}); go to one that exists."
-        return _tell(sentence, as_json="--json" in argv)
+        gone = f"The working directory cannot be used ({error.strerror}); go to one that exists."
+        return _tell(gone, as_json="--json" in argv)
     try:
         result = cli.main(list(argv), prog_name="duck", standalone_mode=False)
     except click.ClickException as error:

@@ -179,7 +179,7 @@ def test_the_help_of_every_command_has_an_example_of_it(name: str) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a directory in use cannot be removed there")
 def test_a_working_directory_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
-    source = "import os, sys; os.rmdir('.'); from duck.cli.main import run; sys.exit(run(['status']))"
+    source = "import os, sys; os.rmdir(os.getcwd()); from duck.cli.main import run; sys.exit(run(['status']))"
     gone = tmp_path / "gone"
     gone.mkdir()
     done = subprocess.run(
