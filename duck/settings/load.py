@@ -10,6 +10,7 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import os
 import re
 import sys
 import tomllib
@@ -202,8 +203,8 @@ def _read_file(given: _Given, project_dir: Path) -> tuple[_Given, Path | None, P
     if "DJANGO_PROJECT" in given:
         raw, origin = given["DJANGO_PROJECT"]
         named: Path = _read(SETTINGS["DJANGO_PROJECT"], raw, origin, project_dir)
-        directory = named if named.is_dir() else named.parent
-    elif not (project_dir / "manage.py").is_file() and not (project_dir / TOML_NAME).is_file():
+        directory = named if os.path.isdir(named) else named.parent
+    elif not os.path.isfile(project_dir / "manage.py") and not os.path.isfile(project_dir / TOML_NAME):
         below = [manage.parent for manage in sorted(project_dir.glob("*/manage.py"))]
         directory = below[0] if len(below) == 1 else project_dir
     file = directory / TOML_NAME
