@@ -53,7 +53,9 @@ def _open_tcp(address: ListenAddress, backlog: int, holder_of: Callable[[str, in
             address.host, address.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
         )
     except (socket.gaierror, UnicodeError) as error:
-        raise ApplicationError(f"cannot listen on {address.host!r}: it is no address of this machine") from error
+        raise ApplicationError(
+            f"cannot listen on {address.host!r}: it is no address of this machine; `localhost` is, and `0.0.0.0` is all"
+        ) from error
     opened: list[socket.socket] = []
     port = address.port
     failure: OSError | None = None
@@ -88,7 +90,7 @@ def _open_tcp(address: ListenAddress, backlog: int, holder_of: Callable[[str, in
     if failure is not None and failure.errno in (errno.EACCES, errno.EPERM):
         remedy = "; a port below 1024 needs the right to bind it, choose one above"
     elif failure is not None and failure.errno == errno.EADDRNOTAVAIL:
-        remedy = "; it is no address of this machine"
+        remedy = "; it is no address of this machine, `0.0.0.0` is all of them"
     raise ApplicationError(f"cannot listen on {address.url}: {reason}{remedy}") from failure
 
 
@@ -140,7 +142,8 @@ def _adopt(descriptor: int, backlog: int) -> socket.socket:
         listener.listen(backlog)
     except OSError as error:
         raise ApplicationError(
-            f"descriptor {descriptor} is no socket that can be listened on: {error.strerror or error}"
+            f"descriptor {descriptor} is no socket that can be listened on: {error.strerror or error}; "
+            "whoever starts Duck has to hand it over"
         ) from error
     os.set_inheritable(descriptor, False)
     listener.setblocking(False)
