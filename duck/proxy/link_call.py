@@ -202,6 +202,8 @@ class LinkCall:
             and exchange.request.method in IDEMPOTENT
         ):
             self._retried = True
+            if self._backend is not None:
+                self._backend.links.drop_idle()
             self._proxy.dispatch(self)
         else:
             self._finish()

@@ -130,6 +130,12 @@ class Pool(Generic[C]):
         except ValueError:
             pass
 
+    def drop_idle(self) -> None:
+        """Close what is idle: the process at the other end has died, and not every connection knows it yet."""
+        idle, self.idle = self.idle, []
+        for connection in idle:
+            connection.close()
+
     def upgrade(self, connection: C) -> None:
         """`connection` is a tunnel from now on, and its slot another's."""
         self.open.discard(connection)

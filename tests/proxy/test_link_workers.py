@@ -77,6 +77,28 @@ def test_a_slot_is_not_used_again_before_its_view_has_ended(front, link_backend,
     wait(lambda: len(front.pool.idle) == 2)
 
 
+def test_a_request_is_not_repeated_on_another_link_of_the_worker_that_died(front, link_backend):
+    held = threading.Barrier(4)
+    dead = threading.Event()
+
+    def script(slot, items, fields, body):
+        if not dead.is_set():
+            held.wait(10)
+        elif slot.number < 4:  # a link of the process that is gone: the end of each is read when it is
+            slot.close()
+            return
+        slot.answer(b"served")
+
+    front.switch(link_backend(script).upstream(slots=8, patient=True))
+    clients = [front.connect() for _ in range(4)]
+    for client in clients:
+        client.sendall(get())
+    assert [client.answer().body for client in clients] == [b"served"] * 4
+    wait(lambda: len(front.pool.idle) == 4)
+    dead.set()
+    assert clients[0].ask(get()).body == b"served"
+
+
 def test_a_credit_that_was_not_granted_is_not_used(front, link_backend, event):
     backend = link_backend(echo)
     play = backend.play
