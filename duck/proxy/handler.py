@@ -138,7 +138,10 @@ class ProxyHandler:
                 return
             http_call = HttpCall(self, exchange)
             exchange.producer = http_call
-            http_call.start(backend)
+            if request.content_length is None and not backend.upstream.identity_field:
+                http_call.collect()
+            else:
+                http_call.start(backend)
 
     def _handle_upgrade(self, exchange: Exchange, backends: Backends) -> bool:
         """Take an upgrade to WebSocket; any other is an ordinary request (RFC 9110 §7.8)."""

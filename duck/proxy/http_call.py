@@ -1,6 +1,7 @@
 """One request answered by a server that speaks HTTP/1.1: an ASGI server with the project, or any other.
 
-Bodies stream both ways, each paused by whoever is slow.
+Bodies stream both ways, each paused by whoever is slow. A body in chunks to a server that Duck did not start is kept
+first, as far as that goes in memory: behind a WSGI server Django takes a body without a length for an empty one.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from duck.exceptions import BackendCut, BackendError, BackendTimeout, ClientGone
 from duck.net.clock import NEVER
 from duck.net.splice import LEAST_BYTES
-from duck.proxy.link_call import IDEMPOTENT
+from duck.proxy.link_call import IDEMPOTENT, INLINE_BYTES
 from duck.wire.framing import chunk, last_chunk
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ class HttpCall:
         "_diverting",
         "_exchange",
         "_half_closed",
+        "_is_collected",
+        "_is_dispatched",
+        "_kept",
         "_paused",
         "_proxy",
         "_retried",
@@ -54,6 +58,9 @@ class HttpCall:
         self._reused = False
         self._paused = False
         self._half_closed = False
+        self._kept: list[bytes] | None = None  # of the body, until there is a connection
+        self._is_collected = False  # what is kept is all of it
+        self._is_dispatched = False  # a connection is waited for
         self.queued_at = 0.0
         self.gone_since = 0.0
         self.deadline = NEVER
@@ -64,6 +71,11 @@ class HttpCall:
         return self._exchange
 
     # -- a connection (Waiter) ------------------------------------------------------------------------------------
+
+    def collect(self) -> None:
+        """Keep the body, in the hope that its length becomes known; then go on by `ProxyHandler.dispatch`."""
+        self._kept = []
+        self._exchange.read_body(self)
 
     def start(self, backend: Backend) -> None:
         """Wait for a connection to `backend`."""
@@ -83,12 +95,21 @@ class HttpCall:
         proxy = self._proxy
         self._connection = connection
         self._reused = connection.calls > 0
-        self._chunked = request.content_length is None
+        kept = None if self._kept is None else b"".join(self._kept)
+        length = len(kept) if kept is not None and self._is_collected else None
+        self._chunked = request.content_length is None and length is None
         extra = backend.identity(exchange.peer)
-        head = proxy.rules.http_head(request, exchange.peer, extra, upgrade=self.upgrade)
+        head = proxy.rules.http_head(request, exchange.peer, extra, upgrade=self.upgrade, length=length)
         if proxy.read_timeout_s or self._half_closed:
             self._moved()
             proxy.clock.watched.add(self)
+        if kept is not None:
+            self._kept = None
+            connection.send(
+                self, request.method, head + (chunk(kept) if self._chunked else kept), complete=self._is_collected
+            )
+            exchange.resume_body()
+            return
         complete = request.content_length == 0
         connection.send(self, request.method, head, complete=complete)
         if not complete:
@@ -112,12 +133,24 @@ class HttpCall:
 
     def data(self, data: bytes) -> None:
         """More of the body, at once."""
-        if self._connection is not None:
+        if self._kept is not None:
+            self._kept.append(data)
+            if not self._is_dispatched and sum(map(len, self._kept)) > INLINE_BYTES:
+                self._exchange.pause_body()
+                self._is_dispatched = True
+                self._proxy.dispatch(self)
+        elif self._connection is not None:
             self._connection.send_body(chunk(data) if self._chunked else data)
             self._moved()
 
     def end(self, trailers: Fields | None) -> None:
-        """The body is complete; its trailers go on, the backend being HTTP/1.1."""
+        """The body is complete; its trailers go on, the backend being HTTP/1.1, where it goes in chunks."""
+        if self._kept is not None:
+            self._is_collected = True
+            if not self._is_dispatched and not self._exchange.is_over:
+                self._is_dispatched = True
+                self._proxy.dispatch(self)
+            return
         connection = self._connection
         if connection is not None:
             if self._chunked:
@@ -283,6 +316,7 @@ class HttpCall:
 
     def _finish(self) -> None:
         self._connection = None
+        self._kept = None
         if self._half_closed or self._proxy.read_timeout_s:
             self.deadline = NEVER
             self._proxy.clock.watched.discard(self)

@@ -91,10 +91,12 @@ class ForwardRules:
             request.block.link_items = joined
         return joined
 
-    def http_head(self, request: RequestHead, peer: Peer, extra: bytes = b"", *, upgrade: bytes = b"") -> bytes:
+    def http_head(
+        self, request: RequestHead, peer: Peer, extra: bytes = b"", *, upgrade: bytes = b"", length: int | None = None
+    ) -> bytes:
         """Request line and fields for an HTTP/1.1 backend, with the empty line; `extra`: whole lines of Duck's own.
 
-        A body whose length is not known goes in chunks.
+        A body whose length was not told goes with `length`, or in chunks where that is not known either.
         """
         lines = request.block.http_lines
         if lines is None or peer.via or self._own_secure:
@@ -111,7 +113,7 @@ class ForwardRules:
         elif request.block.accepts_trailers:
             extra += b"Connection: TE\r\nTE: trailers\r\n"
         if request.content_length is None:
-            extra += b"Transfer-Encoding: chunked\r\n"
+            extra += b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
         return b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (request.method, request.target, lines, peer.http_fields, extra)
 
     def _http_lines(self, request: RequestHead, peer: Peer) -> bytes:

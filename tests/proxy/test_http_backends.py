@@ -51,6 +51,52 @@ def test_requests_and_answers_arrive_as_they_were_sent(front, http_backend):
     assert fields[b"host"] == b"x" and fields[b"x-forwarded-for"] == b"127.0.0.1" and fields[b"via"] == b"1.1 duck"
 
 
+@pytest.mark.parametrize(
+    ("pieces", "framing"),
+    [
+        ([b"he", b"llo"], (b"5", None)),
+        ([], (b"0", None)),
+        ([b"x" * 65_536] * 8, (None, b"chunked")),
+        ([b"x" * 2_000_000], (None, b"chunked")),
+    ],
+    ids=["short", "empty", "long", "long at once"],
+)
+def test_a_short_body_in_chunks_goes_on_with_its_length(front, http_backend, pieces, framing):
+    # Behind a WSGI server Django takes a body without CONTENT_LENGTH for an empty one.
+    backend = http_backend(serve(lambda connection, line, fields, body: answer(str(len(body)).encode())))
+    front.switch(backend.upstream())
+    client = front.connect()
+    for _ in range(2):
+        assert client.ask(chunked(*pieces)).body == str(sum(map(len, pieces))).encode()
+    for _, fields, body in backend.connections[0].requests:
+        assert body == b"".join(pieces)
+        assert (fields.get(b"content-length"), fields.get(b"transfer-encoding")) == framing
+
+
+def test_a_body_in_chunks_streams_to_a_server_of_ducks_own(front, http_backend):
+    backend = http_backend(serve(lambda connection, line, fields, body: answer(body)))
+    front.switch(backend.upstream(secret="s", identity_field="x-id"))
+    assert front.ask(chunked(b"he", b"llo")).body == b"hello"
+    assert backend.connections[0].requests[0][1][b"transfer-encoding"] == b"chunked"
+
+
+def test_a_body_in_chunks_that_waits_for_a_start_is_sent_once(front, http_backend):
+    backend = http_backend(serve(lambda connection, line, fields, body: answer(str(len(body)).encode())))
+    front.switch(backend.upstream())
+    bodies = [chunked(b"hello"), chunked(*[b"x" * 65_536] * 8)]
+    clients = [front.connect() for _ in bodies]
+    for client, body in zip(clients, bodies, strict=True):
+        client.sendall(body[:-8])
+    wait(lambda: front.worker.server.requests == 2)
+    front.call(front.site.hold, "the test")
+    for client, body in zip(clients, bodies, strict=True):
+        client.sendall(body[-8:])
+    wait(lambda: front.site.proxy.gate.held)
+    front.switch(backend.upstream())
+    assert [client.answer().body for client in clients] == [b"5", b"524288"]
+    assert sum(len(connection.requests) for connection in backend.connections) == 2
+
+
 @pytest.mark.parametrize("data", [post(b"hello"), chunked(b"he", b"llo")], ids=["length", "chunked"])
 def test_bodies_pass_both_ways(front, http_backend, data):
     front.switch(http_backend(serve(echo)).upstream())
