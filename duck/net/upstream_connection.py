@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from duck.exceptions import BackendCut, BackendError, BackendUnreachable, ProtocolError
@@ -246,7 +247,22 @@ class UpstreamConnection:
     def diverted(self) -> None:
         """The rest of the answer has been read from the descriptor."""
         self._left = 0
+        # What lies behind the answer the loop would tell of later, when it may pass for the next answer's beginning.
+        if self._keep_alive and self._has_more():
+            self._keep_alive = False
         self._ended(None)
+
+    def _has_more(self) -> bool:
+        """Whether bytes, or the connection's end, wait in the kernel."""
+        assert self._transport is not None
+        with socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno())) as peeked:
+            try:
+                peeked.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return False
+            except OSError:
+                pass
+        return True
 
     @property
     def is_usable(self) -> bool:
