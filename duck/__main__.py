@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+
+def open_standard_streams() -> None:
+    """Put the null device where a standard stream is closed.
+
+    The next socket would get its number otherwise, and be what Django's processes take for their terminal or log.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free: this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))
 
 
 def main() -> int:
     """Run the command line of this process; returns the exit code (docs/reference/cli.md lists them)."""
+    open_standard_streams()
     from duck.cli.clash import clash_sentence
 
     sentence = clash_sentence()

@@ -194,3 +194,30 @@ def test_a_working_directory_that_is_gone_is_one_sentence(tmp_path: Path) -> Non
     assert done.stderr == (
         "duck: The working directory cannot be used (No such file or directory); go to one that exists.\n"
     )
+
+
+CLOSED = """
+import os, sys
+for number in (0, 1, 2):
+    os.close(number)
+os.execv(sys.executable, [sys.executable, "-c", {source!r}])
+"""
+LOOK = """
+import os, sys
+sys.path.insert(0, {root!r})
+from duck.__main__ import open_standard_streams
+open_standard_streams()
+print("nowhere", file=sys.stderr)
+null = os.stat(os.devnull).st_rdev
+good = [os.fstat(number).st_rdev == null and os.get_inheritable(number) for number in (0, 1, 2)]
+with open({said!r}, "w") as file:
+    file.write(repr((good, sys.stdin.read(), print("nowhere"))))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closes standard streams as a POSIX shell does (<&- >&- 2>&-)")
+def test_closed_standard_streams_are_the_null_device(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    look = LOOK.format(root=str(ROOT), said=str(said))
+    subprocess.run([sys.executable, "-c", CLOSED.format(source=look)], check=True, timeout=30)
+    assert said.read_text() == "([True, True, True], '', None)"
