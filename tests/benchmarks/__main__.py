@@ -99,8 +99,8 @@ def compiled(directory: Path) -> Path | None:
     say("compiling Duck: this takes a minute ...")
     try:
         return compile_duck(directory)
-    except Missing as missing:
-        say(f"duck, compiled, is skipped: {missing}")
+    except (Missing, Failed) as reason:
+        say(f"duck, compiled, is skipped: {reason}")
         return None
 
 

@@ -241,7 +241,8 @@ def compile_duck(directory: Path) -> Path:
     """A directory with Duck built as native modules (pyproject.toml, the mypyc hook), to be put on PYTHONPATH.
 
     Raises:
-        Missing: there is no compiler, or it failed.
+        Missing: there is no compiler.
+        Failed: it failed.
     """
     if not (shutil.which("cc") or shutil.which("gcc")):
         raise Missing("no C compiler is installed")
@@ -257,7 +258,7 @@ def compile_duck(directory: Path) -> Path:
     environment = {**os.environ, "HATCH_BUILD_HOOK_ENABLE_MYPYC": "1"}
     built = subprocess.run(command, env=environment, capture_output=True, text=True)
     if built.returncode != 0 or not list(target.glob("*mypyc*")):
-        raise Missing(f"Duck could not be compiled: {(built.stderr.strip().splitlines() or ['no native module'])[-1]}")
+        raise Failed(f"Duck could not be compiled:\n{built.stderr.strip() or 'no native module came of it'}")
     return target
 
 
