@@ -262,7 +262,7 @@ class ServerConnection:
                 if len(request.target) > limits.max_target_bytes:
                     raise LimitExceeded("the request target is too long", 414)
             except ProtocolError as error:
-                self._refuse(error)
+                self._refuse(error, data.startswith(b"HEAD "))
                 return
             rest = data[end + 4 :]
             self._buffer = rest
@@ -599,7 +599,7 @@ class ServerConnection:
 
     # -- the end --------------------------------------------------------------------------------------------------
 
-    def _refuse(self, error: ProtocolError) -> None:
+    def _refuse(self, error: ProtocolError, is_head: bool = False) -> None:
         """Answer what cannot be understood, and close: what follows on this connection cannot be framed."""
         transport = self._transport
         if transport is None:
@@ -608,7 +608,7 @@ class ServerConnection:
         head.content_length = len(body)
         data, _, _ = answer_head(_UNREADABLE, head, False, self._server.clock.date)
         self._server.refused(self, error)
-        transport.write(data + body)
+        transport.write(data if is_head else data + body)
         self._linger()
 
     def _linger(self) -> None:

@@ -13,8 +13,9 @@ from duck.proxy.backends import Backend, Backends
 from duck.proxy.gate import BROKEN, OPEN, Gate
 from duck.proxy.http_call import HttpCall
 from duck.proxy.link_call import LinkCall
-from duck.proxy.rules import ForwardRules, identify
+from duck.proxy.rules import ForwardRules, count_forward, forwards_left, identify
 from duck.wire.fields import get_all, tokens
+from duck.wire.head import ResponseHead
 from duck.wire.render import plain_error
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from duck.net.upstream_connection import UpstreamConnection
     from duck.proxy.spool import Spool
     from duck.proxy.upstream import Generation
-    from duck.wire.head import ResponseHead
 
 logger = logging.getLogger("duck.proxy")
 
@@ -115,6 +115,11 @@ class ProxyHandler:
         backends = self._backends
         assert backends is not None
         request = exchange.request
+        if request.method in _COUNTED and (left := forwards_left(request)) is not None:
+            if left == 0:
+                self._answer_last(exchange)
+                return
+            request = exchange.request = count_forward(request, left)
         if request.upgrade is not None and backends.sockets and self._handle_upgrade(exchange, backends):
             return
         if not backends.pages:
@@ -142,6 +147,12 @@ class ProxyHandler:
                 http_call.collect()
             else:
                 http_call.start(backend)
+
+    def _answer_last(self, exchange: Exchange) -> None:
+        """Answer in a backend's place what may go no further: OPTIONS asks who is there, TRACE is not reflected."""
+        options = exchange.request.method == b"OPTIONS"
+        head = ResponseHead(200 if options else 501, [(b"Content-Type", b"text/plain; charset=utf-8")])
+        exchange.response.answer(head, b"" if options else b"TRACE is not answered by this proxy.\n")
 
     def _handle_upgrade(self, exchange: Exchange, backends: Backends) -> bool:
         """Take an upgrade to WebSocket; any other is an ordinary request (RFC 9110 §7.8)."""
@@ -289,6 +300,9 @@ class ProxyHandler:
         for tunnel in list(self.tunnels):
             tunnel.close()
 
+
+# Methods whose requests count the proxies that they pass (RFC 9110 §7.6.2).
+_COUNTED: Final = (b"OPTIONS", b"TRACE")
 
 # What a client is told; the log says which backend and why.
 SENTENCES: Final = {

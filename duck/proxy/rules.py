@@ -10,7 +10,8 @@ import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from duck.net.peer import Peer
-from duck.wire.fields import get_all, members
+from duck.wire.fields import get_all, members, render_fields
+from duck.wire.h1 import parse_request_head
 from duck.wire.head import HTTP_10, RequestHead
 
 if TYPE_CHECKING:
@@ -173,6 +174,24 @@ class ForwardRules:
 _NEVER_NAMED: Final = frozenset(
     (b"host", b"content-length", b"content-type", b"content-encoding", b"authorization", b"cookie", b"cache-control")
 )
+
+
+def forwards_left(request: RequestHead) -> int | None:
+    """`Max-Forwards` of an OPTIONS or TRACE request (RFC 9110 §7.6.2); None where there is none or it is no number."""
+    said = get_all(request.fields, b"max-forwards")
+    return int(said[0]) if len(said) == 1 and len(said[0]) < 10 and said[0].isdigit() else None
+
+
+def count_forward(request: RequestHead, left: int) -> RequestHead:
+    """`request` with one of its forwards used up: such requests are rare, and parsed again."""
+    fields = [
+        (name, b"%d" % (left - 1) if name.lower() == b"max-forwards" else value) for name, value in request.fields
+    ]
+    protocol = b"HTTP/1.0" if request.version == HTTP_10 else b"HTTP/1.1"
+    line = b"%b %b %b\r\n" % (request.method, request.target, protocol)
+    counted = parse_request_head(line + render_fields(fields), request.scheme, max_fields=len(fields))
+    counted.version = request.version
+    return counted
 
 
 def _listener(peer: Peer) -> bytes:

@@ -514,6 +514,15 @@ def test_malformed_chunks_are_refused(body):
     front.check_clean()
 
 
+def test_a_refused_head_request_gets_no_body():
+    front = Front()
+    client = front.connect()
+    client.receive(b"HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n")
+    head, _, body = client.pop_sent().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ") and b"Content-Length: " in head and body == b""
+    front.pass_time(3)
+
+
 def test_connections_beyond_the_limit_are_told_and_closed(caplog):
     front = Front(max_connections=2)
     first, second = front.connect(), front.connect()

@@ -51,6 +51,25 @@ def test_requests_and_answers_arrive_as_they_were_sent(front, http_backend):
     assert fields[b"host"] == b"x" and fields[b"x-forwarded-for"] == b"127.0.0.1" and fields[b"via"] == b"1.1 duck"
 
 
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE"])
+@pytest.mark.parametrize(
+    ("said", "passed"),
+    [("0", None), ("00", None), ("1", b"0"), ("10", b"9"), ("-1", b"-1"), ("some", b"some"), ("9" * 20, b"9" * 20)],
+)
+def test_max_forwards_is_counted(front, http_backend, method, said, passed):
+    backend = http_backend(serve(lambda connection, line, fields, body: answer(b"forwarded")))
+    front.switch(backend.upstream())
+    client = front.connect()
+    reply = client.ask(f"{method} /a?b HTTP/1.1\r\nHost: h\r\nMAX-Forwards: {said}\r\nX: y\r\n\r\n".encode())
+    if passed is None:
+        assert reply.status == (200 if method == "OPTIONS" else 501) and not backend.connections
+    else:
+        line, fields, _ = backend.connections[0].requests[0]
+        assert reply.body == b"forwarded" and line == f"{method} /a?b HTTP/1.1".encode()
+        assert (fields[b"max-forwards"], fields[b"x"], fields[b"host"]) == (passed, b"y", b"h")
+    assert client.ask(get("/", "Max-Forwards: 0")).body == b"forwarded"
+
+
 @pytest.mark.parametrize(
     ("pieces", "framing"),
     [
