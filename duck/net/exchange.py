@@ -127,7 +127,7 @@ class Exchange:
             self.stream.resume_body()
 
     def drop_body(self) -> None:
-        """What is left of the body is not wanted: the connection ends after the answer."""
+        """What is left of the body, if anything is, is not wanted: the connection ends after the answer then."""
         if self.request_state is not COMPLETE:
             self.request_state = BROKEN
             self.body_sink = None

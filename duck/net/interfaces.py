@@ -139,12 +139,3 @@ class Duplex(Protocol):
 
     def abort(self) -> None:
         """Close now."""
-
-
-class Owner(Protocol):
-    """Keeps connections: a worker its clients', a pool its upstreams'."""
-
-    def finished(self, connection: object) -> None:
-        """The connection is idle and whole again, or has ended in order."""
-
-    def failed(self, connection: object, error: Exception) -> None: ...

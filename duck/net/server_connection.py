@@ -641,11 +641,6 @@ class ServerConnection:
         if self._transport is not None:
             self._transport.abort()
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no exchange is under way."""
-        return self._exchange is None
-
     def send_upgrade(self, head: ResponseHead) -> Duplex:
         exchange, self._exchange = self._exchange, None
         transport, self._transport = self._transport, None

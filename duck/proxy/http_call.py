@@ -177,8 +177,7 @@ class HttpCall:
         """The whole answer."""
         self._finish()
         exchange = self._exchange
-        if exchange.request_state != "complete":
-            exchange.drop_body()
+        exchange.drop_body()
         if exchange.request.method == b"HEAD" or head.status == 304 or head.status == 204:
             exchange.response.head(head)
             exchange.response.end(None)
@@ -218,8 +217,7 @@ class HttpCall:
         """The answer is complete."""
         self._finish()
         exchange = self._exchange
-        if exchange.request_state != "complete":
-            exchange.drop_body()
+        exchange.drop_body()
         exchange.response.end(trailers)
 
     def upstream_upgraded(self, head: ResponseHead) -> None:
