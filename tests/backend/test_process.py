@@ -343,6 +343,30 @@ def test_a_start_that_takes_too_long_is_given_up(
     assert "DJANGO_SERVER_WAIT_TIME" in recorder.failures[0].message
 
 
+@pytest.mark.parametrize(
+    "hang",
+    [
+        "import time; time.sleep(60)",
+        "import re; re.match('(a+)+$', 'a' * 60 + 'b')",  # holds the interpreter's lock
+    ],
+)
+def test_a_start_that_hangs_is_told_with_the_line_of_the_project_it_stands_at(
+    make_project: MakeProject, make_backend: Callable[..., Recorder], hang: str
+) -> None:
+    project = make_project(urls=f"print('hangs')\n\ndef forever():\n    {hang}\n\nforever()\n")
+    recorder = make_backend(project, start_deadline_s=3.0)
+    recorder.backend.start()
+    recorder.until(lambda: recorder.failures and not recorder.pids())
+    failure = recorder.failures[0]
+    urls = next(project.rglob("urls.py"))
+    assert failure.stage == "deadline"
+    assert f"is still at {urls}:4;" in failure.message
+    assert f'  File "{urls}", line 4, in forever\n    {hang}\n' in failure.traceback
+    assert "_duck_worker" not in failure.traceback
+    assert "frozen" not in failure.traceback
+    assert failure.files[0] == str(urls)
+
+
 def test_a_stop_while_starting_ends_everything(
     make_project: MakeProject, make_backend: Callable[..., Recorder]
 ) -> None:

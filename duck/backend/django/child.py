@@ -21,8 +21,10 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from traceback import FrameSummary
 from typing import TYPE_CHECKING, Any, Final
 
+from duck.backend.django import stack
 from duck.backend.django.discover import child_environment
 from duck.exceptions import ProjectError
 
@@ -45,6 +47,7 @@ _MAX_LINE_BYTES = 65_536
 _MAX_MESSAGE_BYTES = 1 << 20  # of its control socket; what is longer is no message
 _TERM_AFTER_S = 0.5  # after the deadline of a stop, which the process keeps by itself
 _KILL_AFTER_S = 1.5
+_STACK_AFTER_S = 0.25  # a signal is served at once, by a process that runs at all
 
 
 @dataclass(frozen=True)
@@ -99,23 +102,28 @@ class DjangoProcess:
         self._message = b""
         self._timers: list[Timer] = []
         self._exit_fd: int | None = None
+        self._is_traceable = False
         self._control, theirs = socket.socketpair()
         self._output, output = os.pipe()
         lifeline, self._lifeline = os.pipe()
+        self._stack, stack_fd = os.pipe()
         try:
-            self._process = self._spawn(interpreter, theirs, lifeline, output)
+            self._process = self._spawn(interpreter, theirs, lifeline, output, stack_fd)
         except OSError as error:
             self._control.close()
             os.close(self._output)
             os.close(self._lifeline)
+            os.close(self._stack)
             raise ProjectError(f"{interpreter.path} cannot be started: {error.strerror}.") from error
         finally:
             theirs.close()
             os.close(lifeline)
             os.close(output)
+            os.close(stack_fd)
         self.pid = self._process.pid
         self._control.setblocking(False)
         os.set_blocking(self._output, False)
+        os.set_blocking(self._stack, False)
         inbox.watch(self._control, self._control_readable)
         inbox.watch(self._output, self._output_readable)
         self._watch_exit()
@@ -143,19 +151,35 @@ class DjangoProcess:
         """End the process and its group now."""
         self._signal_group(signal.SIGKILL)
 
+    def ask_stack(self, told: Callable[[list[FrameSummary]], None]) -> None:
+        """Ask where its main thread stands; `told` is called soon, with no frames where it does not say."""
+        if self._is_traceable and self.state is not EXITED:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self.pid, stack.SIGNAL)
+        self._timers.append(self._inbox.call_later(_STACK_AFTER_S, lambda: told(self._read_stack())))
+
+    def _read_stack(self) -> list[FrameSummary]:
+        try:
+            text = os.read(self._stack, _READ_BYTES)
+        except BlockingIOError:
+            return []
+        return stack.parse_stack(text.decode("utf-8", "replace"))
+
     @property
     def uptime_s(self) -> float:
         """Seconds since it was spawned."""
         return time.monotonic() - self.started
 
     def _spawn(
-        self, interpreter: Interpreter, control: socket.socket, lifeline: int, output: int
+        self, interpreter: Interpreter, control: socket.socket, lifeline: int, output: int, stack_fd: int
     ) -> subprocess.Popen[bytes]:
         environ = child_environment(os.environ, interpreter.path)
         told = asdict(self.spec) | {
             "control_fd": control.fileno(),
             "lifeline_fd": lifeline,
             "parent": os.getpid(),
+            "stack_signal": stack.SIGNAL,
+            "stack_fd": stack_fd,
         }
         environ["_DUCK_WORKER"] = json.dumps(told)
         return subprocess.Popen(
@@ -166,7 +190,7 @@ class DjangoProcess:
             stderr=output,
             cwd=self.spec.cwd,
             env=environ,
-            pass_fds=[control.fileno(), lifeline],
+            pass_fds=[control.fileno(), lifeline, stack_fd],
             process_group=0,
         )
 
@@ -218,6 +242,9 @@ class DjangoProcess:
             self.is_debugging = bool(event.get("active"))
             if self.is_debugging and self._line:
                 self._deliver_partial()
+        elif name == "traceable":
+            self._is_traceable = True
+            return
         self._on_event(event)
 
     def _output_readable(self) -> None:
@@ -284,6 +311,7 @@ class DjangoProcess:
         self._control.close()
         os.close(self._lifeline)
         os.close(self._output)
+        os.close(self._stack)
         if isinstance(self.spec.address, str):
             for path in (self.spec.address, self.spec.address + "f"):  # "f": backend.django.worker.asgi
                 with contextlib.suppress(OSError):

@@ -18,7 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from duck.backend.django.child import EXIT_FAILED, DjangoProcess, WorkerSpec, exit_sentence
+from duck.backend.django import stack
+from duck.backend.django.child import EXIT_FAILED, STARTING, DjangoProcess, WorkerSpec, exit_sentence
 from duck.backend.django.terminal import Terminal
 from duck.backend.django.version import COMING, GONE, RETIRING, SERVING, Failure, Version
 from duck.exceptions import DuckError
@@ -26,6 +27,8 @@ from duck.proxy.upstream import Upstream
 from duck.services.state import private_directory
 
 if TYPE_CHECKING:
+    from traceback import FrameSummary
+
     from duck.backend.django.discover import Interpreter, Project
     from duck.proxy.upstream import Generation
     from duck.services.inbox import Inbox, Timer
@@ -303,10 +306,25 @@ class DjangoBackend:
         if version.is_debugging:
             version.deadline = self._inbox.call_later(self.options.start_deadline_s, partial(self._too_late, version))
             return
-        limit = self.options.start_deadline_s
+        starting = [process for process in version.processes.values() if process.state is STARTING]
+        if starting:
+            starting[-1].ask_stack(partial(self._told_late, version))
+        else:
+            self._told_late(version, [])
+
+    def _told_late(self, version: Version, frames: list[FrameSummary]) -> None:
+        root = self.project.root
+        place = stack.place_of(frames, root)
+        where = f" and is still at {place}" if place else ""
         self._fail(
             version,
-            Failure("deadline", f"Django was not ready in {limit:g} s; DJANGO_SERVER_WAIT_TIME says how long to wait."),
+            Failure(
+                "deadline",
+                f"Django was not ready in {self.options.start_deadline_s:g} s{where}; "
+                "DJANGO_SERVER_WAIT_TIME says how long to wait.",
+                stack.shown(frames),
+                stack.files_of(frames, root),
+            ),
         )
 
     def _fail(self, version: Version, failure: Failure) -> None:

@@ -15,6 +15,7 @@ from .facts import project_facts, static_finder
 from .failure import EXIT_FAILED, describe
 from .launch import enter_directory, replaced_command, run_manage, set_up
 from .spec import Spec, take_spec
+from .stack import tell_on_signal
 from .wsgi import WSGIServer, listen
 
 EXIT_STOPPED = 0
@@ -31,6 +32,7 @@ class Process:
         named = spec.settings or os.environ.get("DJANGO_SETTINGS_MODULE")
         self._named_by = "--django-settings or DJANGO_SETTINGS_MODULE" if named else spec.manage or "the entry module"
         self.control = Control(spec.control_fd)
+        tell_on_signal(spec.stack_signal, spec.stack_fd, self.control)
         self.debugger = debugger.install(self.control, is_terminal_wanted=spec.mode == "runserver")
 
     def run(self) -> int:

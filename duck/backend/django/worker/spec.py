@@ -29,6 +29,7 @@ class Spec:
         wsgi, asgi: dotted names that override the project's settings.
         prefix: path prefix under which the project is served, `""` for none.
         parent: process id of the App; 0 when not told.
+        stack_signal, stack_fd: where this process stands is written there on that signal; 0 and -1 for never.
     """
 
     __slots__ = (
@@ -46,6 +47,8 @@ class Spec:
         "role",
         "secret",
         "settings",
+        "stack_fd",
+        "stack_signal",
         "threads",
         "wsgi",
     )
@@ -67,6 +70,8 @@ class Spec:
         self.asgi: Optional[str] = values.get("asgi")
         self.prefix: str = values.get("prefix", "").rstrip("/")
         self.parent: int = values.get("parent", 0)
+        self.stack_signal: int = values.get("stack_signal", 0)
+        self.stack_fd: int = values.get("stack_fd", -1)
 
 
 def take_spec() -> Spec:
