@@ -14,7 +14,7 @@
     │   ├── BackendCut            the answer ended before its end
     │   ├── BackendTimeout        a deadline passed while waiting for the backend
     │   └── BackendBusy           no slot became free in time
-    ├── ClientGone                the client left before its exchange was complete
+    ├── ClientGone                the client left, or was cut off, before its exchange was complete
     ├── HttpError                 a view or middleware refuses; carries the status to answer with
     └── ExpectingNoResponse       a view answered by itself (a WebSocket view, an upgrade)
 
@@ -111,7 +111,7 @@ class BackendBusy(BackendError):
 
 
 class ClientGone(DuckError):
-    """The client closed or reset its connection before the exchange was complete."""
+    """The connection ended before the exchange was complete: the client left, or Duck cut it; the sentence says which."""
 
 
 class HttpError(DuckError):

@@ -76,8 +76,10 @@ class ServerConnection:
     """
 
     __slots__ = (
+        "_after_empty_line",
         "_body",
         "_buffer",
+        "_cut",
         "_eof",
         "_exchange",
         "_framing",
@@ -100,6 +102,8 @@ class ServerConnection:
         self._transport: asyncio.Transport | None = None
         self._state = HEAD
         self._buffer = b""
+        self._after_empty_line = False
+        self._cut: ClientGone | None = None  # why Duck itself ended the connection
         self._exchange: Exchange | None = None
         self._body: RequestBody | None = None
         self._left_to_drop = 0
@@ -165,12 +169,14 @@ class ServerConnection:
         self.deadline = NEVER
         self._transport = None
         self._buffer = b""
+        gone = self._cut or ClientGone("the client left")
         sender, self._sender = self._sender, None
-        if sender is not None:
-            sender.cancel(ClientGone("the client left"))
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            exchange.lost(ClientGone("the client left"))
+            exchange.lost(gone)
+        if sender is not None:
+            sender.cancel(gone)  # after whoever feeds it was told: it would take this for a fault of its source
+        if exchange is not None:
             exchange.ended()
 
     def pause_writing(self) -> None:
@@ -216,6 +222,8 @@ class ServerConnection:
                 self._unsent = unsent
                 self.deadline = now + self._server.limits.send_timeout_s
                 return
+            seconds = self._server.limits.send_timeout_s
+            self._cut = ClientGone(f"the client took nothing of its answer for {seconds:g} s and was cut off")
             transport.abort()
         elif self._state is HEAD:
             if self._buffer:
@@ -246,13 +254,13 @@ class ServerConnection:
         server = self._server
         limits = server.limits
         while True:
-            if data[:1] == b"\r" and data.startswith(
-                b"\r\n"
-            ):  # RFC 9112 §2.2: an empty line before the request line is let pass
-                data = data[2:]
-                if data.startswith(b"\r\n"):
+            if data[:1] == b"\r" and data.startswith(b"\r\n"):
+                # RFC 9112 §2.2: one is let pass, which some clients send behind a body; more begin no request.
+                if self._after_empty_line or data.startswith(b"\r\n\r\n"):
                     self._refuse(ProtocolError("empty lines instead of a request"))
                     return
+                self._after_empty_line = True
+                data = data[2:]
             end = data.find(b"\r\n\r\n", 0, limits.max_head_bytes)
             if end < 0:
                 self._keep_partial_head(data)
@@ -266,6 +274,7 @@ class ServerConnection:
                 return
             rest = data[end + 4 :]
             self._buffer = rest
+            self._after_empty_line = False
             length = request.content_length
             now = server.clock.time()
             exchange = Exchange(request, self.peer, self, now, limits.max_body_bytes)  # type: ignore[arg-type]
@@ -306,8 +315,9 @@ class ServerConnection:
         if self._eof:
             self._close()
             return
-        if data and not self._buffer:
-            self.deadline = self._server.clock.time() + limits.head_timeout_s
+        if not self._buffer:
+            # An empty line alone does not begin a head.
+            self.deadline = self._server.clock.time() + (limits.head_timeout_s if data else limits.keep_alive_timeout_s)
         self._buffer = data
         self._resume_reading()
 
@@ -534,6 +544,8 @@ class ServerConnection:
 
         def sent(error: Exception | None) -> None:
             self._sender = None
+            if isinstance(error, ClientGone):
+                self._lose(error)  # the source is whole: who reads it shall not take this for a fault of its own
             done(error)
 
         self._sender = Splicer(transport, self._server.loop, divert(), count, moved, sent)
@@ -553,6 +565,15 @@ class ServerConnection:
             if self._framing == UNTIL_CLOSE and exchange is not None and exchange.is_answered:
                 _end_by_reset(transport)
             transport.abort()
+
+    def _lose(self, error: ClientGone) -> None:
+        """The kernel says that the client is gone, before the loop does."""
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.lost(error)
+            exchange.ended()
+        if self._transport is not None:
+            self._transport.abort()
 
     def _answered(self) -> None:
         """The answer is with the transport: on to the next request, or to the end."""
@@ -637,8 +658,9 @@ class ServerConnection:
             self._close()
 
     def cut(self) -> None:
-        """Close at once, whatever is under way."""
+        """Close at once, whatever is under way: Duck stops."""
         if self._transport is not None:
+            self._cut = ClientGone("Duck stopped before the answer was complete")
             self._transport.abort()
 
     def send_upgrade(self, head: ResponseHead) -> Duplex:

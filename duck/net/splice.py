@@ -13,6 +13,8 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from duck.exceptions import ClientGone
+
 AVAILABLE: Final = hasattr(os, "splice")
 # Setting up costs about as much as copying this much.
 LEAST_BYTES: Final = 262_144
@@ -78,7 +80,7 @@ class Splicer:
         if self._done is None:
             return
         if self._transport.is_closing():
-            self._finish(ConnectionResetError("the client left"))
+            self._finish(ClientGone("the client left"))
             return
         if self._transport.get_write_buffer_size():
             return  # `resume_writing` calls again
@@ -86,7 +88,9 @@ class Splicer:
             if not self._drain():
                 return
         except OSError as error:
-            self._finish(error)
+            gone = ClientGone("the client left")
+            gone.__cause__ = error
+            self._finish(gone)
             return
         if self._count == 0:
             self._finish(None)

@@ -1,6 +1,7 @@
 """Time limits of a connection, by a clock that the test moves."""
 
-from tests.net.front import Body, Front, answers, chunked, echo_body, get, head, post
+from duck.exceptions import BackendCut
+from tests.net.front import Body, Front, Producer, answers, chunked, echo_body, get, head, post
 
 
 def test_an_idle_connection_is_closed_without_a_word():
@@ -126,6 +127,59 @@ def test_a_client_that_takes_nothing_is_cut_off():
     front.pass_time(25)
     assert client.aborted
     front.check_clean()
+
+
+def test_who_cut_an_answer_and_why_is_told():
+    def begin(exchange):
+        exchange.producer = producer
+        exchange.head(head())
+        exchange.data(b"x" * 100_000)
+
+    def of_deadline(front, client):
+        client.slow = True
+        client.receive(get())
+        front.pass_time(12)
+
+    def of_stop(front, client):
+        client.receive(get())
+        front.server.cut()
+        front.loop.run()
+
+    def of_backend(front, client):
+        client.receive(get())
+        front.exchanges[0].abort(BackendCut("django was killed"))
+        front.loop.run()
+
+    def of_client(front, client):
+        client.receive(get())
+        client.lose(ConnectionResetError())
+
+    for end, told in (
+        (of_deadline, "the client took nothing of its answer for 10 s and was cut off"),
+        (of_stop, "Duck stopped before the answer was complete"),
+        (of_backend, "django was killed"),
+        (of_client, "the client left"),
+    ):
+        front = Front(begin, send_timeout_s=10)
+        producer = Producer()
+        end(front, front.connect())
+        (exchange,) = front.finished
+        assert str(exchange.error) == told
+        assert end is of_backend or str(producer.error) == told
+        front.check_clean()
+
+
+def test_who_cut_a_body_short_and_why_is_told():
+    for when in ("before", "after"):
+        body = Body()
+        front = Front(lambda exchange, body=body, when=when: when == "before" or exchange.read_body(body))
+        client = front.connect()
+        client.receive(post(b"12", length=4))
+        front.server.cut()
+        front.loop.run()
+        (exchange,) = front.finished
+        assert str(exchange.error) == "Duck stopped before the answer was complete"
+        assert when == "before" or body.error is exchange.error
 
 
 def test_a_client_that_takes_nothing_of_a_last_answer_is_cut_off():

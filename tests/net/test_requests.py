@@ -475,8 +475,32 @@ def test_a_refusal_comes_after_the_answers_before_it():
     assert [status for status, _, _ in answers(client.pop_sent())] == [200, 400]
 
 
-def test_one_empty_line_before_a_request_is_let_pass():
-    assert [status for status, _, _ in answers(Front().ask(b"\r\n" + get()))] == [200]
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+@pytest.mark.parametrize("lines", [0, 1, 2, 3])
+def test_one_empty_line_before_each_request_is_let_pass_however_it_is_split(lines, size):
+    for before in ([], [200]):
+        client = Front().connect()
+        data = (get() if before else b"") + b"\r\n" * lines + get("/2")
+        for at in range(0, len(data), size):
+            if not client.wrote_eof:
+                client.receive(data[at : at + size])
+        found = [status for status, _, _ in answers(client.pop_sent())]
+        assert found == [*before, 200 if lines < 2 else 400]
+
+
+def test_an_empty_line_behind_a_request_takes_nothing_of_the_next_ones_time():
+    # Some clients end a body with a line end that its length does not count.
+    for data in ([post(b"x") + b"\r\n"], [post(b"x"), b"\r\n"]):
+        front = Front(echo_body, head_timeout_s=5, keep_alive_timeout_s=50)
+        client = front.connect()
+        for piece in data:
+            client.receive(piece)
+        front.pass_time(45)
+        assert not client.is_closing()
+        client.receive(get())
+        assert [status for status, _, _ in answers(client.pop_sent())] == [200, 200]
+        front.pass_time(55)
+        assert client.closed and client.pop_sent() == b""
 
 
 @pytest.mark.parametrize(

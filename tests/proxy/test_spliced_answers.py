@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from duck.net import splice
+from duck.net.limits import Limits
 from tests.net.front import get
 from tests.proxy.backends import serve
 from tests.proxy.conftest import wait
@@ -110,6 +111,36 @@ def test_a_client_that_leaves_leaves_no_descriptor(front, http_backend, pieces):
     assert gone.wait(5)
     # What was only half moved cannot be used again: its pipe is closed, not kept.
     wait(lambda: descriptors() <= before)
+
+
+@pytest.mark.parametrize("why", ["left", "took nothing", "stopped"])
+def test_a_client_that_is_gone_is_no_fault_of_the_backend(make_front, http_backend, pieces, caplog, why):
+    front = make_front(Limits(send_timeout_s=30))
+    front.switch(http_backend(serve(lambda *_: HEAD + BODY)).upstream())
+    client = front.connect(receive_buffer=4096)
+    client.sendall(get("/"))
+    client.recv(10_000)
+    wait(lambda: pieces)
+    if why == "left":
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.close()
+    elif why == "took nothing":
+        wait(lambda: front.call(lambda: [one.deadline < 1e9 for one in front.worker.server.connections]) == [True])
+        front.sweep(31)
+        front.sweep(62)
+    else:
+        front.call(front.worker.server.cut)
+    front.wait_exchanges(1)
+    assert (
+        str(front.exchanges[0].error)
+        == {
+            "left": "the client left",
+            "took nothing": "the client took nothing of its answer for 30 s and was cut off",
+            "stopped": "Duck stopped before the answer was complete",
+        }[why]
+    )
+    wait(lambda: front.pool.busy == 0)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 def test_an_answer_of_unknown_length_passes_by_way_of_the_process(front, http_backend, pieces):
