@@ -178,9 +178,9 @@ class LinkConnection:
         self._state = ENDING
         if call is not None:
             call.link_found(path)
-        self.link_free()
+        self.link_free(0)
 
-    def link_free(self) -> None:
+    def link_free(self, cpu_us: int) -> None:
         """The view has ended."""
         call = self._call
         if call is not None:

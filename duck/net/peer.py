@@ -20,7 +20,8 @@ class Peer:
         "host",
         "http_fields",
         "link_fields",
-        "link_items",
+        "link_port",
+        "link_shared",
         "port",
         "scheme",
         "server_host",
@@ -47,10 +48,9 @@ class Peer:
         self.scheme = scheme
         self.trusted = trusted
         self.via = via
-        # The part of a link frame's head that never changes on this connection (wire.link.REQUEST_ITEMS).
-        self.link_items = b"\0".join(
-            (scheme, host.encode(), str(port).encode(), server_host.encode(), str(server_port).encode())
-        )
+        # The parts of a link frame's head that never change on this connection (wire.link.REQUEST_ITEMS).
+        self.link_port = str(port).encode()
+        self.link_shared = b"\0".join((scheme, host.encode(), server_host.encode(), str(server_port).encode()))
         # What every request of this connection is told to say of its client. A trusted proxy's chain of addresses
         # differs from request to request and is added by the proxy's rules.
         client = b"" if via else host.encode() or b"unknown"

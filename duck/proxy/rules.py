@@ -62,10 +62,11 @@ class ForwardRules:
                 path,
                 request.query,
                 request.target,
-                _PROTOCOLS[request.version],
-                peer.link_items,
+                peer.link_port,
                 length,
                 spool,
+                _PROTOCOLS[request.version],
+                peer.link_shared,
                 items,
                 peer.link_fields,
             )

@@ -18,7 +18,8 @@ ever waits inside a worker. The client of that request may be long gone by then.
                                                         END      the answer is complete
                                                         CUT      the answer ends here, incomplete; a reason, UTF-8
                                                         FOUND    its absolute path (file system bytes), or nothing
-                                                        FREE     the view has ended; the next request may come
+                                                        FREE     the view has ended, the next request may come; the
+                                                                 CPU time of its thread since the last FREE (u32, us)
 
     one request:   REQUEST [ABORT]    ->    HEAD DATA* (END | CUT) FREE
     one look-up:   FIND               ->    FOUND
@@ -51,24 +52,29 @@ COMPLETE: Final = 1  # HEAD flag
 FRAME: Final = struct.Struct("!IB")
 HEAD_FIXED: Final = struct.Struct("!HBqHI")
 LENGTH: Final = struct.Struct("!I")
+_HEAD_FRAME: Final = struct.Struct("!IBHBqHI")  # FRAME and HEAD_FIXED
+_FREE_FRAME: Final = struct.Struct("!IBI")
 
 # Paths are percent-encoded as received; the worker decodes. `length` is the body's length in decimal, or empty for a
-# request that declares no body at all. `spool` is a path (file system bytes as Latin-1) or empty.
+# request that declares no body at all. `spool` is a path (file system bytes as Latin-1) or empty. What differs from
+# request to request comes first: from SHARED_AT on, requests of one client are mostly equal, fields included, and the
+# worker makes an environ of equal bytes once.
 REQUEST_ITEMS: Final = (
     "method",
     "script_name",
     "path",
     "query",
     "target",
+    "remote_port",
+    "length",
+    "spool",
     "protocol",
     "scheme",
     "remote_host",
-    "remote_port",
     "server_name",
     "server_port",
-    "length",
-    "spool",
 )
+SHARED_AT: Final = 8
 FIELDS_AT: Final = len(REQUEST_ITEMS)
 
 # No frame but REQUEST, HEAD and DATA carries much; a longer one is a fault of the peer, not a message.
@@ -93,7 +99,7 @@ class AnswerReceiver(Protocol):
     def link_end(self) -> None: ...
     def link_cut(self, reason: str) -> None: ...
     def link_found(self, path: bytes) -> None: ...
-    def link_free(self) -> None: ...
+    def link_free(self, cpu_us: int) -> None: ...
 
 
 def frame(kind: int, payload: bytes = b"") -> bytes:
@@ -105,11 +111,11 @@ def head_frame(
     status: int, reason: bytes, block: bytes, content_length: int | None, body: bytes, *, complete: bool
 ) -> bytes:
     """A HEAD frame; `body` is all of the answer when `complete`."""
-    size = HEAD_FIXED.size + len(reason) + len(block) + len(body)
     return b"".join(
         (
-            FRAME.pack(size, HEAD),
-            HEAD_FIXED.pack(
+            _HEAD_FRAME.pack(
+                HEAD_FIXED.size + len(reason) + len(block) + len(body),
+                HEAD,
                 status,
                 COMPLETE if complete else 0,
                 -1 if content_length is None else content_length,
@@ -123,24 +129,32 @@ def head_frame(
     )
 
 
+def free_frame(cpu_us: int) -> bytes:
+    """A FREE frame; `cpu_us`: see the table above."""
+    return _FREE_FRAME.pack(4, FREE, min(cpu_us, 0xFFFFFFFF))
+
+
 def request_frame(head: bytes, body: bytes = b"") -> bytes:
     """A REQUEST frame; `head` is the items joined by NUL."""
     size = len(head)
     return b"".join((FRAME.pack(4 + size + len(body), REQUEST), LENGTH.pack(size), head, body))
 
 
-def split_request(payload: memoryview | bytes) -> tuple[list[str], memoryview]:
-    """The items and the body of a REQUEST frame's payload."""
-    view = memoryview(payload)
-    if len(view) < 4:
+def split_request(data: bytes) -> tuple[list[str], bytes]:
+    """The items of a whole REQUEST frame, those from SHARED_AT on as one, and the body.
+
+    Raises:
+        LinkError: it is none.
+    """
+    if len(data) < 9:
         raise LinkError("a REQUEST frame without its head length")
-    (size,) = LENGTH.unpack_from(view)
-    if size + 4 > len(view):
+    at = 9 + LENGTH.unpack_from(data, 5)[0]
+    if at > len(data):
         raise LinkError("a REQUEST frame shorter than its head")
-    items = str(view[4 : 4 + size], "latin-1").split("\0")
-    if len(items) < FIELDS_AT or (len(items) - FIELDS_AT) % 2:
+    items = str(data[9:at], "latin-1").split("\0", SHARED_AT)
+    if len(items) <= SHARED_AT:
         raise LinkError(f"a REQUEST frame with {len(items)} items")
-    return items, view[4 + size :]
+    return items, data[at:]
 
 
 class AnswerReader:
@@ -247,8 +261,8 @@ class AnswerReader:
 
     def _small(self, kind: int, payload: bytes) -> None:
         receiver = self._receiver
-        if kind == FREE:
-            receiver.link_free()
+        if kind == FREE and len(payload) == 4:
+            receiver.link_free(LENGTH.unpack(payload)[0])
         elif kind == END:
             receiver.link_end()
         elif kind == HELLO:

@@ -33,6 +33,7 @@ class Answer:
     ended: bool = False
     cut: str | None = None
     freed: bool = False
+    cpu_us: int = 0
 
     @property
     def body(self) -> bytes:
@@ -171,8 +172,9 @@ class LinkClient:
     def link_found(self, path: bytes) -> None:
         self.found = path
 
-    def link_free(self) -> None:
+    def link_free(self, cpu_us: int) -> None:
         self.answer.freed = True
+        self.answer.cpu_us = cpu_us
 
 
 class Worker:

@@ -192,7 +192,8 @@ class Slot(Connection):
         while kind == link.ABORT:  # of a call that was over
             kind, payload = self.read_frame()
         assert kind == link.REQUEST, kind
-        items, body = link.split_request(payload)
+        items, body = link.split_request(link.frame(kind, payload))
+        items[link.SHARED_AT :] = items[link.SHARED_AT].split("\0")
         named = dict(zip(link.REQUEST_ITEMS, items, strict=False))
         fields = list(zip(items[link.FIELDS_AT :: 2], items[link.FIELDS_AT + 1 :: 2], strict=True))
         body = Path(named["spool"]).read_bytes() if named["spool"] else bytes(body)
@@ -220,7 +221,7 @@ class Slot(Connection):
         self.send(link.frame(link.CUT, reason.encode()))
 
     def free(self):
-        self.send(link.frame(link.FREE))
+        self.send(link.free_frame(0))
 
 
 class LinkBackend(Backend):

@@ -77,8 +77,8 @@ class SizeOnly(LinkBackend):
     def play(self, slot):
         slot.hello()
         while True:
-            _, payload = slot.read_frame()
-            items, body = link.split_request(payload)
+            kind, payload = slot.read_frame()
+            items, body = link.split_request(link.frame(kind, payload))
             spool = dict(zip(link.REQUEST_ITEMS, items, strict=False))["spool"]
             slot.answer(b"%d %d" % (os.stat(spool).st_size if spool else 0, len(body)))
 

@@ -20,10 +20,11 @@ from duck.wire.link import (
     MAX_HEAD_BYTES,
     MAX_SMALL_FRAME,
     REQUEST,
-    REQUEST_ITEMS,
+    SHARED_AT,
     AnswerReader,
     LinkError,
     frame,
+    free_frame,
     head_frame,
     request_frame,
     split_request,
@@ -67,8 +68,8 @@ class Told:
     def link_found(self, path: bytes) -> None:
         self.events.append(("found", path))
 
-    def link_free(self) -> None:
-        self.events.append(("free",))
+    def link_free(self, cpu_us: int) -> None:
+        self.events.append(("free", cpu_us))
 
 
 def told(*pieces: bytes) -> list[tuple[object, ...]]:
@@ -83,18 +84,18 @@ CONVERSATION = b"".join(
     (
         frame(HELLO),
         head_frame(200, b"OK", b"A: b\r\n", 5, b"hello", complete=True),
-        frame(FREE),
+        free_frame(7),
         head_frame(200, b"", b"", None, b"he", complete=False),
         frame(DATA, b"llo"),
         frame(DATA),
         frame(DATA, b"!"),
         frame(END),
-        frame(FREE),
+        free_frame(7),
         head_frame(204, b"No Content", b"X: y\r\n", None, b"", complete=True),
-        frame(FREE),
+        free_frame(7),
         head_frame(500, b"\xff", b"", 10, b"", complete=False),
         frame(CUT, "abgebrochen: \u00e9".encode()),
-        frame(FREE),
+        free_frame(7),
         frame(FOUND, b"/static/\xff.css"),
         frame(FOUND),
     )
@@ -104,17 +105,17 @@ EVENTS = [
     ("head", 200, b"OK", b"A: b\r\n", 5),
     ("body", b"hello"),
     ("end",),
-    ("free",),
+    ("free", 7),
     ("head", 200, b"", b"", None),
     ("body", b"hello!"),
     ("end",),
-    ("free",),
+    ("free", 7),
     ("head", 204, b"No Content", b"X: y\r\n", None),
     ("end",),
-    ("free",),
+    ("free", 7),
     ("head", 500, b"\xff", b"", 10),
     ("cut", "abgebrochen: \u00e9"),
-    ("free",),
+    ("free", 7),
     ("found", b"/static/\xff.css"),
     ("found", b""),
 ]
@@ -135,7 +136,7 @@ _answers = st.lists(
     st.one_of(
         st.builds(
             lambda status, reason, block, length, body: (
-                head_frame(status, reason, block, length, body, complete=True) + frame(FREE)
+                head_frame(status, reason, block, length, body, complete=True) + free_frame(7)
             ),
             st.integers(200, 599),
             st.binary(max_size=20),
@@ -148,7 +149,7 @@ _answers = st.lists(
                 head_frame(200, b"OK", b"", None, body, complete=False)
                 + b"".join(frame(DATA, piece) for piece in pieces)
                 + frame(last, b"" if last == END else b"why")
-                + frame(FREE)
+                + free_frame(7)
             ),
             _body,
             st.lists(_body, max_size=4),
@@ -240,21 +241,20 @@ def test_a_request_is_read_as_it_was_written(fixed: list[str], fields: list[tupl
     data = request_frame("\0".join(items).encode("latin-1"), body)
     size, kind = FRAME.unpack_from(data)
     assert (size, kind) == (len(data) - FRAME.size, REQUEST)
-    read, rest = split_request(data[FRAME.size :])
-    assert (read, bytes(rest)) == (items, body)
+    read, rest = split_request(data)
+    assert ([*read[:SHARED_AT], *read[SHARED_AT].split("\0")], rest) == (items, body)
 
 
 @pytest.mark.parametrize(
-    "payload",
+    "data",
     [
-        b"",
-        b"\0\0\0",
-        b"\0\0\0\5abcd",
-        request_frame(b"")[5:],
-        request_frame(b"\0".join([b"x"] * (len(REQUEST_ITEMS) - 1)))[5:],
-        request_frame(b"\0".join([b"x"] * (len(REQUEST_ITEMS) + 1)))[5:],
+        frame(REQUEST),
+        frame(REQUEST, b"\0\0\0"),
+        frame(REQUEST, b"\0\0\0\5abcd"),
+        request_frame(b""),
+        request_frame(b"\0".join([b"x"] * SHARED_AT)),
     ],
 )
-def test_a_request_that_is_not_whole_is_a_link_error(payload: bytes) -> None:
+def test_a_request_that_is_not_whole_is_a_link_error(data: bytes) -> None:
     with pytest.raises(LinkError):
-        split_request(payload)
+        split_request(data)

@@ -9,9 +9,8 @@ Headers = List[Tuple[str, str]]
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _STATUS = re.compile(r"([1-9][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
-# Everything a field line may hold; what is left after deleting it is the line ends, or what must not be there.
+# Everything a field line may hold; what is left after deleting it must not be there.
 _ALLOWED = bytes(code for code in range(256) if code == 9 or (code > 31 and code != 127))
-_LINE_ENDS = tuple(b"\r\n" * count for count in range(64))
 
 _PLAIN = 0
 _DROPPED = 1  # of one connection (RFC 9110 §7.6.1): the front's business
@@ -30,8 +29,10 @@ _HOP_BY_HOP = (
     "upgrade",
 )
 _MAX_CACHED = 1024
+_MAX_LINE = 256
 
 _kinds: Dict[str, int] = {}
+_lines: Dict[Tuple[str, str], bytes] = {}  # rendered; most headers of a project's answers are the same each time
 _statuses: Dict[str, Tuple[int, bytes]] = {}
 
 
@@ -65,39 +66,48 @@ def render_headers(headers: Headers, status: int) -> Tuple[bytes, Optional[int]]
     Raises:
         AnswerError: a name is no token, or a value holds CR, LF, NUL or another control character.
     """
-    lines: List[str] = []
-    add = lines.append
+    lines: List[bytes] = []
     length: Optional[int] = None
     for name, value in headers:
-        kind = _kinds.get(name)
-        if kind is None:
-            kind = _kind_of(name)
-        if kind == _PLAIN:
-            add(f"{name}: {value}\r\n")
-        elif kind == _COOKIE:
-            add(f"{name}: {value.lstrip(' ')}\r\n")
-        elif kind == _LENGTH:
-            previous, length = length, _parse_length(str(value))
-            if previous is not None:
-                if previous != length:
-                    raise AnswerError(f"the application's Content-Length is both {previous} and {length}")
+        line = _lines.get((name, value))
+        if line is None:
+            kind = _kinds.get(name)
+            if kind is None:
+                kind = _kind_of(name)
+            if kind == _DROPPED:
                 continue
-            # A 204 has no length (RFC 9110 §8.6); a 304 tells the length of what is not sent, and Django says 0.
-            if status == 204 or (status == 304 and not length):
-                length = None
+            if kind == _LENGTH:
+                previous, length = length, _parse_length(str(value))
+                if previous is not None:
+                    if previous != length:
+                        raise AnswerError(f"the application's Content-Length is both {previous} and {length}")
+                    continue
+                # A 204 has no length (RFC 9110 §8.6); a 304 tells the length of what is not sent, and Django says 0.
+                if status == 204 or (status == 304 and not length):
+                    length = None
+                    continue
+                line = b"%b: %d\r\n" % (name.encode(), length)
             else:
-                add(f"{name}: {length}\r\n")
+                line = _render_line(name, value, kind)
+        lines.append(line)
+    return b"".join(lines), length
+
+
+def _render_line(name: str, value: Any, kind: int) -> bytes:
+    text = value.lstrip(" ") if kind == _COOKIE else value
     try:
-        block = "".join(lines).encode("latin-1")
+        line = f"{name}: {text}".encode("latin-1")
     except UnicodeEncodeError as error:
         raise AnswerError(f"a header of the application is not Latin-1: {error.object[error.start]!r}") from None
-    ends = _LINE_ENDS[len(lines)] if len(lines) < 64 else b"\r\n" * len(lines)
-    if block.translate(None, _ALLOWED) != ends:
-        bad = next(
-            (line for line in lines if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", line[:-2])), "a header of the application"
-        )
-        raise AnswerError(f"a header of the application holds a control character: {bad[:-2]!r}")
-    return block, length
+    if line.translate(None, _ALLOWED):
+        raise AnswerError(f"a header of the application holds a control character: {line.decode('latin-1')!r}")
+    line += b"\r\n"
+    # Only true strings: 1 and True are equal as keys, and not as headers.
+    if kind == _PLAIN and len(line) <= _MAX_LINE and type(value) is str:
+        if len(_lines) >= _MAX_CACHED:
+            _lines.clear()
+        _lines[name, value] = line
+    return line
 
 
 def _kind_of(name: Any) -> int:

@@ -25,21 +25,21 @@ from ....wire.link import (
     CUT,
     DATA,
     END,
-    FIELDS_AT,
     FIND,
     FOUND,
     FRAME,
-    FREE,
     HELLO,
-    LENGTH,
     MAX_SMALL_FRAME,
     REQUEST,
+    REQUEST_ITEMS,
     LinkError,
     frame,
+    free_frame,
     head_frame,
+    split_request,
 )
 from .answer import AnswerError, Headers, parse_status, render_headers
-from .environ import Environ, FileWrapper, make_environ
+from .environ import Environ, Environs, FileWrapper
 
 _READ_BYTES = 32_768
 _MERGE_BYTES = 65_536  # longer answers are not copied once more to save a system call
@@ -47,7 +47,8 @@ _AUTH_TIMEOUT_S = 5.0
 
 _HELLO_FRAME = frame(HELLO)
 _END_FRAME = frame(END)
-_FREE_FRAME = frame(FREE)
+_SPOOL = REQUEST_ITEMS.index("spool")
+_thread_time_ns = getattr(time, "thread_time_ns", time.monotonic_ns)  # not every system has it
 _FAILURE_BODY = b"<!doctype html>\n<html lang=en><title>Server Error (500)</title><h1>Server Error (500)</h1></html>\n"
 _FAILURE_BLOCK = b"Content-Type: text/html; charset=utf-8\r\nContent-Length: %d\r\n" % len(_FAILURE_BODY)
 
@@ -80,7 +81,7 @@ class WSGIServer:
         self.find = find
         self.is_quick: Callable[[Any], bool] = is_quick or (lambda result: False)
         self.stopping = False
-        self.base = base_environ()
+        self.environs = Environs(base_environ())
         self._listener = listener
         self._secret = secret.encode()
         self._count = threads
@@ -179,6 +180,7 @@ class Slot:
         self._sendall = connection.sendall
         self._poll: Optional[Any] = None
         self._left = b""
+        self._cpu_ns = 0  # of this thread, when the last FREE was sent
         # Of the request being answered:
         self._bodiless = False  # HEAD
         self._status = ""
@@ -196,6 +198,7 @@ class Slot:
 
     def serve(self) -> None:
         """Serve requests until the front closes the connection."""
+        self._cpu_ns = _thread_time_ns()
         self._send(_HELLO_FRAME)
         while True:
             data = self._read_frame()
@@ -228,12 +231,8 @@ class Slot:
     # -- a request ------------------------------------------------------------------------------------------------
 
     def _request(self, data: bytes) -> None:
-        at = 9 + LENGTH.unpack_from(data, 5)[0]
-        if at > len(data):
-            raise LinkError("a REQUEST frame shorter than its head")
-        items = str(data[9:at], "latin-1").split("\0")
-        if len(items) < FIELDS_AT or (len(items) - FIELDS_AT) % 2:
-            raise LinkError(f"a REQUEST frame with {len(items)} items")
+        items, body = split_request(data)
+        del data
         self._bodiless = items[0] == "HEAD"
         self._headers = None
         self._head_sent = self._ended = False
@@ -241,9 +240,9 @@ class Slot:
         result: Any = None
         environ: Optional[Environ] = None
         try:
-            environ = make_environ(self._server.base, items, data[at:])
+            environ = self._server.environs.make(items, body)
             source = environ["wsgi.input"]
-            del data
+            del body
             result = self._server.application(environ, self.start_response)
             if getattr(result, "streaming", None) is False and not self._head_sent:
                 # Django's own: all of the body is there, so nothing can go wrong in it.
@@ -252,23 +251,27 @@ class Slot:
                 if len(whole) < _MERGE_BYTES and self._server.is_quick(result):
                     closing, result = result, None
                     self._close(closing)
-                    if items[12]:
+                    if items[_SPOOL]:
                         source.close()
-                    self._send(whole + _FREE_FRAME)
+                    self._send(whole + self._free_frame())
                     return
                 self._send(whole)
             else:
                 self._send_iterable(result)
-        except FrontGone:
+        except (FrontGone, LinkError):
             raise
         except BaseException as error:
             self._fail(error, items)
         finally:
             if result is not None:
                 self._close(result)
-            if items[12] and environ is not None:
+            if items[_SPOOL] and environ is not None:
                 environ["wsgi.input"].close()
-        self._send(_FREE_FRAME)
+        self._send(self._free_frame())
+
+    def _free_frame(self) -> bytes:
+        before, self._cpu_ns = self._cpu_ns, _thread_time_ns()
+        return free_frame((self._cpu_ns - before) // 1000)
 
     def _whole_answer(self, body: bytes) -> bytes:
         """The HEAD frame that holds all of an answer; the head is marked as sent."""
