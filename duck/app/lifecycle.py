@@ -458,11 +458,13 @@ class Lifecycle:
                 ("Duck", os.getpid()),
                 *(("Django", pid) for pid in (self.django.pids if self.django is not None else ())),
             ],
-            warnings=self.settings.warnings,
+            warnings=[*self.settings.warnings, *(self.django.warnings if self.django is not None else ())],
             **(self.django.banner() if self.django is not None else {}),
         )
         if self.settings["LOG_FORMAT"] == "json":
             logger.info("listening at %s", ", ".join(self.addresses))
+            for sentence in facts.warnings:
+                logger.warning("%s", sentence)
         else:
             sys.stderr.write(banner(facts) + "\n")
             sys.stderr.flush()

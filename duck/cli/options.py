@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from duck.settings.load import Settings, load
 from duck.settings.schema import SETTINGS, Setting
@@ -41,6 +42,12 @@ def load_settings(given: dict[str, Any], **more: Any) -> Settings:
     return load(values, os.environ, Path.cwd())
 
 
+def offer_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The names of settings that begin with `incomplete`, written as it is."""
+    written = [name if incomplete.isupper() else name.lower() for name in SETTINGS]
+    return [CompletionItem(name) for name in written if name.startswith(incomplete)]
+
+
 def _option(setting: Setting) -> Callable[[_F], _F]:
     # A parameter is named by its setting, whatever its option is called.
     names = (setting.name.lower(), *setting.flags)
@@ -54,5 +61,17 @@ def _option(setting: Setting) -> Callable[[_F], _F]:
         default=None,
         multiple=isinstance(setting.default, list),
         metavar=setting.metavar or "|".join(setting.kind.words) or setting.name,
+        shell_complete=_completer(setting),
         help=sentence + (" May be given several times." if isinstance(setting.default, list) else ""),
     )
+
+
+def _completer(setting: Setting) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """What a shell offers for the option's value: the words of a choice, files and directories, or nothing."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        if setting.metavar == "PATH":
+            return [CompletionItem(incomplete, type="dir" if setting.name.endswith("_DIR") else "file")]
+        return [CompletionItem(word) for word in setting.kind.words if word.startswith(incomplete.lower())]
+
+    return complete

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from duck.cli.options import load_settings, setting_options
+from duck.cli.options import load_settings, offer_names, setting_options
 from duck.exceptions import SettingsError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _HIDDEN = "********"
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=offer_names)
 @click.option("--given", "only_given", is_flag=True, help="Only those that are not left at their default.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: value, origin and unit of each.")
 @setting_options

@@ -119,8 +119,8 @@ def _open_unix(path: str, backlog: int) -> socket.socket:
                     raise AddressInUse(f"the socket {path} is in use; choose another path")
         else:
             raise ApplicationError(f"cannot listen on {path}: a file that is no socket is there; remove it first")
-    except FileNotFoundError:
-        pass
+    except OSError:
+        pass  # nothing is there, or nobody may look; `bind` says which
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         before = os.umask(0o117)  # for the owner and its group; a directory restricts it further
@@ -132,7 +132,16 @@ def _open_unix(path: str, backlog: int) -> socket.socket:
         listener.setblocking(False)
     except OSError as error:
         listener.close()
-        raise ApplicationError(f"cannot listen on unix:{path}: {error.strerror or error}") from error
+        remedy = ""
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            remedy = f"; make the directory {os.path.dirname(path)}, or choose another path"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            remedy = f"; choose a path in a directory that you may write to, {os.path.dirname(path)} is none"
+        elif error.errno == errno.EADDRINUSE:
+            remedy = "; remove what is there, or choose another path"
+        elif error.errno is None:
+            remedy = f"; this one has {len(os.fsencode(path))} bytes, the system takes about 100: choose a shorter one"
+        raise ApplicationError(f"cannot listen on unix:{path}: {error.strerror or error}{remedy}") from error
     return listener
 
 

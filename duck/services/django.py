@@ -276,6 +276,11 @@ class DjangoService:
         else:
             self._backend.replace()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences to show at the start."""
+        return self._interpreter.passed_over if self._interpreter is not None else ()
+
     def banner(self) -> dict[str, str]:
         """Its part of `app.banner.BannerFacts`."""
         if self._interpreter is None:

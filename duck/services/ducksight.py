@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from watchdog.events import (
     DirCreatedEvent,
     DirMovedEvent,
+    FileAttribEvent,
     FileClosedEvent,
     FileCreatedEvent,
     FileDeletedEvent,
@@ -177,6 +178,7 @@ class DuckSight(FileSystemEventHandler):
         self._burst = Burst() if burst is None else burst
         self._observer: BaseObserver | None = None
         self._watched: set[str] = set()
+        self._times: dict[str, int] = {}  # of the files that matter, when they were modified last
         self._lock = threading.Lock()
         self._timer: Timer | None = None
         self._stopped = False
@@ -209,6 +211,11 @@ class DuckSight(FileSystemEventHandler):
             directory = os.fsdecode(event.dest_path if isinstance(event, DirMovedEvent) else event.src_path)
             if directory:
                 self._inbox.post(lambda: self._new_directory(directory))
+            return
+        if isinstance(event, FileAttribEvent):
+            touched = os.fsdecode(event.src_path)
+            if self._filter.wants(touched):
+                self._inbox.post(lambda: self._touched(touched))
             return
         path = self._filter.changed(event)
         if path is not None:
@@ -243,8 +250,27 @@ class DuckSight(FileSystemEventHandler):
                         logger.warning("%s cannot be watched: %s", directory, error)
                     continue
                 self._watched.add(directory)
+            self._note_times(directory)
             added.append(directory)
         return added
+
+    def _note_times(self, directory: str) -> None:
+        try:
+            names = os.listdir(directory)
+        except OSError:
+            return
+        for name in names:
+            if self._filter.wants(name):
+                self._note_time(os.path.join(directory, name))
+
+    def _note_time(self, path: str) -> bool:
+        """Whether the file at `path` has another time than was known."""
+        try:
+            time_ns = os.stat(path).st_mtime_ns
+        except OSError:
+            return False  # gone meanwhile, or a link that leads nowhere
+        known, self._times[path] = self._times.get(path), time_ns
+        return known != time_ns
 
     def _new_directory(self, directory: str) -> None:
         try:
@@ -266,9 +292,15 @@ class DuckSight(FileSystemEventHandler):
                 if self._filter.wants(path):
                     self._changed(path)
 
+    def _touched(self, path: str) -> None:
+        """Something of the file was set: a new time is a change, as it is for Django; a mode or an owner is none."""
+        if self._note_time(path):
+            self._changed(path)
+
     def _changed(self, path: str) -> None:
         if self._stopped:
             return
+        self._note_time(path)
         self._burst.add(path, time.monotonic())
         if self._timer is None:
             self._wait()

@@ -59,6 +59,15 @@ class TestServing:
         assert "duck stop" in text
         assert f"Django {duck.get('/pid').text}" in text
 
+    def test_an_active_environment_without_django_is_told_of(
+        self, start: Start, project: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "empty").mkdir()
+        duck = start(project, VIRTUAL_ENV=str(tmp_path / "empty"))
+        line = duck.wait_for("was passed over")
+        assert line.startswith(f"Warning: {tmp_path / 'empty'} (from VIRTUAL_ENV) was passed over: no Python is in it;")
+        assert f"{sys.executable} is taken instead." in line
+
     def test_nothing_is_written_into_the_project(self, start: Start, project: Path) -> None:
         def listing() -> dict[str, float]:
             found = (path for path in project.rglob("*") if path.name != "db.sqlite3")

@@ -130,7 +130,29 @@ def test_an_environment_without_django_is_passed_over(
     project = find_project(project_in(tmp_path))
     (tmp_path / ".venv").symlink_to(bare_environment)
     (tmp_path / "env").symlink_to(django_environment)
-    assert find_interpreter(project, None, BARE).origin == str(tmp_path / "env")
+    found = find_interpreter(project, None, BARE)
+    assert found.origin == str(tmp_path / "env")
+    bare, taken = tmp_path / ".venv" / "bin" / "python", tmp_path / "env" / "bin" / "python"
+    assert found.passed_over == (
+        f"{bare} (from {tmp_path / '.venv'}) was passed over: Django is not installed there; {taken} is taken instead.",
+    )
+
+
+def test_an_active_environment_that_cannot_be_used_is_told_of(
+    tmp_path: Path, bare_environment: Path, django_environment: Path
+) -> None:
+    project = find_project(project_in(tmp_path))
+    (tmp_path / ".venv").symlink_to(django_environment)
+    taken = f"; {tmp_path / '.venv' / 'bin' / 'python'} is taken instead."
+    found = find_interpreter(project, None, {**BARE, "VIRTUAL_ENV": str(bare_environment)})
+    why = "was passed over: Django is not installed there"
+    assert found.passed_over == (f"{bare_environment / 'bin' / 'python'} (from VIRTUAL_ENV) {why}{taken}",)
+    found = find_interpreter(project, None, {**BARE, "VIRTUAL_ENV": str(tmp_path / "moved")})
+    assert found.passed_over == (
+        f"{tmp_path / 'moved'} (from VIRTUAL_ENV) was passed over: no Python is in it{taken}",
+    )
+    # Duck's own, activated to run `duck`, or none at all, is no reason for a word.
+    assert find_interpreter(project, None, BARE).passed_over == ()
 
 
 def test_duck_s_own_python_is_the_last(tmp_path: Path) -> None:

@@ -125,6 +125,34 @@ def test_a_shell_gets_its_completion_script(tmp_path: Path, shell: str) -> None:
     assert "_DUCK_COMPLETE" in run("completion", shell, cwd=tmp_path).stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("runserver --access-log ", ["plain,dev", "plain,text", "plain,json", "plain,combined", "plain,off"]),
+        ("runserver --access-log c", ["plain,combined"]),
+        ("runserver --log-level ", ["plain,debug", "plain,info", "plain,warning", "plain,error"]),
+        ("settings --log-l", ["plain,--log-level"]),
+        ("settings access_", ["plain,access_log"]),
+        ("runserver --django ../s", ["file,../s"]),
+        ("runserver --state-dir /v", ["dir,/v"]),
+        ("status ", ["dir,"]),
+        ("completion ", ["plain,bash", "plain,zsh", "plain,fish"]),
+        ("makep", ["plain,makeproject"]),
+        ("runserver --port ", []),
+    ],
+)
+def test_a_shell_is_offered_commands_options_and_values(tmp_path: Path, words: str, offered: list[str]) -> None:
+    line = f"duck {words}"
+    done = run(
+        cwd=tmp_path,
+        _DUCK_COMPLETE="bash_complete",
+        COMP_WORDS=line,
+        COMP_CWORD=str(len(line.split(" ")) - 1),
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == offered
+
+
 def test_every_flag_that_users_know_is_there() -> None:
     flags = {flag for parameter in runserver.params for flag in parameter.opts + parameter.secondary_opts}
     assert flags >= {

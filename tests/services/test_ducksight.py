@@ -153,6 +153,15 @@ class TestDuckSight:
         (root / "app" / "views.py").write_text("x = 22\n")
         run_until(inbox, seen, root / "app" / "views.py")
 
+    def test_a_new_time_is_a_change_and_a_new_mode_is_none(self, inbox: Inbox, watched) -> None:
+        _, seen, root = watched
+        (root / "app" / "views.py").chmod(0o600)
+        (root / "app" / "first.py").write_text("x = 1\n")
+        run_until(inbox, seen, root / "app" / "first.py")  # comes after what the mode made
+        assert str(root / "app" / "views.py") not in seen
+        os.utime(root / "app" / "views.py", (1, 1))
+        run_until(inbox, seen, root / "app" / "views.py")
+
     def test_a_file_renamed_into_place_is_seen(self, inbox: Inbox, watched) -> None:
         _, seen, root = watched
         (root / "app" / ".tmp").write_text("x = 2222\n")

@@ -49,7 +49,7 @@ class CommandProcess(DjangoProcess):
         super().__init__(spec, interpreter, inbox, _ignore, on_output, on_exit)
 
     def _spawn(
-        self, interpreter: Interpreter, control: socket.socket, lifeline: int, output: int
+        self, interpreter: Interpreter, control: socket.socket, lifeline: int, output: int, stack_fd: int
     ) -> subprocess.Popen[bytes]:
         environ = child_environment(os.environ, interpreter.path)
         told = {

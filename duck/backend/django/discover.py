@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from duck.exceptions import ProjectError
@@ -23,6 +23,7 @@ MINIMUM_DJANGO = (4, 2)
 
 _PROBE_TIMEOUT_S = 20.0
 _POETRY_TIMEOUT_S = 15.0
+_VARIABLES = ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")
 _ENVIRONMENT_NAMES = (".venv", "venv", "env")
 # `-I` keeps this file's environment and directory out; the path that the project will have is not needed for Django.
 _PROBE = (
@@ -57,12 +58,14 @@ class Interpreter:
         path: the executable, not resolved: an environment's `python` is a link that says which environment it is.
         origin: where it was found, for people: `--python`, `VIRTUAL_ENV`, `/srv/site/.venv` ...
         python_version, django_version: as it says itself, like `3.12.1` and `5.2.3`.
+        passed_over: a sentence for each environment that comes before it in order, and why it was not taken.
     """
 
     path: str
     origin: str
     python_version: str
     django_version: str
+    passed_over: tuple[str, ...] = ()
 
 
 def find_project(start: Path, django: str | Path | None = None) -> Project:
@@ -101,6 +104,7 @@ def find_interpreter(project: Project, explicit: str | None, environ: Mapping[st
         ProjectError: none does, or the one that does is too old for Duck; all that were tried are named.
     """
     tried: list[str] = []
+    passed = _without_python(project, environ) if explicit is None else []
     problem = ""
     asked: set[str] = set()
     for path, origin in _candidates(project, explicit, environ):
@@ -110,7 +114,10 @@ def find_interpreter(project: Project, explicit: str | None, environ: Mapping[st
         found, problem = probe(path, origin)
         if found is not None:
             _check_versions(found)
-            return found
+            return replace(found, passed_over=tuple(f"{one}; {path} is taken instead." for one in passed))
+        # Duck's own, activated for `duck` itself, is nobody's wish for the project.
+        if not _is_own(path):
+            passed.append(f"{path} (from {origin}) was passed over: {problem}")
         tried.append(f"  {path} (from {origin}): {problem}")
     if explicit is not None:
         raise ProjectError(
@@ -187,7 +194,7 @@ def _candidates(project: Project, explicit: str | None, environ: Mapping[str, st
             path = _python_in(path) or path
         yield shutil.which(path) or os.path.abspath(path), "--python"
         return
-    for variable in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"):
+    for variable in _VARIABLES:
         value = environ.get(variable)
         # uv reads its variable relative to the project.
         python = _python_in(os.path.join(project.root, value)) if value else None
@@ -207,6 +214,21 @@ def _candidates(project: Project, explicit: str | None, environ: Mapping[str, st
     if python:
         yield python, "CONDA_PREFIX"
     yield sys.executable, "Duck's own environment"
+
+
+def _without_python(project: Project, environ: Mapping[str, str]) -> list[str]:
+    """What is wrong with the environments that variables name and that hold no Python at all."""
+    said = []
+    for variable in _VARIABLES:
+        value = environ.get(variable)
+        if value and not _python_in(os.path.join(project.root, value)):
+            said.append(f"{value} (from {variable}) was passed over: no Python is in it")
+    return said
+
+
+def _is_own(python: str) -> bool:
+    home = _environment_of(python)
+    return home is not None and _same(home, sys.prefix)
 
 
 def _upward(root: Path) -> Iterator[Path]:

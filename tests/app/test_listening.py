@@ -1,0 +1,42 @@
+"""What cannot be listened on is one sentence with the remedy."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from duck.exceptions import ApplicationError
+from duck.net.listener import open_listeners
+from duck.settings.listen import ListenAddress
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ApplicationError) as refused:
+        open_listeners([ListenAddress("unix", path=str(path))])
+    return str(refused.value)
+
+
+def test_a_directory_that_is_not_there_has_to_be_made(tmp_path: Path) -> None:
+    where = tmp_path / "no"
+    assert refusal(where / "web.sock") == (
+        f"cannot listen on unix:{where}/web.sock: No such file or directory;"
+        f" make the directory {where}, or choose another path"
+    )
+
+
+def test_a_file_in_the_place_of_the_directory_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert f"make the directory {tmp_path / 'file'}, or" in refusal(tmp_path / "file" / "web.sock")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_directory_that_may_not_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o500)
+    assert f"that you may write to, {tmp_path / 'closed'} is none" in refusal(tmp_path / "closed" / "web.sock")
+
+
+def test_a_path_too_long_for_the_system_is_told_with_its_length(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 120)
+    assert f"this one has {len(str(path))} bytes" in refusal(path)
