@@ -111,7 +111,7 @@ class BackendBusy(BackendError):
 
 
 class ClientGone(DuckError):
-    """The connection ended before the exchange was complete: the client left, or Duck cut it; the sentence says which."""
+    """The connection ended within its exchange: the client left, or Duck cut it; the sentence says which."""
 
 
 class HttpError(DuckError):

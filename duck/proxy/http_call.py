@@ -154,7 +154,7 @@ class HttpCall:
         connection = self._connection
         if connection is not None:
             if self._chunked:
-                connection.send_body(last_chunk(trailers))
+                connection.send_body(last_chunk(self._proxy.rules.forward_trailers(self._exchange.request, trailers)))
             connection.body_sent()
 
     def abort(self, error: Exception) -> None:

@@ -16,6 +16,7 @@ from duck.wire.head import HTTP_10, RequestHead
 
 if TYPE_CHECKING:
     from duck.net.server import Trust
+    from duck.wire.fields import Fields
 
 _PROTOCOLS: Final = {10: b"HTTP/1.0", 11: b"HTTP/1.1", 20: b"HTTP/2.0"}
 
@@ -141,6 +142,12 @@ class ForwardRules:
             request.block.http_lines = joined
         return joined
 
+    def forward_trailers(self, request: RequestHead, trailers: Fields | None) -> Fields | None:
+        """`trailers` without those that would not have passed as fields (wire.framing has dropped most of these)."""
+        if trailers is None:
+            return None
+        return [pair for pair in trailers if not self._ends_here(request, pair[0].lower())]
+
     @property
     def _own_secure(self) -> bool:
         """Whether the project has a SECURE_PROXY_SSL_HEADER that only it knows."""
@@ -150,13 +157,17 @@ class ForwardRules:
         """Indexes of the fields that end here, or that the peer may not send."""
         block = request.block
         dropped = {*block.hops, *block.claims}
-        secure = self.secure_name if self._own_secure else b""
-        if block.connection_named or secure:
+        if block.connection_named or self._own_secure:
             for index, (name, _) in enumerate(block.fields):
-                lowered = name.lower()
-                if lowered == secure or (lowered in block.connection_named and lowered not in _NEVER_NAMED):
+                if self._ends_here(request, name.lower()):
                     dropped.add(index)
         return dropped
+
+    def _ends_here(self, request: RequestHead, lowered: bytes) -> bool:
+        """Whether the field is Duck's own to write, or named by `Connection`."""
+        if lowered == self.secure_name and self._own_secure:
+            return True
+        return lowered in request.block.connection_named and lowered not in _NEVER_NAMED
 
     def _forwarded_for(self, request: RequestHead, peer: Peer) -> bytes:
         """The chain that a trusted proxy tells, and that proxy."""

@@ -140,11 +140,6 @@ class RequestHead:
         self.upgrade = upgrade
 
     @property
-    def has_body(self) -> bool:
-        """Whether a body follows; an empty chunked one counts until its end is seen."""
-        return self.content_length != 0
-
-    @property
     def accepts_trailers(self) -> bool:
         """`TE: trailers` was sent."""
         return self.block.accepts_trailers

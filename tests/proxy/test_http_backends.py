@@ -99,6 +99,24 @@ def test_a_body_in_chunks_streams_to_a_server_of_ducks_own(front, http_backend):
     assert backend.connections[0].requests[0][1][b"transfer-encoding"] == b"chunked"
 
 
+def test_trailers_that_a_client_may_not_send_as_fields_reach_no_backend(front, http_backend):
+    heard = []
+
+    def script(connection):
+        connection.read_until(b"\r\n\r\n")
+        heard.append(connection.read_until(b"\r\n\r\n"))
+        connection.send(answer())
+
+    front.switch(
+        http_backend(script).upstream(secret="s", identity_field="x-id"),
+        secure_proxy_ssl_header=["HTTP_X_SECURE", "on"],
+    )
+    trailers = b"X-Sum: 1\r\nx-SECURE: on\r\nX-Private: 2\r\nX-Forwarded-Proto: https\r\nX_Secure: on\r\n"
+    request = chunked(b"hello", end=b"0\r\n" + trailers + b"\r\n", fields=("Connection: x-private",))
+    assert front.ask(request).status == 200
+    assert heard == [b"5\r\nhello\r\n0\r\nX-Sum: 1"]
+
+
 def test_a_body_in_chunks_that_waits_for_a_start_is_sent_once(front, http_backend):
     backend = http_backend(serve(lambda connection, line, fields, body: answer(str(len(body)).encode())))
     front.switch(backend.upstream())

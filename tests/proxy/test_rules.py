@@ -79,6 +79,15 @@ def test_the_field_of_secure_proxy_ssl_header_is_ducks_alone(spelling):
         assert values(tell(client(b"https")), b"x-secure") == [b"on"]
 
 
+def test_trailers_pass_by_the_rules_of_fields():
+    rules = ForwardRules(secure_name=b"x-secure", secure_value=b"on")
+    request = parse("Connection: x-private, cookie")
+    trailers = [(b"X-Sum", b"1"), (b"X-SECURE", b"on"), (b"x-private", b"2")]
+    assert rules.forward_trailers(request, trailers) == [(b"X-Sum", b"1")]
+    assert ForwardRules().forward_trailers(request, trailers) == trailers[:2]
+    assert rules.forward_trailers(request, None) is None
+
+
 def test_rules_of_a_project_are_not_remembered_for_the_next():
     request = parse("X-Secure: on")
     assert values(to_link(request)[1], b"x-secure") == [b"on"]
