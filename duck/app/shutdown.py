@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("duck.app")
 
-# How long services may take to end after the workers have, before they are killed.
+# How long services may take to end after the workers have, before they are killed; no longer than the deadline leaves.
 SERVICES_S = 5.0
 # What a hurried end still gives them: TERM is seen by who listens to it.
 HURRIED_SERVICES_S = 0.5
@@ -56,6 +57,7 @@ class Shutdown:
         self._servers = list(servers)
         self._services = list(services)
         self._deadline_s = deadline_s
+        self._deadline = 0.0
         self._done = done
         self._undrained = set(self._servers)
         self._unended = set(self._services)
@@ -63,6 +65,7 @@ class Shutdown:
 
     def begin(self) -> None:
         """Drain; the rest follows by itself."""
+        self._deadline = time.monotonic() + self._deadline_s
         if not self._servers:
             self._stop_services()
             return
@@ -94,7 +97,8 @@ class Shutdown:
         if not self._services:
             self._end()
             return
-        deadline_s = HURRIED_SERVICES_S if self._hurried else SERVICES_S
+        left_s = max(0.0, self._deadline - time.monotonic())
+        deadline_s = HURRIED_SERVICES_S if self._hurried else min(SERVICES_S, left_s)
         self._inbox.call_later(SERVICES_S + 5.0, self._overdue)
         for service in self._services:
             service.stop(deadline_s, lambda service=service: self._inbox.post(lambda: self._ended(service)))  # type: ignore[misc]

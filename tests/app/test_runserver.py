@@ -230,6 +230,22 @@ class TestControl:
         assert not [child for child in children if child.is_running()]
         assert duck.wait() == 0
 
+    def test_stop_is_bounded_where_django_stands_still(
+        self, start: Start, ask: Ask, project: Path, tmp_path: Path
+    ) -> None:
+        duck = start(project, DUCK_SHUTDOWN_TIMEOUT="1")
+        duck.wait_for("is ready after")
+        django = psutil.Process(int(duck.get("/pid").text))
+        url = httpx.URL(duck.url)
+        with socket.create_connection((url.host, url.port or 80)) as client:
+            client.sendall(f"GET /slow?s=30&began={tmp_path}/began HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            wait_until((tmp_path / "began").exists)
+            django.suspend()
+            began = time.monotonic()
+            assert ask(project, "stop").returncode == 0
+            assert time.monotonic() - began < 4.5  # 1, and 1.5 until it is killed
+        assert not django.is_running()
+
     def test_where_none_runs_that_is_said_with_its_own_exit_status(self, ask: Ask, project: Path) -> None:
         assert ask(project, "status").returncode == 3
         assert ask(project, "stop").returncode == 3

@@ -97,6 +97,15 @@ def test_hurry_cuts_what_drains_and_leaves_services_little_time(inbox: Inbox) ->
     assert log.count("done") == 1
 
 
+def test_services_have_no_longer_than_the_deadline_leaves(inbox: Inbox) -> None:
+    shutdown, log, one, two, _ = make(inbox, deadline_s=0.0)
+    shutdown.begin()
+    one.drained()
+    two.drained()
+    turn(inbox)
+    assert log[-1] == "stop within 0"
+
+
 def test_a_server_that_never_says_it_has_drained_is_cut(inbox: Inbox) -> None:
     shutdown, log, *_ = make(inbox, deadline_s=-0.95)
     shutdown.begin()
