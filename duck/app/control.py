@@ -54,8 +54,10 @@ def report(lifecycle: Lifecycle) -> dict[str, Any]:
         processes += [describe_process(**process) for process in told.pop("processes", ())]
         said["django"] = told
     said["processes"] = processes
-    if lifecycle.reloader is not None:
-        said["reload"] = {"directories": lifecycle.reloader.directories}
+    if lifecycle.watched_directories is not None:
+        said["reload"] = {"directories": lifecycle.watched_directories}
+    if lifecycle.unloaded is not None:
+        said["failure"] = lifecycle.unloaded.message
     return said
 
 

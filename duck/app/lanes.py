@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from duck.settings.load import Settings
 
 
-def site_config(app: App, settings: Settings, *, use_django: bool) -> SiteConfig:
-    """What every worker's site is made of. Imports the urlpatterns and the gateway of a Duck project.
+def site_config(app: App, settings: Settings, *, use_django: bool, with_own_side: bool = True) -> SiteConfig:
+    """What every worker's site is made of. Imports the urlpatterns and the gateway of a Duck project, where wanted.
 
     Raises:
         SettingsError: a module that settings name cannot be imported.
     """
     application, decide, through = None, None, False
-    if settings.is_duck_project and not app.skip_setup:
+    if settings.is_duck_project and with_own_side and not app.skip_setup:
         application, decide, through = _application_lane(app, settings, use_django=use_django)
     bodies, proxy, files = views.bodies(settings), views.proxy(settings), views.files(settings)
     listening = views.listening(settings)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import sys
 import threading
 import time
@@ -24,24 +23,21 @@ from typing import TYPE_CHECKING, Any
 
 import duck
 from duck.app import inheritance
-from duck.app.address import is_tcp, listen_addresses, public_addresses
 from duck.app.banner import BannerFacts, banner, ready_line
+from duck.app.changes import Changes
 from duck.app.control import commands
 from duck.app.front import Front
 from duck.app.lanes import site_config
+from duck.app.listening import Listening
+from duck.app.presence import Presence
 from duck.app.shutdown import Shutdown
-from duck.app.trial import Trial, end_if_on_trial
+from duck.app.trial import end_if_on_trial, fail_if_on_trial
+from duck.app.unloaded import Unloaded
 from duck.exceptions import SettingsError
-from duck.net.listener import open_listeners
-from duck.services.django import STARTING, DjangoService
-from duck.services.ducksight import ChangeFilter, DuckSight
+from duck.services.django import BROKEN, STARTING, DjangoService
 from duck.services.inbox import Inbox
-from duck.services.instance import Instance
-from duck.services.ipc import ControlServer
-from duck.services.ports import who_holds
-from duck.services.state import run_directory, state_directory
+from duck.services.state import state_directory
 from duck.settings import views
-from duck.settings.listen import ListenAddress
 
 if TYPE_CHECKING:
     from duck.app.app import App
@@ -64,9 +60,8 @@ class Lifecycle:
         inbox: takes every cause: signals, commands, changes, Django's reports; its `post` is for any thread.
         front: the main server and the sites of its workers.
         django: None where no Django stands behind.
-        reloader: None while nothing is watched.
-        addresses: where it listens, as a user writes it; empty before and after.
-        port: of the first TCP listener, 0 where there is none.
+        listening: where it listens.
+        unloaded: why Duck's own side cannot be loaded; None where it is, or there is none.
         started, stopping: which part of its life it is in.
         ended: set at the very end.
         futures: what runs, by name; done when it has ended.
@@ -76,9 +71,8 @@ class Lifecycle:
         self.settings = settings
         self.front = Front(lambda callback: self.inbox.post(callback))
         self.django: DjangoService | None = None
-        self.reloader: DuckSight | None = None
-        self.addresses: list[str] = []
-        self.port = 0
+        self.listening = Listening()
+        self.unloaded: Unloaded | None = None
         self.began = time.time()
         self.started = False
         self.stopping = False
@@ -88,17 +82,14 @@ class Lifecycle:
         )
         self._app = app
         self._thread: threading.Thread | None = None
-        self._listeners: list[socket.socket] = []
-        self._instance: Instance | None = None
-        self._control: ControlServer | None = None
+        self._presence = Presence(self._restored)
+        self._changes: Changes | None = None
         self._shutdown: Shutdown | None = None
-        self._trial = Trial(lambda callback: self.inbox.post(callback), self.request_restart, self._untried)
         self._stop_requests: list[Request] = []
         self._status = 0
         self._restarting = False
         self._announced = False
         self._told_generation = 0
-        self._undone: set[str] = set()  # changed while somebody debugged
         self._quiet = False
         self._call_hook = True
         self._flush_logs = True
@@ -119,28 +110,20 @@ class Lifecycle:
         inherited = inheritance.take()
         view = views.django(self.settings)
         self.django = DjangoService.find(self.settings, self.inbox)
-        self.front.config = site_config(self._app, self.settings, use_django=self.django is not None)
+        self._load_sites()
         if self.settings["STATE_DIR"] is not None:
             state_directory(self.settings["STATE_DIR"], project=self.project_dir)
         end_if_on_trial()
         listening = views.listening(self.settings)
-        self._instance = Instance.acquire(
-            run_directory(),
+        self._presence.take(
             project=self.project_dir,
             settings=view.settings_module or os.environ.get("DJANGO_SETTINGS_MODULE", ""),
             name=listening.name,
             started=self.began,
             inherited=inherited.lock if inherited is not None else None,
         )
-        addresses = (
-            [ListenAddress("fd", fd=descriptor) for descriptor in inherited.listeners]
-            if inherited is not None
-            else listen_addresses(listening)
-        )
-        self._listeners = open_listeners(addresses, backlog=listening.backlog, holder_of=who_holds)
-        self.port = next((item.getsockname()[1] for item in self._listeners if is_tcp(item)), 0)
-        self.addresses = public_addresses(self._listeners, listening)
-        self._instance.publish(self.addresses)
+        self.listening.open(listening, inherited.listeners if inherited is not None else None)
+        self._presence.publish(self.listening.addresses)
 
     def start(self, *, show_banner: bool = True) -> None:
         """Start the workers, Django, the control socket and the reloader.
@@ -148,61 +131,52 @@ class Lifecycle:
         Raises:
             DuckError: one of them cannot be started; call `abandon` then.
         """
-        assert self._instance is not None
         self._thread = threading.current_thread()
         self.started = True
-        self._control = ControlServer(self.inbox, self._instance.info.control, commands(self))
-        self._control.start()
+        self._changes = Changes(self.inbox, self.project_dir, self.django, self.request_restart, self._untried)
+        self._presence.open(self.inbox, commands(self))
         self.start_server()
-        if self.django is not None:
+        if self.unloaded is not None:
+            self._show_unloaded(self.unloaded)
+        elif self.django is not None:
             self.start_django()
         if views.reload(self.settings).enabled:
             self.start_reloader()
         self._app.record_metadata()
         if show_banner:
             self._show_banner()
-        if self.django is None:
+        if self.django is None and self.unloaded is None:
             self._announce()
 
     def start_server(self) -> None:
         """Serve the listeners on worker threads."""
         if self.front.server is None or not self.front.server.running:
-            self.front.start(self._app, self.settings, self._listeners, self._app.workers or 1)
+            self.front.start(self._app, self.settings, self.listening.sockets, self._app.workers or 1)
             self.futures["duck-server"] = _running()
 
     def start_django(self) -> None:
         """Spawn the Django process, or take the server that runs already."""
         if self.django is None:
             raise SettingsError("USE_DJANGO is off, so there is no Django to start.")
-        assert self._instance is not None
         if self.futures["django-server"] is None:
             self.futures["django-server"] = _running()
             self.django.attach(
-                self._instance.directory,
+                self._presence.directory,
                 on_generation=self._generation,
                 on_broken=self.front.broken,
                 on_hold=self.front.hold,
-                on_debugged=self._debugged,
+                on_debugged=self._changes.undebugged if self._changes is not None else lambda: None,
             )
             self.django.start()
 
     def start_reloader(self) -> None:
         """Watch the project's files, and act on what changes."""
-        if self.reloader is not None or self.stopping:
+        if self._changes is None or self.stopping:
             return
         roots = [self.settings.base_dir] if self.settings.is_duck_project else []
         if self.django is not None and self.django.root is not None:
             roots.append(self.django.root)
-        if roots:
-            view = views.reload(self.settings)
-            self.reloader = DuckSight(
-                self.inbox,
-                _outermost(roots),
-                ChangeFilter(view.patterns),
-                self._changed,
-                poll_s=view.poll_s or 0.0,
-            )
-            self.reloader.start()
+        self._changes.watch(roots, views.reload(self.settings))
 
     def abandon(self) -> None:
         """Give everything back at once, after a start that failed."""
@@ -226,7 +200,24 @@ class Lifecycle:
         """`starting`, `running`, `broken`, `holding` or `stopping`, for people and programs."""
         if self.stopping:
             return "stopping"
+        if self.unloaded is not None:
+            return BROKEN
         return self.django.state if self.django is not None else "running"
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens, as a user writes it; empty before and after."""
+        return self.listening.addresses
+
+    @property
+    def port(self) -> int:
+        """Of the first TCP listener, 0 where there is none."""
+        return self.listening.port
+
+    @property
+    def watched_directories(self) -> int | None:
+        """How many directories are watched for changes; None where none is."""
+        return self._changes.directories if self._changes is not None else None
 
     @property
     def process_name(self) -> str:
@@ -317,8 +308,7 @@ class Lifecycle:
     def finish(self) -> int:
         """After `serve`: the exit status; or, for a restart, become the new Duck and never return."""
         if self._restarting:
-            assert self._instance is not None
-            inheritance.become_new(self._listeners, self._instance.fileno())
+            inheritance.become_new(self.listening.sockets, self._presence.fileno())
         return self._status
 
     def _begin_stop(self, status: int, *, stop_reloader: bool = True) -> None:
@@ -331,13 +321,11 @@ class Lifecycle:
                 self._app.on_pre_stop()
             except Exception:
                 logger.exception("on_pre_stop failed; stopping all the same")
-        self._trial.stop()
-        if self.reloader is not None and stop_reloader:
-            self.reloader.stop()
-            self.reloader = None
+        if self._changes is not None:
+            self._changes.stop(watching=stop_reloader)
         if not self._restarting:
             # For a restart they stay open: who connects meanwhile waits in the backlog.
-            self._close_listeners()
+            self.listening.close()
         deadline_s = self.settings["SHUTDOWN_TIMEOUT"]
         if self.django is not None and (
             # The keys that asked for the end were typed at a debugger's prompt: nobody will let the request go on.
@@ -366,17 +354,12 @@ class Lifecycle:
 
     def _close(self) -> None:
         """Give back what the kernel does not take by itself; for a restart lock and listeners are kept."""
-        if self._control is not None:
-            self._control.close()
-            self._control = None
-        if self.reloader is not None:
-            self.reloader.stop()
-            self.reloader = None
+        self._presence.close(keep_lock=self._restarting)
+        if self._changes is not None:
+            self._changes.stop()
         if not self._restarting:
-            self._close_listeners()
-            if self._instance is not None:
-                self._instance.release()
-            self.addresses = []
+            self.listening.close()
+            self.listening.addresses = []
         self._app.background.stop(wait=False)
         for future in self.futures.values():
             if future is not None and not future.done():
@@ -385,17 +368,6 @@ class Lifecycle:
             for handler in logging.getLogger("duck").handlers:
                 handler.flush()
         self.ended.set()
-
-    def _close_listeners(self) -> None:
-        listeners, self._listeners = self._listeners, []
-        for listener in listeners:
-            path = listener.getsockname()
-            listener.close()
-            if isinstance(path, str) and path.startswith("/"):
-                try:
-                    os.unlink(path)
-                except OSError:
-                    pass
 
     # -- what happens meanwhile -----------------------------------------------------------------------------------
 
@@ -417,49 +389,67 @@ class Lifecycle:
         except Exception:
             logger.exception("on_app_start failed; serving all the same")
 
-    def _changed(self, paths: list[str]) -> None:
-        """Files have changed, and all of them have been written."""
-        if self.stopping:
-            return
-        if self.django is not None and self.django.is_debugging:
-            self._undone.update(paths)
-            return
-        shown = ", ".join(os.path.relpath(path, self.project_dir) for path in paths[:3])
-        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-        of_django = [path for path in paths if self.django is not None and self.django.owns(path)]
-        if self.django is not None and not self.django.compiles(paths):
-            return
-        if len(of_django) < len(paths):
-            logger.info("Changed: %s%s; restarting Duck if it can be loaded.", shown, more)
-            self._trial.begin()
-        elif self.django is not None and not self.django.has_seen(paths):
-            logger.info("Changed: %s%s; loading Django again.", shown, more)
+    def _restored(self) -> None:
+        """The directory of the sockets was cleaned away: those of Django's processes have gone with it."""
+        if self.django is not None and self.unloaded is None and not self.stopping:
             self.django.replace()
 
     def _untried(self, output: str) -> None:
-        logger.error("Duck's own files cannot be loaded; what runs keeps running until they are mended.\n%s", output)
+        if self.unloaded is None:
+            what = "Duck's own files cannot be loaded; what runs keeps running until they are mended.\n%s"
+            logger.error(what, output)
+        else:
+            self._show_unloaded(Unloaded.told(output, self.unloaded.files))
 
-    def _debugged(self) -> None:
-        """A debugger's prompt has been left: act on what has changed meanwhile."""
-        undone, self._undone = sorted(self._undone), set()
-        if undone:
-            self._changed(undone)
+    # -- Duck's own side ------------------------------------------------------------------------------------------
+
+    def _load_sites(self) -> None:
+        """Import Duck's own side. What cannot be imported is shown once all is started, and mended while it runs."""
+        use_django = self.django is not None
+        try:
+            self.front.config = site_config(self._app, self.settings, use_django=use_django)
+        except SettingsError as error:
+            unloaded = Unloaded.of(error, self.settings)
+            fail_if_on_trial(unloaded)
+            if self._app.disable_ipc_handler:
+                raise  # nobody is there who would mend it
+            self.unloaded = unloaded
+            # Which side answers what is not known: each page says what is wrong.
+            self.front.config = site_config(self._app, self.settings, use_django=True, with_own_side=False)
+
+    def _show_unloaded(self, unloaded: Unloaded) -> None:
+        self.unloaded = unloaded
+        self.front.broken(unloaded.page())
+        text = f"\n{unloaded.traceback.rstrip()}" if unloaded.traceback else ""
+        logger.error(
+            "The Duck project could not be loaded: %s%s\nDuck keeps running; a change of %s starts it again.",
+            unloaded.message,
+            text,
+            " or ".join(os.path.relpath(path, self.project_dir) for path in unloaded.files[:3]),
+        )
+        if self._changes is not None:
+            self._changes.watch_for_recovery(unloaded.files)
 
     # -- what is said ---------------------------------------------------------------------------------------------
+
+    def _own_side(self) -> str:
+        if not self.settings.is_duck_project:
+            return ""
+        return "its own urlpatterns" if self.unloaded is None else "its own urlpatterns, which cannot be loaded"
 
     def _show_banner(self) -> None:
         facts = BannerFacts(
             version=duck.__version__,
             addresses=self.addresses,
-            duck_side="its own urlpatterns" if self.settings.is_duck_project else "",
-            reload="on changes" if self.reloader is not None else "",
+            duck_side=self._own_side(),
+            reload="on changes" if self.watched_directories is not None else "",
             prefix=views.listening(self.settings).prefix or "",
             processes=[
                 ("Duck", os.getpid()),
                 *(("Django", pid) for pid in (self.django.pids if self.django is not None else ())),
             ],
             warnings=[*self.settings.warnings, *(self.django.warnings if self.django is not None else ())],
-            **(self.django.banner() if self.django is not None else {}),
+            **(self.django.banner() if self.django is not None and self.unloaded is None else {}),
         )
         if self.settings["LOG_FORMAT"] == "json":
             logger.info("listening at %s", ", ".join(self.addresses))
@@ -468,11 +458,6 @@ class Lifecycle:
         else:
             sys.stderr.write(banner(facts) + "\n")
             sys.stderr.flush()
-
-
-def _outermost(roots: list[Path]) -> list[Path]:
-    """`roots` without those that lie in another of them."""
-    return [root for root in dict.fromkeys(roots) if not any(other in root.parents for other in roots)]
 
 
 def _running() -> Future[Any]:

@@ -11,7 +11,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from duck.app.unloaded import Unloaded
 
 # Set for the process on trial: it loads settings, main.py, urlpatterns and gateway, and ends with 0.
 VARIABLE: Final = "_DUCK_TRIAL"
@@ -23,6 +26,13 @@ def end_if_on_trial() -> None:
     """End this process, with 0, where it was started to see whether it comes so far."""
     if os.environ.pop(VARIABLE, ""):
         raise SystemExit(0)
+
+
+def fail_if_on_trial(unloaded: Unloaded) -> None:
+    """End this process, with 1 and all that is known, where it was started to see whether it comes so far."""
+    if os.environ.pop(VARIABLE, ""):
+        sys.stderr.write(f"{unloaded.message}\n{unloaded.traceback}")
+        raise SystemExit(1)
 
 
 class Trial:

@@ -211,7 +211,7 @@ class Site:
         message = str(failure.get("message") or "")
         head, body = error_answer(
             503,
-            title="Django could not be started",
+            title=str(failure.get("title") or "Django could not be started"),
             detail=(message if local else "") or "The application behind this server could not be started.",
             request=exchange.request,
             debug=local,

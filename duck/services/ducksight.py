@@ -330,6 +330,11 @@ class RecoveryWatch:
         self._before = {path: signature(path) for path in files}
         self._timer: Timer | None = None
 
+    def add(self, files: Iterable[str]) -> None:
+        """Look at `files`, too; those that are known are compared with what they were."""
+        for path in files:
+            self._before.setdefault(path, signature(path))
+
     def start(self) -> None:
         """Begin to look."""
         if self._before:

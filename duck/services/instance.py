@@ -107,6 +107,29 @@ class Instance:
         self.info = InstanceInfo(**{**asdict(self.info), "addresses": tuple(addresses)})
         self._write()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the lock file and the directory are where others look for them."""
+        return self._has_lock_file() and self.directory.is_dir()
+
+    def restore(self) -> None:
+        """Make again what was removed; what the directory held is for its owners.
+
+        Raises:
+            AlreadyRunning: another Duck has taken the lock file's place meanwhile.
+            ApplicationError: a directory cannot be made.
+        """
+        private_directory(self._lock_path.parent)
+        if not self._has_lock_file():
+            descriptor = _lock_patiently(self._lock_path)
+            if descriptor is None:
+                raise _already_running(self._lock_path, self.info.project, self.info.name)
+            os.set_inheritable(descriptor, False)
+            before, self._descriptor = self._descriptor, descriptor
+            os.close(before)
+            self._write()
+        private_directory(self.directory)
+
     def fileno(self) -> int:
         """The descriptor that holds the lock; inheritable only when made so for an exec."""
         return self._descriptor
@@ -115,12 +138,19 @@ class Instance:
         """Remove the directory and the lock file, and let the next one in; may be said again."""
         if self._descriptor < 0:
             return
-        clear_directory(self.directory)
-        # Unlinked while held: whoever waits for it opens the path again and sees that the file is another.
-        with contextlib.suppress(OSError):
-            self._lock_path.unlink()
+        if self._has_lock_file():  # else what is there is another's
+            clear_directory(self.directory)
+            # Unlinked while held: whoever waits for it opens the path again and sees that the file is another.
+            with contextlib.suppress(OSError):
+                self._lock_path.unlink()
         descriptor, self._descriptor = self._descriptor, -1
         os.close(descriptor)
+
+    def _has_lock_file(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), os.stat(self._lock_path))
+        except OSError:
+            return False
 
     def _write(self) -> None:
         data = json.dumps(asdict(self.info)).encode()

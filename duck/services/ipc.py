@@ -83,6 +83,7 @@ class ControlServer:
         self._commands = commands
         self._connections: set[_Connection] = set()
         self._socket: socket.socket | None = None
+        self._inode = 0  # of the socket's file
 
     def start(self) -> None:
         """Listen. The directory of the socket is the caller's, and private."""
@@ -91,6 +92,7 @@ class ControlServer:
             listener.bind(self._path)
             os.chmod(self._path, 0o600)
             listener.listen(16)
+            self._inode = os.stat(self._path).st_ino
         except OSError as error:
             listener.close()
             raise ApplicationError(f"The control socket {self._path} cannot be made: {error.strerror}.") from error
@@ -106,7 +108,9 @@ class ControlServer:
         self._inbox.unwatch(listener)
         listener.close()
         with contextlib.suppress(OSError):
-            os.unlink(self._path)
+            # Where the file was taken away, another Duck's may be in its place.
+            if os.stat(self._path).st_ino == self._inode:
+                os.unlink(self._path)
         for connection in list(self._connections):
             connection.close()
 

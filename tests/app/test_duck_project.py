@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -12,9 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.app.conftest import Duck
+from tests.app.conftest import ROOT, Duck
 
 Start = Callable[..., Duck]
+Ask = Callable[..., subprocess.CompletedProcess[str]]
 Watched = Callable[[Path, int], None]
 
 MAIN = """
@@ -104,12 +106,48 @@ def test_a_change_that_cannot_be_loaded_leaves_what_runs_running(
     assert duck.get("/hello").text == "from duck three"
 
 
-def test_urlpatterns_that_cannot_be_imported_are_one_sentence(start: Start, duck_project: Path) -> None:
+@pytest.mark.parametrize("reload", ["--reload", "--no-reload"])
+def test_a_project_that_cannot_be_loaded_is_shown_and_mended_by_a_change(
+    start: Start, ask: Ask, duck_project: Path, reload: str
+) -> None:
+    mended = (duck_project / "urls.py").read_text()
+    (duck_project / "urls.py").write_text("import views\n" + mended)
+    (duck_project / "views.py").write_text("def view():\n    return undefined_name\n\nview()\n")
+    duck = start(duck_project, reload)
+    duck.wait_for("a change of views.py or urls.py or settings.py starts it again")
+    assert "Traceback" in duck.text
+    assert f'File "{duck_project / "views.py"}", line 2, in view' in duck.text
+    assert str(ROOT / "duck") not in duck.text
+    answer = httpx.get(f"{duck.url}/hello", headers={"Accept": "text/html"}, trust_env=False)
+    assert answer.status_code == 503
+    assert "The Duck project could not be loaded" in answer.text
+    assert "undefined_name" in answer.text
+    (report,) = json.loads(ask(duck_project, "status", "--json").stdout)["instances"]
+    assert report["state"] == "broken"
+    assert "undefined_name" in report["failure"]
+    # Another fault in another file, then none.
+    (duck_project / "views.py").write_text("import further\n")
+    (duck_project / "further.py").write_text("x = (\n")
+    duck.wait_for("The Duck project could not be loaded", times=2)
+    duck.wait_for("a change of further.py or views.py or urls.py starts it again")
+    assert "was never closed" in duck.get("/hello").text
+    (duck_project / "further.py").write_text("")
+    duck.wait_for("mine has started")
+    assert duck.get("/hello").text == "from duck one"
+    duck.signal(signal.SIGTERM)
+    assert duck.wait() == 143
+
+
+def test_django_is_not_started_for_a_duck_project_that_cannot_be_loaded(
+    start: Start, duck_project: Path, project: Path
+) -> None:
     (duck_project / "urls.py").write_text("import not_there\n")
-    duck = start(duck_project)
-    assert duck.wait() == 1
-    assert "not_there" in duck.text
-    assert "Traceback" not in duck.text
+    duck = start(duck_project, "--django", str(project), "--use-django")
+    duck.wait_for("Duck keeps running")
+    assert duck.children() == []
+    (duck_project / "urls.py").write_text("urlpatterns = []\n")
+    duck.wait_for("is ready after")
+    assert duck.get("/").text == "one"
 
 
 @pytest.mark.parametrize(
@@ -120,14 +158,18 @@ def test_urlpatterns_that_cannot_be_imported_are_one_sentence(start: Start, duck
     ],
 )
 @pytest.mark.parametrize("command", [["-m", "duck", "runserver"], ["main.py"]])
-def test_both_ways_tell_of_a_broken_module_in_one_sentence(
+def test_both_ways_tell_of_a_broken_module_with_its_place(
     environ: dict[str, str], duck_project: Path, command: list[str], source: str, sentence: str
 ) -> None:
     urls = duck_project / "urls.py"
     urls.write_text(source)
-    done = subprocess.run(
-        [sys.executable, *command], cwd=duck_project, env=environ, capture_output=True, text=True, timeout=30
-    )
-    assert done.returncode == 1
-    expected = sentence.format(urls=urls)
-    assert done.stderr == f"duck: What URLPATTERNS_MODULE names cannot be imported; {expected}\n"
+    duck = Duck([sys.executable, *command], duck_project, environ)
+    try:
+        line = duck.wait_for("could not be loaded: ")
+        expected = sentence.format(urls=urls)
+        assert line.endswith(f": What URLPATTERNS_MODULE names cannot be imported; {expected}\n")
+        duck.wait_for("Duck keeps running")
+        duck.signal(signal.SIGINT)
+        assert duck.wait() == 130
+    finally:
+        duck.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -59,9 +60,7 @@ class TestServing:
         assert "duck stop" in text
         assert f"Django {duck.get('/pid').text}" in text
 
-    def test_an_active_environment_without_django_is_told_of(
-        self, start: Start, project: Path, tmp_path: Path
-    ) -> None:
+    def test_an_active_environment_without_django_is_told_of(self, start: Start, project: Path, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         duck = start(project, VIRTUAL_ENV=str(tmp_path / "empty"))
         line = duck.wait_for("was passed over")
@@ -245,6 +244,44 @@ class TestControl:
             assert ask(project, "stop").returncode == 0
             assert time.monotonic() - began < 4.5  # 1, and 1.5 until it is killed
         assert not django.is_running()
+
+    def test_a_run_directory_that_was_cleaned_away_is_made_again(
+        self, start: Start, ask: Ask, project: Path, run_dir: Path
+    ) -> None:
+        duck = start(project)
+        duck.wait_for("is ready after")
+        first = duck.get("/pid").text
+        shutil.rmtree(run_dir / "duck")
+        duck.wait_for("was cleaned away; it is made again")
+        duck.wait_for("is ready after", times=2)
+        assert duck.get("/pid").text != first  # its sockets had gone, too
+        (report,) = json.loads(ask(project, "status", "--json").stdout)["instances"]
+        assert report["pid"] == duck.pid
+        assert report["addresses"] == [duck.url]
+        second = start(project)
+        assert second.wait() == 1
+        assert f"process id {duck.pid}" in second.text
+        assert ask(project, "stop").returncode == 0
+        assert duck.wait() == 0
+        assert list((run_dir / "duck").iterdir()) == []
+
+    def test_a_second_duck_that_took_the_place_meanwhile_is_told_of(
+        self, start: Start, ask: Ask, project: Path, run_dir: Path
+    ) -> None:
+        first = start(project)
+        first.wait_for("is ready after")
+        first.signal(signal.SIGSTOP)
+        shutil.rmtree(run_dir / "duck")
+        second = start(project)
+        second.wait_for("is ready after")
+        first.signal(signal.SIGCONT)
+        line = first.wait_for("`duck status` and `duck stop` fail")
+        assert f"process id {second.pid}" in line
+        assert first.get().text == second.get().text == "one"
+        first.signal(signal.SIGTERM)
+        assert first.wait() == 143
+        (report,) = json.loads(ask(project, "status", "--json").stdout)["instances"]
+        assert report["pid"] == second.pid
 
     def test_where_none_runs_that_is_said_with_its_own_exit_status(self, ask: Ask, project: Path) -> None:
         assert ask(project, "status").returncode == 3

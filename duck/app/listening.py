@@ -1,0 +1,59 @@
+"""Where an App listens: its sockets, from before anything is started until nothing new is accepted."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from duck.app.address import is_tcp, listen_addresses, public_addresses
+from duck.net.listener import open_listeners
+from duck.services.ports import who_holds
+from duck.settings.listen import ListenAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from duck.settings.views import ListeningView
+
+
+class Listening:
+    """The listeners of one run.
+
+    Attributes:
+        sockets: bound and listening, in order; empty before and after.
+        addresses: the same as a user writes them.
+        port: of the first TCP listener, 0 where there is none.
+    """
+
+    def __init__(self) -> None:
+        self.sockets: list[socket.socket] = []
+        self.addresses: list[str] = []
+        self.port = 0
+
+    def open(self, view: ListeningView, inherited: Sequence[int] | None = None) -> None:
+        """Bind what the settings say, or take over the descriptors of the Duck that this process was before.
+
+        Raises:
+            AddressInUse, ApplicationError: nothing stays open.
+        """
+        addresses = (
+            [ListenAddress("fd", fd=descriptor) for descriptor in inherited]
+            if inherited is not None
+            else listen_addresses(view)
+        )
+        self.sockets = open_listeners(addresses, backlog=view.backlog, holder_of=who_holds)
+        self.port = next((item.getsockname()[1] for item in self.sockets if is_tcp(item)), 0)
+        self.addresses = public_addresses(self.sockets, view)
+
+    def close(self) -> None:
+        """Accept no more, and remove the files of Unix sockets; may be said again."""
+        sockets, self.sockets = self.sockets, []
+        for listener in sockets:
+            path = listener.getsockname()
+            listener.close()
+            if isinstance(path, str) and path.startswith("/"):
+                try:
+                    os.unlink(path)
+                except OSError:
+                    pass
