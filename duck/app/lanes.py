@@ -61,6 +61,7 @@ def _application_lane(
     # Not above: a Django project alone needs none of it, and starts without it.
     from duck.http.core.asgi import ASGI
     from duck.http.core.lane import load_urlpatterns
+    from duck.http.core.proxyhandler import AsyncHttpProxyHandler, for_a_loop
     from duck.http.handlers import AppHandler
     from duck.http.routing import Resolver, Sides
     from duck.net.server import Trust
@@ -68,6 +69,7 @@ def _application_lane(
     sides = views.sides(settings)
     lane: dict[str, Any] = {**settings, "USE_DJANGO": use_django, "ALLOWED_HOSTS": sides.allowed_hosts}
     gateway = _load_class("ASGI", sides.asgi)
+    asks = _load_class("PROXY_HANDLER", sides.proxy_handler)
     decide = Sides(
         Resolver(_guarded("URLPATTERNS_MODULE", lambda: load_urlpatterns(lane))),
         explicit=sides.duck_urls,
@@ -75,7 +77,8 @@ def _application_lane(
         use_django=use_django,
     ).decide
     trusted = views.listening(settings).trusted_proxies
-    through = gateway is not ASGI or (bool(sides.middlewares) and not sides.django_skips_middlewares)
+    through = gateway is not ASGI or asks is not AsyncHttpProxyHandler
+    through = through or (bool(sides.middlewares) and not sides.django_skips_middlewares)
 
     def application(direct: Handler) -> Handler:
         return AppHandler(
@@ -85,6 +88,7 @@ def _application_lane(
             trust=Trust(trusted),
             debug=sides.debug,
             max_body_bytes=settings["MAX_BODY_BYTES"],
+            proxy_class=lambda handler: for_a_loop(asks(handler)),
         )
 
     return application, decide, through

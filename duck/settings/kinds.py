@@ -265,7 +265,7 @@ def _command(raw: Any, base: Path) -> str:
 
 def _prefix(raw: Any, base: Path) -> str:
     if isinstance(raw, str) and re.fullmatch(r"(/[^/?#\s]+)+/?|/", raw):
-        return raw.rstrip("/")
+        return raw.rstrip("/") or "/"
     raise ValueError('give a path that begins with "/", like "/shop"')
 
 

@@ -175,6 +175,15 @@ _DECLARED: Final = (
         "duck.http.core.asgi.ASGI",
         "The class that runs the application lane; a subclass sends every request through that lane.",
     ),
+    Setting(
+        _PROJECT,
+        "PROXY_HANDLER",
+        kinds.DOTTED,
+        "duck.http.core.proxyhandler.AsyncHttpProxyHandler",
+        "The class that asks Django for requests in the application lane; its `get_response` is a coroutine or runs in"
+        " a thread. Another class than Duck's own sends all of Django's requests through that lane.",
+        aliases=("ASYNC_PROXY_HANDLER",),
+    ),
     # Django
     Setting(
         _DJANGO,

@@ -117,6 +117,7 @@ class SidesView:
     django_urls: tuple[str, ...]
     django_skips_middlewares: bool
     asgi: str
+    proxy_handler: str
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def listening(settings: Settings) -> ListeningView:
         ipv6=settings["IPV6"],
         backlog=settings["REQUESTS_BACKLOG"],
         name=settings["NAME"],
-        prefix=settings["PREFIX"],
+        prefix=None if settings["PREFIX"] is None else settings["PREFIX"].rstrip("/"),
         trusted_proxies=tuple(settings["TRUSTED_PROXIES"]),
     )
 
@@ -235,6 +236,7 @@ def sides(settings: Settings) -> SidesView:
         django_urls=tuple(settings["DJANGO_SIDE_URLS"]),
         django_skips_middlewares=settings["DJANGO_SIDE_URLS_SKIP_MIDDLEWARES"],
         asgi=settings["ASGI"],
+        proxy_handler=settings["PROXY_HANDLER"],
     )
 
 

@@ -68,6 +68,33 @@ def test_views_of_both_sides_answer_behind_one_address(start: Start, duck_projec
     assert duck.get("/").text == "one"
 
 
+@pytest.mark.parametrize(
+    ("base", "kind", "setting"),
+    [
+        ("AsyncHttpProxyHandler", "async def", "ASYNC_PROXY_HANDLER"),
+        ("HttpProxyHandler", "def", "PROXY_HANDLER"),
+    ],
+)
+def test_a_proxy_handler_of_the_project_asks_django(
+    start: Start, duck_project: Path, project: Path, base: str, kind: str, setting: str
+) -> None:
+    (duck_project / "asking.py").write_text(
+        f"from duck.http.core.proxyhandler import {base}\n\n"
+        f"class Asking({base}):\n"
+        f"    {kind} get_response(self, request):\n"
+        f"        response = {'await ' if kind.startswith('async') else ''}super().get_response(request)\n"
+        "        response.headers['X-Asked'] = request.path\n"
+        "        return response\n"
+    )
+    (duck_project / "settings.py").write_text(f"DEBUG = True\n{setting} = 'asking.Asking'\n")
+    duck = start(duck_project, "--django", str(project), "--use-django")
+    duck.wait_for("is ready after")
+    assert duck.get("/hello").text == "from duck one"
+    answer = duck.get("/pid")
+    assert answer.text.isdigit()
+    assert answer.headers["x-asked"] == "/pid"
+
+
 def test_a_change_of_ducks_own_files_restarts_it_with_the_same_process_and_port(
     start: Start, duck_project: Path, until_watched: Watched
 ) -> None:

@@ -205,7 +205,7 @@ def test_unknown_variables_are_warned_about_and_those_of_duckframework_are_not(t
         ("USE_DJANGO", "yes", True),
         ("DJANGO_ADDR", "http://127.0.0.1:9/", "127.0.0.1:9"),
         ("DJANGO_ADDR", "unix:/x", "unix:/x"),
-        ("PREFIX", "/", ""),
+        ("PREFIX", "/", "/"),
     ],
 )
 def test_text_is_read_as_the_type_of_the_setting(tmp_path: Path, name: str, text: str, value: object) -> None:

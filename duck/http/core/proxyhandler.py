@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from duck.exceptions import DuckError, LimitExceeded
+from duck.http.calls import in_thread
 from duck.http.core.collector import Collector
 from duck.http.headers import Headers
 from duck.http.response import HttpResponse
@@ -167,6 +169,24 @@ class HttpProxyHandler:
         """See `AsyncHttpProxyHandler.get_response`; not on the loop's own thread."""
         loop = request.loop
         return asyncio.run_coroutine_threadsafe(self._handler.get_response(request), loop).result()
+
+
+class _InThread(AsyncHttpProxyHandler):
+    """A handler whose `get_response` blocks, for who awaits it."""
+
+    def __init__(self, blocking: HttpProxyHandler) -> None:
+        self._blocking = blocking
+
+    async def get_response(self, request: HttpRequest) -> HttpProxyResponse:
+        response: HttpProxyResponse = await in_thread(self._blocking.get_response, request)
+        return response
+
+
+def for_a_loop(handler: AsyncHttpProxyHandler | HttpProxyHandler) -> AsyncHttpProxyHandler:
+    """`handler`, or, where its `get_response` blocks, one that runs it in a thread."""
+    if inspect.iscoroutinefunction(handler.get_response):
+        return cast("AsyncHttpProxyHandler", handler)
+    return _InThread(cast("HttpProxyHandler", handler))
 
 
 def _with_fields(head: RequestHead, headers: Headers) -> RequestHead:
