@@ -35,6 +35,7 @@ def site_config(app: App, settings: Settings, *, use_django: bool, with_own_side
         max_body_bytes=bodies.max_body_bytes,
         body_limits=bodies.limits,
         max_spool_bytes=bodies.max_spool_bytes,
+        max_spooled_answer_bytes=bodies.max_spooled_answer_bytes,
         spool_dir=str(bodies.spool_dir) if bodies.spool_dir is not None else None,
         connect_timeout_s=proxy.connect_timeout_s,
         read_timeout_s=proxy.read_timeout_s,

@@ -58,6 +58,7 @@ class SiteConfig:
     max_body_bytes: int = 1 << 30
     body_limits: tuple[tuple[str, int], ...] = ()
     max_spool_bytes: int = 16 << 30
+    max_spooled_answer_bytes: int = 64 << 20
     spool_dir: str | None = None
     connect_timeout_s: float = 5.0
     read_timeout_s: float | None = None
@@ -91,7 +92,7 @@ class Site:
         self._config = config
         self._loop = loop
         self._clock = clock
-        self.spool = Spool(config.spool_dir, config.max_spool_bytes)
+        self.spool = Spool(config.spool_dir, config.max_spool_bytes, config.max_spooled_answer_bytes)
         self._trust = trust = Trust(config.trusted_proxies)
         self.proxy = ProxyHandler(
             loop,

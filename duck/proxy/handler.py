@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from duck.net.interfaces import Duplex
     from duck.net.server import Trust
     from duck.net.upstream_connection import UpstreamConnection
+    from duck.proxy.call import Call
     from duck.proxy.spool import Spool
     from duck.proxy.upstream import Generation
 
@@ -172,7 +173,7 @@ class ProxyHandler:
         call.start(backend)
         return True
 
-    def dispatch(self, call: LinkCall | HttpCall) -> None:
+    def dispatch(self, call: Call) -> None:
         """Start `call`, or start it again, on a backend of the present generation."""
         exchange = call.exchange
         if exchange.is_over:
@@ -182,12 +183,12 @@ class ProxyHandler:
             return
         backends = self._backends
         assert backends is not None
-        if isinstance(call, LinkCall):
-            candidates = [backend for backend in backends.pages if backend.is_link]
-        else:
+        if isinstance(call, HttpCall):
             candidates = [
                 backend for backend in (backends.sockets if call.upgrade else backends.pages) if not backend.is_link
             ]
+        else:
+            candidates = [backend for backend in backends.pages if backend.is_link]
         if not candidates:
             self.fail(exchange, BackendError("the backend was replaced by one of another kind"))
             return
@@ -195,7 +196,7 @@ class ProxyHandler:
         backend = candidates[0] if len(candidates) == 1 else min(candidates, key=lambda one: one.load)
         call.start(backend)
 
-    def backend_gone(self, call: LinkCall | HttpCall, backend: Backend, error: BackendError) -> None:
+    def backend_gone(self, call: Call, backend: Backend, error: BackendError) -> None:
         """`call` could not be sent. Where a backend is replaced or restarted, it waits for the next one.
 
         Whether there will be a next one the App knows; until it says so, the call tries again, for as long as a request

@@ -1,7 +1,7 @@
 """One request answered by a server that speaks HTTP/1.1: an ASGI server with the project, or any other.
 
-Bodies stream both ways, each paused by whoever is slow. A body in chunks to a server that Duck did not start is kept
-first, as far as that goes in memory: behind a WSGI server Django takes a body without a length for an empty one.
+Bodies stream both ways, each paused by whoever is slow. A body in chunks to a server that Duck did not start is
+completed first, in memory or in the spool: behind a WSGI server Django takes a body without a length for an empty one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from duck.exceptions import BackendCut, BackendError, BackendTimeout, ClientGone
 from duck.net.clock import NEVER
 from duck.net.splice import LEAST_BYTES
-from duck.proxy.link_call import IDEMPOTENT, INLINE_BYTES
+from duck.proxy.call import IDEMPOTENT, Call
 from duck.wire.framing import chunk, last_chunk
 
 if TYPE_CHECKING:
@@ -23,58 +23,36 @@ if TYPE_CHECKING:
     from duck.wire.head import ResponseHead
 
 
-class HttpCall:
+class HttpCall(Call):
     """One exchange on its way through an HTTP/1.1 backend: BodySink, Waiter, UpstreamCall and Producer."""
 
     __slots__ = (
-        "_backend",
+        "_backend_paused",
         "_chunked",
+        "_collects",
         "_connection",
         "_diverting",
-        "_exchange",
         "_half_closed",
-        "_is_collected",
-        "_is_dispatched",
-        "_kept",
-        "_paused",
-        "_proxy",
-        "_retried",
         "_reused",
-        "deadline",
-        "gone_since",
-        "queued_at",
         "upgrade",
     )
 
     def __init__(self, proxy: ProxyHandler, exchange: Exchange, *, upgrade: bytes = b"") -> None:
-        self._proxy = proxy
-        self._exchange = exchange
+        Call.__init__(self, proxy, exchange)
         self.upgrade = upgrade
-        self._backend: Backend | None = None
         self._connection: UpstreamConnection | None = None
         self._chunked = False
+        self._collects = False  # the body is completed first
         self._diverting = False
-        self._retried = False
         self._reused = False
-        self._paused = False
+        self._backend_paused = False  # the backend takes the body slowly
         self._half_closed = False
-        self._kept: list[bytes] | None = None  # of the body, until there is a connection
-        self._is_collected = False  # what is kept is all of it
-        self._is_dispatched = False  # a connection is waited for
-        self.queued_at = 0.0
-        self.gone_since = 0.0
-        self.deadline = NEVER
-
-    @property
-    def exchange(self) -> Exchange:
-        """What is answered."""
-        return self._exchange
 
     # -- a connection (Waiter) ------------------------------------------------------------------------------------
 
     def collect(self) -> None:
-        """Keep the body, in the hope that its length becomes known; then go on by `ProxyHandler.dispatch`."""
-        self._kept = []
+        """Complete the body, so that its length is known; then go on by `ProxyHandler.dispatch`."""
+        self._collects = True
         self._exchange.read_body(self)
 
     def start(self, backend: Backend) -> None:
@@ -95,20 +73,21 @@ class HttpCall:
         proxy = self._proxy
         self._connection = connection
         self._reused = connection.calls > 0
-        kept = None if self._kept is None else b"".join(self._kept)
-        length = len(kept) if kept is not None and self._is_collected else None
+        length = self._size if self._collects else None
         self._chunked = request.content_length is None and length is None
         extra = backend.identity(exchange.peer)
         head = proxy.rules.http_head(request, exchange.peer, extra, upgrade=self.upgrade, length=length)
         if proxy.read_timeout_s or self._half_closed:
             self._moved()
+            self._watched = True
             proxy.clock.watched.add(self)
-        if kept is not None:
-            self._kept = None
-            connection.send(
-                self, request.method, head + (chunk(kept) if self._chunked else kept), complete=self._is_collected
-            )
-            exchange.resume_body()
+        if self._collects:
+            if self._spooled is None:
+                connection.send(self, request.method, head + b"".join(self._chunks or ()), complete=True)
+                self._chunks = None
+            else:
+                connection.send(self, request.method, head, complete=False)
+                self._send_spooled()
             return
         complete = request.content_length == 0
         connection.send(self, request.method, head, complete=complete)
@@ -118,43 +97,48 @@ class HttpCall:
             except ClientGone as error:
                 self.cancel(error)
 
-    def refused(self, error: BackendError) -> None:
-        """There is no connection to be had."""
-        exchange = self._exchange
-        if exchange.is_over:
-            self._finish()
-        elif error.retryable and self._backend is not None:
-            self._proxy.backend_gone(self, self._backend, error)
-        else:
-            self._finish()
-            self._proxy.fail(exchange, error)
-
     # -- the request's body (BodySink) ----------------------------------------------------------------------------
 
     def data(self, data: bytes) -> None:
-        """More of the body, at once."""
-        if self._kept is not None:
-            self._kept.append(data)
-            if not self._is_dispatched and sum(map(len, self._kept)) > INLINE_BYTES:
-                self._exchange.pause_body()
-                self._is_dispatched = True
-                self._proxy.dispatch(self)
+        """More of the body, at once or to be completed first."""
+        if self._collects:
+            self._keep(data, named=False)
         elif self._connection is not None:
             self._connection.send_body(chunk(data) if self._chunked else data)
             self._moved()
 
     def end(self, trailers: Fields | None) -> None:
         """The body is complete; its trailers go on, the backend being HTTP/1.1, where it goes in chunks."""
-        if self._kept is not None:
-            self._is_collected = True
-            if not self._is_dispatched and not self._exchange.is_over:
-                self._is_dispatched = True
+        if self._collects:
+            if not self._exchange.is_over:
                 self._proxy.dispatch(self)
             return
         connection = self._connection
         if connection is not None:
             if self._chunked:
                 connection.send_body(last_chunk(self._proxy.rules.forward_trailers(self._exchange.request, trailers)))
+            connection.body_sent()
+
+    def _send_spooled(self) -> None:
+        """Send the next piece of a long body that was completed; one in each turn of the loop, while they are taken."""
+        connection = self._connection
+        spooled = self._spooled
+        if connection is None or spooled is None or self._backend_paused:
+            return
+        try:
+            data = spooled.read()
+        except OSError as error:
+            failure = BackendError(f"a request's body cannot be read from the spool: {error}", backend=self._name)
+            self._proxy.fail(self._exchange, failure)
+            return
+        if data:
+            connection.send_body(data)
+            self._moved()
+            if not self._backend_paused:
+                self._proxy.loop.call_soon(self._send_spooled)
+        else:
+            self._spooled = None
+            spooled.close()
             connection.body_sent()
 
     def abort(self, error: Exception) -> None:
@@ -175,7 +159,8 @@ class HttpCall:
 
     def upstream_answer(self, head: ResponseHead, body: bytes) -> None:
         """The whole answer."""
-        self._finish()
+        self._connection = None
+        self._let_go()
         exchange = self._exchange
         exchange.drop_body()
         if exchange.request.method == b"HEAD" or head.status == 304 or head.status == 204:
@@ -251,11 +236,16 @@ class HttpCall:
 
     def upstream_pause(self) -> None:
         """The backend takes the body slowly."""
+        self._backend_paused = True
         self._exchange.pause_body()
 
     def upstream_resume(self) -> None:
         """The backend takes more."""
-        self._exchange.resume_body()
+        self._backend_paused = False
+        if self._spooled is not None:
+            self._send_spooled()
+        else:
+            self._exchange.resume_body()
 
     # -- Producer -------------------------------------------------------------------------------------------------
 
@@ -286,6 +276,7 @@ class HttpCall:
     def half_closed(self) -> None:
         """The client sends no more. Most that do so have left; one that has not gets its answer within a moment."""
         self._half_closed = True
+        self._watched = True
         self._proxy.clock.watched.add(self)
         self._moved()
 
@@ -300,10 +291,6 @@ class HttpCall:
         else:
             self._proxy.fail(self._exchange, error)
 
-    @property
-    def _name(self) -> str:
-        return self._backend.upstream.name if self._backend is not None else ""
-
     def _moved(self) -> None:
         if self._paused:
             return
@@ -314,7 +301,4 @@ class HttpCall:
 
     def _finish(self) -> None:
         self._connection = None
-        self._kept = None
-        if self._half_closed or self._proxy.read_timeout_s:
-            self.deadline = NEVER
-            self._proxy.clock.watched.discard(self)
+        self._let_go()

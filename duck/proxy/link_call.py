@@ -2,8 +2,13 @@
 
     collect the body -> take a slot -> REQUEST -> HEAD, DATA ... -> answered; the slot comes back by itself (FREE)
 
-A thread of the worker is taken only when the body is complete, and its answer leaves it at once: a slow client costs
-memory here, up to `READ_AHEAD_BYTES`, before it holds a thread there.
+A thread of the worker is taken only when the body is complete, and its answer leaves it as fast as it comes. What a
+slow client has not taken stays in memory up to `READ_AHEAD_BYTES`, and beyond it in the spool; only where that has no
+room is the thread held back:
+
+    PASSING ──client slow, READ_AHEAD_BYTES ahead──> OVERFLOWING ──no more room──> HELD (the link is not read)
+       ^                                                  │                          │
+       └──────────────────all of it taken─────────────────┴──────────────────────────┘
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from duck.exceptions import BackendCut, BackendError, BackendTimeout, BackendUnreachable, LimitExceeded
 from duck.net.clock import NEVER
-from duck.proxy.spool import SpoolFull
+from duck.proxy.call import IDEMPOTENT, Call
 from duck.wire.fields import get
 from duck.wire.head import ResponseHead
 from duck.wire.link import request_frame
@@ -22,72 +27,28 @@ if TYPE_CHECKING:
     from duck.net.link_connection import LinkConnection
     from duck.proxy.backends import Backend
     from duck.proxy.handler import ProxyHandler
-    from duck.proxy.spool import SpooledBody
+    from duck.proxy.spool import Overflow
     from duck.wire.fields import Fields
 
 READ_AHEAD_BYTES: Final = 1 << 20
-# A body up to this length goes in the frame; a longer one into a file that the worker reads.
-INLINE_BYTES: Final = 262_144
-
-# Methods that may be sent again when nobody knows whether they were acted upon (RFC 9110 §9.2.2).
-IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
 
-class LinkCall:
+class LinkCall(Call):
     """One exchange on its way through a link: BodySink, Waiter, LinkCall and Producer in one object."""
 
-    __slots__ = (
-        "_ahead",
-        "_backend",
-        "_chunks",
-        "_connection",
-        "_exchange",
-        "_paused",
-        "_proxy",
-        "_retried",
-        "_size",
-        "_spooled",
-        "deadline",
-        "gone_since",
-        "queued_at",
-    )
+    __slots__ = ("_ahead", "_connection", "_overflow")
 
     def __init__(self, proxy: ProxyHandler, exchange: Exchange) -> None:
-        self._proxy = proxy
-        self._exchange = exchange
-        self._backend: Backend | None = None
+        Call.__init__(self, proxy, exchange)
         self._connection: LinkConnection | None = None
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._spooled: SpooledBody | None = None
-        self._retried = False
-        self._paused = False
-        self._ahead = 0
-        self.queued_at = 0.0
-        self.gone_since = 0.0
-        self.deadline = NEVER
+        self._ahead = 0  # what was passed on since the client is slow
+        self._overflow: Overflow | None = None  # what comes after that
 
     # -- the request's body (BodySink) ----------------------------------------------------------------------------
 
     def data(self, chunk: bytes) -> None:
-        """More of the body: kept in memory, or in a file once it is long."""
-        self._size += len(chunk)
-        spooled = self._spooled
-        try:
-            if spooled is None:
-                declared = self._exchange.request.content_length
-                if self._size <= INLINE_BYTES and (declared is None or declared <= INLINE_BYTES):
-                    self._chunks.append(chunk)
-                    return
-                self._spooled = spooled = self._proxy.spool.create()
-                for earlier in self._chunks:
-                    spooled.write(earlier)
-                self._chunks.clear()
-            spooled.write(chunk)
-        except SpoolFull as error:
-            self._finish()
-            self._exchange.drop_body()
-            self._proxy.refuse(self._exchange, error, 503)
+        """More of the body."""
+        self._keep(chunk, named=True)
 
     def end(self, trailers: Fields | None) -> None:
         """The body is complete. Trailers end here: WSGI has no place for them."""
@@ -126,23 +87,13 @@ class LinkCall:
             data = request_frame(head)
         else:
             head = proxy.rules.link_head(request, exchange.peer, b"%d" % self._size, b"")
-            data = request_frame(head, b"".join(self._chunks))
+            data = request_frame(head, b"".join(self._chunks or ()))
         self._connection = connection
         if proxy.read_timeout_s:
             self.deadline = proxy.clock.time() + proxy.read_timeout_s
+            self._watched = True
             proxy.clock.watched.add(self)
         connection.send(self, data)
-
-    def refused(self, error: BackendError) -> None:
-        """There is no slot: the queue is full or too slow, or the worker is gone."""
-        exchange = self._exchange
-        if exchange.is_over:
-            self._finish()
-        elif error.retryable and self._backend is not None:
-            self._proxy.backend_gone(self, self._backend, error)
-        else:
-            self._finish()
-            self._proxy.fail(exchange, error)
 
     # -- the answer (LinkCall) ------------------------------------------------------------------------------------
 
@@ -153,35 +104,41 @@ class LinkCall:
         head = ResponseHead(status, block=block, content_length=content_length, reason=reason)
         response = self._exchange.response
         if complete:
-            self._finish()
+            self._connection = None
+            self._let_go()
             response.answer(head, body)
             return
         response.head(head)
-        if self.deadline != NEVER:
-            self.deadline = self._proxy.clock.time() + self._proxy.read_timeout_s
         if body:
             self.link_data(body)
+        elif self._watched:
+            self._moved()
 
     def link_data(self, chunk: bytes) -> None:
         """The answer goes on."""
+        if self._ahead >= READ_AHEAD_BYTES:
+            self._put_aside(chunk)
+            return
         self._exchange.response.data(chunk)
         if self._paused:
             self._ahead += len(chunk)
-            if self._ahead >= READ_AHEAD_BYTES and self._connection is not None:
-                self._connection.pause_reading()
-                self.deadline = NEVER
-        elif self.deadline != NEVER:
-            self.deadline = self._proxy.clock.time() + self._proxy.read_timeout_s
+        if self._watched:
+            self._moved()
 
     def link_end(self) -> None:
         """The answer is complete."""
-        self._finish()
-        self._exchange.response.end(None)
+        exchange = self._exchange
+        if self._overflow is None or exchange.is_over:
+            self._finish()
+            exchange.response.end(None)
+        else:
+            self._connection = None  # the rest lies in the overflow
+            self._let_go()
 
     def link_cut(self, reason: str) -> None:
         """The view failed within its answer."""
         self._finish()
-        name = self._backend.upstream.name if self._backend is not None else ""
+        name = self._name
         self._proxy.fail(self._exchange, BackendCut(f"{name} cut its answer: {reason}", backend=name))
 
     def link_found(self, path: bytes) -> None:
@@ -207,24 +164,22 @@ class LinkCall:
             self._proxy.dispatch(self)
         else:
             self._finish()
-            name = self._backend.upstream.name if self._backend is not None else ""
-            failure = error if isinstance(error, BackendError) else BackendUnreachable(str(error), backend=name)
+            failure = error if isinstance(error, BackendError) else BackendUnreachable(str(error), backend=self._name)
             self._proxy.fail(exchange, failure)
 
     # -- Producer -------------------------------------------------------------------------------------------------
 
     def pause(self) -> None:
-        """The client is slow: read on for a while, so that the worker's thread is free."""
+        """The client is slow: read on, so that the worker's thread is free."""
         self._paused = True
-        self._ahead = 0
 
     def resume(self) -> None:
-        """The client has caught up."""
+        """The client has caught up with what was passed on."""
         self._paused = False
-        if self._connection is not None:
-            self._connection.resume_reading()
-            if self._proxy.read_timeout_s:
-                self.deadline = self._proxy.clock.time() + self._proxy.read_timeout_s
+        if self._overflow is None:
+            self._go_on()
+        else:
+            self._pass_on()
 
     def cancel(self, error: Exception) -> None:
         """The client has left: the worker is told, and closes its iterator at the next chunk."""
@@ -242,24 +197,69 @@ class LinkCall:
         self._finish()
         if connection is not None:
             connection.give_up()
-        name = self._backend.upstream.name if self._backend is not None else ""
+        name = self._name
         self._proxy.fail(
             self._exchange,
             BackendTimeout(f"{name} sent nothing for {self._proxy.read_timeout_s:g} s", backend=name),
         )
 
-    @property
-    def exchange(self) -> Exchange:
-        """What is answered."""
-        return self._exchange
+    # -- what a slow client has not taken -------------------------------------------------------------------------
+
+    def _put_aside(self, chunk: bytes) -> None:
+        """More of the answer, while enough of it waits in memory."""
+        exchange = self._exchange
+        if exchange.is_over:
+            return
+        overflow = self._overflow
+        if overflow is None:
+            overflow = self._overflow = self._proxy.spool.overflow()
+        if overflow is None:
+            exchange.response.data(chunk)
+        elif overflow.put(chunk):
+            if self._watched:
+                self._moved()
+            return
+        if self._connection is not None:
+            self._connection.pause_reading()
+            self.deadline = NEVER
+
+    def _pass_on(self) -> None:
+        """Give the client the next piece of what was put aside; one in each turn of the loop, while it takes them."""
+        overflow = self._overflow
+        if overflow is None or self._paused:
+            return
+        exchange = self._exchange
+        try:
+            data = overflow.take()
+        except OSError as error:
+            name = self._name
+            failure = BackendError(f"the answer of {name} cannot be read from the spool: {error}", backend=name)
+            self._proxy.fail(exchange, failure)
+            return
+        if data:
+            exchange.response.data(data)
+            if not self._paused:
+                self._proxy.loop.call_soon(self._pass_on)
+            return
+        self._overflow = None
+        overflow.close()
+        if self._connection is None:
+            exchange.response.end(None)
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Nothing waits any more: the answer passes as it comes."""
+        self._ahead = 0
+        if self._connection is not None:
+            self._connection.resume_reading()
+            if self._watched:
+                self._moved()
 
     def _finish(self) -> None:
-        """The call is over: nothing of it stays."""
         self._connection = None
-        if self.deadline != NEVER or self._proxy.read_timeout_s:
-            self.deadline = NEVER
-            self._proxy.clock.watched.discard(self)
-        spooled = self._spooled
-        if spooled is not None:
-            self._spooled = None
-            spooled.close()
+        self._let_go()
+        overflow = self._overflow
+        if overflow is not None:
+            self._overflow = None
+            overflow.close()

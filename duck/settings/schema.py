@@ -416,7 +416,17 @@ _DECLARED: Final = (
         "MAX_SPOOL_BYTES",
         kinds.size(),
         4 * GIB,
-        "How much of all request bodies together may lie on disk; what does not fit is answered with 503.",
+        "How much of all bodies together may lie on disk, half of it answers that slow clients have not taken; "
+        "a request's body that does not fit is answered with 503.",
+        unit="bytes",
+    ),
+    Setting(
+        _LIMITS,
+        "MAX_SPOOLED_ANSWER_BYTES",
+        kinds.size(),
+        64 * MIB,
+        "How much of one answer may lie on disk until a slow client takes it, so that its Django thread is free; "
+        "beyond it, and from the start with 0, the thread waits for the client.",
         unit="bytes",
     ),
     Setting(
@@ -424,7 +434,8 @@ _DECLARED: Final = (
         "SPOOL_DIR",
         kinds.PATH.or_none(),
         None,
-        "Where large request bodies wait for their end. By default the system's directory for temporary files.",
+        "Where large bodies wait: of requests for their end, of answers for slow clients. By default the system's "
+        "directory for temporary files.",
     ),
     Setting(
         _LIMITS,

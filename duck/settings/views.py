@@ -55,7 +55,7 @@ class LimitsView:
 
 @dataclass(frozen=True)
 class BodiesView:
-    """What request bodies may cost on the way to Django.
+    """What bodies may cost on their way to Django and from it.
 
     Attributes:
         limits: expressions and bytes; the first that matches the whole path replaces `max_body_bytes`.
@@ -65,6 +65,7 @@ class BodiesView:
     max_body_bytes: int
     limits: tuple[tuple[str, int], ...]
     max_spool_bytes: int
+    max_spooled_answer_bytes: int
     spool_dir: Path | None
 
 
@@ -180,11 +181,12 @@ def limits(settings: Settings) -> LimitsView:
 
 
 def bodies(settings: Settings) -> BodiesView:
-    """What request bodies may cost."""
+    """What bodies may cost."""
     return BodiesView(
         max_body_bytes=settings["MAX_BODY_BYTES"],
         limits=tuple(settings["BODY_LIMITS"].items()),
         max_spool_bytes=settings["MAX_SPOOL_BYTES"],
+        max_spooled_answer_bytes=settings["MAX_SPOOLED_ANSWER_BYTES"],
         spool_dir=settings["SPOOL_DIR"],
     )
 

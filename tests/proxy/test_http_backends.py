@@ -1,6 +1,7 @@
 """Requests through pooled HTTP/1.1 connections: reuse, queues, replay, and every way a backend fails."""
 
 import http.client
+import os
 import socket
 import threading
 import time
@@ -71,16 +72,11 @@ def test_max_forwards_is_counted(front, http_backend, method, said, passed):
 
 
 @pytest.mark.parametrize(
-    ("pieces", "framing"),
-    [
-        ([b"he", b"llo"], (b"5", None)),
-        ([], (b"0", None)),
-        ([b"x" * 65_536] * 8, (None, b"chunked")),
-        ([b"x" * 2_000_000], (None, b"chunked")),
-    ],
-    ids=["short", "empty", "long", "long at once"],
+    "pieces",
+    [[b"he", b"llo"], [], [b"x" * 65_536] * 8, [os.urandom(2_000_000)], [b"x" * 262_144], [b"x" * 262_144, b"y"]],
+    ids=["short", "empty", "long", "long at once", "most in memory", "least in a file"],
 )
-def test_a_short_body_in_chunks_goes_on_with_its_length(front, http_backend, pieces, framing):
+def test_a_body_in_chunks_goes_on_with_its_length(front, http_backend, pieces):
     # Behind a WSGI server Django takes a body without CONTENT_LENGTH for an empty one.
     backend = http_backend(serve(lambda connection, line, fields, body: answer(str(len(body)).encode())))
     front.switch(backend.upstream())
@@ -89,7 +85,7 @@ def test_a_short_body_in_chunks_goes_on_with_its_length(front, http_backend, pie
         assert client.ask(chunked(*pieces)).body == str(sum(map(len, pieces))).encode()
     for _, fields, body in backend.connections[0].requests:
         assert body == b"".join(pieces)
-        assert (fields.get(b"content-length"), fields.get(b"transfer-encoding")) == framing
+        assert (fields.get(b"content-length"), fields.get(b"transfer-encoding")) == (b"%d" % len(body), None)
 
 
 def test_a_body_in_chunks_streams_to_a_server_of_ducks_own(front, http_backend):
@@ -132,6 +128,100 @@ def test_a_body_in_chunks_that_waits_for_a_start_is_sent_once(front, http_backen
     front.switch(backend.upstream())
     assert [client.answer().body for client in clients] == [b"5", b"524288"]
     assert sum(len(connection.requests) for connection in backend.connections) == 2
+
+
+def test_a_long_body_in_chunks_takes_no_connection_before_it_is_complete(make_front, http_backend, tmp_path):
+    backend = http_backend(serve(lambda connection, line, fields, body: answer(str(len(body)).encode())))
+    front = make_front(spool_dir=str(tmp_path))
+    front.switch(backend.upstream(slots=1))
+    slow = front.connect()
+    slow.sendall(chunked(b"x" * 500_000, end=b""))
+    wait(lambda: front.site.spool.used == 500_000)
+    assert front.ask(get()).body == b"0"
+    assert not backend.connections[0].requests[1:]
+    slow.sendall(b"0\r\n\r\n")
+    assert slow.answer().body == b"500000"
+    wait(lambda: not front.site.spool.used)
+
+
+def test_a_long_body_in_chunks_is_held_back_by_its_server(make_front, http_backend, tmp_path, event):
+    size = 20 << 20
+    written = []
+
+    def script(connection):
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        event.wait(10)
+        _, _, body = read_request(connection)
+        connection.send(answer(str(len(body)).encode()))
+        connection.wait_end()
+
+    front = make_front(spool_dir=str(tmp_path))
+    front.switch(http_backend(script).upstream())
+    client = front.connect()
+    client.sendall(chunked(*[os.urandom(1 << 20)] * 20))
+    wait(lambda: front.pool.busy == 1)
+
+    def buffered():
+        (connection,) = front.pool.open
+        written.append(connection._transport.get_write_buffer_size())
+        return written[-1]
+
+    wait(lambda: front.call(buffered) > 0)
+    assert max(written) < 1 << 20
+    event.set()
+    assert client.answer().body == b"%d" % size
+    wait(lambda: not front.site.spool.used)
+
+
+def test_a_full_spool_is_503_for_a_body_in_chunks(make_front, http_backend, tmp_path, caplog):
+    backend = http_backend(serve(echo))
+    front = make_front(max_spool_bytes=1_000_000, spool_dir=str(tmp_path))
+    front.switch(backend.upstream())
+    client = front.connect()
+    client.sendall(chunked(*[b"x" * 100_000] * 20))
+    found = client.answer()
+    assert (found.status, found.getheader("Retry-After")) == (503, "5")
+    assert "MAX_SPOOL_BYTES" in caplog.text
+    wait(lambda: not front.site.spool.used)
+    assert not backend.connections
+
+
+def test_a_long_body_in_chunks_beyond_its_limit_is_413(make_front, http_backend, tmp_path):
+    backend = http_backend(serve(echo))
+    front = make_front(Limits(max_body_bytes=500_000), spool_dir=str(tmp_path))
+    front.switch(backend.upstream())
+    client = front.connect()
+    client.sendall(chunked(*[b"x" * 100_000] * 6))
+    assert client.answer().status == 413
+    wait(lambda: not front.site.spool.used)
+    assert not backend.connections
+
+
+@pytest.mark.parametrize("how", ["answers early", "dies", "is not there", "the client leaves"])
+def test_a_long_body_in_chunks_that_is_not_wanted_leaves_nothing(make_front, http_backend, tmp_path, how):
+    def script(connection):
+        connection.read_until(b"\r\n\r\n")
+        if how == "answers early":
+            connection.send(answer(b"too much", status="413 Content Too Large"))
+        elif how == "dies":
+            connection.reset()
+            return
+        connection.wait_end()
+
+    front = make_front(spool_dir=str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        absent = Upstream("http", listener.getsockname(), 4, "absent", patient=False)
+    front.switch(absent if how == "is not there" else http_backend(script).upstream())
+    client = front.connect()
+    client.sendall(chunked(*[os.urandom(1 << 20)] * 20))
+    if how == "the client leaves":
+        wait(lambda: front.site.spool.used == 20 << 20 and front.pool.busy)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.close()
+    else:
+        assert client.answer().status == (413 if how == "answers early" else 502)
+    wait(lambda: not front.site.spool.used and front.pool.busy == 0)
+    assert not [name for _, _, names in os.walk(tmp_path) for name in names]
 
 
 @pytest.mark.parametrize("data", [post(b"hello"), chunked(b"he", b"llo")], ids=["length", "chunked"])

@@ -113,7 +113,7 @@ def test_a_large_upload_to_a_server_is_held_back_by_it(front, http_backend):
 
 
 @pytest.mark.parametrize("length", [SIZE, None])
-def test_a_large_answer_of_a_worker_is_held_back_by_a_slow_client(front, link_backend, length):
+def test_a_large_answer_of_a_worker_to_a_slow_client_takes_little_memory(front, link_backend, length):
     def script(slot, items, fields, body):
         slot.head(length=length)
         for _ in range(SIZE // len(PIECE)):
