@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from duck.exceptions import BackendCut, BackendUnreachable
+from duck.net.clock import NEVER
 from duck.wire.link import ABORT, AUTH, FIND, AnswerReader, LinkError, frame
 
 if TYPE_CHECKING:
@@ -37,20 +38,40 @@ class LinkCall(Protocol):
 class LinkConnection:
     """A slot: idle, or working on one call, or waiting for a view to end.
 
-    `on_idle` is called when the slot may take a call, first when it was granted; `on_lost` once, at its end.
+    `on_busy` is called when a request was sent, `on_idle` when the slot may take a call, first when it was granted;
+    `on_lost` once, at its end.
+
+    Attributes:
+        started_at: a place for `on_busy` and `on_idle` to keep a time in.
+        computed_us: the CPU time of the last request's view.
     """
 
-    __slots__ = ("_call", "_name", "_on_idle", "_on_lost", "_reader", "_secret", "_state", "_transport", "calls")
+    __slots__ = (
+        "_call",
+        "_name",
+        "_on_busy",
+        "_on_idle",
+        "_on_lost",
+        "_reader",
+        "_secret",
+        "_state",
+        "_transport",
+        "calls",
+        "computed_us",
+        "started_at",
+    )
 
     def __init__(
         self,
         name: str,
         secret: str,
+        on_busy: Callable[[LinkConnection], None],
         on_idle: Callable[[LinkConnection], None],
         on_lost: Callable[[LinkConnection, Exception], None],
     ) -> None:
         self._name = name
         self._secret = secret
+        self._on_busy = on_busy
         self._on_idle = on_idle
         self._on_lost = on_lost
         self._call: LinkCall | None = None
@@ -58,6 +79,8 @@ class LinkConnection:
         self._state = DIALLING
         self._transport: asyncio.Transport | None = None
         self.calls = 0
+        self.started_at = NEVER
+        self.computed_us = 0
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------------
 
@@ -94,15 +117,12 @@ class LinkConnection:
 
     def send(self, call: LinkCall, data: bytes) -> None:
         """Give an idle slot its next call: the bytes of a REQUEST frame."""
-        assert self._state is IDLE and self._transport is not None
-        self._state = BUSY
-        self._call = call
-        self.calls += 1
-        self._transport.write(data)
+        self._send(call, data)
+        self._on_busy(self)
 
     def find(self, call: LinkCall, name: str) -> None:
         """Ask an idle slot where the static file `name` lies."""
-        self.send(call, frame(FIND, name.encode()))
+        self._send(call, frame(FIND, name.encode()))
 
     def give_up(self) -> None:
         """The call is not wanted any more; the slot comes back when its view has ended."""
@@ -131,6 +151,13 @@ class LinkConnection:
     def is_usable(self) -> bool:
         """Whether the slot may take a call."""
         return self._state is IDLE
+
+    def _send(self, call: LinkCall, data: bytes) -> None:
+        assert self._state is IDLE and self._transport is not None
+        self._state = BUSY
+        self._call = call
+        self.calls += 1
+        self._transport.write(data)
 
     # -- AnswerReceiver -------------------------------------------------------------------------------------------
 
@@ -188,6 +215,7 @@ class LinkConnection:
             call.link_cut("the worker ended the call without an answer")
         if self._state is BUSY or self._state is ENDING:
             self._state = IDLE
+            self.computed_us = cpu_us
             self._on_idle(self)
 
     def _lose(self, error: Exception) -> None:

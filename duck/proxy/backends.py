@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from duck.net.link_connection import LinkConnection
 from duck.net.upstream_connection import UpstreamConnection
 from duck.proxy.pool import Pool
+from duck.proxy.turns import Turns
 
 if TYPE_CHECKING:
     from duck.net.clock import Clock
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Backend:
     """One upstream and the connections to it; one of `links` and `https` is used, as its protocol says."""
 
-    __slots__ = ("_identity", "https", "is_link", "links", "upstream")
+    __slots__ = ("_identity", "https", "is_link", "links", "turns", "upstream")
 
     def __init__(
         self,
@@ -33,15 +33,15 @@ class Backend:
         self.upstream = upstream
         self.is_link = upstream.protocol == "link"
         name = upstream.name
-        self.links: Pool[LinkConnection] = Pool(
+        self.turns = Turns(
             upstream,
             loop,
             clock,
-            lambda on_idle, on_lost: LinkConnection(name, upstream.secret, on_idle, on_lost),
             max_queue=max_queue,
             queue_timeout_s=queue_timeout_s,
             connect_timeout_s=connect_timeout_s,
         )
+        self.links = self.turns.pool
         self.https: Pool[UpstreamConnection] = Pool(
             upstream,
             loop,

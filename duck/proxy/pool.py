@@ -53,6 +53,7 @@ class Pool(Generic[C]):
     Attributes:
         busy: connections in use.
         waiting: who waits for one, in order.
+        held: for the time being no connection is given out, though some are idle.
         upgraded: what became tunnels: they stay open for long and cost a server no work, so they take no slot.
     """
 
@@ -69,6 +70,7 @@ class Pool(Generic[C]):
     ) -> None:
         self.upstream = upstream
         self.deadline = NEVER
+        self.held = False
         self.waiting: deque[Waiter[C]] = deque()
         self.idle: list[C] = []
         self.open: set[C] = set()
@@ -97,7 +99,7 @@ class Pool(Generic[C]):
     def acquire(self, waiter: Waiter[C]) -> None:
         """Give `waiter` a connection: at once, or when one is free or has been dialled."""
         idle = self.idle
-        while idle:
+        while idle and not self.held:
             connection = idle.pop()
             if connection.is_usable:
                 waiter.ready(connection)
@@ -226,14 +228,26 @@ class Pool(Generic[C]):
         if self._closing:
             connection.close()
             return
-        waiting = self.waiting
-        if waiting:
-            waiter = waiting.popleft()
-            if not waiting:
-                self.deadline = NEVER
-            waiter.ready(connection)
+        if self.waiting and not self.held:
+            self._give(connection)
         else:
             self.idle.append(connection)
+
+    def give_idle(self) -> None:
+        """Give idle connections to those who wait, while it is not held."""
+        idle = self.idle
+        while idle and self.waiting and not self.held:
+            connection = idle.pop()
+            if connection.is_usable:
+                self._give(connection)
+
+    def _give(self, connection: C) -> None:
+        """Give a connection to who has waited longest."""
+        waiting = self.waiting
+        waiter = waiting.popleft()
+        if not waiting:
+            self.deadline = NEVER
+        waiter.ready(connection)
 
     def _lost(self, connection: C, error: Exception) -> None:
         self.open.discard(connection)

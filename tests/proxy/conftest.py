@@ -120,6 +120,11 @@ class Front:
         backend = self.site.proxy.backends.pages[0]
         return backend.links if backend.is_link else backend.https
 
+    @property
+    def pace(self):
+        """The pace of the first page upstream, a worker."""
+        return self.site.proxy.backends.pages[0].turns.pace
+
     def close(self):
         for client in self._clients:
             client.close()
