@@ -103,15 +103,20 @@ def docs(arguments: list[str]) -> int:
 
 
 def bench(arguments: list[str]) -> int:
-    """The benchmarks of tests/benchmarks."""
-    return subprocess.call([sys.executable, "-m", "tests.benchmarks", *arguments], cwd=ROOT)
+    """Become the benchmarks of tests/benchmarks: who ends this process means them, and the servers that they started."""
+    os.chdir(ROOT)
+    return become([sys.executable, "-m", "tests.benchmarks", *arguments])
 
 
 def run_duck(arguments: list[str], directory: Path | None = None) -> int:
     """Become `duck`: the same process, so that signals, terminal and exit code are its own."""
     if directory is not None:
         os.chdir(directory)
-    command = [sys.executable, "-m", "duck", *arguments]
+    return become([sys.executable, "-m", "duck", *arguments])
+
+
+def become(command: list[str]) -> int:
+    """Run `command` in the place of this process, where the system can."""
     if sys.platform == "win32":
         return subprocess.call(command)
     sys.stdout.flush()

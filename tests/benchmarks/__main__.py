@@ -6,10 +6,12 @@ import argparse
 import contextlib
 import datetime
 import json
+import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
+from types import FrameType
 
 from tests.benchmarks import load, report
 from tests.benchmarks.measure import Outcome, measure
@@ -19,6 +21,7 @@ from tests.benchmarks.rows import CONNECTIONS, IDLE_CONNECTIONS, ROWS, Site
 from tests.benchmarks.servers import Failed, Missing
 from tests.benchmarks.stacks import ROOT, THREADS, RawBackend, compile_duck, machine
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 
 
@@ -45,6 +48,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Measure, print, write; 1 when a server failed, else 0, whatever was reached."""
     chosen = arguments()
+    end_in_order()
     rows = [ROWS[name] for name in chosen.rows or ROWS]
     wants_compiled = not chosen.stack or "duck, compiled" in chosen.stack
     logs = {"off": [False], "on": [True], "both": [False, True]}[chosen.access_log]
@@ -92,6 +96,20 @@ def main() -> int:
     for failure in failures:
         say(f"failed: {failure.splitlines()[0]}")
     return 1 if failures else 0
+
+
+def end_in_order() -> None:
+    """Have a signal end the servers that were started, and then this process; a further one changes nothing."""
+    numbers = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        say("ending what was started ...")
+        raise SystemExit(128 + number)
+
+    for number in numbers:
+        signal.signal(number, end)
 
 
 def compiled(directory: Path) -> Path | None:

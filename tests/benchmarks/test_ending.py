@@ -1,0 +1,42 @@
+"""A benchmark that is ended leaves no server behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.benchmarks.stacks import ROOT
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_benchmark_that_is_ended_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
+    arguments = ["static-1k", "--seconds", "1", "--stack", "duck", "--rounds", "50", "--access-log", "off"]
+    bench = subprocess.Popen(
+        [sys.executable, "manage_duck.py", "bench", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert bench.stdout is not None
+    try:
+        for line in bench.stdout:
+            if "round 1 of" in line:
+                break
+        children = psutil.Process(bench.pid).children(recursive=True)
+        assert len(children) >= 2  # the backend and Duck
+        bench.send_signal(number)
+        assert bench.wait(30) == 128 + number
+    finally:
+        bench.kill()
+        bench.stdout.close()
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert alive == []
+    assert list(tmp_path.glob("duck-bench-*")) == []
