@@ -103,7 +103,7 @@ def docs(arguments: list[str]) -> int:
 
 
 def bench(arguments: list[str]) -> int:
-    """Become the benchmarks of tests/benchmarks: who ends this process means them, and the servers that they started."""
+    """Become the benchmarks of tests/benchmarks: who ends this process means them, and what they started."""
     os.chdir(ROOT)
     return become([sys.executable, "-m", "tests.benchmarks", *arguments])
 

@@ -26,6 +26,15 @@ _RED, _GREEN, _YELLOW, _CYAN, _DIM = "31", "32", "33", "36", "2"
 _VERSIONS: Final = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2"}
 
 
+def to_console(text: str) -> None:
+    """Write `text` to standard error; what cannot be written there (a closed pipe, a full disk) is lost."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass
+
+
 def wants_colour(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
     """Whether `stream` is a terminal that shows colours to somebody who wants them (https://no-color.org)."""
     environ = os.environ if environ is None else environ

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from duck.http.core.httpd.servers import HTTPServer
 from duck.http.site import Site
 from duck.http.waiting import READY_PATH
-from duck.logs import AccessLog, wants_colour
+from duck.logs import AccessLog, to_console, wants_colour
 from duck.net.descriptors import make_room
 from duck.net.limits import Limits
 from duck.settings import views
@@ -87,7 +87,7 @@ class Front:
         assert self.config is not None
         self._local.clock = clock
         self._local.log = AccessLog(
-            self._access, sys.stderr.write, colour=wants_colour(sys.stderr), defer=loop.call_soon
+            self._access, to_console, colour=wants_colour(sys.stderr), defer=loop.call_soon
         )
         site = Site(self.config, loop, clock)
         with self._lock:

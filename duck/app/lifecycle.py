@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -34,6 +33,7 @@ from duck.app.shutdown import Shutdown
 from duck.app.trial import end_if_on_trial, fail_if_on_trial
 from duck.app.unloaded import Unloaded
 from duck.exceptions import SettingsError
+from duck.logs import to_console
 from duck.services.django import BROKEN, STARTING, DjangoService
 from duck.services.inbox import Inbox
 from duck.services.state import state_directory
@@ -456,8 +456,7 @@ class Lifecycle:
             for sentence in facts.warnings:
                 logger.warning("%s", sentence)
         else:
-            sys.stderr.write(banner(facts) + "\n")
-            sys.stderr.flush()
+            to_console(banner(facts) + "\n")
 
 
 def _running() -> Future[Any]:

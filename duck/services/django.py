@@ -24,7 +24,7 @@ from duck.backend.django.commands import StartupCommands
 from duck.backend.django.discover import child_environment, find_interpreter, find_project
 from duck.backend.django.process import BackendOptions, DjangoBackend
 from duck.exceptions import ProjectError
-from duck.logs import ProcessOutput, wants_colour
+from duck.logs import ProcessOutput, to_console, wants_colour
 from duck.proxy.upstream import Generation, Upstream
 from duck.services.ducksight import RecoveryWatch, signature, syntax_error
 from duck.settings import views
@@ -79,7 +79,7 @@ class DjangoService:
         self._told = ""  # the traceback of the last failure
         self._mended_by: dict[str, object] = {}  # files whose change started the project last, as they were then
         self._output = ProcessOutput(
-            "django", sys.stderr.write, style=settings["LOG_FORMAT"], colour=wants_colour(sys.stderr)
+            "django", to_console, style=settings["LOG_FORMAT"], colour=wants_colour(sys.stderr)
         )
         self._on_generation: Callable[[Generation, Callable[[], None]], None]
         self._on_broken: Callable[[Mapping[str, Any]], None]
@@ -357,8 +357,7 @@ class DjangoService:
     def _print(self, text: str) -> None:
         if self._backend is not None and self._backend.is_debugging:
             # A prompt is no line yet, and nobody debugs by prefixed lines.
-            sys.stderr.write(text)
-            sys.stderr.flush()
+            to_console(text)
         else:
             self._output.feed(text.encode("utf-8", "replace"))
 

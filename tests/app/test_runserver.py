@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -198,6 +199,63 @@ class TestStopping:
         duck.signal(signal.SIGTERM)
         assert duck.wait() == 143
         assert not [child for child in children if child.is_running()]
+
+
+class TestConsole:
+    """Whatever becomes of the streams, the project is served, and the end is in order."""
+
+    def serves_and_ends(self, ask: Ask, project: Path, process: subprocess.Popen[bytes]) -> None:
+        def report() -> dict[str, Any]:
+            instances = json.loads(ask(project, "status", "--json").stdout)["instances"]
+            return instances[0] if instances else {}
+
+        wait_until(lambda: report().get("state") == "running")
+        url = report()["addresses"][0]
+        assert httpx.get(f"{url}/prints", trust_env=False).text == "printed"
+        assert ask(project, "stop").returncode == 0
+        assert process.wait(10) == 0
+
+    @pytest.fixture
+    def printing(self, project: Path) -> Path:
+        """A project that writes with each request and at its end."""
+        urls = project / "site1" / "urls.py"
+        urls.write_text(
+            "import atexit\n"
+            + urls.read_text()
+            + "def prints(request):\n    print('said')\n    return HttpResponse('printed')\n"
+            + "urlpatterns.append(path('prints', prints))\natexit.register(print, 'at the end')\n"
+        )
+        return project
+
+    def test_a_reader_that_has_gone_is_nobodys_loss(self, ask: Ask, printing: Path, environ: dict[str, str]) -> None:
+        command = [sys.executable, "-m", "duck", "runserver", "--port", "0"]
+        process = subprocess.Popen(
+            command,
+            cwd=printing,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        self.serves_and_ends(ask, printing, process)
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
+    @pytest.mark.parametrize("style", ["text", "json"])
+    def test_a_full_disk_is_nobodys_loss(self, ask: Ask, printing: Path, environ: dict[str, str], style: str) -> None:
+        command = [sys.executable, "-m", "duck", "runserver", "--port", "0"]
+        with open("/dev/full", "wb") as full:
+            process = subprocess.Popen(
+                command, cwd=printing, env=environ | {"DUCK_LOG_FORMAT": style}, stdin=full, stdout=full, stderr=full
+            )
+        self.serves_and_ends(ask, printing, process)
+
+    def test_closed_streams_are_nobodys_loss(self, ask: Ask, printing: Path, environ: dict[str, str]) -> None:
+        command = f"exec {sys.executable} -m duck runserver --port 0 <&- >&- 2>&-"
+        process = subprocess.Popen(["/bin/sh", "-c", command], cwd=printing, env=environ)
+        self.serves_and_ends(ask, printing, process)
 
 
 class TestControl:
