@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from duck.app.app import App
     from duck.net.interfaces import Handler
+    from duck.proxy.handler import ProxyHandler
     from duck.settings.load import Settings
 
 
@@ -57,7 +58,7 @@ def site_config(app: App, settings: Settings, *, use_django: bool, with_own_side
 
 def _application_lane(
     app: App, settings: Settings, *, use_django: bool
-) -> tuple[Callable[[Handler], Handler], Callable[[str], str], bool]:
+) -> tuple[Callable[[ProxyHandler], Handler], Callable[[str], str], bool]:
     """Of a Duck project: what makes a worker's lane, what decides on a path, whether Django's URLs pass through it."""
     # Not above: a Django project alone needs none of it, and starts without it.
     from duck.http.core.asgi import ASGI
@@ -81,7 +82,7 @@ def _application_lane(
     through = gateway is not ASGI or asks is not AsyncHttpProxyHandler
     through = through or (bool(sides.middlewares) and not sides.django_skips_middlewares)
 
-    def application(direct: Handler) -> Handler:
+    def application(direct: ProxyHandler) -> Handler:
         return AppHandler(
             app,
             gateway(lane),
@@ -89,6 +90,7 @@ def _application_lane(
             trust=Trust(trusted),
             debug=sides.debug,
             max_body_bytes=settings["MAX_BODY_BYTES"],
+            spool=direct.spool,
             proxy_class=lambda handler: for_a_loop(asks(handler)),
         )
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from duck.net.exchange import Exchange
     from duck.net.interfaces import Handler
     from duck.net.server import Trust
+    from duck.proxy.spool import Spool
 
 logger = logging.getLogger("duck.http")
 
@@ -43,6 +44,7 @@ class AppHandler:
         trust: whose word about the client counts (TRUSTED_PROXIES); nobody's by default.
         debug: show tracebacks.
         max_body_bytes: what Duck's views take of a request's body; Django's limit is its own.
+        spool: where long bodies that Duck's views read as a whole are counted; None for nowhere.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class AppHandler:
         trust: Trust | None = None,
         debug: bool = False,
         max_body_bytes: int = MAX_BODY_BYTES,
+        spool: Spool | None = None,
         proxy_class: Callable[[Handler], AsyncHttpProxyHandler] = AsyncHttpProxyHandler,
     ) -> None:
         self._application = application
@@ -61,6 +64,7 @@ class AppHandler:
         self._trust = trust
         self._debug = debug
         self._max_body_bytes = max_body_bytes
+        self._spool = spool
         self._tasks: dict[asyncio.Task[None], Exchange] = {}
         self._threads: ThreadPoolExecutor | None = None
         self._awaits = is_async(gateway)
@@ -108,7 +112,7 @@ class AppHandler:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _answer(self, exchange: Exchange, carrier: xsocket) -> None:
-        data = RequestData(exchange.request, exchange.peer, self._max_body_bytes)
+        data = RequestData(exchange.request, exchange.peer, self._max_body_bytes, self._spool)
         address = (exchange.peer.host, exchange.peer.port)
         try:
             if self._awaits:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import logging
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, unquote_to_bytes, urljoin
 
-from duck.exceptions import DuckError, LimitExceeded
+from duck.exceptions import DuckError, HttpError, LimitExceeded
 from duck.http.cookies import parse_cookies
 from duck.http.forms import MultiDict, parse_form, parse_query
 from duck.http.headers import Headers
+from duck.proxy.spool import SpoolFull
 from duck.wire import head as heads
 
 if TYPE_CHECKING:
     from duck.http.core.chain import MiddlewareChain
     from duck.http.request_data import RequestData
     from duck.utils.xsocket import xsocket
+
+logger = logging.getLogger("duck.http")
 
 Result = TypeVar("Result")
 
@@ -71,6 +76,7 @@ class HttpRequest:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._body: IO[bytes] | None = None
         self._body_length = 0
+        self._counted = 0  # of the body, in the site's spool
         self._form: tuple[MultiDict[str], MultiDict[Any]] | None = None
         self._streamed = False
 
@@ -263,28 +269,57 @@ class HttpRequest:
         return self._streamed
 
     def close(self) -> None:
-        """Give temporary files back: the body's and uploaded ones."""
+        """Give temporary files back: the body's and uploaded ones. On the loop, or in a thread."""
         if self._form is not None:
             for _, files in self._form[1].lists():
                 for file in files:
                     file.close()
         if self._body is not None:
             self._body.close()
+        if not self._counted:
+            return
+        if self._loop is None or self._on_loop():
+            self._uncount()
+        else:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and its spool with it
+                self._loop.call_soon_threadsafe(self._uncount)
 
     async def _load(self) -> IO[bytes]:
         if self._body is None:
+            spool = self.request_data.spool
             # Closed by `close`; beyond SPOOL_BYTES each write goes to disk, which the page cache takes.
-            body = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)
+            body = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=None if spool is None else spool.where)
             try:
                 async for chunk in self.stream():
-                    body.write(chunk)
                     self._body_length += len(chunk)
+                    if spool is not None and self._body_length > SPOOL_BYTES:
+                        spool.take(self._body_length - self._counted)
+                        self._counted = self._body_length
+                    body.write(chunk)
+                body.flush()
+            except (SpoolFull, OSError) as error:
+                self._drop(body)
+                logger.warning("%s %s: %s", self.method, self.raw_path.decode("latin-1"), _why_no_room(error))
+                detail = "There is no room for the request's body. Please try again in a moment."
+                raise HttpError(503, detail) from error
             except BaseException:
-                body.close()
+                self._drop(body)
                 raise
             self._streamed = False
             self._body = body
         return self._body
+
+    def _drop(self, body: IO[bytes]) -> None:
+        """Give the room of a body back that will not be complete."""
+        with contextlib.suppress(OSError):  # a full disk refuses once more what is still to be written
+            body.close()
+        self._uncount()
+
+    def _uncount(self) -> None:
+        spool = self.request_data.spool
+        if spool is not None:
+            spool.give_back(self._counted)
+            self._counted = 0
 
     def _form_here(self, name: str) -> tuple[MultiDict[str], MultiDict[Any]]:
         if self._form is None:
@@ -308,6 +343,12 @@ class HttpRequest:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.method} {self.full_path}>"
+
+
+def _why_no_room(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"its body cannot be written to a file: {error.strerror}; set SPOOL_DIR to a directory with room"
+    return str(error)
 
 
 _TARGET_CHARACTERS: Final = "%/:;=@&+$,!~*'()-._?"

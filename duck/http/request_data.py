@@ -8,6 +8,7 @@ from duck.http.headers import Headers
 
 if TYPE_CHECKING:
     from duck.net.peer import Peer
+    from duck.proxy.spool import Spool
     from duck.wire.head import RequestHead
 
 
@@ -21,14 +22,16 @@ class RequestData:
         head: see `duck.wire.head.RequestHead`.
         peer: the client as Django would see it; behind a trusted proxy the real one.
         max_body_bytes: what the application takes of a body; a longer one is refused with 413.
+        spool: where a long body is counted that somebody reads as a whole; None for nowhere.
     """
 
-    __slots__ = ("head", "max_body_bytes", "peer")
+    __slots__ = ("head", "max_body_bytes", "peer", "spool")
 
-    def __init__(self, head: RequestHead, peer: Peer, max_body_bytes: int) -> None:
+    def __init__(self, head: RequestHead, peer: Peer, max_body_bytes: int, spool: Spool | None = None) -> None:
         self.head = head
         self.peer = peer
         self.max_body_bytes = max_body_bytes
+        self.spool = spool
 
     @property
     def method(self) -> str:

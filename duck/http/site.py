@@ -72,7 +72,7 @@ class SiteConfig:
     media: bool = True
     use_django: bool = True
     development: bool = False
-    application: Callable[[Handler], Handler] | None = None
+    application: Callable[[ProxyHandler], Handler] | None = None
     decide: Callable[[str], str] | None = None
     through_application: bool = False
 

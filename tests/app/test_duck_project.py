@@ -61,6 +61,19 @@ def test_both_ways_to_start_are_the_same(start: Start, environ: dict[str, str], 
         duck.close()
 
 
+def test_a_body_that_a_view_of_ducks_own_reads_counts_in_the_spool(start: Start, duck_project: Path) -> None:
+    (duck_project / "urls.py").write_text(
+        'from duck.urls import path\nurlpatterns = [path("/size", lambda request: str(len(request.body)))]\n'
+    )
+    duck = start(duck_project, DUCK_MAX_SPOOL_BYTES="3000000")
+    duck.wait_for("mine has started")
+    for size, status in ((2_000_000, 200), (4_000_000, 503), (2_000_000, 200)):
+        answer = httpx.post(duck.url + "/size", content=b"x" * size, timeout=20, trust_env=False)
+        assert answer.status_code == status
+        assert status != 200 or answer.text == str(size)
+    assert "raise MAX_SPOOL_BYTES" in duck.text
+
+
 def test_views_of_both_sides_answer_behind_one_address(start: Start, duck_project: Path, project: Path) -> None:
     duck = start(duck_project, "--django", str(project), "--use-django")
     duck.wait_for("is ready after")
