@@ -86,9 +86,7 @@ class Front:
         """The site of one worker, steered from now on; called on its loop."""
         assert self.config is not None
         self._local.clock = clock
-        self._local.log = AccessLog(
-            self._access, to_console, colour=wants_colour(sys.stderr), defer=loop.call_soon
-        )
+        self._local.log = AccessLog(self._access, to_console, colour=wants_colour(sys.stderr), defer=loop.call_soon)
         site = Site(self.config, loop, clock)
         with self._lock:
             self._sites.append((loop, site))
