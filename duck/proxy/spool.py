@@ -66,7 +66,8 @@ class Spool:
     def _create(self, *, named: bool, is_answer: bool) -> SpoolFile:
         path = ""
         try:
-            if self._directory is None:
+            # Whatever cleans directories for temporary files may have found it old and empty.
+            if self._directory is None or not self._directory.is_dir():
                 self._directory = Path(tempfile.mkdtemp(prefix="duck-spool-", dir=self._parent))  # mode 0700
             if named:
                 descriptor, path = tempfile.mkstemp(prefix=PREFIX, dir=self._directory)  # mode 0600

@@ -57,6 +57,17 @@ def test_a_file_has_a_name_where_another_process_reads_it(spool, tmp_path):
     unnamed.close()
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_directory_that_was_cleaned_away_is_made_again(spool, tmp_path, named):
+    spool.create(named=named).close()
+    (made,) = tmp_path.iterdir()
+    made.rmdir()
+    file = spool.create(named=named)
+    file.write(b"body")
+    assert file.read() == b"body"
+    file.close()
+
+
 def test_a_file_that_a_full_disk_cut_has_all_of_a_write_or_nothing(spool, monkeypatch):
     file = spool.create()
     file.write(b"whole")
