@@ -93,10 +93,13 @@ class AppHandler:
         """How many exchanges are being answered."""
         return len(self._tasks)
 
-    def drain(self) -> None:
-        """End what would not end by itself: WebSocket views say 1001 (going away), upgrades are closed."""
-        for task, exchange in tuple(self._tasks.items()):
-            if exchange.answer_state is TUNNEL:
+    def drain(self, spread_s: float = 0.0) -> None:
+        """End what would not end by itself, over `spread_s` seconds: WebSocket views say 1001, upgrades are closed."""
+        tunnels = [task for task, exchange in self._tasks.items() if exchange.answer_state is TUNNEL]
+        for index, task in enumerate(tunnels):
+            if delay_s := spread_s * index / len(tunnels):
+                task.get_loop().call_later(delay_s, task.cancel)
+            else:
                 task.cancel()
 
     async def close(self, deadline_s: float) -> None:

@@ -135,12 +135,12 @@ class Site:
         self.failure = failure
         self.proxy.gate.break_()
 
-    def drain(self) -> None:
-        """End what would not end by itself; everything else is answered."""
-        self.proxy.drain()
+    def drain(self, spread_s: float = 0.0) -> None:
+        """End what would not end by itself, evenly over `spread_s` seconds; everything else is answered."""
+        self.proxy.drain(spread_s)
         drain = getattr(self._application, "drain", None)
         if drain is not None:
-            drain()
+            drain(spread_s)
 
     def close(self) -> None:
         """The worker ends."""

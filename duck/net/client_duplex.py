@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from duck.exceptions import ClientGone
+from duck.net.byte_stream import ByteStream
 from duck.net.clock import NEVER
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 MAX_EARLY_BYTES: Final = 65_536
 
 
-class ClientDuplex:
+class ClientDuplex(ByteStream):
     """The protocol of an upgraded connection: a `Duplex`, and one of the server's connections until its end.
 
     Args:
@@ -28,10 +30,9 @@ class ClientDuplex:
         "_early",
         "_eof",
         "_exchange",
-        "_paused",
         "_receiver",
         "_server",
-        "_transport",
+        "_unsent",
         "_write_paused",
         "deadline",
     )
@@ -39,12 +40,12 @@ class ClientDuplex:
     def __init__(
         self, server: Server, transport: asyncio.Transport, exchange: Exchange, early: bytes, *, eof: bool, paused: bool
     ) -> None:
+        ByteStream.__init__(self, transport, paused=paused)
         self._server = server
-        self._transport: asyncio.Transport | None = transport
         self._exchange = exchange
         self._early = early
         self._eof = eof
-        self._paused = paused
+        self._unsent = 0
         self._write_paused = False
         self._receiver: DuplexReceiver | None = None
         self.deadline = NEVER
@@ -80,25 +81,39 @@ class ClientDuplex:
 
     def pause_writing(self) -> None:
         self._write_paused = True
+        self._await_taken()
         if self._receiver is not None:
             self._receiver.duplex_pause()
 
     def resume_writing(self) -> None:
         self._write_paused = False
+        if self._transport is not None and not self._transport.is_closing():
+            self.deadline = NEVER
         if self._receiver is not None:
             self._receiver.duplex_resume()
 
     # -- one of the server's connections --------------------------------------------------------------------------
 
     def expire(self, now: float) -> None:
-        """What was written last is not taken: the end comes without it."""
+        """What was written was not taken in time; a slow client takes some of it."""
+        if self.unsent < self._unsent:
+            self._await_taken()
+            return
+        seconds = self._server.limits.send_timeout_s
+        self._exchange.error = ClientGone(f"the client took nothing of its bytes for {seconds:g} s and was cut off")
         self.abort()
+
+    def _await_taken(self) -> None:
+        """Set the deadline until which the client has to take something of what waits for it."""
+        self._unsent = self.unsent
+        self.deadline = self._server.clock.time() + self._server.limits.send_timeout_s
 
     def drain(self) -> None:
         """Whoever has the bytes ends them."""
 
     def cut(self) -> None:
-        """Close at once."""
+        """Close at once: Duck stops."""
+        self._exchange.error = ClientGone("Duck stopped before the connection had ended")
         self.abort()
 
     # -- Duplex ---------------------------------------------------------------------------------------------------
@@ -118,35 +133,8 @@ class ClientDuplex:
         if self._eof:
             receiver.duplex_eof()
 
-    def write(self, data: bytes) -> None:
-        """Send bytes."""
-        if self._transport is not None:
-            self._transport.write(data)
-
-    def write_eof(self) -> None:
-        """Send no more, and go on receiving."""
-        if self._transport is not None and self._transport.can_write_eof():
-            self._transport.write_eof()
-
-    def pause_reading(self) -> None:
-        """Receive no more for now."""
-        if not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Receive again."""
-        if self._paused and self._transport is not None:
-            self._paused = False
-            self._transport.resume_reading()
-
     def close(self) -> None:
         """Send what was written, then close."""
         if self._transport is not None:
-            self.deadline = self._server.clock.time() + self._server.limits.send_timeout_s
+            self._await_taken()
             self._transport.close()
-
-    def abort(self) -> None:
-        """Close now."""
-        if self._transport is not None:
-            self._transport.abort()

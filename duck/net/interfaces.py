@@ -131,7 +131,15 @@ class Duplex(Protocol):
         """Deliver to `receiver` from now on: first what arrived early, then an early end."""
 
     def write(self, data: bytes) -> None: ...
+    @property
+    def writer(self) -> Callable[[bytes], object]:
+        """What `write` comes to, until the connection is lost: for whoever writes much."""
+
     def write_eof(self) -> None: ...
+    @property
+    def unsent(self) -> int:
+        """Bytes written that the kernel has not taken yet."""
+
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
     def close(self) -> None:

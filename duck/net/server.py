@@ -115,10 +115,12 @@ class Server:
             connection.drain()
         self._check_empty()
 
-    def cut(self) -> None:
-        """End every connection now."""
-        for connection in list(self.connections):
+    def cut(self, *, upgraded: bool = True) -> int:
+        """End every connection now, or without `upgraded` those that still speak HTTP; how many these are."""
+        connections = [one for one in self.connections if upgraded or isinstance(one, ServerConnection)]
+        for connection in connections:
             connection.cut()
+        return len(connections)
 
     # -- for ServerConnection -------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import socket
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from duck.exceptions import BackendCut, BackendError, BackendUnreachable, ProtocolError
+from duck.net.byte_stream import ByteStream
 from duck.net.splice import can_splice
 from duck.wire.framing import ChunkedReader
 from duck.wire.h1 import response_facts
@@ -56,7 +57,7 @@ class UpstreamCall(Protocol):
     def upstream_resume(self) -> None: ...
 
 
-class UpstreamConnection:
+class UpstreamConnection(ByteStream):
     """One kept connection to a backend."""
 
     __slots__ = (
@@ -69,11 +70,9 @@ class UpstreamConnection:
         "_name",
         "_on_idle",
         "_on_lost",
-        "_paused",
         "_receiver",
         "_sent",
         "_state",
-        "_transport",
         "_until_close",
         "calls",
     )
@@ -84,11 +83,11 @@ class UpstreamConnection:
         on_idle: Callable[[UpstreamConnection], None],
         on_lost: Callable[[UpstreamConnection, Exception], None],
     ) -> None:
+        ByteStream.__init__(self, None)
         self._name = name
         self._on_idle = on_idle
         self._on_lost = on_lost
         self._state = IDLE
-        self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._call: UpstreamCall | None = None
         self._method = b"GET"
@@ -97,7 +96,6 @@ class UpstreamConnection:
         self._until_close = False
         self._keep_alive = True
         self._sent = True
-        self._paused = False
         self._receiver: DuplexReceiver | None = None
         self.calls = 0
 
@@ -206,20 +204,11 @@ class UpstreamConnection:
         if self._state is DONE:
             self._release()
 
-    def pause_reading(self) -> None:
-        """Take no more of the answer: its client is slow."""
-        if not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Take more of the answer."""
-        if self._paused and self._transport is not None:
-            self._paused = False
-            self._transport.resume_reading()
-
     def close(self) -> None:
-        """End the connection, telling its call nothing: a tunnel after what was written, anything else at once."""
+        """End the connection, telling its call nothing: a tunnel after what was written, anything else at once.
+
+        How long the backend may take to take that, the tunnel knows.
+        """
         self._call = None
         if self._state is TUNNEL:
             if self._transport is not None:
@@ -406,21 +395,6 @@ class UpstreamConnection:
             receiver.duplex_data(early)
         if not self._keep_alive:
             receiver.duplex_eof()
-
-    def write(self, data: bytes) -> None:
-        """Send bytes through the tunnel."""
-        if self._transport is not None:
-            self._transport.write(data)
-
-    def write_eof(self) -> None:
-        """Send no more."""
-        if self._transport is not None and self._transport.can_write_eof():
-            self._transport.write_eof()
-
-    def abort(self) -> None:
-        """Close the tunnel now."""
-        if self._transport is not None:
-            self._transport.abort()
 
 
 def _unread(transport: asyncio.Transport | None) -> bytes:

@@ -96,12 +96,18 @@ class Worker:
             return True
         return False
 
-    def drain(self, deadline_s: float, done: Callable[[], None]) -> None:
+    def drain(
+        self, deadline_s: float, done: Callable[[], None], *, spread_s: float = 0.0, sockets_s: float | None = None
+    ) -> None:
         """Accept nothing more, answer what was begun for at most `deadline_s` seconds, cut the rest, and say `done`.
 
         `done` is called on the worker's loop; for any thread.
+
+        Args:
+            spread_s: WebSockets are closed evenly over so many seconds, lest their clients come back all at once.
+            sockets_s: WebSockets are cut after so many seconds; by default, and never earlier than, with the rest.
         """
-        if not self.post(lambda: self._drain(deadline_s, done)):
+        if not self.post(lambda: self._drain(deadline_s, done, spread_s, sockets_s)):
             done()
 
     def stop(self, timeout_s: float = 5.0) -> None:
@@ -165,7 +171,7 @@ class Worker:
             accepting.close()
         self._accepting.clear()
 
-    def _drain(self, deadline_s: float, done: Callable[[], None]) -> None:
+    def _drain(self, deadline_s: float, done: Callable[[], None], spread_s: float, sockets_s: float | None) -> None:
         server, loop = self.server, self._loop
         assert server is not None and loop is not None
         self.stop_accepting()
@@ -175,21 +181,22 @@ class Worker:
             nonlocal finished
             if not finished:
                 finished = True
-                timer.cancel()
+                for timer in timers:
+                    timer.cancel()
                 done()
 
         def overdue() -> None:
-            if server.connections:
-                count = len(server.connections)
-                logger.warning("cut %d connection%s still busy at the deadline", count, "s" if count > 1 else "")
-            server.cut()
+            _tell_of(server.cut())
             finish()
 
-        timer = loop.call_later(deadline_s, overdue)
+        last_s = deadline_s if sockets_s is None else max(deadline_s, sockets_s)
+        timers = [loop.call_later(last_s, overdue)]
+        if deadline_s < last_s:
+            timers.append(loop.call_later(deadline_s, lambda: _tell_of(server.cut(upgraded=False))))
         # What would never end by itself (a tunnel, a view's WebSocket) its handler ends.
         drain = getattr(server.handler, "drain", None)
         if drain is not None:
-            drain()
+            drain(spread_s)
         server.drain(finish)
 
     def _stop(self) -> None:
@@ -210,3 +217,8 @@ class Worker:
             loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+
+
+def _tell_of(count: int) -> None:
+    if count:
+        logger.warning("cut %d connection%s still busy at the deadline", count, "s" if count > 1 else "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from duck.exceptions import BackendError, ClientGone, LimitExceeded
 from duck.net.exchange import failure_status
-from duck.net.tunnel import Tunnel
+from duck.net.tunnel import GO_AWAY_S, Tunnel, go_away
 from duck.proxy.backends import Backend, Backends
 from duck.proxy.gate import BROKEN, OPEN, Gate
 from duck.proxy.http_call import HttpCall
@@ -69,6 +69,7 @@ class ProxyHandler:
         self.half_closed_s = half_closed_s
         self.gate = Gate(clock, self.fail, timeout_s=hold_timeout_s)
         self.tunnels: set[Tunnel] = set()
+        self._draining = False
         self._backends: Backends | None = None
         self._trust = trust
         self._connect_timeout_s = connect_timeout_s
@@ -284,15 +285,18 @@ class ProxyHandler:
             self.tunnels.discard(tunnel)
             exchange.bytes_received = tunnel.bytes_up
             exchange.bytes_sent = tunnel.bytes_down
+            exchange.error = exchange.error or tunnel.error
 
         tunnel = Tunnel(client, connection, self.clock, self._tunnel_idle_s, ended)
         if not tunnel.has_ended:
             self.tunnels.add(tunnel)
+            if self._draining:
+                tunnel.go_away()
 
-    def drain(self) -> None:
-        """Close the tunnels: nobody but their clients would."""
-        for tunnel in list(self.tunnels):
-            tunnel.close()
+    def drain(self, spread_s: float = 0.0, within_s: float = GO_AWAY_S) -> None:
+        """Close the tunnels, evenly over `spread_s` seconds, each within `within_s`: nobody but their clients would."""
+        self._draining = True
+        go_away(self.tunnels, self.loop, spread_s, within_s)
 
     def close(self) -> None:
         """The worker ends."""

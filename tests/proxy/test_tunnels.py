@@ -1,13 +1,20 @@
 """WebSocket upgrades: both directions at once, early bytes, half-closed sides, slow sides, and refusals."""
 
+import contextlib
 import hashlib
 import os
 import socket
 import threading
+import time
 
 import pytest
+import websockets.exceptions
+import websockets.sync.client
+import websockets.sync.server
 
-from tests.net.front import get
+from duck.net.limits import Limits
+from duck.proxy.upstream import Upstream
+from tests.net.front import get, post
 from tests.proxy.backends import answer, read_request, serve
 from tests.proxy.conftest import wait
 
@@ -346,8 +353,175 @@ def test_a_worker_that_ends_closes_its_tunnels(front, switched):
 
 def test_a_drain_ends_tunnels_instead_of_waiting_for_them(front, switched):
     switched(echo)
-    client = open_tunnel(front)
+    client = open_tunnel(front, early=b"no frames")
+    assert read(client, 9) == b"no frames"
     drained = threading.Event()
     front.worker.drain(60, drained.set)
     assert drained.wait(5), "an open WebSocket held the drain up"
     assert client.recv(10) == b""
+    assert str(front.exchanges[0].error) == "Duck went away"
+
+
+@pytest.fixture
+def sockets(front, http_backend):
+    """A function that opens so many WebSockets through the front, to a server that tells how each was closed."""
+    closed = []
+
+    def serve_socket(connection):
+        for message in connection:
+            connection.send(message)
+        closed.append(connection.protocol.close_rcvd.code)
+
+    server = websockets.sync.server.serve(serve_socket, "127.0.0.1", 0)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    upstream = Upstream("http", server.socket.getsockname()[:2], 8, patient=False, name="websockets")
+    front.switch(upstream, sockets=(upstream,))
+    clients = []
+
+    def connect(count):
+        address = "ws://{}:{}/".format(*front.address)
+        clients.extend(websockets.sync.client.connect(address) for _ in range(count))
+        return clients, closed
+
+    yield connect
+    for client in clients:
+        client.close()
+    server.shutdown()
+    thread.join()
+
+
+def test_a_drain_says_1001_to_both_sides_of_a_websocket(front, sockets):
+    (client,), closed = sockets(1)
+    for message in (b"x" * 200_000, "text", b""):
+        client.send(message)
+        assert client.recv() == message
+    drained = threading.Event()
+    front.worker.drain(60, drained.set)
+    with pytest.raises(websockets.exceptions.ConnectionClosed):
+        client.recv(timeout=10)
+    assert client.protocol.close_rcvd.code == 1001 and client.protocol.close_rcvd_then_sent
+    assert drained.wait(2), "both sides had confirmed"
+    wait(lambda: closed == [1001])
+    wait(lambda: not front.site.proxy.backends.sockets[0].https.upgraded)
+
+
+def test_a_drain_spreads_the_closings_of_websockets(front, sockets):
+    clients, closed = sockets(10)
+    ends = []
+
+    def wait_end(client):
+        with contextlib.suppress(websockets.exceptions.ConnectionClosed):
+            client.recv(timeout=10)
+        ends.append(time.monotonic())
+
+    threads = [threading.Thread(target=wait_end, args=(client,)) for client in clients]
+    for thread in threads:
+        thread.start()
+    drained = threading.Event()
+    begun = time.monotonic()
+    front.worker.drain(0.1, drained.set, spread_s=1.0, sockets_s=20)
+    assert drained.wait(10)
+    for thread in threads:
+        thread.join()
+    ends = [end - begun for end in sorted(ends)]
+    for index, end in enumerate(ends):
+        assert end >= index / 10 - 0.01, ends
+    wait(lambda: closed == [1001] * 10)
+
+
+def test_websockets_outlive_the_deadline_of_requests_up_to_their_own(front, switched):
+    switched(echo)
+    client = open_tunnel(front)
+    client.sendall(b"\x82")  # the beginning of a frame: this one cannot be closed in order
+    assert read(client, 1) == b"\x82"
+    busy = front.connect()
+    busy.sendall(post(b"1", length=2))
+    wait(lambda: front.worker.server.requests == 2)
+    drained = threading.Event()
+    front.worker.drain(0.1, drained.set, sockets_s=0.5)
+    assert busy.rest() == b""
+    wait(lambda: len(front.exchanges) == 1)
+    assert not drained.is_set() and front.site.proxy.tunnels
+    assert drained.wait(5)
+    assert client.rest() == b""
+
+
+def test_a_tunnel_that_opens_during_a_drain_is_closed_like_the_others(front, switched, event):
+    def script(connection):
+        read_request(connection)
+        event.wait(10)
+        connection.send(SWITCH)
+        connection.wait_end()
+
+    backend = switched(script)
+    client = front.connect()
+    client.sendall(get("/ws", *UPGRADE))
+    wait(lambda: backend.connections and backend.connections[0].requests)
+    drained = threading.Event()
+    front.worker.drain(60, drained.set)
+    event.set()
+    assert read_head(client).startswith(b"HTTP/1.1 101 ")
+    assert read(client, 4) == b"\x88\x02\x03\xe9"
+    client.close()
+    assert drained.wait(5)
+
+
+def test_a_client_that_stays_after_its_backend_died_is_closed_within_seconds(front, switched):
+    def script(connection):
+        read_request(connection)
+        connection.send(SWITCH + b"last")
+
+    switched(script)
+    client = open_tunnel(front)
+    assert client.rest() == b"last"  # and does not close
+    wait(lambda: [one for one in list(front.site.proxy.tunnels) if one.is_half_closed])
+    front.sweep(6)
+    wait(lambda: not front.worker.server.connections)
+    wait(lambda: not front.site.proxy.backends.sockets[0].https.upgraded)
+
+
+def test_a_backend_that_takes_nothing_keeps_no_closed_tunnel(front, switched, event):
+    def script(connection):
+        read_request(connection)
+        connection.send(SWITCH)
+        event.wait(20)
+
+    switched(script)
+    client = open_tunnel(front)
+    client.setblocking(False)
+    wait(lambda: front.site.proxy.tunnels)
+    (tunnel,) = front.site.proxy.tunnels
+    while not front.call(lambda: tunnel._backend.duplex.unsent):
+        with contextlib.suppress(BlockingIOError):
+            client.send(b"x" * 65_536)
+    pool = front.site.proxy.backends.sockets[0].https
+    front.call(lambda: [one.close() for one in list(front.site.proxy.tunnels)])
+    wait(lambda: not front.worker.server.connections)
+    assert pool.upgraded
+    front.sweep(11)
+    wait(lambda: not pool.upgraded)
+
+
+def test_a_client_that_takes_nothing_of_a_tunnel_is_cut_off(make_front, http_backend):
+    def script(connection):
+        read_request(connection)
+        connection.sock.settimeout(0.5)
+        connection.send(SWITCH)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                connection.send(b"\x82\x7d" + b"x" * 125)
+        connection.sock.settimeout(20)
+        connection.wait_end()
+
+    backend = http_backend(script)
+    front = make_front(Limits(send_timeout_s=30))
+    front.switch(backend.upstream(), sockets=(backend.upstream(),))
+    client = open_tunnel(front, receive_buffer=4096)
+    (connection,) = front.worker.server.connections
+    wait(lambda: connection.deadline < 1e9)
+    wait(lambda: not front.call(lambda: connection.unsent < connection._unsent))
+    front.sweep(31)
+    wait(lambda: not front.worker.server.connections)
+    assert str(front.exchanges[0].error) == "the client took nothing of its bytes for 30 s and was cut off"
+    client.close()

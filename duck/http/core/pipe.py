@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,11 +42,21 @@ class PipeEnd:
             self._other._events.append(data)
             self._other._schedule()
 
+    @property
+    def writer(self) -> Callable[[bytes], object]:
+        """`write`."""
+        return self.write
+
     def write_eof(self) -> None:
         """Send no more."""
         if not self._closed and self._other is not None:
             self._other._events.append(None)
             self._other._schedule()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the other end has not received yet."""
+        return sum([len(event) for event in self._other._events if event]) if self._other is not None else 0
 
     def pause_reading(self) -> None:
         """Receive nothing for now; the other end is told to write less."""
