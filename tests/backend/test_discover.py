@@ -60,6 +60,13 @@ def test_one_level_below_is_looked_at(tmp_path: Path) -> None:
     assert find_project(tmp_path).root == tmp_path / "site"
 
 
+def test_one_that_lies_above_is_named(tmp_path: Path) -> None:
+    project_in(tmp_path)
+    (tmp_path / "app" / "views").mkdir(parents=True)
+    with pytest.raises(ProjectError, match=rf"one level below it; one is in {tmp_path}: go to the project's directory"):
+        find_project(tmp_path / "app" / "views")
+
+
 def test_two_levels_below_are_not(tmp_path: Path) -> None:
     project_in(tmp_path / "a" / "b")
     with pytest.raises(ProjectError, match=r"No manage\.py is in"):
@@ -148,9 +155,7 @@ def test_an_active_environment_that_cannot_be_used_is_told_of(
     why = "was passed over: Django is not installed there"
     assert found.passed_over == (f"{bare_environment / 'bin' / 'python'} (from VIRTUAL_ENV) {why}{taken}",)
     found = find_interpreter(project, None, {**BARE, "VIRTUAL_ENV": str(tmp_path / "moved")})
-    assert found.passed_over == (
-        f"{tmp_path / 'moved'} (from VIRTUAL_ENV) was passed over: no Python is in it{taken}",
-    )
+    assert found.passed_over == (f"{tmp_path / 'moved'} (from VIRTUAL_ENV) was passed over: no Python is in it{taken}",)
     # Duck's own, activated to run `duck`, or none at all, is no reason for a word.
     assert find_interpreter(project, None, BARE).passed_over == ()
 

@@ -125,6 +125,49 @@ def test_manage_py_runs_as_it_is_used_to(make_project: MakeProject, make_worker:
     assert "extra_module" in state["modules"]
 
 
+AGAIN = """
+if os.environ.get("ENTERED") != "1":
+    os.environ["ENTERED"] = "1"
+    {how}
+"""
+
+
+@pytest.mark.parametrize("call", ["os.execv(sys.executable, {0})", "os.execvpe(sys.executable, {0}, dict(os.environ))"])
+def test_a_manage_py_that_starts_itself_again_in_its_place_is_followed(
+    make_project: MakeProject, make_worker: MakeWorker, call: str
+) -> None:
+    project = make_project(urls=ECHO_URLS)
+    how = call.format('[sys.executable, "-X", "dev", *sys.argv]')
+    manage = MANAGE.format(before=AGAIN.format(how=how), settings="mysite.settings", guard=GUARD)
+    (project / "manage.py").write_text(manage)
+    state = state_of(make_worker(project))
+    assert state["environ"]["ENTERED"] == "1"
+    assert "_DUCK_WORKER" not in state["environ"]
+    assert state["argv"] == ["manage.py", "runserver", "--noreload"]
+
+
+def test_a_manage_py_that_starts_itself_again_in_a_child_says_what_to_do(
+    make_project: MakeProject, make_worker: MakeWorker
+) -> None:
+    project = make_project()
+    how = "import subprocess; sys.exit(subprocess.call([sys.executable, *sys.argv]))"
+    manage = MANAGE.format(before=AGAIN.format(how=how), settings="mysite.settings", guard=GUARD)
+    (project / "manage.py").write_text(manage)
+    failure = failure_of(make_worker, project)
+    assert "starts itself again in a child process" in failure["message"]
+    assert "say --python" in failure["message"]
+
+
+def test_a_manage_py_that_is_a_link_has_the_packages_beside_the_file(
+    make_project: MakeProject, make_worker: MakeWorker, tmp_path: Path
+) -> None:
+    project = make_project(urls=ECHO_URLS)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "manage.py").symlink_to(project / "manage.py")
+    state = state_of(make_worker(tmp_path / "elsewhere"))
+    assert (state["path"][0], state["cwd"]) == (str(project), str(tmp_path / "elsewhere"))
+
+
 def test_nothing_of_duck_is_loaded_by_its_public_name(make_project: MakeProject, make_worker: MakeWorker) -> None:
     modules = state_of(make_worker(make_project(urls=ECHO_URLS)))["modules"]
     assert not [name for name in modules if name == "duck" or name.startswith("duck.")]

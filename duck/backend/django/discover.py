@@ -88,9 +88,10 @@ def find_project(start: Path, django: str | Path | None = None) -> Project:
         return _project(start / "manage.py")
     below = sorted(path for path in start.glob("*/manage.py") if path.is_file() and not _is_hidden(path.parent.name))
     if not below:
-        raise ProjectError(
-            f"No manage.py is in {start} or one level below it; go to the project's directory or say --django PATH."
-        )
+        above = next((path for path in Path(os.path.abspath(start)).parents if (path / "manage.py").is_file()), None)
+        where = f"; one is in {above}:" if above is not None else ";"
+        remedy = "go to the project's directory or say --django PATH."
+        raise ProjectError(f"No manage.py is in {start} or one level below it{where} {remedy}")
     if len(below) > 1:
         names = ", ".join(str(path.parent.relative_to(start)) for path in below)
         raise ProjectError(f"Several Django projects are below {start}: {names}; say which with --django PATH.")

@@ -306,6 +306,7 @@ class DjangoBackend:
         if version.is_debugging:
             version.deadline = self._inbox.call_later(self.options.start_deadline_s, partial(self._too_late, version))
             return
+        version.is_late = True
         starting = [process for process in version.processes.values() if process.state is STARTING]
         if starting:
             starting[-1].ask_stack(partial(self._told_late, version))
@@ -351,7 +352,9 @@ class DjangoBackend:
         if process.is_debugging:
             process.is_debugging = False
             self._on_debugger(self.is_debugging)
-        if version.state == COMING and not self._stopping:
+        if version.state == COMING and version.is_late and not self._stopping:
+            self._told_late(version, [])  # what asked where it stands has ended it
+        elif version.state == COMING and not self._stopping:
             if code == EXIT_FAILED:
                 sentence = f"The Django process {process.pid} could not start the project."
             else:

@@ -45,6 +45,7 @@ class Version:
     Attributes:
         processes: those that live, by role: `pages`, `sockets`.
         facts: what the process for pages told.
+        is_late: whether its deadline has passed while it was coming.
         upstreams: what the processes serve, by role; `finder` is a second address of the one for pages.
     """
 
@@ -55,6 +56,7 @@ class Version:
     upstreams: dict[str, Upstream] = field(default_factory=dict)
     deadline: Timer | None = None
     serving_since: float = 0.0
+    is_late: bool = False
 
     def generation(self) -> Generation:
         """The value that is posted to the front's workers."""

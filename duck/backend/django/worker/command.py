@@ -20,7 +20,7 @@ def main() -> int:
     control = Control(told["control_fd"])
     os.chdir(told["cwd"])
     path = os.path.abspath(told["manage"])
-    sys.path.insert(0, os.path.dirname(path))
+    sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
     if told["settings"]:
         os.environ["DJANGO_SETTINGS_MODULE"] = told["settings"]
     sys.argv = [os.path.relpath(path, told["cwd"]), *told["arguments"]]

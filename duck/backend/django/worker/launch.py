@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, List, Optional
 
 from .failure import StartError
 from .hook import when_imported
+from .reexec import Following
 
 if TYPE_CHECKING:
     from .spec import Spec
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 def enter_directory(spec: Spec) -> None:
     """Make the project's directory the working directory and first on the path, as `python manage.py` does."""
     os.chdir(spec.cwd)
-    sys.path.insert(0, os.path.dirname(os.path.abspath(spec.manage)) if spec.manage else os.path.abspath(spec.cwd))
+    # Links are followed: where the file itself lies its packages do, as for the interpreter.
+    sys.path.insert(0, os.path.dirname(os.path.realpath(spec.manage)) if spec.manage else os.path.abspath(spec.cwd))
     if spec.settings:
         os.environ["DJANGO_SETTINGS_MODULE"] = spec.settings
 
@@ -36,10 +38,12 @@ def run_manage(spec: Spec, serve: Callable[[], None]) -> None:
     assert spec.manage is not None
     path = os.path.abspath(spec.manage)
     served = False
+    following = Following(spec, path)
 
     def serve_once() -> None:
         nonlocal served
         served = True
+        following.end()
         serve()
 
     when_imported("django.core.management", lambda module: _replace_command(module, serve_once))

@@ -29,6 +29,7 @@ class Spec:
         wsgi, asgi: dotted names that override the project's settings.
         prefix: path prefix under which the project is served, `""` for none.
         parent: process id of the App; 0 when not told.
+        text: all of this, as it came.
         stack_signal, stack_fd: where this process stands is written there on that signal; 0 and -1 for never.
     """
 
@@ -49,11 +50,13 @@ class Spec:
         "settings",
         "stack_fd",
         "stack_signal",
+        "text",
         "threads",
         "wsgi",
     )
 
-    def __init__(self, values: Dict[str, Any]) -> None:
+    def __init__(self, values: Dict[str, Any], text: str = "") -> None:
+        self.text = text
         self.manage: Optional[str] = values.get("manage")
         self.cwd: str = values["cwd"]
         self.settings: Optional[str] = values.get("settings")
@@ -81,4 +84,4 @@ def take_spec() -> Spec:
         text = sys.argv[1]
     if not text:
         raise SystemExit("This file is started by Duck; run `duck runserver` instead.")
-    return Spec(json.loads(text))
+    return Spec(json.loads(text), text)
