@@ -12,7 +12,7 @@ from duck.settings.schema import GIB, KIB, MIB, SECTIONS, SETTINGS, Setting
 _OPENING = """\
 # Settings
 
-<!-- Written by duck.settings.page from duck/settings/schema.py; change that, then run
+<!-- Written by duck.settings.page from duck/settings/declared; change that, then run
      `python -m duck.settings.page > docs/reference/settings.md`. -->
 
 Where a value comes from, the first that gives one:

@@ -1,0 +1,85 @@
+"""Where Duck listens, and whom it believes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from duck.settings import kinds
+from duck.settings.setting import Setting
+
+LISTENING: Final = (
+    Setting(
+        "Listening",
+        "ADDRESS",
+        kinds.HOST,
+        "localhost",
+        "The address to listen at; `localhost` is this machine only, `0.0.0.0` every network it is in.",
+        flags=("-a", "--address"),
+    ),
+    Setting(
+        "Listening",
+        "PORT",
+        kinds.integer(0, 65535, "a port"),
+        8000,
+        "The port to listen at; 0 takes a free one.",
+        flags=("-p", "--port"),
+    ),
+    Setting(
+        "Listening",
+        "DOMAIN",
+        kinds.HOST.or_none(),
+        None,
+        "The public name, used in the addresses that Duck prints and builds. By default ADDRESS.",
+        flags=("-d", "--domain"),
+    ),
+    Setting(
+        "Listening",
+        "IPV6",
+        kinds.BOOLEAN,
+        False,
+        "Whether ADDRESS is resolved to IPv6; `localhost` is then `::1`.",
+        flags=("--ipv6/--no-ipv6",),
+    ),
+    Setting(
+        "Listening",
+        "LISTEN",
+        kinds.items(kinds.LISTEN, "listening URLs"),
+        [],
+        "Where to listen, instead of ADDRESS and PORT: `http://address:port`, `unix:/path` or `fd:N`.",
+        flags=("--listen",),
+        metavar="URL",
+    ),
+    Setting(
+        "Listening",
+        "REQUESTS_BACKLOG",
+        kinds.integer(1, 65535, "a number of connections"),
+        2048,
+        "Connections that wait in the kernel until they are accepted.",
+        unit="connections",
+    ),
+    Setting(
+        "Listening",
+        "NAME",
+        kinds.NAME,
+        "default",
+        "What tells this Duck from another one of the same project.",
+        flags=("--name",),
+    ),
+    Setting(
+        "Listening",
+        "PREFIX",
+        kinds.PREFIX.or_none(),
+        None,
+        "A path under which all of Django lives: it moves from PATH_INFO to SCRIPT_NAME."
+        " By default Django's FORCE_SCRIPT_NAME.",
+        flags=("--prefix",),
+    ),
+    Setting(
+        "Listening",
+        "TRUSTED_PROXIES",
+        kinds.items(kinds.NETWORK, "networks"),
+        [],
+        "Addresses and networks of balancers in front, whose `Forwarded` and `X-Forwarded-*` are believed;"
+        " `unix` is whoever comes through a Unix socket.",
+    ),
+)

@@ -1,0 +1,100 @@
+"""Files, reload, logs and state: what Duck does beside answering by views."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from duck.settings import kinds
+from duck.settings.setting import Setting
+
+_deadline = kinds.duration(zero_is_off=True)
+
+
+def _check_watch_files(value: list[str]) -> None:
+    for pattern in value:
+        if not pattern or "/" in pattern:
+            raise ValueError(f'{pattern!r} in it is not one: give patterns of file names, like "*.py"')
+
+
+FILES: Final = (
+    Setting(
+        "Static and media files",
+        "SERVE_STATIC",
+        kinds.BOOLEAN,
+        True,
+        "Whether Duck answers STATIC_URL from Django's finders or STATIC_ROOT; a miss goes to Django.",
+    ),
+    Setting(
+        "Static and media files",
+        "SERVE_MEDIA",
+        kinds.BOOLEAN,
+        True,
+        "Whether Duck answers MEDIA_URL from MEDIA_ROOT where that is safe.",
+    ),
+)
+
+RELOAD: Final = (
+    Setting(
+        "Reload",
+        "AUTO_RELOAD",
+        kinds.BOOLEAN,
+        True,
+        "Whether `duck runserver` restarts what a changed file belongs to.",
+        flags=("--reload/--no-reload",),
+    ),
+    Setting(
+        "Reload",
+        "AUTO_RELOAD_WATCH_FILES",
+        kinds.items(kinds.TEXT, "patterns"),
+        ["*.py"],
+        "Patterns of the file names that are watched.",
+        check=_check_watch_files,
+    ),
+    Setting(
+        "Reload",
+        "AUTO_RELOAD_POLL",
+        _deadline,
+        0.0,
+        "Look for changes by polling, this often, where the system does not tell of them; 0 to be told.",
+        unit="seconds",
+    ),
+)
+
+LOGS: Final = (
+    Setting(
+        "Logs",
+        "LOG_LEVEL",
+        kinds.choice("debug", "info", "warning", "error"),
+        "info",
+        "The least that Duck's own messages must matter to be shown; Django's output is always shown.",
+        flags=("--log-level",),
+    ),
+    Setting(
+        "Logs",
+        "LOG_FORMAT",
+        kinds.choice("text", "json"),
+        "text",
+        "How Duck's own messages are written.",
+    ),
+    Setting(
+        "Logs",
+        "ACCESS_LOG",
+        kinds.choice("dev", "text", "json", "combined", "off"),
+        "dev",
+        "How each answered request is written to standard error; `combined` is the format of Apache and nginx.",
+        flags=("--access-log",),
+    ),
+)
+
+STATE: Final = (
+    Setting(
+        "State",
+        "STATE_DIR",
+        kinds.PATH.or_none(),
+        None,
+        "Where Duck keeps what outlives it, never in the project."
+        " By default STATE_DIRECTORY, then `duck` in XDG_STATE_HOME.",
+        flags=("--state-dir",),
+        metavar="PATH",
+    ),
+)
