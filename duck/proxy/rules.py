@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from duck.net.server import Trust
     from duck.wire.fields import Fields
 
+# Where the value of a cookie goes: a byte that no field may hold.
+_CUT: Final = b"\x7f"
+
 _PROTOCOLS: Final = {10: b"HTTP/1.0", 11: b"HTTP/1.1", 20: b"HTTP/2.0"}
 
 
@@ -30,12 +33,14 @@ class ForwardRules:
             empty where it has none.
     """
 
-    __slots__ = ("prefix", "secure_name", "secure_value")
+    __slots__ = ("_own_secure", "prefix", "secure_name", "secure_value")
 
     def __init__(self, *, prefix: bytes = b"", secure_name: bytes = b"", secure_value: bytes = b"https") -> None:
         self.prefix = prefix
         self.secure_name = secure_name
         self.secure_value = secure_value
+        # Whether the project has a SECURE_PROXY_SSL_HEADER that only it knows.
+        self._own_secure = secure_name != b"" and secure_name != b"x-forwarded-proto"
 
     def split_prefix(self, path: bytes) -> tuple[bytes, bytes]:
         """SCRIPT_NAME and the rest of `path`, both still percent-encoded; the first is empty outside of the prefix."""
@@ -53,9 +58,14 @@ class ForwardRules:
         if self.prefix:
             script, path = self.split_prefix(path)
         block = request.block
-        items = block.link_items
-        if items is None or peer.via or self._own_secure:
-            items = self._link_items(request, peer)
+        if peer.via or self._own_secure:
+            items = b"\0".join(self._link_items(request, peer, request.fields))
+        else:
+            if block.link_items is None:
+                self._keep_link_items(request, peer)
+            items = block.link_items or b""
+            if block.cookie_at >= 0:
+                items = b"".join((items, request.cookie.strip(), block.link_tail))
         return b"\0".join(
             (
                 request.method,
@@ -73,14 +83,23 @@ class ForwardRules:
             )
         )
 
-    def _link_items(self, request: RequestHead, peer: Peer) -> bytes:
-        """The fields that a worker gets, names and values joined by NUL; the body's length goes by itself."""
+    def _keep_link_items(self, request: RequestHead, peer: Peer) -> None:
+        """Keep what a worker is told of all requests with this block: what stands before a cookie, and behind it."""
+        block = request.block
+        fields = block.fields
+        if block.cookie_at >= 0:
+            fields = fields.copy()
+            fields[block.cookie_at] = (fields[block.cookie_at][0], _CUT)
+        items, _, block.link_tail = b"\0".join(self._link_items(request, peer, fields)).partition(_CUT)
+        block.link_items = items
+
+    def _link_items(self, request: RequestHead, peer: Peer, fields: Fields) -> list[bytes]:
+        """Names and values that a worker gets; the body's length goes by itself."""
         dropped = self._dropped(request, peer)
         items: list[bytes] = []
-        for index, pair in enumerate(request.fields):
+        for index, pair in enumerate(fields):
             if index not in dropped and pair[0].lower() != b"content-length":
                 items += pair
-        shared = not (peer.via or self._own_secure)
         if peer.via:
             items += (b"X-Forwarded-For", self._forwarded_for(request, peer))
         host = self._said(request, peer, b"x-forwarded-host") or request.authority
@@ -89,10 +108,7 @@ class ForwardRules:
         if self._own_secure and peer.scheme == b"https":
             items += (self.secure_name, self.secure_value)
         # A request with no field at all (HTTP/1.0) still says one thing, so that the items stay pairs.
-        joined = b"\0".join(items or (b"X-Forwarded-Host", b""))
-        if shared:
-            request.block.link_items = joined
-        return joined
+        return items or [b"X-Forwarded-Host", b""]
 
     def http_head(
         self, request: RequestHead, peer: Peer, extra: bytes = b"", *, upgrade: bytes = b"", length: int | None = None
@@ -101,9 +117,16 @@ class ForwardRules:
 
         A body whose length was not told goes with `length`, or in chunks where that is not known either.
         """
-        lines = request.block.http_lines
-        if lines is None or peer.via or self._own_secure:
-            lines = self._http_lines(request, peer)
+        block = request.block
+        cookie = tail = b""
+        if peer.via or self._own_secure:
+            lines = b"\r\n".join(self._http_lines(request, peer, request.lines))
+        else:
+            if block.http_lines is None:
+                self._keep_http_lines(request, peer)
+            lines = block.http_lines or b""
+            cookie = request.cookie
+            tail = block.http_tail
         if request.version == HTTP_10:
             if not request.authority:
                 # HTTP/1.1 needs one; CGI would name the listener, too (RFC 3875 §4.1.14).
@@ -113,22 +136,38 @@ class ForwardRules:
             extra += b"Via: 1.1 duck\r\n"
         if upgrade:
             extra += b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\n"
-        elif request.block.accepts_trailers:
+        elif block.accepts_trailers:
             extra += b"Connection: TE\r\nTE: trailers\r\n"
         if request.content_length is None:
             extra += b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
-        return b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (request.method, request.target, lines, peer.http_fields, extra)
+        return b"%b %b HTTP/1.1\r\n%b%b%b%b%b\r\n" % (
+            request.method,
+            request.target,
+            lines,
+            cookie,
+            tail,
+            peer.http_fields,
+            extra,
+        )
 
-    def _http_lines(self, request: RequestHead, peer: Peer) -> bytes:
-        """The field lines that an HTTP/1.1 backend gets, as received."""
+    def _keep_http_lines(self, request: RequestHead, peer: Peer) -> None:
+        """Keep what a backend is told of all requests with this block: what stands before a cookie, and behind it."""
+        block = request.block
+        lines = block.lines
+        if block.cookie_at >= 0 and lines is not None:
+            lines = lines.copy()
+            lines[block.cookie_at] += _CUT
+        head, _, block.http_tail = b"\r\n".join(self._http_lines(request, peer, lines)).partition(_CUT)
+        block.http_lines = head
+
+    def _http_lines(self, request: RequestHead, peer: Peer, lines: list[bytes] | None) -> list[bytes]:
+        """The field lines that an HTTP/1.1 backend gets, as received, and an empty one."""
         dropped = self._dropped(request, peer)
-        lines = request.block.lines
         if lines is None:
             lines = [b"%b: %b" % pair for pair in request.fields]
         if not request.authority:
             dropped.update(index for index, (name, _) in enumerate(request.fields) if name.lower() == b"host")
         kept = [line for index, line in enumerate(lines) if index not in dropped]
-        shared = not (peer.via or self._own_secure)
         if peer.via:
             kept.append(b"X-Forwarded-For: " + self._forwarded_for(request, peer))
         host = self._said(request, peer, b"x-forwarded-host") or request.authority
@@ -137,21 +176,13 @@ class ForwardRules:
         if self._own_secure and peer.scheme == b"https":
             kept.append(b"%b: %b" % (self.secure_name, self.secure_value))
         kept.append(b"")
-        joined = b"\r\n".join(kept)
-        if shared:
-            request.block.http_lines = joined
-        return joined
+        return kept
 
     def forward_trailers(self, request: RequestHead, trailers: Fields | None) -> Fields | None:
         """`trailers` without those that would not have passed as fields (wire.framing has dropped most of these)."""
         if trailers is None:
             return None
         return [pair for pair in trailers if not self._ends_here(request, pair[0].lower())]
-
-    @property
-    def _own_secure(self) -> bool:
-        """Whether the project has a SECURE_PROXY_SSL_HEADER that only it knows."""
-        return self.secure_name != b"" and self.secure_name != b"x-forwarded-proto"
 
     def _dropped(self, request: RequestHead, peer: Peer) -> set[int]:
         """Indexes of the fields that end here, or that the peer may not send."""

@@ -21,7 +21,7 @@ _is_name: Final = _NAME.fullmatch
 _is_value: Final = _VALUE.fullmatch
 
 # Every byte a line may hold: deleting them leaves the line ends, and whatever should not be there.
-_LINE_BYTES: Final = bytes([byte for byte in range(256) if byte == 9 or (byte >= 32 and byte != 127)])
+LINE_BYTES: Final = bytes([byte for byte in range(256) if byte == 9 or (byte >= 32 and byte != 127)])
 
 # Fields that belong to one connection and never cross a proxy (RFC 9110 §7.6.1), `Connection`-named ones aside.
 HOP_BY_HOP: Final = frozenset(
@@ -46,7 +46,7 @@ def split_lines(block: bytes) -> list[bytes] | None:
     alone and no other control byte is there. This costs 0.7 us where a regular expression over the lines takes 3.6.
     """
     lines = block.split(b"\r\n")
-    if lines.pop() or len(block.translate(None, _LINE_BYTES)) != 2 * len(lines):
+    if lines.pop() or len(block.translate(None, LINE_BYTES)) != 2 * len(lines):
         return None
     return lines
 

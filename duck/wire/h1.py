@@ -22,9 +22,9 @@ from duck.wire.field_block import (
     TRANSFER_ENCODING,
     UPGRADE,
     check_authority,
-    field_block,
     kind_of,
     replace_fields,
+    request_fields,
 )
 from duck.wire.fields import TOKEN, Fields, is_name, split_lines, tokens
 from duck.wire.head import HTTP_10, HTTP_11, RequestHead, ResponseHead
@@ -48,12 +48,12 @@ def parse_request_head(block: bytes, scheme: bytes = b"http", *, max_fields: int
     Raises:
         ProtocolError: with the status to send: 400, 414, 417, 431, 501 or 505.
     """
-    at = block.find(b"\r\n")
-    match = _match_request_line(block, 0, at)
+    line, _, rest = block.partition(b"\r\n")
+    match = _match_request_line(line)
     if match is None:
-        raise _request_line_error(block[:at])
+        raise _request_line_error(line)
     method, target, minor = match.groups()
-    fields = field_block(block[at + 2 :], max_fields)
+    fields, cookie = request_fields(rest, max_fields)
     keep_alive = minor == b"1"
     if not keep_alive:
         if fields.chunked:
@@ -78,9 +78,11 @@ def parse_request_head(block: bytes, scheme: bytes = b"http", *, max_fields: int
         if named is not None:
             # RFC 9112 §3.2.2: what Host says is ignored, and replaced before it can be believed further on.
             authority = named
-            others = [pair for pair in fields.fields if pair[0].lower() != b"host"]
+            whole = RequestHead(method, target, fields, cookie).fields
+            others = [pair for pair in whole if pair[0].lower() != b"host"]
             fields = replace_fields(fields, [(b"Host", named), *others])
             fields.authority = named
+            cookie = b""
     upgrade = fields.upgrade
     if upgrade is not None:
         upgrade = _possible_upgrade(upgrade, version, fields.content_length)
@@ -88,6 +90,7 @@ def parse_request_head(block: bytes, scheme: bytes = b"http", *, max_fields: int
         method,
         target,
         fields,
+        cookie,
         scheme=scheme,
         authority=authority,
         version=version,

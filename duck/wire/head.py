@@ -23,7 +23,8 @@ class FieldBlock:
 
     Attributes:
         fields: names and values in order, `Host` included.
-        lines: the same lines as received.
+        lines: the same lines as received, without their ends; None where they are not the client's own.
+        cookie_at: index of the field whose value was taken out, empty here and in `RequestHead.cookie`; -1 for none.
         authority: the value of `Host`, or None.
         content_length: the body's length in bytes; 0 for none, None where only its end tells.
         hops: indexes of what ends at this connection (RFC 9110 §7.6.1), ascending; `Connection`-named ones aside.
@@ -34,7 +35,8 @@ class FieldBlock:
         expects_continue: `Expect: 100-continue`.
         upgrade: the value of `Upgrade` when `Connection` names it, else None.
         accepts_trailers: `TE: trailers`.
-        http_lines, link_items: what is sent on to a backend, kept by proxy.rules once it was made.
+        http_lines, http_tail, link_items, link_tail: what is sent on to a backend, before the value that was taken out
+            and behind it, kept by proxy.rules once it was made.
         asks_plainly, accept_encoding: whether nothing else decides about the answer with a file, kept by http.files.
     """
 
@@ -48,13 +50,16 @@ class FieldBlock:
         "close",
         "connection_named",
         "content_length",
+        "cookie_at",
         "expects_continue",
         "fields",
         "hops",
         "http_lines",
+        "http_tail",
         "keep_alive",
         "lines",
         "link_items",
+        "link_tail",
         "upgrade",
     )
 
@@ -72,8 +77,11 @@ class FieldBlock:
         self.expects_continue = False
         self.upgrade: bytes | None = None
         self.accepts_trailers = False
+        self.cookie_at = -1
         self.http_lines: bytes | None = None
+        self.http_tail = b""
         self.link_items: bytes | None = None
+        self.link_tail = b""
         self.asks_plainly: bool | None = None
         self.accept_encoding: bytes | None = None
 
@@ -88,8 +96,8 @@ class RequestHead:
         scheme: `b"http"` or `b"https"`: of the connection, never of the target.
         authority: host and port as the client named them; `b""` only under HTTP/1.0.
         version: HTTP_10, HTTP_11 or HTTP_2.
-        block: the field lines and what they say.
-        fields: `block.fields`: in order, `Host` included (exactly one under HTTP/1.1).
+        block: the field lines and what they say, the value of `cookie` aside.
+        cookie: the value of the field at `block.cookie_at` as received, with the space around it.
         content_length: the body's length in bytes; 0 for no body, None where only its end will tell (chunked, HTTP/2).
         keep_alive: whether the client is ready for another request on this connection.
         expects_continue: `Expect: 100-continue` on a request with a body.
@@ -97,11 +105,12 @@ class RequestHead:
     """
 
     __slots__ = (
+        "_fields",
         "authority",
         "block",
         "content_length",
+        "cookie",
         "expects_continue",
-        "fields",
         "keep_alive",
         "method",
         "path",
@@ -117,6 +126,7 @@ class RequestHead:
         method: bytes,
         target: bytes,
         fields: Fields | FieldBlock,
+        cookie: bytes = b"",
         *,
         scheme: bytes = b"http",
         authority: bytes = b"",
@@ -129,8 +139,9 @@ class RequestHead:
         self.method = method
         self.target = target
         self.path, _, self.query = target.partition(b"?")
-        self.block = block = fields if isinstance(fields, FieldBlock) else FieldBlock(fields)
-        self.fields = block.fields
+        self.block = fields if isinstance(fields, FieldBlock) else FieldBlock(fields)
+        self.cookie = cookie
+        self._fields: Fields | None = None
         self.scheme = scheme
         self.authority = authority
         self.version = version
@@ -138,6 +149,29 @@ class RequestHead:
         self.keep_alive = keep_alive
         self.expects_continue = expects_continue
         self.upgrade = upgrade
+
+    @property
+    def fields(self) -> Fields:
+        """Names and values in order, `Host` included (exactly one under HTTP/1.1); never to be changed in place."""
+        fields = self._fields
+        if fields is None:
+            fields = self.block.fields
+            if self.cookie:
+                at = self.block.cookie_at
+                fields = fields.copy()
+                fields[at] = (fields[at][0], self.cookie.strip())
+            self._fields = fields
+        return fields
+
+    @property
+    def lines(self) -> list[bytes] | None:
+        """The field lines as received, without their ends; None where they are not the client's own."""
+        lines = self.block.lines
+        if self.cookie and lines is not None:
+            at = self.block.cookie_at
+            lines = lines.copy()
+            lines[at] += self.cookie
+        return lines
 
     @property
     def accepts_trailers(self) -> bool:

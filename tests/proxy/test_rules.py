@@ -374,3 +374,46 @@ def test_networks_are_matched_by_family(host, trusted):
 def test_an_entry_that_is_no_network_is_refused():
     with pytest.raises(ValueError, match="nonsense"):
         Trust(["nonsense"])
+
+
+COOKIES = [["Cookie: a={}"], ["A: b", "cookie: a={}", "C: d"], ["Cookie: x=1", "Cookie: a={}"]]
+
+
+@pytest.mark.parametrize("fields", COOKIES)
+@pytest.mark.parametrize("via", ["", "192.0.2.200"])
+@pytest.mark.parametrize("secure_name", [b"", b"x-secure", b"cookie"])
+def test_each_client_s_cookie_goes_on_in_its_place_and_to_nobody_else_s_request(fields, via, secure_name):
+    rules = ForwardRules(secure_name=secure_name)
+    for number in (1, 22, 3):
+        lines = [field.format(number) for field in ("Connection: cookie, Cookie", *fields)]
+        request = parse(*lines)
+        sent = [tuple(line.encode().split(b": ")) for line in ("Host: example.org", *lines[1:])]
+        if secure_name == b"cookie":
+            sent = [pair for pair in sent if pair[0].lower() != b"cookie"]
+        for told in (to_link(request, client(via=via), rules)[1], to_http(request, client(via=via), rules)[1]):
+            assert told[: len(sent)] == sent
+            assert len([pair for pair in told if pair[0].lower() == b"cookie"]) == len(
+                [pair for pair in sent if pair[0].lower() == b"cookie"]
+            )
+
+
+def test_an_empty_cookie_and_a_cookie_of_spaces_go_on_alike():
+    for value in ("", "a=b", " ", "\t c=d \t", ""):
+        request = parse("A: b", f"Cookie: {value}", "C: d")
+        said = value.strip().encode()
+        assert to_link(request)[1][1:4] == [(b"A", b"b"), (b"Cookie", said), (b"C", b"d")]
+        assert to_http(request)[1][1:4] == [(b"A", b"b"), (b"Cookie", said), (b"C", b"d")]
+
+
+def test_a_cookie_of_a_request_for_an_absolute_target_goes_on():
+    for number in (b"1", b"2"):
+        request = parse("Cookie: a=" + number.decode(), line="GET http://other.example/ HTTP/1.1")
+        for told in (to_link(request)[1], to_http(request)[1]):
+            assert told[:2] == [(b"Host", b"other.example"), (b"Cookie", b"a=" + number)]
+
+
+def test_a_cookie_of_an_http_1_0_request_goes_on():
+    for number in (b"1", b"2"):
+        request = parse("Cookie: a=" + number.decode(), line="GET / HTTP/1.0", host="A: b")
+        assert to_link(request)[1][:2] == [(b"A", b"b"), (b"Cookie", b"a=" + number)]
+        assert values(to_http(request)[1], b"cookie") == [b"a=" + number]

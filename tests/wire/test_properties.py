@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from duck.exceptions import ProtocolError
 from duck.wire import field_block as blocks
-from duck.wire.field_block import field_block, parse_field_block
+from duck.wire.field_block import field_block, parse_field_block, request_fields
 from duck.wire.fields import Fields, parse_fields, render_fields
 from duck.wire.framing import MAX_CHUNK_LINE_BYTES, MAX_TRAILER_BYTES, ChunkedReader, chunk, last_chunk
 from duck.wire.h1 import parse_request_head, parse_response_head
-from duck.wire.head import FieldBlock, ResponseHead
+from duck.wire.head import FieldBlock, RequestHead, ResponseHead
 from tests.wire.corpus import HOSTILE_ANSWERS, HOSTILE_REQUESTS, VALID_ANSWERS, VALID_REQUESTS
 from tests.wire.judges import duck_answers, duck_requests
 from tests.wire.test_judges import mutated
@@ -131,7 +131,7 @@ def test_an_answer_is_parsed_as_it_was_written(status: int, pairs: Fields, lengt
 
 
 # What others keep with a block once they have made it of it.
-KEPT = {"accept_encoding", "asks_plainly", "http_lines", "link_items"}
+KEPT = {"accept_encoding", "asks_plainly", "http_lines", "http_tail", "link_items", "link_tail"}
 
 
 def said(block: FieldBlock) -> list[object]:
@@ -171,6 +171,56 @@ def test_what_is_remembered_is_what_would_be_parsed(lines: list[bytes]) -> None:
     expected = outcome(parse_field_block, block)
     for _ in range(3):
         assert outcome(field_block, block) == expected
+
+
+# Around and within the value that is taken out before a block is looked up, and what could be taken for it.
+_cookies = st.lists(
+    st.one_of(
+        _lines.map(b"\r\n".join),
+        st.sampled_from(
+            [b"Cookie: ", b"cookie: ", b"COOKIE: ", b"Cookie:", b"X-Cookie: ", b"X: ookie: ", b"X: "]
+        ).flatmap(
+            lambda name: st.sampled_from(
+                [
+                    b"",
+                    b"a=b",
+                    b" a=b\t",
+                    b"a=b; Cookie: x",
+                    b"ookie: ",
+                    b"a\0",
+                    b"a\rb",
+                    b"\x7f",
+                    b"\xff",
+                    b"a\nCookie: b",
+                ]
+            ).map(lambda value: name + value)
+        ),
+        st.sampled_from([b"Connection: cookie", b"C\0X: y", b"\0"]),
+    ),
+    max_size=4,
+)
+
+
+def said_with_cookie(block: bytes, max_fields: int) -> list[object]:
+    known, cookie = request_fields(block, max_fields)
+    request = RequestHead(b"GET", b"/", known, cookie)
+    whole = FieldBlock(request.fields, request.lines)
+    for name in FieldBlock.__slots__:
+        if name not in ("fields", "lines", "cookie_at"):
+            setattr(whole, name, getattr(known, name))
+    return said(whole)
+
+
+@_settings
+@given(lines=_cookies)
+def test_a_cookie_taken_out_changes_nothing_of_what_is_said(lines: list[bytes]) -> None:
+    block = b"".join(line + b"\r\n" for line in lines)
+    expected = outcome(parse_field_block, block)
+    for _ in range(3):
+        try:
+            assert said_with_cookie(block, 100) == expected
+        except ProtocolError as error:
+            assert (error.status, str(error)) == expected
 
 
 def test_a_remembered_block_grown_old_is_the_same_one() -> None:
@@ -244,7 +294,7 @@ def test_what_is_accepted_is_passed_on_as_lines_that_parse_to_the_same(data: byt
         request = parse_request_head(head)
     except ProtocolError:
         return
-    lines = request.block.lines
+    lines = request.lines
     block = render_fields(request.fields) if lines is None else b"".join(line + b"\r\n" for line in lines)
     again = parse_request_head(b"%b %b HTTP/1.%d\r\n%b" % (request.method, request.target, request.version - 10, block))
     assert (again.fields, again.authority) == (request.fields, request.authority)

@@ -3,7 +3,7 @@
 import pytest
 
 from duck.exceptions import LimitExceeded, ProtocolError
-from duck.wire.field_block import field_block, kind_of
+from duck.wire.field_block import field_block, kind_of, request_fields
 from tests.wire.request_head import parse, refusal
 
 # -- lines ------------------------------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ def test_order_duplicates_and_case_of_fields_are_kept() -> None:
     lines = [b"b: 1", b"A: 2", b"B: 3", b"a: 4", b"b: 1", b"!#$%&'*+-.^`|~09: 5"]
     request = parse(*lines)
     assert request.fields[1:] == [tuple(line.split(b": ")) for line in lines]
-    assert request.block.lines == [b"Host: example.org", *lines]
+    assert request.lines == [b"Host: example.org", *lines]
 
 
 def test_more_fields_than_allowed_are_431_whether_the_block_is_known_or_not() -> None:
@@ -403,3 +403,71 @@ def test_an_upgrade_with_a_body_is_refused_or_is_none(framing: bytes) -> None:
 )
 def test_trailers_are_accepted_by_those_who_say_so(lines: list[bytes], accepts: bool) -> None:
     assert parse(*lines).accepts_trailers is accepts
+
+
+# -- cookies, which differ where all else is the same -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [b"Cookie", b"cookie"])
+def test_requests_that_differ_in_their_cookies_share_the_rest_and_no_cookie(name: bytes) -> None:
+    lines = (b"A: b", name + b": sessionid=%d", b"C: d")
+    requests = [parse(*(line.replace(b"%d", b"%d" % number) for line in lines)) for number in range(3)]
+    assert requests[0].block is requests[1].block is requests[2].block
+    for number, request in enumerate(requests):
+        value = b"sessionid=%d" % number
+        assert request.fields == [(b"Host", b"example.org"), (b"A", b"b"), (name, value), (b"C", b"d")]
+        assert request.lines == [b"Host: example.org", b"A: b", name + b": " + value, b"C: d"]
+    assert "sessionid" not in repr((requests[0].block.fields, requests[0].block.lines))
+
+
+def test_a_cookie_in_another_spelling_is_a_field_like_others() -> None:
+    for line in (b"COOKIE: a=b", b"Cookie:a=b", b"X-Cookie: a=b"):
+        request = parse(line)
+        assert (request.cookie, request.block.cookie_at) == (b"", -1)
+        assert request.lines == [b"Host: example.org", line]
+
+
+def test_of_several_cookies_each_stays_in_its_place() -> None:
+    lines = [b"Cookie: a=1", b"X: y", b"cookie:  b=2 ", b"Cookie: c=3", b"Z: \xff"]
+    for _ in range(2):
+        request = parse(*lines)
+        assert request.lines == [b"Host: example.org", *lines]
+        assert request.fields[1:] == [
+            (b"Cookie", b"a=1"),
+            (b"X", b"y"),
+            (b"cookie", b"b=2"),
+            (b"Cookie", b"c=3"),
+            (b"Z", b"\xff"),
+        ]
+
+
+@pytest.mark.parametrize("byte", [bytes((code,)) for code in (*range(9), *range(11, 32), 127)])
+def test_a_control_byte_in_a_cookie_is_refused_where_all_else_is_known(byte: bytes) -> None:
+    assert refusal(b"A: b", b"Cookie: x", b"C: d") == 0
+    assert refusal(b"A: b", b"Cookie: x" + byte + b"y", b"C: d") == 400
+    assert refusal(b"A: b", b"Cookie: " + byte, b"C: d") == 400
+
+
+def test_a_block_that_looks_like_what_is_remembered_is_refused() -> None:
+    assert refusal(b"Cookie: a", b"D: e") == 0
+    assert refusal(b"C\0D: e") == 400
+    assert refusal(b"C\0D: e", b"Cookie: a", b"D: e") == 400
+    assert refusal(b"C\0D: e\r\nCookie: a") == 400
+
+
+def test_a_cookie_line_without_an_end_is_refused() -> None:
+    for _ in range(2):
+        assert request_fields(b"Host: a\r\nCookie: a\r\n", 100)[1] == b"a"
+        with pytest.raises(ProtocolError):
+            request_fields(b"Host: a\r\nCookie: a", 100)
+
+
+def test_the_cookie_counts_as_a_field() -> None:
+    assert refusal(b"A: b", b"Cookie: c", max_fields=3) == 0
+    assert refusal(b"A: b", b"Cookie: d", max_fields=2) == 431
+
+
+def test_cookies_that_are_longer_than_what_is_remembered_leave_the_rest_to_be_shared() -> None:
+    requests = [parse(b"Cookie: " + letter * 20_000) for letter in (b"a", b"b")]
+    assert requests[0].block is requests[1].block
+    assert requests[1].fields[1] == (b"Cookie", b"b" * 20_000)
