@@ -12,7 +12,6 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -21,12 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django.commands import StartupCommands
-from duck.backend.django.discover import child_environment, find_interpreter, find_project
+from duck.backend.django.discover import find_interpreter, find_project
 from duck.backend.django.process import BackendOptions, DjangoBackend
 from duck.exceptions import ProjectError
 from duck.logs import ProcessOutput, to_console, wants_colour
 from duck.proxy.upstream import Generation, Upstream
-from duck.services.ducksight import RecoveryWatch, signature, syntax_error
+from duck.services.recovery import Recovery
 from duck.settings import views
 
 if TYPE_CHECKING:
@@ -44,9 +43,6 @@ BROKEN: Final = "broken"
 
 # Connections at once to a server that Duck did not start: what it does with them is its own matter.
 _FOREIGN_SLOTS: Final = 128
-_COMPILE_TIMEOUT_S: Final = 10.0
-_NAMED_FILES: Final = 3
-_COMPILE = "import sys; compile(open(sys.argv[1], 'rb').read(), sys.argv[1], 'exec', dont_inherit=True)"
 
 
 class DjangoService:
@@ -73,11 +69,10 @@ class DjangoService:
         self._interpreter = interpreter
         self._backend: DjangoBackend | None = None
         self._commands: StartupCommands | None = None
-        self._recovery: RecoveryWatch | None = None
+        self._recovery = Recovery(inbox, project, interpreter, self.replace)
         self._last: Generation | None = None
         self._began = 0.0
         self._told = ""  # the traceback of the last failure
-        self._mended_by: dict[str, object] = {}  # files whose change started the project last, as they were then
         self._output = ProcessOutput(
             "django", to_console, style=settings["LOG_FORMAT"], colour=wants_colour(sys.stderr)
         )
@@ -180,7 +175,7 @@ class DjangoService:
 
     def stop(self, deadline_s: float, done: Callable[[], None]) -> None:
         """End its processes within `deadline_s` seconds, by force after that."""
-        self._forget_recovery()
+        self._recovery.forget()
         if self._commands is not None:
             self._commands.kill()
         if self._backend is None:
@@ -190,7 +185,7 @@ class DjangoService:
 
     def kill(self) -> None:
         """End its processes now."""
-        self._forget_recovery()
+        self._recovery.forget()
         if self._commands is not None:
             self._commands.kill()
         if self._backend is not None:
@@ -243,19 +238,11 @@ class DjangoService:
 
     def compiles(self, paths: list[str]) -> bool:
         """Whether the Python files among `paths` can be compiled; one that cannot is told of, and nothing changes."""
-        for path in paths:
-            error = syntax_error(path) if path.endswith(".py") else None
-            # The project's Python may know more syntax than Duck's own.
-            if error is not None and not self._project_compiles(path):
-                logger.error(
-                    "%s:%s: %s; what runs keeps running until the file is mended.", path, error.lineno or 1, error.msg
-                )
-                return False
-        return True
+        return self._recovery.compiles(paths)
 
     def has_seen(self, paths: list[str]) -> bool:
         """Whether all `paths` are as they were when a change of them started the project, which needs no second one."""
-        return all(path in self._mended_by and signature(path) == self._mended_by[path] for path in paths)
+        return self._recovery.has_seen(paths)
 
     def replace(self) -> None:
         """Load the project again; requests wait meanwhile."""
@@ -263,7 +250,7 @@ class DjangoService:
             return
         if self._commands is not None and self._commands.is_running:
             return  # Django is loaded after them, as it is then
-        self._forget_recovery()
+        self._recovery.forget()
         if self.state in (RUNNING, HOLDING):
             self.state = HOLDING
             self._on_hold("Django loads changed files")
@@ -312,18 +299,18 @@ class DjangoService:
         self.state = RUNNING
         self._last = generation
         self._told = ""
-        self._forget_recovery()
+        self._recovery.forget()
         self._on_generation(generation, lambda: backend.acknowledged(generation.number))
 
     def _failed(self, failure: Failure) -> None:
-        assert self._backend is not None and self._project is not None
+        assert self._backend is not None
         # What a command has printed, or the attempt before this one has met, stands above already.
         told = failure.stage == "command" or failure.traceback == self._told
         text = f"\n{failure.traceback.rstrip()}" if failure.traceback and not told else ""
         self._told = failure.traceback
         serves = self._backend.current is not None and self._last is not None
         what = "What ran before keeps running" if serves else "Duck keeps running"
-        again = _what_starts_it_again(failure, self._project)
+        again = self._recovery.sentence(failure)
         logger.error("Django could not be started: %s%s\n%s; %s.", failure.message, text, what, again)
         if serves and self._last is not None:
             self.state = RUNNING
@@ -331,19 +318,7 @@ class DjangoService:
         else:
             self.state = BROKEN
             self._on_broken(asdict(failure))
-        if failure.stage != "crash":
-            files = failure.files or (str(self._project.manage),)
-            self._recovery = RecoveryWatch(self._inbox, files, self._mended)
-            self._recovery.start()
-
-    def _mended(self, paths: list[str]) -> None:
-        if self.compiles(paths):
-            root = str(self.root) + os.sep
-            logger.info("Changed: %s; starting Django again.", ", ".join(path.removeprefix(root) for path in paths))
-            self._mended_by = {path: signature(path) for path in paths}
-            self.replace()
-        elif self._recovery is not None:
-            self._recovery.start()
+        self._recovery.watch(failure)
 
     def _down(self) -> None:
         self.state = HOLDING
@@ -377,41 +352,6 @@ class DjangoService:
         self.state = RUNNING
         self._last = Generation(1, (upstream,), (upstream,))
         self._on_generation(self._last, lambda: None)
-
-    def _forget_recovery(self) -> None:
-        if self._recovery is not None:
-            self._recovery.stop()
-            self._recovery = None
-
-    def _project_compiles(self, path: str) -> bool:
-        interpreter = self._interpreter
-        if interpreter is None or interpreter.python_version.split(".")[:2] == [
-            str(part) for part in sys.version_info[:2]
-        ]:
-            return False
-        try:
-            done = subprocess.run(
-                [interpreter.path, "-I", "-S", "-c", _COMPILE, path],
-                env=child_environment(os.environ, interpreter.path),
-                capture_output=True,
-                timeout=_COMPILE_TIMEOUT_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return False
-        return done.returncode == 0
-
-
-def _what_starts_it_again(failure: Failure, project: Project) -> str:
-    if failure.stage == "crash" or failure.is_transient:
-        return "Django is started again in a moment, and by itself"
-    files = [path for path in failure.files if path.endswith(".py")] or [str(project.manage)]
-    root = str(project.root) + os.sep
-    named = [path.removeprefix(root) for path in files[:_NAMED_FILES]]
-    more = len(files) - len(named)
-    named += [f"{more} more file{'s' if more > 1 else ''} of the traceback"] if more else []
-    listed = " or ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
-    return f"a change of {listed} starts it again"
 
 
 def _bundle() -> str | None:
