@@ -64,6 +64,7 @@ CLOSED: Final = "closed"
 
 MAX_PIPELINED_BYTES: Final = 65_536
 MAX_LINGER_BYTES: Final = 1 << 20
+_ANY: Final = 1 << 62  # more bytes than ever wait to be sent
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 # What a refusal answers, its request being unreadable.
 _UNREADABLE: Final = RequestHead(b"GET", b"/", [])
@@ -199,6 +200,9 @@ class ServerConnection:
                 self._await_body()
         elif self._state is HEAD:
             self.deadline = self._server.clock.time() + self._server.limits.keep_alive_timeout_s
+        elif self._state is LINGER:
+            self._unsent = _ANY
+            self.deadline = self._server.clock.time() + self._server.limits.linger_s
         if self._sender is not None:
             self._sender.proceed()
         elif self._exchange is not None:
@@ -216,8 +220,8 @@ class ServerConnection:
         transport = self._transport
         if transport is None:
             return
-        if self._write_paused and self._state is not LINGER:
-            unsent = transport.get_write_buffer_size()
+        unsent = transport.get_write_buffer_size()
+        if self._write_paused or (unsent and (self._state is LINGER or self._state is CLOSED)):
             if unsent < self._unsent:
                 self._unsent = unsent
                 self.deadline = now + self._server.limits.send_timeout_s
@@ -340,7 +344,12 @@ class ServerConnection:
         if self._body is not None:
             self._body.start(self._server.clock.time())
         self._await_body()
-        if request.expects_continue and not self._buffer and self._transport is not None:
+        if (
+            request.expects_continue
+            and not self._buffer
+            and not exchange.is_answered  # within the final answer it would be taken for a part of that
+            and self._transport is not None
+        ):
             self._transport.write(_CONTINUE)
         self._resume_reading()
         if self._buffer:
@@ -590,13 +599,10 @@ class ServerConnection:
         exchange.ended()
         ended = self._eof and not self._buffer
         if ended or not self._keep_alive:
-            if ended or exchange.request_state is COMPLETE:
-                self._close()
-            else:
-                self._linger()
+            self._end(ended or (exchange.request_state is COMPLETE and not self._buffer))
             return
         if self._server.draining:
-            self._close()
+            self._end(not self._buffer)
             return
         self._state = HEAD
         if not self._buffer:
@@ -630,15 +636,24 @@ class ServerConnection:
         data, _, _ = answer_head(_UNREADABLE, head, False, self._server.clock.date)
         self._server.refused(self, error)
         transport.write(data if is_head else data + body)
-        self._linger()
+        self._linger(answered=False)
 
-    def _linger(self) -> None:
+    def _end(self, quiet: bool) -> None:
+        """Close behind the last answer; at once where the client is `quiet`: bytes to a closed one reset it."""
+        if quiet:
+            self._close()
+        else:
+            self._linger(answered=True)
+
+    def _linger(self, *, answered: bool) -> None:
         transport = self._transport
         if transport is None:
             return
         self._state = LINGER
         self._buffer = b""
         self._left_to_drop = MAX_LINGER_BYTES
+        # An answer that is not taken by then has its time as any other; uvloop could not tell yet whether it is.
+        self._unsent = _ANY if answered else 0
         self.deadline = self._server.clock.time() + self._server.limits.linger_s
         self._resume_reading()
         if transport.can_write_eof():
@@ -649,6 +664,7 @@ class ServerConnection:
     def _close(self) -> None:
         self._state = CLOSED
         if self._transport is not None:
+            self._unsent = self._transport.get_write_buffer_size()
             self.deadline = self._server.clock.time() + self._server.limits.send_timeout_s
             self._transport.close()
 

@@ -1,5 +1,7 @@
 """Time limits of a connection, by a clock that the test moves."""
 
+import pytest
+
 from duck.exceptions import BackendCut
 from tests.net.front import Body, Front, Producer, answers, chunked, echo_body, get, head, post
 
@@ -229,3 +231,33 @@ def test_a_fault_in_one_deadline_does_not_stop_the_others(caplog):
     front.pass_time(2)
     assert all(client.closed for client in clients)
     assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("end", ["unread body", "close"])
+@pytest.mark.parametrize("size", [50_000, 500_000])
+def test_the_last_answer_of_a_connection_is_taken_as_slowly_as_any_other(end, size):
+    front = Front(lambda exchange: exchange.answer(head(), b"x" * size), send_timeout_s=10, linger_s=2)
+    client = front.connect()
+    client.slow = True
+    client.receive(get("/", "Connection: close") if end == "close" else post(b"1", length=9))
+    whole = client.get_write_buffer_size()
+    for _ in range(12):
+        front.pass_time(9)
+        client.take(size // 20)
+    assert not client.aborted
+    client.take()
+    assert len(client.pop_sent()) == whole
+    front.pass_time(11)
+    assert client.is_closing()
+    front.check_clean()
+
+
+@pytest.mark.parametrize("end", ["unread body", "close"])
+def test_a_last_answer_that_is_not_taken_is_cut(end):
+    front = Front(lambda exchange: exchange.answer(head(), b"x" * 50_000), send_timeout_s=10, linger_s=2)
+    client = front.connect()
+    client.slow = True
+    client.receive(get("/", "Connection: close") if end == "close" else post(b"1", length=9))
+    front.pass_time(21)
+    assert client.aborted
+    front.check_clean()

@@ -589,3 +589,38 @@ def test_an_exchange_reads_its_body_where_it_was_told_to():
 def test_the_dates_of_answers_are_not_doubled():
     front = Front(lambda exchange: exchange.answer(ResponseHead(200, [(b"Date", b"then")]), b""))
     assert front.ask(get()).count(b"Date: ") == 1
+
+
+def test_no_interim_answer_comes_within_a_final_one():
+    # A view that streams its answer and reads the body only then: the client would take 100 for a part of it.
+    held = []
+    front = Front(held.append)
+    client = front.connect()
+    client.receive(post(b"", "Expect: 100-continue", length=2))
+    held[0].head(head(200, length=4))
+    held[0].data(b"ab")
+    body = Body()
+    held[0].read_body(body)
+    client.receive(b"12")
+    assert bytes(body.data_seen) == b"12" and body.ended
+    held[0].data(b"cd")
+    held[0].end(None)
+    assert b"100 Continue" not in client.pop_sent()
+
+
+def test_requests_behind_the_last_one_do_not_reset_its_answer():
+    # What comes after a close would be answered by a reset, which overtakes the answer (RFC 9112 §9.6).
+    held = []
+    front = Front(held.append)
+    client = front.connect()
+    client.receive(get())
+    front.server.drain(lambda: None)
+    client.receive(get("/2") * 5)
+    held[0].answer(head(), b"last")
+    front.loop.run()
+    assert b"Connection: close" in client.pop_sent()
+    assert client.wrote_eof and not client.closed
+    client.receive(get("/3"))
+    client.receive_eof()
+    assert client.closed and len(held) == 1
+    front.check_clean()
