@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import signal
-import sys
-import threading
 from concurrent.futures import Future
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from duck import logs
 from duck import settings as installed
 from duck.app.address import absolute_url, check_address
 from duck.app.lifecycle import Lifecycle
+from duck.app.runner import Runner, name_process
 from duck.app.untold import tell_in_one_sentence
 from duck.exceptions import ApplicationError, SettingsError, SSLError
 from duck.meta import Meta
@@ -133,8 +129,7 @@ class App:
         self.microapps: list[MicroApp] = []
         self.force_https_app: MicroApp | None = None
         self.lifecycle = Lifecycle(self, self.settings)
-        self._previous_handlers: dict[int, Any] = {}
-        self._thread: threading.Thread | None = None
+        self._runner = Runner(self)
         installed.install(self.settings)
         App.__instances__ += 1
         App.__mainapp__ = self
@@ -229,31 +224,7 @@ class App:
         `print_ansi_art` is whether the banner is printed.
         """
         App._runs += 1
-        if not logging.getLogger("duck").handlers:
-            view = views.logs(self.settings)
-            logs.configure(view.level, view.format)
-        try:
-            if not self.no_checks:
-                self.run_checks()
-            self.set_process_name()
-            self.lifecycle.prepare()
-        except BaseException:
-            self.lifecycle.abandon()
-            self._forget()
-            raise
-        if self.disable_ipc_handler:
-            return self._run_in_thread(print_ansi_art)
-        self.register_signals()
-        try:
-            self.lifecycle.start(show_banner=print_ansi_art)
-            self.handle_ipc_messages()
-        except BaseException:
-            self.lifecycle.abandon()
-            raise
-        finally:
-            self._unregister_signals()
-            self._forget()
-        return self.lifecycle.finish()
+        return self._runner.run(with_banner=print_ansi_art)
 
     def stop(
         self,
@@ -382,13 +353,8 @@ class App:
 
         Only where this is the main thread and it was not disabled.
         """
-        if self.disable_signal_handler or threading.current_thread() is not threading.main_thread():
-            return
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            numbers.append(signal.SIGHUP)
-        for number in numbers:
-            self._previous_handlers[number] = signal.signal(number, self.handle_signal)
+        if not self.disable_signal_handler:
+            self._runner.take_signals(self.handle_signal)
 
     def handle_signal(self, sig: int, frame: FrameType | None) -> None:
         """Have the App stop in order; the second time, without waiting for what runs. Touches nothing but the inbox."""
@@ -431,15 +397,7 @@ class App:
 
     def set_process_name(self) -> None:
         """Show `process_name` as the name of this process, where the system can (Linux: its first 15 bytes)."""
-        if not sys.platform.startswith("linux") or threading.current_thread() is not threading.main_thread():
-            return
-        try:
-            import ctypes
-
-            pr_set_name = 15
-            ctypes.CDLL(None).prctl(pr_set_name, self.process_name.encode()[:15], 0, 0, 0)
-        except (ImportError, OSError, AttributeError):
-            pass  # a name is only for the eye
+        name_process(self.process_name)
 
     def record_metadata(self) -> None:
         """Publish what runs in `duck.meta.Meta`."""
@@ -465,43 +423,6 @@ class App:
 
     def _absolute(self, scheme: str) -> str:
         return absolute_url(scheme, self.domain, self.lifecycle.port or self.port)
-
-    def _run_in_thread(self, print_ansi_art: bool) -> int:
-        """Serve on a thread that also spawns: the kernel ends a child with the thread that made it."""
-        started = threading.Event()
-        failure: list[BaseException] = []
-
-        def serve() -> None:
-            try:
-                self.lifecycle.start(show_banner=print_ansi_art)
-            except BaseException as error:
-                failure.append(error)
-                self.lifecycle.abandon()
-                self._forget()
-                return
-            finally:
-                started.set()
-            try:
-                self.handle_ipc_messages()
-            finally:
-                self._unregister_signals()
-                self._forget()
-                self.lifecycle.finish()
-
-        self._thread = threading.Thread(target=serve, name="duck-app", daemon=True)
-        self._thread.start()
-        started.wait()
-        if failure:
-            self._thread.join()
-            raise failure[0]
-        self.register_signals()
-        return 0
-
-    def _unregister_signals(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in self._previous_handlers.items():
-                signal.signal(number, handler)
-            self._previous_handlers.clear()
 
     def _forget(self) -> None:
         if App.__mainapp__ is self:

@@ -20,10 +20,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duck
 from duck.app import inheritance
-from duck.app.banner import BannerFacts, banner, ready_line
+from duck.app.banner import ready_line
 from duck.app.changes import Changes
+from duck.app.console import show_banner
 from duck.app.control import commands
 from duck.app.front import Front
 from duck.app.lanes import site_config
@@ -33,7 +33,6 @@ from duck.app.shutdown import Shutdown
 from duck.app.trial import end_if_on_trial, fail_if_on_trial
 from duck.app.unloaded import Unloaded
 from duck.exceptions import SettingsError
-from duck.logs import to_console
 from duck.services.django import BROKEN, STARTING, DjangoService
 from duck.services.inbox import Inbox
 from duck.services.state import state_directory
@@ -125,7 +124,7 @@ class Lifecycle:
         self.listening.open(listening, inherited.listeners if inherited is not None else None)
         self._presence.publish(self.listening.addresses)
 
-    def start(self, *, show_banner: bool = True) -> None:
+    def start(self, *, with_banner: bool = True) -> None:
         """Start the workers, Django, the control socket and the reloader.
 
         Raises:
@@ -143,8 +142,8 @@ class Lifecycle:
         if views.reload(self.settings).enabled:
             self.start_reloader()
         self._app.record_metadata()
-        if show_banner:
-            self._show_banner()
+        if with_banner:
+            show_banner(self)
         if self.django is None and self.unloaded is None:
             self._announce()
 
@@ -429,34 +428,6 @@ class Lifecycle:
         )
         if self._changes is not None:
             self._changes.watch_for_recovery(unloaded.files)
-
-    # -- what is said ---------------------------------------------------------------------------------------------
-
-    def _own_side(self) -> str:
-        if not self.settings.is_duck_project:
-            return ""
-        return "its own urlpatterns" if self.unloaded is None else "its own urlpatterns, which cannot be loaded"
-
-    def _show_banner(self) -> None:
-        facts = BannerFacts(
-            version=duck.__version__,
-            addresses=self.addresses,
-            duck_side=self._own_side(),
-            reload="on changes" if self.watched_directories is not None else "",
-            prefix=views.listening(self.settings).prefix or "",
-            processes=[
-                ("Duck", os.getpid()),
-                *(("Django", pid) for pid in (self.django.pids if self.django is not None else ())),
-            ],
-            warnings=[*self.settings.warnings, *(self.django.warnings if self.django is not None else ())],
-            **(self.django.banner() if self.django is not None and self.unloaded is None else {}),
-        )
-        if self.settings["LOG_FORMAT"] == "json":
-            logger.info("listening at %s", ", ".join(self.addresses))
-            for sentence in facts.warnings:
-                logger.warning("%s", sentence)
-        else:
-            to_console(banner(facts) + "\n")
 
 
 def _running() -> Future[Any]:
