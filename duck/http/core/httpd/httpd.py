@@ -218,10 +218,13 @@ class BaseServer:
             worker.post(worker.stop_accepting)
         self._close_listeners()
 
-    def drain(self, deadline_s: float, done: Callable[[], None]) -> None:
+    def drain(
+        self, deadline_s: float, done: Callable[[], None], *, spread_s: float = 0.0, sockets_s: float | None = None
+    ) -> None:
         """Accept nothing more, finish what was begun for at most `deadline_s` seconds, cut the rest, say `done`.
 
-        `done` is called once, on any thread; the workers live until `abort`.
+        `done` is called once, on any thread; the workers live until `abort`. WebSockets are closed over `spread_s`
+        seconds and cut after `sockets_s` (see `Worker.drain`).
         """
         self._close_listeners()
         if not self._workers:
@@ -241,7 +244,7 @@ class BaseServer:
             return finish
 
         for worker in self._workers:
-            worker.drain(deadline_s, drained(worker))
+            worker.drain(deadline_s, drained(worker), spread_s=spread_s, sockets_s=sockets_s)
 
     def abort(self) -> None:
         """End now: cut every connection, end the workers. For threads other than theirs."""
