@@ -29,9 +29,20 @@ class Representation(Facts):
         name: of the file that holds it, below its root; a sidecar's own.
         body: its bytes where it is small, None where they are read for each answer.
         block: the fields of a 200 answer.
+        head: of such an answer, shared by all.
     """
 
-    __slots__ = ("block", "body", "coding", "content_fields", "content_type", "lasting_fields", "name", "signature")
+    __slots__ = (
+        "block",
+        "body",
+        "coding",
+        "content_fields",
+        "content_type",
+        "head",
+        "lasting_fields",
+        "name",
+        "signature",
+    )
 
     def __init__(
         self,
@@ -80,6 +91,9 @@ class Representation(Facts):
             content_fields += b"Content-Encoding: %b\r\n" % coding
         self.content_fields = b"Accept-Ranges: bytes\r\n" + content_fields
         self.block = b"Content-Type: %b\r\n%b%b" % (content_type, self.content_fields, self.lasting_fields)
+        self.head = head = ResponseHead(200, block=self.block, content_length=self.size)
+        head.has_date = head.has_length = False
+        head.is_shared = True
 
     @property
     def weight(self) -> int:

@@ -18,7 +18,6 @@ from duck.http.file_roots import AnyPath, ClosedRoot, OpenRoot
 from duck.http.file_rules import DECIDING, negotiate
 from duck.http.file_sender import FileSender, call_soon
 from duck.http.manifest import Manifest
-from duck.wire.head import ResponseHead
 
 if TYPE_CHECKING:
     from duck.http.file_representation import Entry
@@ -82,9 +81,8 @@ class _Files:
                 plainly = _ask_plainly(request.block)
             chosen = entry.by_accept.get(request.block.accept_encoding)
             if plainly and chosen is not None and chosen.body is not None and request.method == b"GET":
-                head = ResponseHead(200, block=chosen.block, content_length=chosen.size)
-                head.has_date = head.has_length = False
-                exchange.response.answer(head, chosen.body)
+                response = exchange.response
+                response.answer(chosen.head if response is exchange else chosen.head.copy(), chosen.body)
                 return
             if self._answer(exchange, entry):
                 return

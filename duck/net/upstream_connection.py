@@ -42,7 +42,7 @@ class UpstreamCall(Protocol):
 
     def upstream_informational(self, head: ResponseHead) -> None: ...
     def upstream_answer(self, head: ResponseHead, body: bytes) -> None:
-        """Head and body, complete, at once."""
+        """Head and body, complete, at once; others may have the same head (`is_shared`)."""
 
     def upstream_head(self, head: ResponseHead) -> None: ...
     def upstream_data(self, chunk: bytes) -> None: ...
@@ -276,14 +276,15 @@ class UpstreamConnection(ByteStream):
             facts = response_facts(data[: end + 2], self._method)
             data = data[end + 4 :]
             head = facts.head
-            if head.status == 101:
+            status = facts.status
+            if status == 101:
                 self._state = TUNNEL
                 self._buffer = data
                 self._call = None
-                call.upstream_upgraded(head)
+                call.upstream_upgraded(head.copy())
                 return
-            if head.status < 200:
-                call.upstream_informational(head)
+            if status < 200:
+                call.upstream_informational(head.copy())
                 if not data:
                     return
                 continue
@@ -308,7 +309,7 @@ class UpstreamConnection(ByteStream):
             self._state = BODY
             self._chunks = ChunkedReader(status=502) if facts.chunked else None
             self._until_close = length is None and not facts.chunked
-            call.upstream_head(head)
+            call.upstream_head(head.copy())
             if data and self._state is BODY:
                 self._read_body(data)
             return

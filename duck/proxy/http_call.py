@@ -163,11 +163,14 @@ class HttpCall(Call):
         self._let_go()
         exchange = self._exchange
         exchange.drop_body()
+        response = exchange.response
+        if response is not exchange:
+            head = head.copy()  # sinks on its way may change it
         if exchange.request.method == b"HEAD" or head.status == 304 or head.status == 204:
-            exchange.response.head(head)
+            response.head(head)
             exchange.response.end(None)
         else:
-            exchange.response.answer(head, body)
+            response.answer(head, body)
 
     def upstream_head(self, head: ResponseHead) -> None:
         """The answer begins."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from duck.wire.fields import render_fields
-from duck.wire.head import HTTP_10, RequestHead, ResponseHead
+from duck.wire.head import HTTP_10, HTTP_11, RequestHead, ResponseHead
 
 NO_BODY: Final = 0  # HEAD, 204, 304: the head is all
 LENGTH: Final = 1  # Content-Length bytes follow
@@ -32,6 +32,9 @@ def answer_head(request: RequestHead, head: ResponseHead, keep_alive: bool, date
 
     `date` is the whole line, used where the answer has none (RFC 9110 §6.6.1).
     """
+    plainly = keep_alive and request.version == HTTP_11 and request.method != b"HEAD"
+    if plainly and head.sent_date is date:
+        return head.sent, LENGTH, True
     status = head.status
     block = head.block
     has_length = head.has_length
@@ -64,7 +67,11 @@ def answer_head(request: RequestHead, head: ResponseHead, keep_alive: bool, date
         extra += b"Connection: close\r\n"
     elif request.version == HTTP_10:
         extra += b"Connection: keep-alive\r\n"
-    return b"".join((status_line(head), block, extra, b"\r\n")), framing, keep_alive
+    data = b"".join((status_line(head), block, extra, b"\r\n"))
+    if head.is_shared and plainly and framing == LENGTH:
+        head.sent = data
+        head.sent_date = date
+    return data, framing, keep_alive
 
 
 def informational_head(head: ResponseHead) -> bytes:

@@ -145,29 +145,24 @@ class ResponseFacts:
     """What a backend's answer says about its framing and its connection.
 
     Attributes:
-        head: end-to-end fields only.
+        head: end-to-end fields only; of an answer that equals others, shared by all of them.
         length: of the body that follows: bytes, 0, or None: by chunks, or until the connection ends.
         chunked: the body is chunked.
         keep_alive: the connection may be used again after the body.
         upgrade: of a 101: the protocol switched to.
     """
 
-    __slots__ = ("_head", "chunked", "keep_alive", "length", "status", "upgrade")
+    __slots__ = ("chunked", "head", "keep_alive", "length", "status", "upgrade")
 
     def __init__(
         self, head: ResponseHead, length: int | None, chunked: bool, keep_alive: bool, upgrade: bytes | None
     ) -> None:
-        self._head = head
+        self.head = head
         self.status = head.status
         self.length = length
         self.chunked = chunked
         self.keep_alive = keep_alive
         self.upgrade = upgrade
-
-    @property
-    def head(self) -> ResponseHead:
-        """A head of its own for each that asks: sinks on its way may change it."""
-        return self._head.copy()
 
 
 _answers: Final[Memory[ResponseFacts]] = Memory(128, 1024)
@@ -182,6 +177,7 @@ def response_facts(block: bytes, method: bytes) -> ResponseFacts:
         known = _answers.recall(block)
         if known is None:
             known = parse_response_head(block, method)
+            known.head.is_shared = True
             _answers.keep(block, known)
     return known
 

@@ -193,9 +193,22 @@ class ResponseHead:
         content_length: length of the body in bytes where known. For HEAD and 304: of the body that is not sent.
         reason: the reason phrase, without meaning (RFC 9112 §4).
         has_date, has_length: whether those fields are there; None: to be looked for.
+        is_shared: many answers go with this one object, and nobody changes it: whoever would takes a `copy`.
+        sent, sent_date: of a shared head: its bytes as they were sent last, and the `Date` of that, by wire.answer.
     """
 
-    __slots__ = ("_block", "_fields", "content_length", "has_date", "has_length", "reason", "status")
+    __slots__ = (
+        "_block",
+        "_fields",
+        "content_length",
+        "has_date",
+        "has_length",
+        "is_shared",
+        "reason",
+        "sent",
+        "sent_date",
+        "status",
+    )
 
     def __init__(
         self,
@@ -213,6 +226,9 @@ class ResponseHead:
         self._fields = fields if fields is not None or block is not None else []
         self.has_date: bool | None = None
         self.has_length: bool | None = None
+        self.is_shared = False
+        self.sent = b""
+        self.sent_date = b""
 
     def copy(self) -> ResponseHead:
         """The same, to be changed."""
@@ -244,6 +260,8 @@ class ResponseHead:
 
     @fields.setter
     def fields(self, fields: Fields) -> None:
+        if self.is_shared:
+            raise AssertionError("a head that others send as well is not to be changed: take a copy")
         self._fields = fields
         self._block = None
         self.has_date = self.has_length = None

@@ -12,6 +12,7 @@ from duck.http.dates import render_date
 from duck.http.file_cache import FileCache
 from duck.http.file_roots import OpenRoot
 from duck.http.files import StaticFiles
+from duck.testing import record_exchange
 from tests.http.file_site import LARGE, PAST, SMALL, Django, Now, Site
 
 
@@ -35,6 +36,24 @@ class TestStatic:
         for target in (b"/static/css/app.css", b"/static/video.mp4"):
             first, second = site.ask(target), site.ask(target)
             assert (first.head.block, first.body) == (second.head.block, second.body)
+
+    def test_an_answer_that_is_changed_on_its_way_is_changed_for_nobody_else(self, site):
+        class Mark:
+            def __init__(self, sink):
+                self._sink = sink
+
+            def answer(self, head, body):
+                head.fields = [*head.fields, (b"X-Mark", b"1")]
+                self._sink.answer(head, body)
+
+        first = site.ask(b"/static/css/app.css")
+        for _ in range(2):
+            exchange, stream = record_exchange(b"GET", b"/static/css/app.css", [])
+            exchange.wrap(Mark)
+            site.handler.handle(exchange)
+            assert stream.head.fields == [*first.head.fields, (b"X-Mark", b"1")]
+            again = site.ask(b"/static/css/app.css")
+            assert (again.head.fields, again.body) == (first.head.fields, first.body)
 
     def test_a_query_changes_nothing(self, site):
         assert site.ask(b"/static/css/app.css?v=2").body == SMALL

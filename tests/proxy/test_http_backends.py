@@ -52,6 +52,36 @@ def test_requests_and_answers_arrive_as_they_were_sent(front, http_backend):
     assert fields[b"host"] == b"x" and fields[b"x-forwarded-for"] == b"127.0.0.1" and fields[b"via"] == b"1.1 duck"
 
 
+class Mark:
+    """Changes an answer on its way."""
+
+    def __init__(self, sink):
+        self._sink = sink
+
+    def answer(self, head, body):
+        head.fields = [*head.fields, (b"X-Mark", b"1")]
+        self._sink.answer(head, body.upper())
+
+
+def test_an_answer_that_is_changed_on_its_way_is_changed_for_nobody_else(front, http_backend):
+    backend = http_backend(serve(lambda *request: answer(b"same")))
+    front.switch(backend.upstream())
+    handle = front.site.handle
+
+    def marked(exchange):
+        if exchange.request.path == b"/marked":
+            exchange.wrap(Mark)
+        handle(exchange)
+
+    front.site.handle = marked
+    client = front.connect()
+    for target in ("/", "/marked", "/", "/marked", "/"):
+        found = client.ask(get(target))
+        expected = (b"SAME", "1") if target == "/marked" else (b"same", None)
+        assert (found.body, found.getheader("X-Mark")) == expected
+        assert len(found.headers.get_all("Date")) == len(found.headers.get_all("Content-Length")) == 1
+
+
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE"])
 @pytest.mark.parametrize(
     ("said", "passed"),

@@ -111,6 +111,32 @@ def test_what_is_known_of_the_fields_is_believed() -> None:
     assert (data, framing) == (b"HTTP/1.1 200 OK\r\n" + LENGTH_5 + b"\r\n", LENGTH)
 
 
+def test_a_shared_head_is_rendered_once_for_each_date() -> None:
+    head = ResponseHead(200, block=b"A: b\r\n", content_length=5)
+    head.is_shared = True
+    get, old = RequestHead(b"GET", b"/", []), RequestHead(b"GET", b"/", [], version=HTTP_10)
+    said = b"HTTP/1.1 200 OK\r\nA: b\r\n"
+    for date in (DATE, b"Date: later\r\n"):
+        # What is not for every client is neither kept nor given to others.
+        for _ in range(2):
+            kept = said + date + LENGTH_5
+            assert answer_head(RequestHead(b"HEAD", b"/", []), head, True, date) == (kept + b"\r\n", NO_BODY, True)
+            assert answer_head(get, head, False, date) == (kept + CLOSE + b"\r\n", LENGTH, False)
+            assert answer_head(old, head, True, date) == (kept + KEEP + b"\r\n", LENGTH, True)
+            assert answer_head(get, head, True, date) == (kept + b"\r\n", LENGTH, True)
+        assert answer_head(get, head, True, date)[0] is answer_head(get, head, True, date)[0]
+
+
+@pytest.mark.parametrize(("status", "length"), [(304, 5), (204, None), (200, None)])
+def test_a_shared_head_of_an_answer_without_a_known_body_is_rendered_each_time(status: int, length: int | None) -> None:
+    head = ResponseHead(status, block=b"A: b\r\n", content_length=length)
+    head.is_shared = True
+    get = RequestHead(b"GET", b"/", [])
+    assert answer_head(get, head, True, DATE) == answer_head(get, head.copy(), True, DATE)
+    assert answer_head(get, head, True, DATE) == answer_head(get, head.copy(), True, DATE)
+    assert head.sent == b""
+
+
 def test_the_version_is_the_servers_and_the_reason_the_backends() -> None:
     assert status_line(ResponseHead(404, reason=b"Nothing \xe9")) == b"HTTP/1.1 404 Nothing \xe9\r\n"
     assert status_line(ResponseHead(200, reason=b"")) == b"HTTP/1.1 200 \r\n"
