@@ -51,6 +51,11 @@ class FileSender:
         # uvloop writes at the end of this turn; in the next one its buffer tells what is left.
         self._loop.call_soon(self.proceed)
 
+    @property
+    def left(self) -> int:
+        """Bytes not sent yet."""
+        return self._count
+
     def cancel(self, error: Exception) -> None:
         """Stop: the connection is gone."""
         self._finish(error)

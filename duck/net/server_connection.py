@@ -174,6 +174,8 @@ class ServerConnection:
         sender, self._sender = self._sender, None
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
+            if sender is not None:
+                exchange.bytes_sent -= sender.left  # counted when the file was handed over
             exchange.lost(gone)
         if sender is not None:
             sender.cancel(gone)  # after whoever feeds it was told: it would take this for a fault of its source
@@ -554,11 +556,14 @@ class ServerConnection:
         def sent(error: Exception | None) -> None:
             self._sender = None
             if isinstance(error, ClientGone):
+                if self._exchange is not None:
+                    self._exchange.bytes_sent -= splicer.left
                 self._lose(error)  # the source is whole: who reads it shall not take this for a fault of its own
             done(error)
 
-        self._sender = Splicer(transport, self._server.loop, divert(), count, moved, sent)
-        self._sender.start()
+        splicer = Splicer(transport, self._server.loop, divert(), count, moved, sent)
+        self._sender = splicer
+        splicer.start()
         return True
 
     def reset(self, error: Exception) -> None:
@@ -579,7 +584,7 @@ class ServerConnection:
         """The kernel says that the client is gone, before the loop does."""
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            exchange.lost(error)
+            exchange.lost(self._cut or error)
             exchange.ended()
         if self._transport is not None:
             self._transport.abort()

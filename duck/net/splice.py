@@ -71,6 +71,11 @@ class Splicer:
         self._transport.set_write_buffer_limits(high=0)
         self._loop.call_soon(self.proceed)
 
+    @property
+    def left(self) -> int:
+        """Bytes not sent yet."""
+        return self._count + self._in_pipe
+
     def cancel(self, error: Exception) -> None:
         """Stop: a side is gone."""
         self._finish(error)

@@ -139,6 +139,7 @@ def test_a_client_that_is_gone_is_no_fault_of_the_backend(make_front, http_backe
             "stopped": "Duck stopped before the answer was complete",
         }[why]
     )
+    assert 0 < front.exchanges[0].bytes_sent < len(BODY)
     wait(lambda: front.pool.busy == 0)
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
