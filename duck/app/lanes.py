@@ -62,22 +62,17 @@ def _application_lane(
     """Of a Duck project: what makes a worker's lane, what decides on a path, whether Django's URLs pass through it."""
     # Not above: a Django project alone needs none of it, and starts without it.
     from duck.http.core.asgi import ASGI
-    from duck.http.core.lane import load_urlpatterns
+    from duck.http.core.lane import Lane
     from duck.http.core.proxyhandler import AsyncHttpProxyHandler, for_a_loop
     from duck.http.handlers import AppHandler
-    from duck.http.routing import Resolver, Sides
     from duck.net.server import Trust
 
     sides = views.sides(settings)
     lane: dict[str, Any] = {**settings, "USE_DJANGO": use_django, "ALLOWED_HOSTS": sides.allowed_hosts}
     gateway = _load_class("ASGI", sides.asgi)
     asks = _load_class("PROXY_HANDLER", sides.proxy_handler)
-    decide = Sides(
-        Resolver(_guarded("URLPATTERNS_MODULE", lambda: load_urlpatterns(lane))),
-        explicit=sides.duck_urls,
-        django=sides.django_urls,
-        use_django=use_django,
-    ).decide
+    # Compiled here once for the decision, and so that all of it is known to load before a worker does the same.
+    decide = _guarded("URLPATTERNS_MODULE", lambda: Lane(lane)).sides.decide
     trusted = views.listening(settings).trusted_proxies
     through = gateway is not ASGI or asks is not AsyncHttpProxyHandler
     through = through or (bool(sides.middlewares) and not sides.django_skips_middlewares)
@@ -111,14 +106,14 @@ def _guarded(setting: str, load: Callable[[], Any]) -> Any:
         return load()
     except DuckError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
         raise SettingsError(
             f"What {setting} names cannot be imported; mend {_place(error)}: {type(error).__name__}: {text}."
         ) from error
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """File and line of the innermost frame that somebody may edit: none of Duck's, Python's or a package's."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from duck import logs
 from duck import settings as installed
 from duck.app.app import App
+from duck.app.unloaded import text_of
+from duck.exceptions import ApplicationError, DuckError
+from duck.logs import to_console
 from duck.settings import views
 
 if TYPE_CHECKING:
@@ -43,6 +46,13 @@ def _run_main(path: str) -> int | None:
         runpy.run_path(path, run_name="__main__")
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else int(error.code is not None)
+    except DuckError:
+        raise
+    except Exception as error:
+        told = text_of(error)
+        to_console(told)
+        text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
+        raise ApplicationError(f"{path} cannot be run: {type(error).__name__}: {text}.") from error
     finally:
         sys.argv = argv
     return 0 if App._runs > runs else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import traceback
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from duck.settings.load import Settings
 
 _NAMED = re.compile(r'^  File "(.*?)", line', re.MULTILINE)
-_DUCK = str(Path(__file__).resolve().parents[1])
+_OURS = (str(Path(__file__).resolve().parents[1]) + os.sep, "<frozen ")
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,9 @@ class Unloaded:
         files: list[str] = []
         text = ""
         if cause is not None:
-            told = traceback.TracebackException(type(cause), cause, cause.__traceback__)
+            told = _without_duck(cause)
             link: traceback.TracebackException | None = told
             while link is not None:
-                link.stack = traceback.StackSummary.from_list(
-                    [frame for frame in link.stack if not frame.filename.startswith((_DUCK, "<frozen "))]
-                )
                 files += [frame.filename for frame in reversed(link.stack) if _is_editable(frame.filename)]
                 files += [link.filename] if issubclass(_kind(link, cause), SyntaxError) and link.filename else []
                 link = link.__cause__ or link.__context__
@@ -61,6 +59,21 @@ class Unloaded:
     def page(self) -> dict[str, Any]:
         """For `Site.broken`."""
         return {"title": "The Duck project could not be loaded", "message": self.message, "traceback": self.traceback}
+
+
+def text_of(error: BaseException) -> str:
+    """The traceback of `error`, without the frames of Duck and of the import system."""
+    return "".join(_without_duck(error).format())
+
+
+def _without_duck(error: BaseException) -> traceback.TracebackException:
+    told = traceback.TracebackException(type(error), error, error.__traceback__)
+    link: traceback.TracebackException | None = told
+    while link is not None:
+        frames = [frame for frame in link.stack if not frame.filename.startswith(_OURS)]
+        link.stack = traceback.StackSummary.from_list(frames)
+        link = link.__cause__ or link.__context__
+    return told
 
 
 def _kind(link: traceback.TracebackException, cause: BaseException) -> type[BaseException]:

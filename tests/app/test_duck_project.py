@@ -191,6 +191,37 @@ def test_django_is_not_started_for_a_duck_project_that_cannot_be_loaded(
 
 
 @pytest.mark.parametrize(
+    ("file", "line", "said"),
+    [
+        ("settings.py", "MIDDLEWARES = ['not_there.Middleware']", "not_there.Middleware"),
+        ("settings.py", "ASGI = 'not_there.ASGI'", "No module named 'not_there'"),
+        ("urls.py", "urlpatterns = 5", "TypeError: "),
+        ("urls.py", "raise SystemExit('on purpose')", "SystemExit: on purpose"),
+    ],
+)
+def test_whatever_cannot_be_loaded_is_waited_for(
+    start: Start, duck_project: Path, file: str, line: str, said: str
+) -> None:
+    before = (duck_project / file).read_text()
+    (duck_project / file).write_text(f"{before}{line}\n")
+    duck = start(duck_project)
+    assert said in duck.wait_for("The Duck project could not be loaded: ")
+    assert duck.get("/hello").status_code == 503
+    (duck_project / file).write_text(before)
+    duck.wait_for("mine has started")
+    assert duck.get("/hello").text == "from duck one"
+
+
+def test_a_main_py_that_fails_is_told_without_the_frames_of_duck(start: Start, duck_project: Path) -> None:
+    (duck_project / "main.py").write_text("from duck.app import App\n1 / 0\n")
+    duck = start(duck_project)
+    assert duck.wait() == 1
+    assert f'File "{duck_project / "main.py"}", line ' in duck.text
+    assert duck.text.endswith("main.py cannot be run: ZeroDivisionError: division by zero.\n")
+    assert str(ROOT / "duck") not in duck.text
+
+
+@pytest.mark.parametrize(
     ("source", "sentence"),
     [
         ("1 / 0\n", "mend {urls}:1: ZeroDivisionError: division by zero."),
