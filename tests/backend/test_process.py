@@ -367,6 +367,16 @@ def test_a_start_that_hangs_is_told_with_the_line_of_the_project_it_stands_at(
     assert failure.files[0] == str(urls)
 
 
+def test_a_project_that_became_another_program_is_given_up_at_the_deadline(
+    make_project: MakeProject, make_backend: Callable[..., Recorder]
+) -> None:
+    settings = "import os\nos.execv('/bin/sleep', ['sleep', '60'])"
+    recorder = make_backend(make_project(settings=settings), start_deadline_s=2.0)
+    recorder.backend.start()
+    recorder.until(lambda: recorder.failures and not recorder.pids())
+    assert recorder.failures[0].stage == "deadline"  # not a crash, after which it would be started again at once
+
+
 def test_a_stop_while_starting_ends_everything(
     make_project: MakeProject, make_backend: Callable[..., Recorder]
 ) -> None:
