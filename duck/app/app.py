@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from duck import settings as installed
 from duck.app.address import absolute_url, check_address
+from duck.app.front import Front
 from duck.app.lifecycle import Lifecycle
 from duck.app.runner import Runner, name_process
 from duck.app.untold import tell_in_one_sentence
@@ -417,7 +418,9 @@ class App:
 
     def make_handler(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> Handler:
         """What answers the exchanges of one worker; called on its loop."""
-        return self.lifecycle.front.make_handler(loop, clock)
+        front = self.lifecycle.front
+        assert isinstance(front, Front)  # processes ask an App of their own
+        return front.make_handler(loop, clock)
 
     # -- below ----------------------------------------------------------------------------------------------------
 

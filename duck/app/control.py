@@ -19,7 +19,7 @@ def commands(lifecycle: Lifecycle) -> dict[str, Callable[[Request], None]]:
     """The commands of one App, by name."""
     return {
         "ping": lambda request: request.reply({"pid": os.getpid(), "version": duck.__version__}),
-        "status": lambda request: request.reply(report(lifecycle)),
+        "status": lambda request: lifecycle.front.refresh(lambda: request.reply(report(lifecycle))),
         "stop": lifecycle.stop_asked,
         "settings": lambda request: request.reply({"settings": _settings(lifecycle)}),
     }
@@ -42,6 +42,7 @@ def report(lifecycle: Lifecycle) -> dict[str, Any]:
             connections=front.get("connections", 0),
         )
     ]
+    processes += [describe_process(**process) for process in lifecycle.front.processes()]
     said: dict[str, Any] = {
         "version": duck.__version__,
         "state": lifecycle.state,

@@ -82,6 +82,18 @@ class Front:
         if self.server is not None:
             self.server.abort()
 
+    def kill(self) -> None:
+        """The same as `abort`: threads cannot be ended by force."""
+        self.abort()
+
+    def refresh(self, done: Callable[[], None]) -> None:
+        """Have `status` tell what is; `done` is called when it does, here at once."""
+        done()
+
+    def processes(self) -> list[dict[str, Any]]:
+        """What `duck status` shows of front worker processes: these are threads."""
+        return []
+
     def make_handler(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> Handler:
         """The site of one worker, steered from now on; called on its loop."""
         assert self.config is not None

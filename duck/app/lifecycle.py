@@ -25,11 +25,11 @@ from duck.app.banner import ready_line
 from duck.app.changes import Changes
 from duck.app.console import show_banner
 from duck.app.control import commands
-from duck.app.front import Front
+from duck.app.fronts import make_front, thread_count
 from duck.app.lanes import site_config
 from duck.app.listening import Listening
 from duck.app.presence import Presence
-from duck.app.shutdown import Shutdown
+from duck.app.shutdown import Drained, Shutdown
 from duck.app.trial import end_if_on_trial, fail_if_on_trial
 from duck.app.unloaded import Unloaded
 from duck.exceptions import SettingsError
@@ -40,7 +40,6 @@ from duck.settings import views
 
 if TYPE_CHECKING:
     from duck.app.app import App
-    from duck.http.core.httpd.httpd import BaseServer
     from duck.proxy.upstream import Generation
     from duck.services.ipc import Request
     from duck.services.service import Service
@@ -68,7 +67,7 @@ class Lifecycle:
 
     def __init__(self, app: App, settings: Settings) -> None:
         self.settings = settings
-        self.front = Front(lambda callback: self.inbox.post(callback))
+        self.front = make_front(app, settings, lambda: self.inbox)
         self.django: DjangoService | None = None
         self.listening = Listening()
         self.unloaded: Unloaded | None = None
@@ -150,7 +149,7 @@ class Lifecycle:
     def start_server(self) -> None:
         """Serve the listeners on worker threads."""
         if self.front.server is None or not self.front.server.running:
-            self.front.start(self._app, self.settings, self.listening.sockets, self._app.workers or 1)
+            self.front.start(self._app, self.settings, self.listening.sockets, thread_count(self._app, self.settings))
             self.futures["duck-server"] = _running()
 
     def start_django(self) -> None:
@@ -179,7 +178,7 @@ class Lifecycle:
 
     def abandon(self) -> None:
         """Give everything back at once, after a start that failed."""
-        self.front.abort()
+        self.front.kill()
         if self.django is not None:
             self.django.kill()
         self._close()
@@ -344,8 +343,8 @@ class Lifecycle:
         self._close()
         self.inbox.stop()
 
-    def _servers(self) -> list[BaseServer]:
-        front = [self.front.server] if self.front.server is not None else []
+    def _servers(self) -> list[Drained]:
+        front: list[Drained] = [self.front.server] if self.front.server is not None else []
         return [*front, *(microapp.server for microapp in self._app.microapps)]
 
     def _services(self) -> list[Service]:

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from duck import logs
+from duck.app import front_worker
 from duck.settings import views
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ class Runner:
         if not logging.getLogger("duck").handlers:
             view = views.logs(app.settings)
             logs.configure(view.level, view.format)
+        if front_worker.is_front_worker():
+            app.set_process_name()
+            return front_worker.serve(app, app.settings)
         try:
             if not app.no_checks:
                 app.run_checks()

@@ -12,10 +12,9 @@ import enum
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from duck.http.core.httpd.httpd import BaseServer
     from duck.services.inbox import Inbox
     from duck.services.service import Service
 
@@ -35,6 +34,16 @@ class State(enum.Enum):
     ENDED = "ended"
 
 
+class Drained(Protocol):
+    """A server, of threads or of processes."""
+
+    def drain(self, deadline_s: float, done: Callable[[], None]) -> None:
+        """Accept nothing more, finish what was begun for at most `deadline_s` seconds, cut the rest, say `done`."""
+
+    def abort(self) -> None:
+        """End now."""
+
+
 class Shutdown:
     """Ends servers, then services; on the inbox's thread.
 
@@ -47,7 +56,7 @@ class Shutdown:
     def __init__(
         self,
         inbox: Inbox,
-        servers: Sequence[BaseServer],
+        servers: Sequence[Drained],
         services: Sequence[Service],
         deadline_s: float,
         done: Callable[[], None],
@@ -83,7 +92,7 @@ class Shutdown:
             for service in self._unended:
                 service.stop(0.0, lambda: None)
 
-    def _drained(self, server: BaseServer) -> None:
+    def _drained(self, server: Drained) -> None:
         self._undrained.discard(server)
         if not self._undrained:
             self._stop_services()

@@ -34,6 +34,7 @@ EXIT_CODES: Final = {
 # name: (module in duck.cli, function, the first sentence of its help)
 _COMMANDS: Final = {
     "runserver": ("runserver", "runserver", "Serve the Django or Duck project of this directory."),
+    "serve": ("serve", "serve", "Serve the Django or Duck project of this directory in production."),
     "status": ("instances", "status", "Show the Duck that runs for this directory."),
     "stop": ("instances", "stop", "Stop the Duck that runs for this directory."),
     "settings": ("settings", "settings", "Show each setting, its value and where it was given."),

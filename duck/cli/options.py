@@ -10,19 +10,23 @@ import click
 from click.shell_completion import CompletionItem
 
 from duck.settings.load import Settings, load
-from duck.settings.schema import SETTINGS, Setting
+from duck.settings.schema import SAME, SETTINGS, Setting
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _PARAMETERS = {setting.name.lower(): setting.name for setting in SETTINGS.values() if setting.flags}
 
 
-def setting_options(function: _F) -> _F:
-    """Give a command every option that sets a setting; its arguments go to `load_settings` as they came."""
-    for setting in reversed(list(SETTINGS.values())):
-        if setting.flags:
-            function = _option(setting)(function)
-    return function
+def setting_options(command: str) -> Callable[[_F], _F]:
+    """Give `command` its options that set settings, `settings` all; their arguments go to `load_settings`."""
+
+    def add(function: _F) -> _F:
+        for setting in reversed(list(SETTINGS.values())):
+            if setting.flags and (command in setting.of or command == "settings"):
+                function = _option(setting, command)(function)
+        return function
+
+    return add
 
 
 def load_settings(given: dict[str, Any], **more: Any) -> Settings:
@@ -48,12 +52,13 @@ def offer_names(context: click.Context, parameter: click.Parameter, incomplete: 
     return [CompletionItem(name) for name in written if name.startswith(incomplete)]
 
 
-def _option(setting: Setting) -> Callable[[_F], _F]:
+def _option(setting: Setting, command: str) -> Callable[[_F], _F]:
     # A parameter is named by its setting, whatever its option is called.
     names = (setting.name.lower(), *setting.flags)
     sentence = setting.sentence
+    default = setting.default if command != "serve" or setting.in_production is SAME else setting.in_production
     if "default" not in sentence and not any("/" in flag for flag in setting.flags):
-        sentence += f"  [default: {setting.default}]" if setting.default != [] else ""
+        sentence += f"  [default: {default}]" if default not in ([], None) else ""
     if any("/" in flag for flag in setting.flags):
         return click.option(*names, default=None, help=sentence)
     return click.option(

@@ -11,7 +11,7 @@ from duck.cli.options import load_settings, setting_options
 
 @click.command()
 @click.argument("addrport", required=False)
-@setting_options
+@setting_options("runserver")
 def runserver(addrport: str | None, **given: Any) -> int:
     """Serve the Django or Duck project of this directory.
 

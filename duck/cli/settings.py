@@ -22,11 +22,12 @@ _HIDDEN = "********"
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=offer_names)
 @click.option("--given", "only_given", is_flag=True, help="Only those that are not left at their default.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: value, origin and unit of each.")
-@setting_options
+@setting_options("settings")
 def settings(names: tuple[str, ...], only_given: bool, as_json: bool, **given: Any) -> int:
     """Show each setting, its value and where it was given.
 
-    The options are those of `duck runserver`, so that it can be seen what they would do.
+    The options are those of `duck runserver` and `duck serve`, so that it can be seen what they would do; --mode serve
+    shows the defaults of `duck serve`.
 
     For example: duck settings port listen --port 8001
     """

@@ -130,6 +130,7 @@ class DjangoService:
         options = BackendOptions(
             run_directory=str(directory),
             settings=view.settings_module,
+            mode=self._settings["MODE"],
             threads=view.threads,
             start_deadline_s=view.wait_s,
             stop_deadline_s=self._settings["SHUTDOWN_TIMEOUT"],

@@ -88,6 +88,22 @@ def integer(low: int, high: int | None = None, what: str = "a whole number") -> 
     return Kind("integer", read)
 
 
+def integer_or(word: str, low: int, high: int, what: str) -> Kind:
+    """`word`, or a whole number from `low` to `high`."""
+    number = integer(low, high, what)
+
+    def read(raw: Any, base: Path) -> int | str:
+        if isinstance(raw, str) and raw.strip().lower() == word:
+            return word
+        try:
+            value: int = number.read(raw, base)
+        except ValueError as error:
+            raise ValueError(f'{error}, or "{word}"') from None
+        return value
+
+    return Kind(f"integer or `{word}`", read)
+
+
 def duration(*, zero_is_off: bool = False) -> Kind:
     """Seconds as a float; `"30s"`, `"5m"`, `"1.5h"` are accepted. 0 only where it means "no deadline"."""
     right = 'give seconds as a number, or a text like "30s" or "5m"' + (", or 0 for none" if zero_is_off else "")
@@ -241,6 +257,10 @@ def _listen(raw: Any, base: Path) -> str:
     raise ValueError('give "http://address:port", "unix:/path" or "fd:N"')
 
 
+def _listen_or_off(raw: Any, base: Path) -> str:
+    return "off" if raw == "off" else _listen(raw, base)
+
+
 def _server(raw: Any, base: Path) -> str:
     if isinstance(raw, (list, tuple)) and len(raw) == 2:
         raw = f"{raw[0]}:{raw[1]}"  # the (address, port) that App.DJANGO_ADDR is
@@ -285,6 +305,7 @@ REGEX = Kind("regular expression", _regex)
 NETWORK = Kind("address or network", _network)
 HOST = Kind("host name or address", _host)
 LISTEN = Kind("listening URL", _listen)
+LISTEN_OR_OFF = Kind("listening URL or `off`", _listen_or_off)
 SERVER = Kind("`host:port` or `unix:/path`", _server)
 COMMAND = Kind("command", _command)
 PREFIX = Kind("path prefix", _prefix)

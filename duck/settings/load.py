@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from duck.exceptions import SettingsError
-from duck.settings.schema import NAMES, RUNTIME_VARIABLES, SETTINGS, Setting
+from duck.settings.schema import NAMES, RUNTIME_VARIABLES, SAME, SETTINGS, Setting
 
 TOML_NAME = "duck.toml"
 _MAKES_AN_APP = re.compile(r"^\s*(from duck[.\s]|import duck\b)", re.MULTILINE)
@@ -132,19 +132,29 @@ def load(argv_values: Mapping[str, Any], environ: Mapping[str, str], project_dir
     project_dir = project_dir.absolute()
     given = {name: (raw, _option_origin(NAMES[name])) for name, raw in argv_values.items() if raw not in (None, ())}
     variables, warnings = _read_environ(environ)
+    platform = _read_platform(environ)
     written, file, base_dir, is_duck_project = _read_file({**variables, **given}, project_dir)
     if is_duck_project and str(base_dir) not in sys.path:
         sys.path.insert(0, str(base_dir))
     values, origins = {}, {}
-    for name, setting in SETTINGS.items():
-        for source, base in ((given, project_dir), (variables, project_dir), (written, base_dir)):
+    is_production = False
+    for name, setting in SETTINGS.items():  # MODE is the first
+        for source, base in (
+            (given, project_dir),
+            (variables, project_dir),
+            (written, base_dir),
+            (platform if is_production else {}, project_dir),
+        ):
             if name in source:
                 raw, origin = source[name]
                 values[name], origins[name] = _read(setting, raw, origin, base), origin
                 break
         else:
-            values[name] = setting.kind.read(setting.default, base_dir)
+            default = setting.default if setting.in_production is SAME or not is_production else setting.in_production
+            values[name] = setting.kind.read(default, base_dir)
             origins[name] = Origin("default")
+        if name == "MODE":
+            is_production = values[name] == "serve"
     if values["BASE_DIR"] is None:
         values["BASE_DIR"] = base_dir
     return Settings(
@@ -189,6 +199,19 @@ def _read_environ(environ: Mapping[str, str]) -> tuple[_Given, list[str]]:
             hint = f"; did you mean DUCK_{near}?" if near else "."
             warnings.append(f"The environment variable {variable} is no setting of Duck and has no effect{hint}")
     return given, warnings
+
+
+def _read_platform(environ: Mapping[str, str]) -> _Given:
+    """What hosting platforms say of a service in variables that are not Duck's; counts under `serve`."""
+    given: _Given = {}
+    if environ.get("PORT"):
+        origin = Origin("environment", "PORT")
+        # Said by a platform that routes to this process from outside of its machine.
+        given |= {"PORT": (environ["PORT"], origin), "ADDRESS": ("0.0.0.0", origin)}
+    if environ.get("WEB_CONCURRENCY"):
+        origin = Origin("environment", "WEB_CONCURRENCY")
+        given |= {name: (environ["WEB_CONCURRENCY"], origin) for name in ("WORKERS", "DJANGO_WORKERS")}
+    return given
 
 
 def _read_file(given: _Given, project_dir: Path) -> tuple[_Given, Path | None, Path, bool]:

@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from duck.settings.schema import GIB, KIB, MIB, SECTIONS, SETTINGS, Setting
+from duck.settings.schema import GIB, KIB, MIB, SAME, SECTIONS, SETTINGS, Setting
 
 _OPENING = """\
 # Settings
@@ -17,11 +17,12 @@ _OPENING = """\
 
 Where a value comes from, the first that gives one:
 
-1. the command line of `duck runserver`;
+1. the command line of `duck runserver` and `duck serve`;
 2. the environment variable of the setting, `DUCK_` and its name; an empty one counts as absent;
 3. inside a Duck project its settings module, `settings.py` beside `main.py` unless SETTINGS_MODULE names another;
    everywhere else `duck.toml` beside manage.py, with names in lower case, as in `port = 8001`;
-4. the default.
+4. under `duck serve` the variables PORT (which means ADDRESS 0.0.0.0, too) and WEB_CONCURRENCY of hosting platforms;
+5. the default, which for some is another one under `duck serve`.
 
 `duck settings` shows each value and where it was given, `--json` for programs.
 An unknown name or a wrong value is refused with the file and line, the value, what would be right, and a near name.
@@ -59,9 +60,11 @@ def settings_as_comments(source: str) -> str:
 
 def _entry(setting: Setting) -> str:
     kind = setting.kind.name + (", or none" if setting.kind.optional else "")
-    facts = [kind, f"default {_default(setting)}"]
+    facts = [kind, f"default {_default(setting, setting.default)}"]
     if setting.unit and not setting.default:
         facts[0] += f", in {setting.unit}"
+    if setting.in_production is not SAME:
+        facts[1] += f", under `duck serve` {_default(setting, setting.in_production)}"
     if setting.flags:
         facts.append("option " + ", ".join(f"`{flag}`" for flag in setting.flags))
     facts.append(f"variable `{setting.variable}`")
@@ -71,13 +74,12 @@ def _entry(setting: Setting) -> str:
     return f"\n### `{setting.name}`\n\n{sentences}\n\n{'; '.join(facts)}.\n"
 
 
-def _default(setting: Setting) -> str:
-    value = setting.default
+def _default(setting: Setting, value: Any) -> str:
     if value is None:
         return "none"
     if value in ([], {}):
         return "empty"
-    if setting.unit == "bytes":
+    if setting.unit == "bytes" and value:
         for size, name in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
             if value >= size and value % size == 0:
                 return f"{value // size} {name}"

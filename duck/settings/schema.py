@@ -11,13 +11,15 @@ from typing import Final
 from duck.settings.declared.bounds import DEADLINES, LIMITS
 from duck.settings.declared.django import DJANGO
 from duck.settings.declared.listening import LISTENING
+from duck.settings.declared.production import MODES, PRODUCTION
 from duck.settings.declared.project import PROJECT, SIDES
 from duck.settings.declared.working import FILES, LOGS, RELOAD, STATE
-from duck.settings.setting import GIB, KIB, MIB, Setting
+from duck.settings.setting import GIB, KIB, MIB, SAME, Setting
 
-__all__ = ["GIB", "KIB", "MIB", "NAMES", "RUNTIME_VARIABLES", "SECTIONS", "SETTINGS", "Setting"]
+__all__ = ["GIB", "KIB", "MIB", "NAMES", "RUNTIME_VARIABLES", "SAME", "SECTIONS", "SETTINGS", "Setting"]
 
 _DECLARED: Final = (
+    *MODES,  # first: other defaults go by it
     *PROJECT,
     *DJANGO,
     *SIDES,
@@ -26,11 +28,12 @@ _DECLARED: Final = (
     *DEADLINES,
     *FILES,
     *RELOAD,
+    *PRODUCTION,
     *LOGS,
     *STATE,
 )
 
-SECTIONS: Final = tuple(dict.fromkeys(setting.section for setting in _DECLARED))
+SECTIONS: Final = tuple(dict.fromkeys(setting.section for setting in _DECLARED[len(MODES) :]))
 """The headings of the reference page, in order."""
 
 SETTINGS: Final = MappingProxyType({setting.name: setting for setting in _DECLARED})

@@ -139,6 +139,34 @@ class ReloadView:
 
 
 @dataclass(frozen=True)
+class ProductionView:
+    """How `duck serve` differs from `duck runserver`; None or 0 where there is no bound.
+
+    Attributes:
+        serves: whether it is `duck serve`.
+        workers, django_workers: how many processes; `"auto"` for as many as the machine suggests.
+        admin: where health and figures are answered; None for nowhere, `"default"` for beside the first listener.
+        health_path: asked of new Django processes before they are used.
+    """
+
+    serves: bool
+    workers: int | str
+    django_workers: int | str
+    user: str | None
+    allow_debug: bool
+    admin: ListenAddress | str | None
+    health_path: str | None
+    allow_unapplied_migrations: bool
+    max_requests: int
+    memory_limit: int
+    heartbeat_timeout_s: float
+    view_timeout_s: float
+    drain_delay_s: float
+    sockets_close_timeout_s: float
+    sockets_close_spread_s: float
+
+
+@dataclass(frozen=True)
 class LogsView:
     """What is written, and how (see `duck.logs`)."""
 
@@ -253,6 +281,34 @@ def reload(settings: Settings) -> ReloadView:
         enabled=settings["AUTO_RELOAD"],
         patterns=tuple(settings["AUTO_RELOAD_WATCH_FILES"]),
         poll_s=settings["AUTO_RELOAD_POLL"] or None,
+    )
+
+
+def production(settings: Settings) -> ProductionView:
+    """How `duck serve` differs."""
+    serves = settings["MODE"] == "serve"
+    said = settings["ADMIN_LISTEN"]
+    admin: ListenAddress | str | None = None
+    if said not in (None, "off"):
+        admin = parse_listen(said)
+    elif said is None and serves:
+        admin = "default"
+    return ProductionView(
+        serves=serves,
+        workers=settings["WORKERS"],
+        django_workers=settings["DJANGO_WORKERS"],
+        user=settings["USER"],
+        allow_debug=settings["ALLOW_DEBUG"],
+        admin=admin,
+        health_path=settings["HEALTH_PATH"],
+        allow_unapplied_migrations=settings["ALLOW_UNAPPLIED_MIGRATIONS"],
+        max_requests=settings["MAX_REQUESTS"],
+        memory_limit=settings["MEMORY_LIMIT"],
+        heartbeat_timeout_s=settings["HEARTBEAT_TIMEOUT"],
+        view_timeout_s=settings["VIEW_TIMEOUT"],
+        drain_delay_s=settings["DRAIN_DELAY"],
+        sockets_close_timeout_s=settings["SOCKETS_CLOSE_TIMEOUT"],
+        sockets_close_spread_s=settings["SOCKETS_CLOSE_SPREAD"],
     )
 
 

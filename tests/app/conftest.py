@@ -158,7 +158,8 @@ def start(environ: dict[str, str]) -> Iterator[Callable[..., Duck]]:
     running: list[Duck] = []
 
     def begin(cwd: Path, *arguments: str, command: str = "runserver", **variables: str) -> Duck:
-        extra = ["--port", "0"] if command == "runserver" and not {"--port", "--listen"} & set(arguments) else []
+        serves = command in ("runserver", "serve")
+        extra = ["--port", "0"] if serves and not {"--port", "--listen"} & set(arguments) else []
         duck = Duck([sys.executable, "-m", "duck", command, *extra, *arguments], cwd, environ | variables)
         running.append(duck)
         return duck
@@ -172,11 +173,11 @@ def start(environ: dict[str, str]) -> Iterator[Callable[..., Duck]]:
 def ask(environ: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a short `duck` command to its end."""
 
-    def run(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(cwd: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "duck", *arguments],
             cwd=cwd,
-            env=environ,
+            env=environ | variables,
             capture_output=True,
             text=True,
             timeout=DEADLINE_S,

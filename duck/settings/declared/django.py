@@ -84,6 +84,7 @@ DJANGO: Final = (
         unit="threads",
         flags=("--django-threads",),
         metavar="N",
+        in_production=8,
     ),
     Setting(
         "Django",

@@ -14,6 +14,7 @@ LISTENING: Final = (
         kinds.HOST,
         "localhost",
         "The address to listen at; `localhost` is this machine only, `0.0.0.0` every network it is in.",
+        in_production="127.0.0.1",
         flags=("-a", "--address"),
     ),
     Setting(

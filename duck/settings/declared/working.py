@@ -29,7 +29,10 @@ FILES: Final = (
         "SERVE_MEDIA",
         kinds.BOOLEAN,
         True,
-        "Whether Duck answers MEDIA_URL from MEDIA_ROOT where that is safe.",
+        "Whether Duck answers MEDIA_URL from MEDIA_ROOT where that is safe; off under `duck serve` unless it is said.",
+        flags=("--media/--no-media",),
+        of=("serve",),
+        in_production=False,
     ),
 )
 
@@ -41,6 +44,8 @@ RELOAD: Final = (
         True,
         "Whether `duck runserver` restarts what a changed file belongs to.",
         flags=("--reload/--no-reload",),
+        of=("runserver",),
+        in_production=False,
     ),
     Setting(
         "Reload",
@@ -83,6 +88,7 @@ LOGS: Final = (
         "dev",
         "How each answered request is written to standard error; `combined` is the format of Apache and nginx.",
         flags=("--access-log",),
+        in_production="text",
     ),
 )
 

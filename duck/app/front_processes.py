@@ -1,0 +1,361 @@
+"""FrontProcesses: the front of an App as worker processes: started, told of Django, replaced, drained.
+
+    starting ──serving──> serving ──drain──> draining ──exit
+       └──────exit, silence───┴──> another one in its place, at once or after a while
+
+All of them accept from the same listening sockets, which stay open here: who waits in the backlog when one of them dies
+is served by another.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from duck.app import front_worker
+from duck.app.front_messages import generation_to_values
+from duck.exceptions import ApplicationError
+from duck.services.child import Child
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from duck.app.app import App
+    from duck.http.site import SiteConfig
+    from duck.proxy.upstream import Generation
+    from duck.services.inbox import Inbox
+    from duck.settings.load import Settings
+
+logger = logging.getLogger("duck.app")
+
+STARTING: Final = "starting"
+SERVING: Final = "serving"
+DRAINING: Final = "draining"
+
+_FIRST_BACKOFF_S: Final = 0.25
+_MAX_BACKOFF_S: Final = 30.0
+_STEADY_S: Final = 10.0  # who has served so long did not die of its start
+_LOOK_S: Final = 1.0
+_START_S: Final = 60.0
+_KILL_AFTER_S: Final = 1.0
+_STATUS_S: Final = 0.5
+
+
+class FrontProcess:
+    """One front worker process, as the App sees it."""
+
+    def __init__(self, number: int, child: Child, state: str = STARTING) -> None:
+        self.number = number
+        self.child = child
+        self.state = state
+        self.heard = time.monotonic()
+        self.asked_for_stacks = False
+        self.figures: dict[str, Any] = {}
+
+
+class FrontProcesses:
+    """Has the same methods as `Front`; and those of its server, which `server` is once it was started.
+
+    For the inbox's thread.
+
+    Attributes:
+        config: as of `Front`; each process makes its own, of the same settings.
+        restarts: how many processes were started in the place of others.
+        on_change: called when a process has come or gone.
+    """
+
+    def __init__(self, inbox: Callable[[], Inbox], count: int) -> None:
+        self.config: SiteConfig | None = None
+        self.server: FrontProcesses | None = None
+        self.restarts = 0
+        self.on_change: Callable[[], None] = lambda: None
+        self._make_inbox = inbox
+        self._count = count
+        self._members: list[FrontProcess] = []
+        self._old: list[FrontProcess] = []  # of the Duck that this process was before, or being drained
+        self._listeners: list[socket.socket] = []
+        self._last: dict[str, Any] | None = None  # what each was told last
+        self._told_id = 0
+        self._untold: dict[int, tuple[set[FrontProcess], Callable[[], None]]] = {}
+        self._asked: dict[int, tuple[set[FrontProcess], Callable[[], None]]] = {}
+        self._backoff_s = [0.0] * count
+        self._on_drained: Callable[[], None] | None = None
+        self._drain: dict[str, Any] | None = None
+        self._stopping = False
+        self._deadlines: dict[str, Any] = {}
+        self._silence_s = 0.0
+        self._ended: dict[str, int] = {}  # figures of those that are gone
+
+    # -- start ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _inbox(self) -> Inbox:
+        return self._make_inbox()
+
+    def start(self, application: App, settings: Settings, listeners: Sequence[socket.socket], workers: int) -> None:
+        """Start the processes; they serve `listeners`, each as soon as it can."""
+        assert self.config is not None
+        self._listeners = list(listeners)
+        self._deadlines = {
+            "deadline_s": settings["SHUTDOWN_TIMEOUT"],
+            "spread_s": settings["SOCKETS_CLOSE_SPREAD"],
+            "sockets_s": max(settings["SHUTDOWN_TIMEOUT"], settings["SOCKETS_CLOSE_TIMEOUT"]),
+        }
+        self._silence_s = settings["HEARTBEAT_TIMEOUT"] or float("inf")
+        self.server = self
+        for number in range(1, self._count + 1):
+            self._spawn(number)
+        self._inbox.call_later(_LOOK_S, self._look)
+
+    def take_over(self, values: Sequence[Mapping[str, Any]]) -> None:
+        """Adopt the processes of the Duck that this process was: they serve until the new ones do, and are drained."""
+        for value in values:
+            member = FrontProcess(value["number"], Child.take_over(self._inbox, value), SERVING)
+            self._attend(member)
+            self._old.append(member)
+
+    def hand_over(self) -> list[dict[str, Any]]:
+        """What the next Duck of this process needs to adopt them."""
+        return [{"number": member.number, **member.child.hand_over()} for member in (*self._members, *self._old)]
+
+    def _spawn(self, number: int) -> None:
+        assert self.config is not None
+        descriptors = [listener.fileno() for listener in self._listeners]
+        told = {"listeners": descriptors, "number": number, "use_django": self.config.use_django}
+        child = Child.spawn(self._inbox, [sys.executable, *sys.orig_argv[1:]], front_worker.VARIABLE, told, descriptors)
+        member = FrontProcess(number, child)
+        self._members.append(member)
+        self._attend(member)
+        if self._last is not None:
+            child.send(**self._last)
+        self.on_change()
+
+    def _attend(self, member: FrontProcess) -> None:
+        member.child.on_message = lambda message: self._said(member, message)
+        member.child.on_exit = lambda code: self._exited(member, code)
+
+    # -- what they are told of Django -----------------------------------------------------------------------------
+
+    def switch(self, generation: Generation, acknowledged: Callable[[], None]) -> None:
+        """Send requests to `generation`; `acknowledged` is called once every process does so."""
+        self._told_id += 1
+        members = {member for member in (*self._members, *self._old) if member.state is not DRAINING}
+        self._untold[self._told_id] = (members, acknowledged)
+        self._tell({"do": "switch", "id": self._told_id, "generation": generation_to_values(generation)})
+        self._check(self._untold, self._told_id)
+
+    def hold(self, reason: str) -> None:
+        """Let requests for Django wait until the next `switch` or `broken`."""
+        self._tell({"do": "hold", "reason": reason})
+
+    def broken(self, failure: Mapping[str, Any]) -> None:
+        """Answer requests for Django with what its start reported."""
+        self._tell({"do": "broken", "failure": dict(failure)})
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        self._last = message
+        for member in (*self._members, *self._old):
+            member.child.send(**message)
+
+    # -- what they say --------------------------------------------------------------------------------------------
+
+    def _said(self, member: FrontProcess, message: dict[str, Any]) -> None:
+        member.heard = time.monotonic()
+        event = message.pop("event", "")
+        if event == "serving":
+            member.state = SERVING
+            self._serving(member)
+        elif event in ("alive", "status"):
+            number = message.pop("id", None)
+            member.figures = message
+            if number in self._asked:
+                self._asked[number][0].discard(member)
+                self._check(self._asked, number)
+        elif event == "told":
+            for number in [number for number in self._untold if number <= message["id"]]:
+                self._untold[number][0].discard(member)
+                self._check(self._untold, number)
+        elif event == "failed":
+            logger.error("Front worker %d cannot serve: %s", member.child.pid, message["message"])
+
+    def _serving(self, member: FrontProcess) -> None:
+        if all(one.state is SERVING for one in self._members) and len(self._members) == self._count:
+            for old in self._old:
+                if old.state is SERVING:
+                    self._drain_member(old)
+        if self._drain is not None:  # it came while all were being drained
+            self._drain_member(member)
+        self.on_change()
+
+    def _check(self, waited: dict[int, tuple[set[FrontProcess], Callable[[], None]]], number: int) -> None:
+        entry = waited.get(number)
+        if entry is not None and not entry[0]:
+            del waited[number]
+            entry[1]()
+
+    def _exited(self, member: FrontProcess, code: int) -> None:
+        was_member = member in self._members
+        if was_member:
+            self._members.remove(member)
+        else:
+            self._old.remove(member)
+        for name in ("requests", "refused"):
+            self._ended[name] = self._ended.get(name, 0) + member.figures.get(name, 0)
+        for waited in (self._untold, self._asked):
+            for number in list(waited):
+                waited[number][0].discard(member)
+                self._check(waited, number)
+        if was_member and self._drain is None and not self._stopping:
+            self._replace(member, code)
+        self._check_drained()
+        self.on_change()
+
+    def _replace(self, member: FrontProcess, code: int) -> None:
+        index = member.number - 1
+        before = self._backoff_s[index]
+        if member.child.uptime_s >= _STEADY_S:
+            before = 0.0
+        delay = before
+        self._backoff_s[index] = min(max(before * 2, _FIRST_BACKOFF_S), _MAX_BACKOFF_S)
+        self.restarts += 1
+        logger.error(
+            "%s Another one is started%s.", _exit_sentence(member.child.pid, code), f" in {delay:g} s" if delay else ""
+        )
+
+        def again() -> None:
+            if self._drain is None and not self._stopping:
+                try:
+                    self._spawn(member.number)
+                except ApplicationError as error:
+                    logger.error("%s It is tried again.", error)
+                    self._inbox.call_later(1.0, again)
+
+        if delay:
+            self._inbox.call_later(delay, again)
+        else:
+            again()
+
+    def _look(self) -> None:
+        """End who hangs."""
+        if self._stopping:
+            return
+        self._inbox.call_later(_LOOK_S, self._look)
+        now = time.monotonic()
+        for member in (*self._members, *self._old):
+            silence = now - member.heard
+            allowed = max(_START_S, self._silence_s) if member.state is STARTING else self._silence_s
+            if silence < allowed or member.state is DRAINING:
+                continue
+            if not member.asked_for_stacks and hasattr(signal, "SIGUSR2"):
+                member.asked_for_stacks = True
+                logger.error("Front worker %d has said nothing for %d s; its stacks:", member.child.pid, silence)
+                member.child.signal(signal.SIGUSR2)
+            else:
+                logger.error("Front worker %d hangs; it is ended.", member.child.pid)
+                member.child.kill()
+
+    # -- as the App's server --------------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        """Whether connections are served."""
+        return any(member.state is SERVING for member in (*self._members, *self._old))
+
+    @property
+    def pids(self) -> list[int]:
+        """Of all processes."""
+        return [member.child.pid for member in (*self._members, *self._old)]
+
+    def drain(self, deadline_s: float, done: Callable[[], None]) -> None:
+        """Accept nothing more, finish what was begun for at most `deadline_s` seconds; then `done`."""
+        self._on_drained = done
+        self._drain = {**self._deadlines, "deadline_s": deadline_s}
+        for member in (*self._members, *self._old):
+            if member.state is SERVING:
+                self._drain_member(member)
+            elif member.state is STARTING:
+                member.child.kill()
+        self._check_drained()
+
+    def abort(self) -> None:
+        """End now."""
+        self._stopping = True
+        for member in (*self._members, *self._old):
+            member.child.send("stop")
+            self._inbox.call_later(_KILL_AFTER_S, member.child.kill)
+
+    def kill(self) -> None:
+        """End all processes at once, for an App that ends without order."""
+        self._stopping = True
+        for member in (*self._members, *self._old):
+            member.child.kill()
+
+    def refresh(self, done: Callable[[], None]) -> None:
+        """Ask all for their figures; `done` is called when they have come, or after a short while."""
+        self._told_id += 1
+        number = self._told_id
+        members = {member for member in self._members if member.state is SERVING}
+        is_done = False
+
+        def once() -> None:
+            nonlocal is_done
+            if not is_done:
+                is_done = True
+                self._asked.pop(number, None)
+                done()
+
+        self._asked[number] = (set(members), once)
+        for member in members:
+            member.child.send("status", id=number)
+        self._inbox.call_later(_STATUS_S, once)
+        self._check(self._asked, number)
+
+    def status(self) -> dict[str, Any]:
+        """Counters over all processes, those that are gone included; not older than a second."""
+        total: dict[str, Any] = dict(self._ended)
+        for member in (*self._members, *self._old):
+            for name, value in member.figures.items():
+                if isinstance(value, int):
+                    total[name] = total.get(name, 0) + value
+        return total | {"workers": len(self._members), "restarts": self.restarts} if self.server is not None else {}
+
+    def processes(self) -> list[dict[str, Any]]:
+        """What `duck status` shows of each."""
+        return [
+            {
+                "role": "front",
+                "pid": member.child.pid,
+                "state": member.state,
+                "uptime_s": round(member.child.uptime_s, 1),
+                "requests": member.figures.get("requests", 0),
+                "connections": member.figures.get("connections", 0),
+            }
+            for member in (*self._members, *self._old)
+        ]
+
+    def _drain_member(self, member: FrontProcess) -> None:
+        member.state = DRAINING
+        orders = self._drain or self._deadlines
+        member.child.send("drain", **orders)
+        # Its own deadline comes first; this one is for one that hangs.
+        self._inbox.call_later(max(orders["deadline_s"], orders["sockets_s"]) + 2.0, member.child.kill)
+
+    def _check_drained(self) -> None:
+        if self._on_drained is not None and not self._members and not self._old:
+            done, self._on_drained = self._on_drained, None
+            done()
+
+
+def _exit_sentence(pid: int, code: int) -> str:
+    if code >= 0:
+        return f"Front worker {pid} ended by itself with exit code {code}."
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"Front worker {pid} was ended by {name}."

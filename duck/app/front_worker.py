@@ -1,0 +1,156 @@
+"""A front worker process: one loop that serves the App's listeners, told by the App what to do.
+
+It is started by the App as the same command, so that a main.py with a class of its own derived from App counts here,
+too; `App.run` finds what it was told in the environment and comes here instead of starting anything else.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from duck.app.front import Front
+from duck.app.front_messages import generation_from_values
+from duck.app.lanes import site_config
+from duck.backend.django.worker.control import die_with_parent, end_group, tie_group
+from duck.exceptions import DuckError
+
+if TYPE_CHECKING:
+    from duck.app.app import App
+    from duck.settings.load import Settings
+
+logger = logging.getLogger("duck.app")
+
+VARIABLE: Final = "_DUCK_FRONT"
+EXIT_FAILED: Final = 3  # the failure has been reported
+ALIVE_S: Final = 1.0
+_READ_BYTES: Final = 262_144
+
+
+def is_front_worker() -> bool:
+    """Whether this process was started to be one."""
+    return VARIABLE in os.environ
+
+
+def serve(app: App, settings: Settings) -> int:
+    """Serve until told to stop; the exit status."""
+    return FrontWorker(app, settings, json.loads(os.environ.pop(VARIABLE))).run()
+
+
+class FrontWorker:
+    """On the main thread: the inbox, and the App's messages; on its own: the loop."""
+
+    def __init__(self, app: App, settings: Settings, told: dict[str, Any]) -> None:
+        self._app = app
+        self._settings = settings
+        self._told = told
+        self._inbox = app.lifecycle.inbox
+        front = app.lifecycle.front
+        assert isinstance(front, Front)
+        self._front = front
+        self._control = socket.socket(fileno=told["control_fd"])
+        self._listeners = [socket.socket(fileno=descriptor) for descriptor in told["listeners"]]
+        for descriptor in (self._control.fileno(), told["lifeline_fd"], *told["listeners"]):
+            os.set_inheritable(descriptor, False)
+        self._unread = b""
+        self._is_draining = False
+
+    def run(self) -> int:
+        """Serve until told to stop."""
+        die_with_parent(self._told["parent"], is_tied=tie_group(self._told["lifeline_fd"]))
+        if hasattr(signal, "SIGUSR2"):
+            faulthandler.register(signal.SIGUSR2, all_threads=True)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the App's, who tells us
+        signal.signal(signal.SIGTERM, lambda number, frame: self._inbox.post(self._terminated))
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            self._front.config = site_config(self._app, self._settings, use_django=self._told["use_django"])
+            # What the App has said meanwhile comes before the first connection.
+            self._inbox.watch(self._control, self._readable)
+            self._front.start(self._app, self._settings, self._listeners, 1)
+        except DuckError as error:
+            self._send("failed", message=str(error))
+            return EXIT_FAILED
+        for listener in self._listeners:
+            listener.close()
+        self._app.record_metadata()
+        self._send("serving")
+        self._tell_alive()
+        self._inbox.run()
+        return 0
+
+    # -- what the App says ----------------------------------------------------------------------------------------
+
+    def _readable(self) -> None:
+        try:
+            data = self._control.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            end_group()
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            self._do(json.loads(line))
+
+    def _do(self, message: dict[str, Any]) -> None:
+        do = message["do"]
+        front = self._front
+        if do == "switch":
+            number = message["id"]
+            front.switch(generation_from_values(message["generation"]), lambda: self._send("told", id=number))
+        elif do == "hold":
+            front.hold(message["reason"])
+        elif do == "broken":
+            front.broken(message["failure"])
+        elif do == "status":
+            self._send("status", id=message["id"], **front.status())
+        elif do == "drain":
+            self._drain(message["deadline_s"], message["spread_s"], message["sockets_s"])
+        elif do == "stop":
+            front.abort()
+            self._inbox.stop()
+
+    def _drain(self, deadline_s: float, spread_s: float, sockets_s: float | None) -> None:
+        server = self._front.server
+        if self._is_draining or server is None:
+            return
+        self._is_draining = True
+        server.drain(deadline_s, lambda: self._inbox.post(self._drained), spread_s=spread_s, sockets_s=sockets_s)
+
+    def _drained(self) -> None:
+        self._send("drained")
+        self._front.abort()
+        self._inbox.stop()
+
+    def _terminated(self) -> None:
+        """SIGTERM, which the App does not send: end in order; the App starts another one."""
+        self._drain(self._settings["SHUTDOWN_TIMEOUT"], 0.0, None)
+
+    # -- what the App is told -------------------------------------------------------------------------------------
+
+    def _tell_alive(self) -> None:
+        """Said by way of the loop, so that silence means that one of both hangs."""
+        self._inbox.call_later(ALIVE_S, self._tell_alive)
+        server = self._front.server
+        if server is not None:
+            server.post(lambda: self._inbox.post(self._alive))
+
+    def _alive(self) -> None:
+        self._send("alive", **self._front.status())
+
+    def _send(self, event: str, **facts: Any) -> None:
+        line = json.dumps({"event": event, **facts}).encode() + b"\n"
+        try:
+            self._control.sendall(line)
+        except OSError:
+            if not sys.is_finalizing():
+                logger.debug("the App does not listen any more")

@@ -1,0 +1,221 @@
+"""Child: a process of Duck's own, spawned by exec, spoken to in lines of JSON, and ended with this process.
+
+    parent -> child    {"do": "...", ...}
+    child -> parent    {"event": "...", ...}
+
+The child leads its own process group, and holds one end of a pipe at whose end the kernel kills that group (see
+backend.django.worker.control). A process that becomes a new Duck by an exec hands its children over to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from duck.exceptions import ApplicationError
+
+if TYPE_CHECKING:
+    from duck.services.inbox import Inbox
+
+logger = logging.getLogger("duck.services")
+
+_READ_BYTES: Final = 262_144
+_MAX_UNREAD: Final = 16 << 20  # a message of the child's that is longer is none
+_MAX_UNSENT: Final = 16 << 20  # a child that reads nothing for so long hangs
+
+
+class Child:
+    """One child. Everything is called, and calls back, on the inbox's thread.
+
+    Callbacks, set before the inbox runs again:
+        on_message(message): what it said, a dictionary.
+        on_exit(code): it is gone, and with it its group; negative: the signal.
+    """
+
+    def __init__(self, inbox: Inbox, pid: int, control: socket.socket, lifeline: int, started: float) -> None:
+        self.pid = pid
+        self.started = started
+        self.has_exited = False
+        self.on_message: Callable[[dict[str, Any]], None] = lambda message: None
+        self.on_exit: Callable[[int], None] = lambda code: None
+        self._inbox = inbox
+        self._control = control
+        self._lifeline = lifeline
+        self._process: subprocess.Popen[bytes] | None = None
+        self._unread = b""
+        self._unsent = b""
+        self._exit_fd: int | None = None
+        control.setblocking(False)
+        inbox.watch(control, self._readable)
+        self._watch_exit()
+
+    @classmethod
+    def spawn(
+        cls, inbox: Inbox, command: Sequence[str], variable: str, told: Mapping[str, Any], descriptors: Sequence[int]
+    ) -> Child:
+        """Start `command`; it finds `told`, with `control_fd`, `lifeline_fd` and `parent`, in environment `variable`.
+
+        Raises:
+            ApplicationError: the system has no room for it.
+        """
+        ours, theirs = socket.socketpair()
+        lifeline, lifeline_in = os.pipe()
+        said = {**told, "control_fd": theirs.fileno(), "lifeline_fd": lifeline, "parent": os.getpid()}
+        try:
+            process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, variable: json.dumps(said)},
+                pass_fds=[theirs.fileno(), lifeline, *descriptors],
+                process_group=0,
+            )
+        except OSError as error:
+            ours.close()
+            os.close(lifeline_in)
+            raise ApplicationError(f"A process cannot be started: {error.strerror}.") from error
+        finally:
+            theirs.close()
+            os.close(lifeline)
+        child = cls(inbox, process.pid, ours, lifeline_in, time.monotonic())
+        child._process = process
+        return child
+
+    @classmethod
+    def take_over(cls, inbox: Inbox, values: Mapping[str, Any]) -> Child:
+        """The child that this process had before it became a new Duck; `values` as `hand_over` gave them."""
+        for descriptor in (values["control"], values["lifeline"]):
+            os.set_inheritable(descriptor, False)
+        control = socket.socket(fileno=values["control"])
+        return cls(inbox, values["pid"], control, values["lifeline"], values["started"])
+
+    def hand_over(self) -> dict[str, Any]:
+        """What the next Duck of this process needs, descriptors made to outlive the exec."""
+        for descriptor in (self._control.fileno(), self._lifeline):
+            os.set_inheritable(descriptor, True)
+        return {
+            "pid": self.pid,
+            "control": self._control.fileno(),
+            "lifeline": self._lifeline,
+            "started": self.started,
+        }
+
+    def send(self, do: str, **facts: Any) -> None:
+        """Say something; a child that is gone is told of by its exit."""
+        if self.has_exited:
+            return
+        waited = bool(self._unsent)
+        self._unsent += json.dumps({"do": do, **facts}).encode() + b"\n"
+        if len(self._unsent) > _MAX_UNSENT:
+            logger.error("The process %d reads nothing that it is told; it is ended.", self.pid)
+            self._unsent = b""
+            self.kill()
+        elif not waited:
+            self._write()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, and not its group."""
+        if not self.has_exited:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it and its group now."""
+        if not self.has_exited:
+            # Its number cannot be another's before it is reaped.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since it was spawned."""
+        return time.monotonic() - self.started
+
+    def _write(self) -> None:
+        try:
+            sent = self._control.send(self._unsent)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._unsent = b""
+            return
+        self._unsent = self._unsent[sent:]
+        if self._unsent:
+            self._inbox.call_later(0.02, self._write_on)
+
+    def _write_on(self) -> None:
+        if not self.has_exited and self._unsent:
+            self._write()
+
+    def _readable(self) -> None:
+        if self.has_exited:
+            return  # unwatched in the same turn of the inbox
+        try:
+            data = self._control.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._inbox.unwatch(self._control)
+            return
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        if len(self._unread) > _MAX_UNREAD:
+            self._unread = b""
+        for line in lines:
+            try:
+                message = json.loads(line)
+            except ValueError:
+                logger.warning("The process %d said what is no message.", self.pid)
+                continue
+            self.on_message(message)
+
+    def _watch_exit(self) -> None:
+        if hasattr(os, "pidfd_open"):
+            try:
+                self._exit_fd = os.pidfd_open(self.pid)
+            except OSError:
+                pass  # an old kernel, or one that filters the call
+            else:
+                self._inbox.watch(self._exit_fd, self._exited)
+                return
+        threading.Thread(target=self._wait_exit, name=f"duck-wait-{self.pid}", daemon=True).start()
+
+    def _wait_exit(self) -> None:
+        try:
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:
+            pass
+        self._inbox.post(self._exited)
+
+    def _exited(self) -> None:
+        if self.has_exited:
+            return
+        self.kill()
+        code = self._reap()
+        if self._exit_fd is not None:
+            self._inbox.unwatch(self._exit_fd)
+            os.close(self._exit_fd)
+        for _ in range(64):  # what it said last; bounded
+            self._readable()
+        self.has_exited = True
+        self._inbox.unwatch(self._control)
+        self._control.close()
+        os.close(self._lifeline)
+        self.on_exit(code)
+
+    def _reap(self) -> int:
+        if self._process is not None:
+            return self._process.wait()
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        except ChildProcessError:
+            return 0
