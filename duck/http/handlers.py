@@ -115,7 +115,7 @@ class AppHandler:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _answer(self, exchange: Exchange, carrier: xsocket) -> None:
-        data = RequestData(exchange.request, exchange.peer, self._max_body_bytes, self._spool)
+        data = RequestData(exchange.request.copy(), exchange.peer, self._max_body_bytes, self._spool)
         address = (exchange.peer.host, exchange.peer.port)
         try:
             if self._awaits:

@@ -63,6 +63,8 @@ LINGER: Final = "linger"
 CLOSED: Final = "closed"
 
 MAX_PIPELINED_BYTES: Final = 65_536
+MAX_REPEATED_BYTES: Final = 2048
+MAX_REPEATED_FIELDS: Final = 32
 MAX_LINGER_BYTES: Final = 1 << 20
 _ANY: Final = 1 << 62  # more bytes than ever wait to be sent
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -85,9 +87,12 @@ class ServerConnection:
         "_exchange",
         "_framing",
         "_keep_alive",
+        "_last_data",
+        "_last_request",
         "_left_to_drop",
         "_left_to_send",
         "_paused_reading",
+        "_pipelines",
         "_sender",
         "_server",
         "_state",
@@ -108,6 +113,10 @@ class ServerConnection:
         self._exchange: Exchange | None = None
         self._body: RequestBody | None = None
         self._left_to_drop = 0
+        # The last request that was one head and nothing else, where it is short: kept for as long as the connection.
+        self._last_data = b""
+        self._last_request: RequestHead | None = None
+        self._pipelines = False  # more than one request was read at once
         self._paused_reading = False
         self._write_paused = False
         self._framing = NO_BODY
@@ -267,18 +276,38 @@ class ServerConnection:
                     return
                 self._after_empty_line = True
                 data = data[2:]
-            end = data.find(b"\r\n\r\n", 0, limits.max_head_bytes)
-            if end < 0:
-                self._keep_partial_head(data)
-                return
-            try:
-                request = parse_request_head(data[: end + 2], self.peer.scheme, max_fields=limits.max_fields)  # type: ignore[union-attr]
-                if len(request.target) > limits.max_target_bytes:
-                    raise LimitExceeded("the request target is too long", 414)
-            except ProtocolError as error:
-                self._refuse(error, data.startswith(b"HEAD "))
-                return
-            rest = data[end + 4 :]
+            # Who asks the very same again is common among programs: it was understood once.
+            request = self._last_request if data == self._last_data else None
+            rest = b""
+            if request is None:
+                # As a rule one head is read and nothing else, and to find its end takes as long as to know its fields.
+                # So the end is guessed: what has another end within is never accepted, and that one looked for then.
+                end = len(data) - 4
+                guessed = not self._pipelines and len(data) <= limits.max_head_bytes and data.endswith(b"\r\n\r\n")
+                if not guessed:
+                    end = data.find(b"\r\n\r\n", 0, limits.max_head_bytes)
+                    if end < 0:
+                        self._keep_partial_head(data)
+                        return
+                try:
+                    request = parse_request_head(data[: end + 2], self.peer.scheme, max_fields=limits.max_fields)  # type: ignore[union-attr]
+                    if len(request.target) > limits.max_target_bytes:
+                        raise LimitExceeded("the request target is too long", 414)
+                except ProtocolError as error:
+                    if guessed and data.find(b"\r\n\r\n") < end:
+                        self._pipelines = True
+                        continue
+                    self._refuse(error, data.startswith(b"HEAD "))
+                    return
+                rest = data[end + 4 :]
+                if (
+                    not rest
+                    and end <= MAX_REPEATED_BYTES
+                    and request.content_length == 0
+                    and len(request.block.fields) <= MAX_REPEATED_FIELDS
+                ):
+                    self._last_data = data
+                    self._last_request = request
             self._buffer = rest
             self._after_empty_line = False
             length = request.content_length

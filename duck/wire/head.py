@@ -87,7 +87,7 @@ class FieldBlock:
 
 
 class RequestHead:
-    """One request, before its body (RFC 9110 §6, §9).
+    """One request, before its body (RFC 9110 §6, §9); a connection's next equal one may be the same object.
 
     Attributes:
         method: as received; methods are case-sensitive.
@@ -149,6 +149,22 @@ class RequestHead:
         self.keep_alive = keep_alive
         self.expects_continue = expects_continue
         self.upgrade = upgrade
+
+    def copy(self) -> RequestHead:
+        """The same, to be changed."""
+        return RequestHead(
+            self.method,
+            self.target,
+            self.block,
+            self.cookie,
+            scheme=self.scheme,
+            authority=self.authority,
+            version=self.version,
+            content_length=self.content_length,
+            keep_alive=self.keep_alive,
+            expects_continue=self.expects_continue,
+            upgrade=self.upgrade,
+        )
 
     @property
     def fields(self) -> Fields:

@@ -53,6 +53,22 @@ def test_a_view_answers_on_the_loop_and_a_plain_one_in_a_thread():
     run(work)
 
 
+def test_what_a_view_changes_of_its_head_is_its_own():
+    def move(request):
+        request.request_data.head.authority = b"elsewhere.example"
+        return "moved"
+
+    async def work():
+        app = App([path("", move)])
+        exchange, stream = app.begin(b"/")
+        authority = exchange.request.authority
+        await app.idle()
+        # The next request of the connection may be the same object.
+        assert bytes(stream.body) == b"moved" and exchange.request.authority == authority
+
+    run(work)
+
+
 def test_a_path_that_is_not_there_and_a_method_that_is_not_answered():
     async def work():
         app = App(ROUTES)

@@ -63,6 +63,75 @@ def test_a_thousand_pipelined_requests_need_no_recursion():
     front.check_clean()
 
 
+LONE = get("/lone", version="1.0")
+WITH_COOKIE = get("/cookie", "Cookie: a=b")
+NOT_A_HEAD = post(b"GET /never HTTP/1.1\r\nHost: x\r\n\r\n", target="/body")
+COOKIE_IN_BODY = post(b"\r\nCookie: a=b\r\n\r\n", target="/body")
+
+
+@pytest.mark.parametrize(
+    ("data", "targets"),
+    [
+        (get("/a") + get("/b"), [b"/a", b"/b"]),
+        (WITH_COOKIE + get("/b"), [b"/cookie", b"/b"]),
+        (get("/a") + WITH_COOKIE, [b"/a", b"/cookie"]),
+        (WITH_COOKIE * 3, [b"/cookie"] * 3),
+        (NOT_A_HEAD, [b"/body"]),
+        (NOT_A_HEAD + WITH_COOKIE, [b"/body", b"/cookie"]),
+        (COOKIE_IN_BODY, [b"/body"]),
+        (WITH_COOKIE + COOKIE_IN_BODY + get("/c"), [b"/cookie", b"/body", b"/c"]),
+        (get("/close", "Connection: keep-alive", version="1.0") + LONE, [b"/close", b"/lone"]),
+        (get("/a") + b"\r\n\r\n", [b"/a"]),
+    ],
+)
+def test_what_ends_like_a_head_is_not_taken_for_one(data, targets):
+    front = Front(echo_body)
+    for known in (get("/a"), WITH_COOKIE, LONE):  # their fields are remembered
+        front.ask(known)
+    front.exchanges.clear()
+    for _ in range(2):
+        front.ask(data)
+        assert [exchange.request.target for exchange in front.exchanges] == targets
+        front.exchanges.clear()
+
+
+def test_a_client_that_asks_the_same_again_is_answered_as_before():
+    front = Front(echo_body)
+    transport = front.connect()
+    other = get("/same", "Cookie: a=2")
+    same = get("/same", "Cookie: a=1")
+    for data in (same, same, other, same, other, other, post(b"same"), post(b"same"), same):
+        transport.receive(data)
+    assert [exchange.request.fields[-1][1] for exchange in front.exchanges] == [
+        *(b"a=1", b"a=1", b"a=2", b"a=1", b"a=2", b"a=2"),
+        *(b"4", b"4", b"a=1"),
+    ]
+    assert len({id(exchange) for exchange in front.exchanges}) == 9
+    # Of another connection nothing is known.
+    front.connect().receive(same)
+    assert front.exchanges[-1].request is not front.exchanges[-2].request
+
+
+@pytest.mark.parametrize(
+    ("data", "kept"),
+    [
+        (get("/"), True),
+        (get("/", *(f"X-{number}: y" for number in range(31))), True),
+        (get("/", *(f"X-{number}: y" for number in range(32))), False),
+        (get("/", "Cookie: " + "x" * 2048), False),
+        (post(b""), True),
+        (post(b"x"), False),
+    ],
+)
+def test_only_a_short_head_without_a_body_is_kept_with_the_connection(data, kept):
+    front = Front(echo_body)
+    transport = front.connect()
+    transport.receive(data)
+    transport.receive(data)
+    first, second = front.exchanges
+    assert (first.request is second.request) == kept
+
+
 def test_what_is_pipelined_while_one_is_answered_waits_its_turn():
     held = []
     front = Front(held.append)
