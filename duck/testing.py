@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from duck.exceptions import ClientGone
 from duck.net.exchange import Exchange
@@ -213,6 +213,21 @@ class FakeLoop:
 
     def __init__(self) -> None:
         self._ready: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
+        self._later: list[tuple[float, Callable[[], object]]] = []
+        self._now = 0.0
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: object) -> None:
+        """Run `callback` when `advance` has come so far."""
+        self._later.append((self._now + delay, lambda: callback(*args)))
+
+    def advance(self, seconds: float) -> None:
+        """Let time go on, and run what is due."""
+        self._now += seconds
+        due = [call for at, call in self._later if at <= self._now]
+        self._later = [entry for entry in self._later if entry[0] > self._now]
+        for call in due:
+            call()
+        self.run()
 
     def call_soon(self, callback: Callable[..., object], *args: object) -> None:
         self._ready.append((callback, args))
@@ -337,6 +352,9 @@ class FakeTransport(asyncio.Transport):
 
     def is_reading(self) -> bool:
         return self.reading
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = cast("asyncio.Protocol", protocol)
 
     def is_closing(self) -> bool:
         return self.closed or self.aborted

@@ -21,6 +21,7 @@ from duck.http.files import MediaFiles, StaticFiles
 from duck.http.finder import LinkFinder
 from duck.http.routing import match_path
 from duck.http.waiting import READY_PATH, load_again_when_ready
+from duck.net.exchange import FILES
 from duck.net.server import Trust
 from duck.proxy.gate import HOLDING, OPEN
 from duck.proxy.handler import ProxyHandler
@@ -142,6 +143,10 @@ class Site:
         if drain is not None:
             drain(spread_s)
 
+    def snapshot(self) -> dict[str, Any]:
+        """What `Server.snapshot` adds of backends."""
+        return self.proxy.snapshot()
+
     def close(self) -> None:
         """The worker ends."""
         self.proxy.close()
@@ -157,6 +162,7 @@ class Site:
             exchange.peer = identify(exchange.request, exchange.peer, self._trust)
         for prefix, files in self._files:
             if path.startswith(prefix):
+                exchange.backend = FILES
                 files.handle(exchange)
                 return
         if self._reserves and path.startswith(_RESERVED):
@@ -272,4 +278,5 @@ class _Rest:
         self._site = site
 
     def handle(self, exchange: Exchange) -> None:
+        exchange.backend = ""
         self._site.pass_on(exchange)

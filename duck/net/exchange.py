@@ -21,6 +21,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from duck.exceptions import BackendError, ClientGone, DuckError, ProtocolError
+from duck.net.request_id import is_request_id, new_request_id
+from duck.wire.fields import get_all
 
 if TYPE_CHECKING:
     from duck.net.interfaces import BodySink, Duplex, Producer, ResponseSink, Stream
@@ -39,6 +41,9 @@ SENT: Final = "sent"
 TUNNEL: Final = "tunnel"
 CUT: Final = "cut"
 
+# `backend` of what Duck answers with a file.
+FILES: Final = "files"
+
 
 class Exchange:
     """One request, its answer, and what is known of both.
@@ -54,16 +59,24 @@ class Exchange:
         bytes_received: of the request's body.
         started: when the head was complete, by `Clock.time`, in seconds.
         max_body_bytes: what the request's body may have; a route may change it before the body is read.
-        backend: who answered, for the log; empty for Duck itself.
+        backend: who answered, for the log; FILES for a file, empty for Duck itself.
         error: why the answer was cut, or why a failure was answered.
+        waited_s: how long it stood in the queue for a backend.
+        dispatched_at: when it was sent to its backend, the last time; 0 where it was not.
+        answered_at: when the backend began an answer that did not come whole; else 0.
+        ended_at: when all was over; 0 before that. These four by `Clock.time`, in seconds.
     """
 
     __slots__ = (
+        "_id",
         "answer_state",
+        "answered_at",
         "backend",
         "body_sink",
         "bytes_received",
         "bytes_sent",
+        "dispatched_at",
+        "ended_at",
         "error",
         "max_body_bytes",
         "on_end",
@@ -76,6 +89,7 @@ class Exchange:
         "started",
         "status",
         "stream",
+        "waited_s",
     )
 
     def __init__(self, request: RequestHead, peer: Peer, stream: Stream, started: float, max_body_bytes: int) -> None:
@@ -96,6 +110,11 @@ class Exchange:
         self.backend = ""
         self.error: Exception | None = None
         self.on_end: Callable[[Exchange], None] | None = None
+        self.waited_s = 0.0
+        self.dispatched_at = 0.0
+        self.answered_at = 0.0
+        self.ended_at = 0.0
+        self._id = b""
 
     # -- the request's body ---------------------------------------------------------------------------------------
 
@@ -240,6 +259,29 @@ class Exchange:
     def wrap(self, make: Callable[[ResponseSink], ResponseSink]) -> None:
         """Put a sink before the present one: the hook for all that changes an answer on its way."""
         self.response = make(self.response)
+
+    @property
+    def id(self) -> bytes:
+        """The request's id: as a trusted proxy said it in X-Request-ID, else made when it is first asked for."""
+        known = self._id
+        if not known:
+            if self.peer.trusted:
+                said = get_all(self.request.block.fields, b"x-request-id")
+                if len(said) == 1 and is_request_id(said[0]):
+                    known = said[0]
+            self._id = known = known or new_request_id()
+        return known
+
+    def stand_for(self, outer: Exchange) -> None:
+        """This exchange is how `outer` is answered: it is the same request in the logs."""
+        self._id = outer.id
+
+    def learn_from(self, inner: Exchange, now: float) -> None:
+        """Know of its backend what `inner`, through which this exchange is answered from `now` on, knows."""
+        self.backend = inner.backend
+        self.waited_s = inner.waited_s
+        self.dispatched_at = inner.dispatched_at
+        self.answered_at = inner.answered_at or now
 
     @property
     def is_over(self) -> bool:

@@ -6,12 +6,13 @@ import asyncio
 import ipaddress
 import logging
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from duck.exceptions import ClientGone, ProtocolError
 from duck.net.exchange import Exchange, failure_status
 from duck.net.peer import Peer
 from duck.net.server_connection import ServerConnection
+from duck.net.stats import Stats, merge
 from duck.wire.render import plain_error
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class Server:
         handler: answers every exchange.
         draining: no further request is taken on any connection.
         requests: exchanges begun since the start.
-        refused_count: requests that could not be understood.
+        refused_count: requests that could not be understood, and connections that were too many.
+        stats: counts of the exchanges that have ended.
     """
 
     def __init__(
@@ -102,6 +104,8 @@ class Server:
         self.refused_count = 0
         self._on_empty: Callable[[], None] | None = None
         self._is_full = False
+        self.stats = Stats()
+        self._on_end = self.ended  # made once, not for each exchange
 
     def protocol(self) -> asyncio.Protocol:
         """A protocol for a connection just accepted: one by its methods, not by its base (see ServerConnection)."""
@@ -135,6 +139,23 @@ class Server:
             host,
             port,
             self.server_name or server_host or "localhost",
+    def snapshot(self) -> dict[str, Any]:
+        """What was counted since the start and, as `now`, what is; for `duck.net.stats.merge`. For any thread.
+
+        `now` is no count: of a server that has ended it is nothing. A handler with a method `snapshot` adds to both.
+        """
+        stats = self.stats
+        told = stats.snapshot()
+        told["refused"] = self.refused_count - stats.crowded_out
+        told["now"] = {
+            "loops": 1,
+            "connections": len(self.connections),
+            "tunnels": stats.tunnels,
+            "in_flight": max(0, self.requests - stats.ended),
+        }
+        of_handler = getattr(self.handler, "snapshot", None)
+        return told if of_handler is None else merge((told, of_handler()))
+
             server_port or (443 if scheme == b"https" else 80),
             scheme=scheme,
             # Without an address it is a Unix socket's, or a client's that is gone already.
@@ -160,10 +181,12 @@ class Server:
     def replaced(self, connection: ServerConnection, duplex: ClientDuplex) -> None:
         """An upgraded connection goes on as `duplex`."""
         self.connections.discard(connection)
+        self.stats.accepted += 1
         self.clock.watched.discard(connection)
         self.connections.add(duplex)
         self.clock.watched.add(duplex)
 
+        self.stats.crowded_out += 1
     def closed(self, connection: ServerConnection | ClientDuplex) -> None:
         """Forget an ended connection."""
         self.connections.discard(connection)
@@ -174,13 +197,17 @@ class Server:
     def handle(self, exchange: Exchange) -> None:
         """Have `exchange` answered; a fault of a handler becomes a 500 and never ends the loop."""
         self.requests += 1
-        exchange.on_end = self.on_exchange
+        exchange.on_end = self._on_end
         try:
+        self.stats.upgraded += 1
+        self.stats.tunnels += 1
             self.handler.handle(exchange)
         except Exception as error:
             self.failed(exchange, error)
 
     def failed(self, exchange: Exchange, error: Exception) -> None:
+        if not isinstance(connection, ServerConnection):
+            self.stats.tunnels -= 1
         """Answer for a handler that raised."""
         if not isinstance(error, ClientGone | ProtocolError):
             logger.error("a handler failed on %r", exchange.request, exc_info=error)
@@ -193,6 +220,14 @@ class Server:
     def refused(self, connection: ServerConnection, error: ProtocolError) -> None:
         """Count, and tell, a request that could not be understood."""
         self.refused_count += 1
+    def ended(self, exchange: Exchange) -> None:
+        """Count an exchange that is over, and tell of it."""
+        exchange.ended_at = self.clock.time()
+        self.stats.count(exchange)
+        on_exchange = self.on_exchange
+        if on_exchange is not None:
+            on_exchange(exchange)
+
         if self.on_refusal is not None and connection.peer is not None:
             self.on_refusal(connection.peer, error)
 

@@ -61,6 +61,8 @@ class Call:
     def refused(self, error: BackendError) -> None:
         """There is no connection to be had: the queue is full or too slow, or the backend is gone (Waiter)."""
         exchange = self._exchange
+        if self.queued_at:
+            self._count_wait(self._proxy.clock.time())
         if exchange.is_over:
             self._finish()
         elif error.retryable and self._backend is not None:
@@ -101,8 +103,15 @@ class Call:
         if self._proxy.read_timeout_s:
             self.deadline = self._proxy.clock.time() + self._proxy.read_timeout_s
 
+    def _count_wait(self, now: float) -> None:
+        """The wait in a queue is over."""
+        self._exchange.waited_s += now - self.queued_at
+        self.queued_at = 0.0
+
     def _let_go(self) -> None:
         """The backend is not waited for any more, and has no use for the request's body."""
+        if self.queued_at:
+            self._count_wait(self._proxy.clock.time())
         if self._watched:
             self._watched = False
             self.deadline = NEVER

@@ -42,6 +42,7 @@ class ProxyHandler:
     Attributes:
         rules: what backends are told; replaced with each generation.
         gate: holds requests while there is no backend.
+        retries: requests that were sent a second time, the connection having died under the first.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class ProxyHandler:
         self.half_closed_s = half_closed_s
         self.gate = Gate(clock, self.fail, timeout_s=hold_timeout_s)
         self.tunnels: set[Tunnel] = set()
+        self.retries = 0
         self._draining = False
         self._backends: Backends | None = None
         self._trust = trust
@@ -104,6 +106,21 @@ class ProxyHandler:
     def backends(self) -> Backends | None:
         """The upstreams in use, with their pools."""
         return self._backends
+
+    def snapshot(self) -> dict[str, Any]:
+        """What `Server.snapshot` adds of backends; generations by how many loops send to them."""
+        backends = self._backends
+        slots = busy = waiting = 0
+        generations = {}
+        if backends is not None:
+            generations[str(backends.generation.number)] = 1
+            for backend in backends.pages:
+                pool = backend.links if backend.is_link else backend.https
+                slots += backend.upstream.slots
+                busy += pool.busy
+                waiting += len(pool.waiting)
+        now = {"generations": generations, "slots": slots, "busy": busy, "waiting": waiting, "held": self.gate.held}
+        return {"retries": self.retries, "now": now}
 
     # -- exchanges ------------------------------------------------------------------------------------------------
 

@@ -71,6 +71,9 @@ class HttpCall(Call):
             return
         request = exchange.request
         proxy = self._proxy
+        exchange.dispatched_at = now = proxy.clock.time()
+        if self.queued_at:
+            self._count_wait(now)
         self._connection = connection
         self._reused = connection.calls > 0
         length = self._size if self._collects else None
@@ -174,6 +177,7 @@ class HttpCall(Call):
 
     def upstream_head(self, head: ResponseHead) -> None:
         """The answer begins."""
+        self._exchange.answered_at = self._proxy.clock.time()
         self._exchange.response.head(head)
         self._moved()
 
@@ -211,6 +215,7 @@ class HttpCall(Call):
     def upstream_upgraded(self, head: ResponseHead) -> None:
         """The backend speaks another protocol now: join the two connections."""
         connection = self._connection
+        self._exchange.answered_at = self._proxy.clock.time()
         self._finish()
         assert connection is not None and self._backend is not None
         self._backend.https.upgrade(connection)
@@ -233,6 +238,7 @@ class HttpCall(Call):
         if error.retryable and reused and replayable and not exchange.is_answered and not self._retried:
             # A kept connection that the backend closed as the request left: nothing was answered on it.
             self._retried = True
+            self._proxy.retries += 1
             self._proxy.dispatch(self)
         else:
             self._proxy.fail(exchange, error)

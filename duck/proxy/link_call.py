@@ -77,6 +77,9 @@ class LinkCall(Call):
             return
         request = exchange.request
         proxy = self._proxy
+        exchange.dispatched_at = now = proxy.clock.time()
+        if self.queued_at:
+            self._count_wait(now)
         spooled = self._spooled
         if request.content_length == 0:
             # A request that declares no body differs from one that declares an empty one: CONTENT_LENGTH.
@@ -90,7 +93,7 @@ class LinkCall(Call):
             data = request_frame(head, b"".join(self._chunks or ()))
         self._connection = connection
         if proxy.read_timeout_s:
-            self.deadline = proxy.clock.time() + proxy.read_timeout_s
+            self.deadline = now + proxy.read_timeout_s
             self._watched = True
             proxy.clock.watched.add(self)
         connection.send(self, data)
@@ -108,6 +111,7 @@ class LinkCall(Call):
             self._let_go()
             response.answer(head, body)
             return
+        self._exchange.answered_at = self._proxy.clock.time()
         response.head(head)
         if body:
             self.link_data(body)
@@ -159,6 +163,7 @@ class LinkCall(Call):
             and exchange.request.method in IDEMPOTENT
         ):
             self._retried = True
+            self._proxy.retries += 1
             if self._backend is not None:
                 self._backend.links.drop_idle()
             self._proxy.dispatch(self)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -56,6 +57,7 @@ class Collector:
         source = outer.exchange
         self._outer = outer
         self.exchange = Exchange(head, source.peer, self, source.started, source.max_body_bytes)
+        self.exchange.stand_for(source)
         self._relay: _ClientBody | _KeptBody = _ClientBody(source, self) if body is None else _KeptBody(body, self)
         self._answered: asyncio.Future[ResponseHead] = asyncio.get_running_loop().create_future()
         self._chunks: deque[bytes | _File] = deque()
@@ -80,7 +82,8 @@ class Collector:
         except BaseException:
             self.cancel()
             raise
-        self._outer.exchange.backend = self.exchange.backend
+        finally:
+            self._outer.exchange.learn_from(self.exchange, time.monotonic())
         return head
 
     async def receive(self) -> bytes:
