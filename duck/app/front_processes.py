@@ -103,6 +103,8 @@ class FrontProcesses:
         self._listeners = list(listeners)
         self._deadlines = {
             "deadline_s": settings["SHUTDOWN_TIMEOUT"],
+            "takes_backlog": False,
+            "idle_s": front_worker.IDLE_S,
             "spread_s": settings["SOCKETS_CLOSE_SPREAD"],
             "sockets_s": max(settings["SHUTDOWN_TIMEOUT"], settings["SOCKETS_CLOSE_TIMEOUT"]),
         }
@@ -271,10 +273,10 @@ class FrontProcesses:
         """Of all processes."""
         return [member.child.pid for member in (*self._members, *self._old)]
 
-    def drain(self, deadline_s: float, done: Callable[[], None]) -> None:
+    def drain(self, deadline_s: float, done: Callable[[], None], *, takes_backlog: bool = False) -> None:
         """Accept nothing more, finish what was begun for at most `deadline_s` seconds; then `done`."""
         self._on_drained = done
-        self._drain = {**self._deadlines, "deadline_s": deadline_s}
+        self._drain = {**self._deadlines, "deadline_s": deadline_s, "takes_backlog": takes_backlog}
         for member in (*self._members, *self._old):
             if member.state is SERVING:
                 self._drain_member(member)

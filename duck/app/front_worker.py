@@ -30,6 +30,9 @@ logger = logging.getLogger("duck.app")
 VARIABLE: Final = "_DUCK_FRONT"
 EXIT_FAILED: Final = 3  # the failure has been reported
 ALIVE_S: Final = 1.0
+# How long a worker that ends waits for requests on connections that are kept alive: their clients, a balancer among
+# them, learn of the end by its answer and not by a closed connection.
+IDLE_S: Final = 2.0
 _READ_BYTES: Final = 262_144
 
 
@@ -114,17 +117,18 @@ class FrontWorker:
         elif do == "status":
             self._send("status", id=message["id"], **front.status())
         elif do == "drain":
-            self._drain(message["deadline_s"], message["spread_s"], message["sockets_s"])
+            del message["do"]
+            self._drain(**message)
         elif do == "stop":
             front.abort()
             self._inbox.stop()
 
-    def _drain(self, deadline_s: float, spread_s: float, sockets_s: float | None) -> None:
+    def _drain(self, deadline_s: float, **more: Any) -> None:
         server = self._front.server
         if self._is_draining or server is None:
             return
         self._is_draining = True
-        server.drain(deadline_s, lambda: self._inbox.post(self._drained), spread_s=spread_s, sockets_s=sockets_s)
+        server.drain(deadline_s, lambda: self._inbox.post(self._drained), **more)
 
     def _drained(self) -> None:
         self._send("drained")
@@ -133,7 +137,7 @@ class FrontWorker:
 
     def _terminated(self) -> None:
         """SIGTERM, which the App does not send: end in order; the App starts another one."""
-        self._drain(self._settings["SHUTDOWN_TIMEOUT"], 0.0, None)
+        self._drain(self._settings["SHUTDOWN_TIMEOUT"], idle_s=IDLE_S)
 
     # -- what the App is told -------------------------------------------------------------------------------------
 

@@ -37,8 +37,11 @@ class State(enum.Enum):
 class Drained(Protocol):
     """A server, of threads or of processes."""
 
-    def drain(self, deadline_s: float, done: Callable[[], None]) -> None:
-        """Accept nothing more, finish what was begun for at most `deadline_s` seconds, cut the rest, say `done`."""
+    def drain(self, deadline_s: float, done: Callable[[], None], *, takes_backlog: bool = False) -> None:
+        """Accept nothing more, finish what was begun for at most `deadline_s` seconds, cut the rest, say `done`.
+
+        With `takes_backlog` who waits to be accepted is answered, too.
+        """
 
     def abort(self) -> None:
         """End now."""
@@ -51,6 +54,7 @@ class Shutdown:
         servers: drained at the same time, by one deadline.
         services: stopped together once the servers have ended, since what is being answered needs them.
         done: called once, at the end.
+        is_last: nobody takes the listeners over, so that who waits there is answered now or never.
     """
 
     def __init__(
@@ -60,12 +64,15 @@ class Shutdown:
         services: Sequence[Service],
         deadline_s: float,
         done: Callable[[], None],
+        *,
+        is_last: bool = True,
     ) -> None:
         self.state = State.DRAINING
         self._inbox = inbox
         self._servers = list(servers)
         self._services = list(services)
         self._deadline_s = deadline_s
+        self._is_last = is_last
         self._deadline = 0.0
         self._done = done
         self._undrained = set(self._servers)
@@ -81,7 +88,11 @@ class Shutdown:
         # A worker keeps the deadline itself; this one is for a worker whose loop is stuck.
         self._inbox.call_later(self._deadline_s + 1.0, self._stop_services)
         for server in self._servers:
-            server.drain(self._deadline_s, lambda server=server: self._inbox.post(lambda: self._drained(server)))  # type: ignore[misc]
+            server.drain(
+                self._deadline_s,
+                lambda server=server: self._inbox.post(lambda: self._drained(server)),  # type: ignore[misc]
+                takes_backlog=self._is_last,
+            )
 
     def hurry(self) -> None:
         """Skip to the deadline."""

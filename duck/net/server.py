@@ -72,7 +72,8 @@ class Server:
 
     Attributes:
         handler: answers every exchange.
-        draining: no further request is taken on any connection.
+        draining: every answer is the last one of its connection.
+        closes_idle: idle connections are closed: it drains, and who had a request under way could send it.
         requests: exchanges begun since the start.
         refused_count: requests that could not be understood, and connections that were too many.
         stats: counts of the exchanges that have ended.
@@ -100,21 +101,33 @@ class Server:
         self.on_refusal = on_refusal
         self.connections: set[ServerConnection | ClientDuplex] = set()
         self.draining = False
+        self.closes_idle = False
         self.requests = 0
         self.refused_count = 0
-        self._on_empty: Callable[[], None] | None = None
-        self._is_full = False
         self.stats = Stats()
         self._on_end = self.ended  # made once, not for each exchange
+        self._on_empty: Callable[[], None] | None = None
+        self._is_full = False
 
     def protocol(self) -> asyncio.Protocol:
         """A protocol for a connection just accepted: one by its methods, not by its base (see ServerConnection)."""
         return cast("asyncio.Protocol", ServerConnection(self))
 
-    def drain(self, on_empty: Callable[[], None]) -> None:
-        """Take no more requests; `on_empty` is called once every connection has ended."""
+    def drain(self, on_empty: Callable[[], None], idle_s: float = 0.0) -> None:
+        """Let every connection end with its next answer; `on_empty` is called once all have ended.
+
+        Idle ones, and those that have sent nothing yet, are closed after `idle_s` seconds: to close one at once resets
+        the request that its client has just sent (RFC 9112 §9.5).
+        """
         self.draining = True
         self._on_empty = on_empty
+        if idle_s:
+            self.loop.call_later(idle_s, self._close_idle)
+        else:
+            self._close_idle()
+
+    def _close_idle(self) -> None:
+        self.closes_idle = True
         for connection in list(self.connections):
             connection.drain()
         self._check_empty()
@@ -126,19 +139,6 @@ class Server:
             connection.cut()
         return len(connections)
 
-    # -- for ServerConnection -------------------------------------------------------------------------------------
-
-    def peer_of(self, transport: asyncio.Transport) -> Peer:
-        """Who is at the other end of `transport`."""
-        remote = transport.get_extra_info("peername")
-        local = transport.get_extra_info("sockname")
-        host, port = _host_and_port(remote)
-        server_host, server_port = _host_and_port(local)
-        scheme = b"https" if transport.get_extra_info("sslcontext") is not None else b"http"
-        return Peer(
-            host,
-            port,
-            self.server_name or server_host or "localhost",
     def snapshot(self) -> dict[str, Any]:
         """What was counted since the start and, as `now`, what is; for `duck.net.stats.merge`. For any thread.
 
@@ -156,6 +156,19 @@ class Server:
         of_handler = getattr(self.handler, "snapshot", None)
         return told if of_handler is None else merge((told, of_handler()))
 
+    # -- for ServerConnection -------------------------------------------------------------------------------------
+
+    def peer_of(self, transport: asyncio.Transport) -> Peer:
+        """Who is at the other end of `transport`."""
+        remote = transport.get_extra_info("peername")
+        local = transport.get_extra_info("sockname")
+        host, port = _host_and_port(remote)
+        server_host, server_port = _host_and_port(local)
+        scheme = b"https" if transport.get_extra_info("sslcontext") is not None else b"http"
+        return Peer(
+            host,
+            port,
+            self.server_name or server_host or "localhost",
             server_port or (443 if scheme == b"https" else 80),
             scheme=scheme,
             # Without an address it is a Unix socket's, or a client's that is gone already.
@@ -168,10 +181,12 @@ class Server:
         self.clock.watched.add(connection)
         allowed = self.limits.max_connections
         count = len(self.connections)
+        self.stats.accepted += 1
         if count <= allowed:
             if self._is_full and count < allowed - allowed // 10:
                 self._is_full = False
             return True
+        self.stats.crowded_out += 1
         if not self._is_full:
             # Once, until there is room again: a flood is no reason for a flood of lines.
             self._is_full = True
@@ -181,16 +196,18 @@ class Server:
     def replaced(self, connection: ServerConnection, duplex: ClientDuplex) -> None:
         """An upgraded connection goes on as `duplex`."""
         self.connections.discard(connection)
-        self.stats.accepted += 1
         self.clock.watched.discard(connection)
         self.connections.add(duplex)
         self.clock.watched.add(duplex)
+        self.stats.upgraded += 1
+        self.stats.tunnels += 1
 
-        self.stats.crowded_out += 1
     def closed(self, connection: ServerConnection | ClientDuplex) -> None:
         """Forget an ended connection."""
         self.connections.discard(connection)
         self.clock.watched.discard(connection)
+        if not isinstance(connection, ServerConnection):
+            self.stats.tunnels -= 1
         if self._on_empty is not None:
             self._check_empty()
 
@@ -199,15 +216,19 @@ class Server:
         self.requests += 1
         exchange.on_end = self._on_end
         try:
-        self.stats.upgraded += 1
-        self.stats.tunnels += 1
             self.handler.handle(exchange)
         except Exception as error:
             self.failed(exchange, error)
 
+    def ended(self, exchange: Exchange) -> None:
+        """Count an exchange that is over, and tell of it."""
+        exchange.ended_at = self.clock.time()
+        self.stats.count(exchange)
+        on_exchange = self.on_exchange
+        if on_exchange is not None:
+            on_exchange(exchange)
+
     def failed(self, exchange: Exchange, error: Exception) -> None:
-        if not isinstance(connection, ServerConnection):
-            self.stats.tunnels -= 1
         """Answer for a handler that raised."""
         if not isinstance(error, ClientGone | ProtocolError):
             logger.error("a handler failed on %r", exchange.request, exc_info=error)
@@ -220,14 +241,6 @@ class Server:
     def refused(self, connection: ServerConnection, error: ProtocolError) -> None:
         """Count, and tell, a request that could not be understood."""
         self.refused_count += 1
-    def ended(self, exchange: Exchange) -> None:
-        """Count an exchange that is over, and tell of it."""
-        exchange.ended_at = self.clock.time()
-        self.stats.count(exchange)
-        on_exchange = self.on_exchange
-        if on_exchange is not None:
-            on_exchange(exchange)
-
         if self.on_refusal is not None and connection.peer is not None:
             self.on_refusal(connection.peer, error)
 

@@ -635,7 +635,7 @@ class ServerConnection:
         if ended or not self._keep_alive:
             self._end(ended or (exchange.request_state is COMPLETE and not self._buffer))
             return
-        if self._server.draining:
+        if self._server.closes_idle:
             self._end(not self._buffer)
             return
         self._state = HEAD

@@ -8,7 +8,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from duck.net.clock import Clock
 from duck.net.listener import DEFAULT_BACKLOG
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from duck.net.peer import Peer
 
 logger = logging.getLogger("duck.net")
+
+# What clients sent before they could know of the end is read, where the loop has not come to it yet.
+IDLE_S: Final = 0.05
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
@@ -71,6 +74,8 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clock: Clock | None = None
         self._accepting: list[asyncio.AbstractServer] = []
+        self._copies: list[socket.socket] = []  # what the loop accepts from, within reach
+        self._late: set[asyncio.Task[object]] = set()
         self._started = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -97,7 +102,14 @@ class Worker:
         return False
 
     def drain(
-        self, deadline_s: float, done: Callable[[], None], *, spread_s: float = 0.0, sockets_s: float | None = None
+        self,
+        deadline_s: float,
+        done: Callable[[], None],
+        *,
+        spread_s: float = 0.0,
+        sockets_s: float | None = None,
+        idle_s: float = IDLE_S,
+        takes_backlog: bool = False,
     ) -> None:
         """Accept nothing more, answer what was begun for at most `deadline_s` seconds, cut the rest, and say `done`.
 
@@ -106,8 +118,10 @@ class Worker:
         Args:
             spread_s: WebSockets are closed evenly over so many seconds, lest their clients come back all at once.
             sockets_s: WebSockets are cut after so many seconds; by default, and never earlier than, with the rest.
+            idle_s: idle connections are closed after so many seconds; who asks on one meanwhile is answered.
+            takes_backlog: who has connected and was not accepted yet is answered, too: nobody else will.
         """
-        if not self.post(lambda: self._drain(deadline_s, done, spread_s, sockets_s)):
+        if not self.post(lambda: self._drain(deadline_s, done, spread_s, sockets_s, idle_s, takes_backlog)):
             done()
 
     def stop(self, timeout_s: float = 5.0) -> None:
@@ -155,6 +169,7 @@ class Worker:
         for listener in self._listeners:
             # A copy: what a loop closes at its end, the App may still hand on.
             copy = listener.dup()
+            self._copies.append(listener.dup())
             # A loop listens again, with a backlog of its own (100) where it is told none.
             backlog = self._backlog
             if listener.family == getattr(socket, "AF_UNIX", None):
@@ -170,10 +185,37 @@ class Worker:
         for accepting in self._accepting:
             accepting.close()
         self._accepting.clear()
+        for listener in self._copies:
+            listener.close()
+        self._copies.clear()
 
-    def _drain(self, deadline_s: float, done: Callable[[], None], spread_s: float, sockets_s: float | None) -> None:
+    def _take_backlog(self, listener: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> None:
+        """Accept who waits on `listener`; the loop does so itself only when it hears of them."""
+        assert self._loop is not None
+        for _ in range(self._backlog):
+            try:
+                client, _address = listener.accept()
+            except OSError:
+                return
+            client.setblocking(False)
+            task = self._loop.create_task(self._loop.connect_accepted_socket(protocol, client))
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+
+    def _drain(
+        self,
+        deadline_s: float,
+        done: Callable[[], None],
+        spread_s: float,
+        sockets_s: float | None,
+        idle_s: float,
+        takes_backlog: bool,
+    ) -> None:
         server, loop = self.server, self._loop
         assert server is not None and loop is not None
+        if takes_backlog:
+            for listener in self._copies:
+                self._take_backlog(listener, server.protocol)
         self.stop_accepting()
         finished = False
 
@@ -197,7 +239,7 @@ class Worker:
         drain = getattr(server.handler, "drain", None)
         if drain is not None:
             drain(spread_s)
-        server.drain(finish)
+        server.drain(finish, min(idle_s, deadline_s / 2))
 
     def _stop(self) -> None:
         self.stop_accepting()

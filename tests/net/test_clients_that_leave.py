@@ -281,3 +281,24 @@ def test_cutting_ends_everything_at_once():
     front.loop.run()
     assert client.aborted and producer.calls == ["cancel"]
     front.check_clean()
+
+
+def test_who_asks_on_an_idle_connection_while_it_drains_is_answered():
+    held, empty = [], []
+    front = Front(held.append)
+    kept, fresh, silent = front.connect(), front.connect(), front.connect()
+    kept.receive(get())
+    held.pop().answer(head(), b"first")
+    assert b"Connection: close" not in kept.pop_sent()
+    front.server.drain(lambda: empty.append(True), 2.0)
+    front.loop.run()
+    assert not kept.closed and not fresh.closed and not silent.closed
+    for client in (kept, fresh):
+        client.receive(get())
+        held.pop().answer(head(), b"last")
+        front.loop.run()
+        assert b"Connection: close" in client.pop_sent() and client.closed
+    assert not silent.closed and not empty
+    front.loop.advance(2.1)
+    assert silent.closed and empty
+    front.check_clean()

@@ -13,7 +13,7 @@ from duck.exceptions import ApplicationError, SSLError
 from duck.http.core.httpd.message import PathCallbacks
 from duck.net.limits import Limits
 from duck.net.listener import DEFAULT_BACKLOG, open_listeners
-from duck.net.worker import Worker
+from duck.net.worker import IDLE_S, Worker
 from duck.settings.listen import ListenAddress, parse_listen
 
 if TYPE_CHECKING:
@@ -219,12 +219,20 @@ class BaseServer:
         self._close_listeners()
 
     def drain(
-        self, deadline_s: float, done: Callable[[], None], *, spread_s: float = 0.0, sockets_s: float | None = None
+        self,
+        deadline_s: float,
+        done: Callable[[], None],
+        *,
+        spread_s: float = 0.0,
+        sockets_s: float | None = None,
+        idle_s: float = IDLE_S,
+        takes_backlog: bool = False,
     ) -> None:
         """Accept nothing more, finish what was begun for at most `deadline_s` seconds, cut the rest, say `done`.
 
         `done` is called once, on any thread; the workers live until `abort`. WebSockets are closed over `spread_s`
-        seconds and cut after `sockets_s` (see `Worker.drain`).
+        seconds and cut after `sockets_s`, idle connections closed after `idle_s`; with `takes_backlog` who waits to be
+        accepted still is (see `Worker.drain`).
         """
         self._close_listeners()
         if not self._workers:
@@ -244,7 +252,14 @@ class BaseServer:
             return finish
 
         for worker in self._workers:
-            worker.drain(deadline_s, drained(worker), spread_s=spread_s, sockets_s=sockets_s)
+            worker.drain(
+                deadline_s,
+                drained(worker),
+                spread_s=spread_s,
+                sockets_s=sockets_s,
+                idle_s=idle_s,
+                takes_backlog=takes_backlog,
+            )
 
     def abort(self) -> None:
         """End now: cut every connection, end the workers. For threads other than theirs."""
