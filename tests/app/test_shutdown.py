@@ -21,7 +21,8 @@ class Server:
         self.name = name
         self.drained: Done = lambda: None
 
-    def drain(self, deadline_s: float, done: Done) -> None:
+    def drain(self, deadline_s: float, done: Done, *, takes_backlog: bool) -> None:
+        assert takes_backlog
         self.log.append(f"drain {self.name}")
         self.drained = done
 
