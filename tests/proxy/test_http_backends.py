@@ -66,14 +66,14 @@ class Mark:
 def test_an_answer_that_is_changed_on_its_way_is_changed_for_nobody_else(front, http_backend):
     backend = http_backend(serve(lambda *request: answer(b"same")))
     front.switch(backend.upstream())
-    handle = front.site.handle
 
-    def marked(exchange):
-        if exchange.request.path == b"/marked":
-            exchange.wrap(Mark)
-        handle(exchange)
+    class Marking:
+        def handle(self, exchange):
+            if exchange.request.path == b"/marked":
+                exchange.wrap(Mark)
+            front.site.handle(exchange)
 
-    front.site.handle = marked
+    front.worker.server.handler = Marking()
     client = front.connect()
     for target in ("/", "/marked", "/", "/marked", "/"):
         found = client.ask(get(target))

@@ -205,8 +205,8 @@ def said_with_cookie(block: bytes, max_fields: int) -> list[object]:
     known, cookie = request_fields(block, max_fields)
     request = RequestHead(b"GET", b"/", known, cookie)
     whole = FieldBlock(request.fields, request.lines)
-    for name in FieldBlock.__slots__:
-        if name not in ("fields", "lines", "cookie_at"):
+    for name in dir(known):
+        if not name.startswith("_") and name not in ("fields", "lines", "cookie_at"):
             setattr(whole, name, getattr(known, name))
     return said(whole)
 
