@@ -121,7 +121,7 @@ class Server:
         """
         self.draining = True
         self._on_empty = on_empty
-        if idle_s:
+        if idle_s and self.connections:
             self.loop.call_later(idle_s, self._close_idle)
         else:
             self._close_idle()

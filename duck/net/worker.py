@@ -239,7 +239,14 @@ class Worker:
         drain = getattr(server.handler, "drain", None)
         if drain is not None:
             drain(spread_s)
-        server.drain(finish, min(idle_s, deadline_s / 2))
+
+        def begin(_: object = None) -> None:
+            server.drain(finish, min(idle_s, deadline_s / 2))
+
+        if self._late:
+            asyncio.gather(*self._late, return_exceptions=True).add_done_callback(begin)
+        else:
+            begin()
 
     def _stop(self) -> None:
         self.stop_accepting()
