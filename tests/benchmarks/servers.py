@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -28,6 +29,8 @@ class Server:
     """A process group of one command.
 
     Args:
+        environment: what differs from this process's; None for what is not to be there.
+        log: where its output goes; a file in `directory` by default.
         counted: whether its CPU time and memory belong to what is measured.
     """
 
@@ -37,16 +40,23 @@ class Server:
         command: list[str],
         directory: Path,
         *,
-        environment: dict[str, str] | None = None,
+        environment: Mapping[str, str | None] | None = None,
+        log: Path | None = None,
         counted: bool = True,
     ) -> None:
         self.name = name
         self.counted = counted
-        self.log = directory / f"{name}-{id(self):x}.log"
+        self.log = log or directory / f"{name}-{id(self):x}.log"
         self._command = command
         self._directory = directory
-        self._environment = {**os.environ, **(environment or {})}
+        self._environment = changed(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started; it is started."""
+        assert self._process is not None
+        return self._process.pid
 
     def start(self) -> None:
         """Start it; it need not be ready yet."""
@@ -110,6 +120,11 @@ class Server:
             return [root, *root.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
+
+
+def changed(environment: Mapping[str, str | None]) -> dict[str, str]:
+    """The environment of this process with these changes; None takes a variable away."""
+    return {name: value for name, value in {**os.environ, **environment}.items() if value is not None}
 
 
 def cpu_seconds(family: list[psutil.Process]) -> float:
