@@ -29,7 +29,7 @@ FLOORS = {"duck.utils.xsocket": "http"}
 # What decides knows no socket, no loop and no clock.
 IO_MODULES = {"asyncio", "select", "selectors", "socket", "ssl", "subprocess", "threading", "time", "uvloop"}
 # What is slow or belongs to the control plane stays out of a request's way (docs/explanation/dependencies.md).
-OFF_THE_REQUEST_PATH = {"click", "django", "httpx", "psutil", "watchdog"}
+OFF_THE_REQUEST_PATH = {"click", "django", "httpx", "prometheus_client", "psutil", "watchdog"}
 # What the project's own interpreter may have, asked for when it is needed.
 ASKED_FOR = {"channels", "configurations", "daphne", "debugpy", "hypercorn", "IPython", "ipdb", "twisted", "uvicorn"}
 
