@@ -471,3 +471,14 @@ def test_cookies_that_are_longer_than_what_is_remembered_leave_the_rest_to_be_sh
     requests = [parse(b"Cookie: " + letter * 20_000) for letter in (b"a", b"b")]
     assert requests[0].block is requests[1].block
     assert requests[1].fields[1] == (b"Cookie", b"b" * 20_000)
+
+
+def test_a_copy_of_a_request_says_the_same_and_is_changed_alone() -> None:
+    request = parse(b"Cookie: a=b", b"Connection: upgrade", b"Upgrade: websocket", start=b"GET /a?b HTTP/1.1")
+    copy = request.copy()
+    for name in dir(request):
+        if not name.startswith("_") and name != "copy":
+            assert getattr(copy, name) == getattr(request, name)
+    copy.authority = b"elsewhere.example"
+    assert request.authority == b"example.org"
+    assert request.fields is request.fields  # made once
