@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from duck.cli.main import NOT_RUNNING, OK
+from duck.cli.processes import table, uptime
 from duck.exceptions import ApplicationError
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _STATUS_DEADLINE_S = 10.0
 
 
-def _which(function: _F) -> _F:
+def which(function: _F) -> _F:
+    """The argument and options that say which of the Ducks that run is meant."""
     function = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
     function = click.option("--all", "everywhere", is_flag=True, help="Those of every directory.")(function)
     function = click.option("--name", metavar="NAME", help="The one that was started with this --name.")(function)
@@ -29,7 +31,7 @@ def _which(function: _F) -> _F:
 
 
 @click.command()
-@_which
+@which
 def status(directory: str | None, name: str | None, everywhere: bool, as_json: bool) -> int:
     """Show the Duck that runs for this directory.
 
@@ -40,23 +42,23 @@ def status(directory: str | None, name: str | None, everywhere: bool, as_json: b
     from duck.services.ipc import NotRunning, call
 
     reports = []
-    for instance in _find(directory, name, everywhere):
+    for instance in find_instances(directory, name, everywhere):
         try:
-            reports.append(_base(instance) | call(instance.control, "status", deadline_s=_STATUS_DEADLINE_S))
+            reports.append(base_of(instance) | call(instance.control, "status", deadline_s=_STATUS_DEADLINE_S))
         except NotRunning:
             # Its lock is held and its socket is not there: it is starting or about to end.
-            reports.append(_base(instance) | {"state": "starting or stopping"})
+            reports.append(base_of(instance) | {"state": "starting or stopping"})
     if as_json:
         click.echo(json.dumps({"instances": reports}, indent=2))
     elif not reports:
-        click.echo(_none_runs(directory, name, everywhere), err=True)
+        click.echo(none_runs(directory, name, everywhere), err=True)
     else:
         click.echo("\n\n".join("\n".join(_lines(report)) for report in reports))
     return OK if reports else NOT_RUNNING
 
 
 @click.command()
-@_which
+@which
 @click.option(
     "--timeout", default=60.0, show_default=True, metavar="SECONDS", help="How long to wait until it is gone."
 )
@@ -69,7 +71,7 @@ def stop(directory: str | None, name: str | None, everywhere: bool, as_json: boo
     """
     from duck.services.ipc import NotRunning, call
 
-    found = _find(directory, name, everywhere)
+    found = find_instances(directory, name, everywhere)
     if len(found) > 1 and not everywhere:
         listed = ", ".join(f"{instance.name} (process id {instance.pid})" for instance in found)
         raise ApplicationError(f"Several run here: {listed}; choose one with --name, or stop them with --all.")
@@ -94,13 +96,13 @@ def stop(directory: str | None, name: str | None, everywhere: bool, as_json: boo
         if not as_json:
             click.echo(f"Stopped the Duck of {instance.project} (process id {instance.pid}).")
     if as_json:
-        click.echo(json.dumps({"stopped": [_base(instance) for instance in stopped]}, indent=2))
+        click.echo(json.dumps({"stopped": [base_of(instance) for instance in stopped]}, indent=2))
     elif not found:
-        click.echo(_none_runs(directory, name, everywhere), err=True)
+        click.echo(none_runs(directory, name, everywhere), err=True)
     return OK if found else NOT_RUNNING
 
 
-def _find(directory: str | None, name: str | None, everywhere: bool) -> list[InstanceInfo]:
+def find_instances(directory: str | None, name: str | None, everywhere: bool) -> list[InstanceInfo]:
     """The running instances that are meant: of this directory, of one that it lies in, or of one that lies in it."""
     from duck.services.instance import running_instances
     from duck.services.state import run_directory
@@ -122,13 +124,15 @@ def _is_held(instance: InstanceInfo) -> bool:
     return any(info.pid == instance.pid for info in running_instances(run_directory()))
 
 
-def _none_runs(directory: str | None, name: str | None, everywhere: bool) -> str:
+def none_runs(directory: str | None, name: str | None, everywhere: bool) -> str:
+    """The sentence for somebody who asks where none is."""
     where = "" if everywhere else f" for {os.path.realpath(directory or os.getcwd())}"
     called, option = ("", "") if name is None else (f" named {name!r}", f" --name {name}")
     return f"No Duck{called} runs{where}; start one with `duck runserver{option}`."
 
 
-def _base(instance: InstanceInfo) -> dict[str, Any]:
+def base_of(instance: InstanceInfo) -> dict[str, Any]:
+    """What is known of it without asking."""
     return {
         "pid": instance.pid,
         "project": instance.project,
@@ -139,20 +143,6 @@ def _base(instance: InstanceInfo) -> dict[str, Any]:
     }
 
 
-def _process(told: dict[str, Any]) -> str:
-    """One process on one line: what a person looks for; `--json` has all of it."""
-    parts = [f"{told.get('role', '?')} {told.get('pid', '?')}", str(told.get("state", ""))]
-    if "uptime_s" in told:
-        parts.append(f"up {told['uptime_s']:.0f} s")
-    if "memory_bytes" in told:
-        parts.append(f"{told['memory_bytes'] / 1e6:.1f} MB")
-    if "cpu_s" in told:
-        parts.append(f"{told['cpu_s']:.2f} s of CPU time")
-    if told.get("debugging"):
-        parts.append("at a debugger's prompt")
-    return ", ".join(part for part in parts if part)
-
-
 def _lines(report: dict[str, Any], indent: str = "") -> list[str]:
     """A report as aligned lines; nested tables are indented below their name."""
     width = max((len(key) for key in report), default=0)
@@ -160,14 +150,14 @@ def _lines(report: dict[str, Any], indent: str = "") -> list[str]:
     for key, value in report.items():
         label = key.removesuffix("_s").replace("_", " ")
         if key == "uptime_s":
-            value = f"{value:.0f} s"
+            value = uptime(value)
         if key == "started" and isinstance(value, (int, float)):
             value = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value)) if value else None
         if isinstance(value, dict) and value:
             lines += [f"{indent}{label}:", *_lines(value, indent + "  ")]
         elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
             lines.append(f"{indent}{label}:")
-            lines += [f"{indent}  {_process(item)}" for item in value]
+            lines += [f"{indent}  {line}" for line in table(value)]
         elif value not in (None, "", [], {}):
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
             lines.append(f"{indent}{label:<{width}}  {text}")

@@ -27,7 +27,7 @@ EXIT_CODES: Final = {
     OK: "done",
     FAILED: "it could not be done; one sentence on standard error says why",
     USAGE: "the command line is wrong",
-    NOT_RUNNING: "no Duck runs here (`duck status`, `duck stop`)",
+    NOT_RUNNING: "no Duck runs here (`duck status`, `duck top`, `duck stop`)",
     INTERRUPTED: "interrupted; a server that ends by a signal returns 128 and its number",
 }
 
@@ -36,6 +36,7 @@ _COMMANDS: Final = {
     "runserver": ("runserver", "runserver", "Serve the Django or Duck project of this directory."),
     "serve": ("serve", "serve", "Serve the Django or Duck project of this directory in production."),
     "status": ("instances", "status", "Show the Duck that runs for this directory."),
+    "top": ("top", "top", "Show the processes of the Duck that runs for this directory, live."),
     "stop": ("instances", "stop", "Stop the Duck that runs for this directory."),
     "settings": ("settings", "settings", "Show each setting, its value and where it was given."),
     "makeproject": ("makeproject", "makeproject", "Make a new project with a Django project in it."),

@@ -39,7 +39,9 @@ def test_a_running_duck_is_shown_and_stopped(machine: Machine, backend: str) -> 
     text = machine.duck(below, "status")
     assert text.returncode == 0
     assert f"{process.pid}\n" in text.stdout
-    assert re.search(rf"  app {process.pid}, running, up \d+ s, [\d.]+ MB, [\d.]+ s of CPU time", text.stdout)
+    titles, *rows = text.stdout.partition("processes:\n")[2].splitlines()
+    assert titles.split()[:6] == ["role", "pid", "state", "up", "memory", "CPU"]
+    assert re.match(rf"  app +{process.pid}  running +\d+ s +[\d.]+ MB +[\d.]+ s ", rows[0])
     assert machine.duck(machine.directory("lake"), "status").returncode == 3
     other = machine.duck(pond, "status", "--name", "other")
     assert other.returncode == 3
