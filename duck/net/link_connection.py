@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from duck.exceptions import BackendCut, BackendUnreachable
 from duck.net.clock import NEVER
-from duck.wire.link import ABORT, AUTH, FIND, AnswerReader, LinkError, frame
+from duck.wire.link import ABORT, ASK, AUTH, FIND, FRONT_BYTES, AnswerReader, LinkError, frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DIALLING: Final = "dialling"  # connected, the slot not granted yet
+DIALLING: Final = "dialling"  # connected, the slot asked for and not granted yet
 IDLE: Final = "idle"
 BUSY: Final = "busy"  # a call is waited for
 ENDING: Final = "ending"  # the answer is complete or given up, the view not yet ended
+RETURNED: Final = "returned"  # given back, the end of the connection not yet told
 CLOSED: Final = "closed"
 
 _ABORT_FRAME: Final = frame(ABORT)
@@ -38,16 +39,21 @@ class LinkCall(Protocol):
 class LinkConnection:
     """A slot: idle, or working on one call, or waiting for a view to end.
 
+    A slot that the worker recalls (see wire.link) is given back at once where it is idle; else whoever `on_idle` calls
+    looks at `recalled`. `front` is the same for all connections of one pool.
+
     `on_busy` is called when a request was sent, `on_idle` when the slot may take a call, first when it was granted;
     `on_lost` once, at its end.
 
     Attributes:
         started_at: a place for `on_busy` and `on_idle` to keep a time in.
         computed_us: the CPU time of the last request's view.
+        recalled: the level of the worker's RECALL; 0 while there was none.
     """
 
     __slots__ = (
         "_call",
+        "_front",
         "_name",
         "_on_busy",
         "_on_idle",
@@ -58,6 +64,7 @@ class LinkConnection:
         "_transport",
         "calls",
         "computed_us",
+        "recalled",
         "started_at",
     )
 
@@ -68,9 +75,11 @@ class LinkConnection:
         on_busy: Callable[[LinkConnection], None],
         on_idle: Callable[[LinkConnection], None],
         on_lost: Callable[[LinkConnection, Exception], None],
+        front: bytes = bytes(FRONT_BYTES),
     ) -> None:
         self._name = name
         self._secret = secret
+        self._front = front
         self._on_busy = on_busy
         self._on_idle = on_idle
         self._on_lost = on_lost
@@ -81,13 +90,14 @@ class LinkConnection:
         self.calls = 0
         self.started_at = NEVER
         self.computed_us = 0
+        self.recalled = 0
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        if self._secret:
-            self._transport.write(frame(AUTH, self._secret.encode()))
+        ask = frame(ASK, self._front)
+        self._transport.write(frame(AUTH, self._secret.encode()) + ask if self._secret else ask)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -144,6 +154,8 @@ class LinkConnection:
 
     def close(self) -> None:
         """Give the slot back for good."""
+        if self._state is IDLE:
+            self._state = RETURNED
         if self._transport is not None:
             self._transport.abort()
 
@@ -217,6 +229,12 @@ class LinkConnection:
             self._state = IDLE
             self.computed_us = cpu_us
             self._on_idle(self)
+
+    def link_recall(self, level: int) -> None:
+        """The worker wants the slot for another front."""
+        self.recalled = level
+        if self._state is IDLE:
+            self.close()
 
     def _lose(self, error: Exception) -> None:
         if self._state is CLOSED:

@@ -173,7 +173,8 @@ class Pool(Generic[C]):
     # -- connections ----------------------------------------------------------------------------------------------
 
     def _dial_for_waiting(self) -> None:
-        wanted = min(len(self.waiting), MAX_DIALS) - len(self._fresh)
+        # Where some are idle it is held: who waits gets those.
+        wanted = min(len(self.waiting), MAX_DIALS) - len(self._fresh) - len(self.idle)
         room = self.upstream.slots - len(self.open)
         for _ in range(min(wanted, room)):
             connection = self._make(self.release, self._lost)

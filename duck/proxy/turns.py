@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 from duck.net.clock import NEVER
 from duck.net.link_connection import LinkConnection
 from duck.proxy.pace import SLOW_S, Pace
 from duck.proxy.pool import Pool
+from duck.wire.link import FRONT_BYTES, HARD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,10 +22,22 @@ if TYPE_CHECKING:
 class Turns:
     """Makes the pool of one upstream's slots, hears of every call's start and end, and holds the pool by these.
 
-    In narrow pace one call is the current one; the pool is held until it ends, or has proved to be slow.
+    In narrow pace one call is the current one; the pool is held until it ends, or has proved to be slow. Slots that the
+    process has recalled for another front are given back.
     """
 
-    __slots__ = ("_clock", "_current", "_looking", "_loop", "_on_idle", "_on_lost", "_upstream", "pace", "pool")
+    __slots__ = (
+        "_clock",
+        "_current",
+        "_front",
+        "_looking",
+        "_loop",
+        "_on_idle",
+        "_on_lost",
+        "_upstream",
+        "pace",
+        "pool",
+    )
 
     def __init__(
         self,
@@ -38,6 +52,7 @@ class Turns:
         self._upstream = upstream
         self._loop = loop
         self._clock = clock
+        self._front = os.urandom(FRONT_BYTES)
         self.pace = Pace()
         self._current: LinkConnection | None = None
         self._looking: asyncio.TimerHandle | None = None
@@ -56,7 +71,9 @@ class Turns:
     ) -> LinkConnection:
         self._on_idle = on_idle
         self._on_lost = on_lost
-        return LinkConnection(self._upstream.name, self._upstream.secret, self._started, self._idle, self._lost)
+        return LinkConnection(
+            self._upstream.name, self._upstream.secret, self._started, self._idle, self._lost, self._front
+        )
 
     def _started(self, connection: LinkConnection) -> None:
         connection.started_at = self._clock.time()
@@ -77,7 +94,10 @@ class Turns:
         if connection is self._current or not self.pace.narrow:
             self._current = None
             pool.held = False
-        self._on_idle(connection)
+        if connection.recalled and (connection.recalled == HARD or not pool.waiting):
+            connection.close()  # the pool hears of its end, and asks again where requests wait
+        else:
+            self._on_idle(connection)
         if pool.waiting and not pool.held:
             pool.give_idle()
 

@@ -3,9 +3,13 @@
 Standard library only, Python 3.10 or newer: both sides load this file, the worker under a private name and in the
 project's own interpreter.
 
-A link connection is a **slot**. A worker thread owns it from `accept` to its end and serves one request at a time, so
-a slot is a credit: HELLO grants it, FREE gives it back when the view has ended (its `close()` included), and no request
-ever waits inside a worker. The client of that request may be long gone by then.
+A link connection is a **slot**, once it was granted. It asks (ASK); when a worker thread is free, that thread owns it
+from HELLO to its end and serves one request at a time. So a slot is a credit: HELLO grants it, FREE says that the view
+has ended (its `close()` included) and the next request may come, and no request ever waits inside a worker. The client
+of that request may be long gone by then.
+
+Fronts that ask for more slots than there are threads get their shares by RECALL, which has a front close connections:
+soft, when it has no request for the slot; hard, after the present one (see backend.django.worker.slots).
 
     frame    = length (u32, big endian, of the payload)  type (u8)  payload
 
@@ -14,13 +18,16 @@ ever waits inside a worker. The client of that request may be long gone by then.
     REQUEST  head length (u32), head, body              HEAD     status (u16), flags (u8), content length (i64, -1: not
     ABORT    the client has left                                 known), reason length (u16), block length (u32),
     FIND     a static file's name, UTF-8                         reason, block, body bytes
-                                                        DATA     body bytes
+    ASK      for a slot; who asks (8 bytes, the same    DATA     body bytes
+             in all connections of one front's pool)
                                                         END      the answer is complete
                                                         CUT      the answer ends here, incomplete; a reason, UTF-8
                                                         FOUND    its absolute path (file system bytes), or nothing
                                                         FREE     the view has ended, the next request may come; the
                                                                  CPU time of its thread since the last FREE (u32, us)
+                                                        RECALL   give the slot back; 1: soft, 2: hard (u8)
 
+    one connection: [AUTH] ASK         ->    HELLO
     one request:   REQUEST [ABORT]    ->    HEAD DATA* (END | CUT) FREE
     one look-up:   FIND               ->    FOUND
     HEAD flag 1 (COMPLETE): the frame holds the whole answer; no DATA, no END.
@@ -39,6 +46,7 @@ AUTH: Final = 1
 REQUEST: Final = 2
 ABORT: Final = 3
 FIND: Final = 4
+ASK: Final = 5
 HELLO: Final = 16
 HEAD: Final = 17
 DATA: Final = 18
@@ -46,6 +54,11 @@ END: Final = 19
 CUT: Final = 20
 FOUND: Final = 21
 FREE: Final = 22
+RECALL: Final = 23
+
+FRONT_BYTES: Final = 8  # of ASK
+SOFT: Final = 1  # RECALL levels
+HARD: Final = 2
 
 COMPLETE: Final = 1  # HEAD flag
 
@@ -100,6 +113,7 @@ class AnswerReceiver(Protocol):
     def link_cut(self, reason: str) -> None: ...
     def link_found(self, path: bytes) -> None: ...
     def link_free(self, cpu_us: int) -> None: ...
+    def link_recall(self, level: int) -> None: ...
 
 
 def frame(kind: int, payload: bytes = b"") -> bytes:
@@ -271,5 +285,7 @@ class AnswerReader:
             receiver.link_cut(payload.decode("utf-8", "replace"))
         elif kind == FOUND:
             receiver.link_found(payload)
+        elif kind == RECALL and len(payload) == 1:
+            receiver.link_recall(payload[0])
         else:
             raise LinkError(f"a frame of unknown type {kind}")

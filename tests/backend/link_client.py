@@ -50,9 +50,11 @@ class Answer:
 
 
 class LinkClient:
-    """One slot of a worker."""
+    """One slot of a worker, asked for in the name of `front`."""
 
-    def __init__(self, address: str | tuple[str, int] | list[Any], secret: str = "") -> None:
+    def __init__(
+        self, address: str | tuple[str, int] | list[Any], secret: str = "", front: bytes = b"the test"
+    ) -> None:
         if isinstance(address, str):
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(TIMEOUT_S)
@@ -65,7 +67,9 @@ class LinkClient:
             self.socket = socket.create_connection((address[0], address[1]), timeout=TIMEOUT_S)
         if secret:
             self.socket.sendall(link.frame(link.AUTH, secret.encode()))
+        self.socket.sendall(link.frame(link.ASK, front))
         self.reader = link.AnswerReader(self)
+        self.recalled = 0
         self.answer = Answer()
         self.found: bytes | None = None
         self.hello = False
@@ -172,6 +176,9 @@ class LinkClient:
     def link_found(self, path: bytes) -> None:
         self.found = path
 
+    def link_recall(self, level: int) -> None:
+        self.recalled = level
+
     def link_free(self, cpu_us: int) -> None:
         self.answer.freed = True
         self.answer.cpu_us = cpu_us
@@ -232,8 +239,8 @@ class Worker:
         self.ready = event
         return self
 
-    def client(self) -> LinkClient:
-        return LinkClient(self.ready["address"])
+    def client(self, front: bytes = b"the test") -> LinkClient:
+        return LinkClient(self.ready["address"], front=front)
 
     def command(self, command: str, **facts: Any) -> None:
         self.control.sendall(json.dumps({"command": command, **facts}).encode() + b"\n")

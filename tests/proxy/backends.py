@@ -201,6 +201,9 @@ class Slot(Connection):
         return named, fields, body
 
     def hello(self):
+        """Grant the slot that was asked for."""
+        kind, self.front = self.read_frame()
+        assert kind == link.ASK, kind
         self.send(link.frame(link.HELLO))
 
     def head(self, body=b"", *, status=200, block=b"", length=None, complete=False):

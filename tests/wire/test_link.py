@@ -19,6 +19,7 @@ from duck.wire.link import (
     HELLO,
     MAX_HEAD_BYTES,
     MAX_SMALL_FRAME,
+    RECALL,
     REQUEST,
     SHARED_AT,
     AnswerReader,
@@ -68,6 +69,9 @@ class Told:
     def link_found(self, path: bytes) -> None:
         self.events.append(("found", path))
 
+    def link_recall(self, level: int) -> None:
+        self.events.append(("recall", level))
+
     def link_free(self, cpu_us: int) -> None:
         self.events.append(("free", cpu_us))
 
@@ -98,6 +102,7 @@ CONVERSATION = b"".join(
         free_frame(7),
         frame(FOUND, b"/static/\xff.css"),
         frame(FOUND),
+        frame(RECALL, b"\2"),
     )
 )
 EVENTS = [
@@ -118,6 +123,7 @@ EVENTS = [
     ("free", 7),
     ("found", b"/static/\xff.css"),
     ("found", b""),
+    ("recall", 2),
 ]
 
 
@@ -204,6 +210,7 @@ def test_a_frame_is_length_type_and_payload(content: bytes) -> None:
         frame(99),
         frame(0),
         frame(REQUEST),
+        frame(RECALL),
         FRAME.pack(MAX_SMALL_FRAME + 1, CUT),
         FRAME.pack(2**32 - 1, FREE),
         FRAME.pack(HEAD_FIXED.size, HEAD) + HEAD_FIXED.pack(200, 0, -1, 1, 0),

@@ -1,16 +1,15 @@
 """The WSGI side of the link: threads that each serve one slot at a time. Hot code.
 
-    thread:  accept -> AUTH (TCP only) -> HELLO -> [REQUEST -> application -> HEAD ... FREE]* -> end of stream -> accept
+    thread:  take -> HELLO -> [REQUEST -> application -> HEAD ... FREE]* -> end of stream -> take
 
-A thread that waits, waits in `accept` or in `recv`; a request that has been taken is never queued behind another. The
-answer leaves before `close()` is called and FREE after it, because projects do late work there. Where `close()` is
-known to be Django's own alone, it comes first and both go in one write: one system call and one wake-up of the front
-less, 7 us of the 113 us that a small view costs both sides.
+A thread that waits, waits for a connection that asks (see slots) or in `recv`; a request that has been taken is never
+queued behind another. The answer leaves before `close()` is called and FREE after it, because projects do late work
+there. Where `close()` is known to be Django's own alone, it comes first and both go in one write: one system call and
+one wake-up of the front less, 7 us of the 113 us that a small view costs both sides.
 """
 
 from __future__ import annotations
 
-import hmac
 import select
 import socket
 import sys
@@ -21,7 +20,6 @@ from typing import Any, Callable, Iterable, List, Optional, Tuple, Union
 
 from ....wire.link import (
     ABORT,
-    AUTH,
     CUT,
     DATA,
     END,
@@ -40,10 +38,10 @@ from ....wire.link import (
 )
 from .answer import AnswerError, Headers, parse_status, render_headers
 from .environ import Environ, Environs, FileWrapper
+from .slots import Grant, Slots, backlog
 
 _READ_BYTES = 32_768
 _MERGE_BYTES = 65_536  # longer answers are not copied once more to save a system call
-_AUTH_TIMEOUT_S = 5.0
 
 _HELLO_FRAME = frame(HELLO)
 _END_FRAME = frame(END)
@@ -82,13 +80,13 @@ class WSGIServer:
         self.is_quick: Callable[[Any], bool] = is_quick or (lambda result: False)
         self.stopping = False
         self.environs = Environs(base_environ())
-        self._listener = listener
-        self._secret = secret.encode()
+        self._taking = Slots(listener, threads, secret)
         self._count = threads
         self._slots: "set[Slot]" = set()
 
     def start(self) -> None:
         """Start the threads: daemons, so that a view that hangs cannot keep the process from its end."""
+        self._taking.start()
         for number in range(1, self._count + 1):
             threading.Thread(target=self._work, name=f"duck-django-{number}", daemon=True).start()
 
@@ -98,11 +96,7 @@ class WSGIServer:
         `abandon` is asked meanwhile whether to give up at once.
         """
         self.stopping = True
-        try:
-            self._listener.shutdown(socket.SHUT_RDWR)  # ends `accept` on Linux; closing would not
-        except OSError:
-            pass
-        self._listener.close()
+        self._taking.close()
         for slot in tuple(self._slots):
             slot.refuse_more()
         deadline = time.monotonic() + deadline_s
@@ -117,42 +111,22 @@ class WSGIServer:
         return True
 
     def _work(self) -> None:
-        while not self.stopping:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                if not self.stopping:
-                    time.sleep(0.05)  # out of descriptors: some will come back
-                continue
-            slot = Slot(self, connection)
+        while True:
+            grant = self._taking.take()
+            if grant is None:
+                return
+            slot = Slot(self, grant)
             self._slots.add(slot)
             try:
-                with connection:
-                    if self._admit(connection):
-                        slot.serve()
+                with grant.connection:
+                    slot.serve()
             except (FrontGone, OSError):
                 pass
             except LinkError as error:
                 sys.stderr.write(f"Duck's front sent what is no request: {error}\n")
             finally:
-                slot.busy = False
                 self._slots.discard(slot)
-
-    def _admit(self, connection: socket.socket) -> bool:
-        """Check the secret of a TCP peer: anybody on this machine may connect to a loopback port."""
-        if connection.family == getattr(socket, "AF_UNIX", None):
-            return True
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.settimeout(_AUTH_TIMEOUT_S)
-        expected = frame(AUTH, self._secret)
-        received = b""
-        while len(received) < len(expected):
-            data = connection.recv(len(expected) - len(received))
-            if not data:
-                return False
-            received += data
-        connection.settimeout(None)
-        return bool(self._secret) and hmac.compare_digest(received, expected)
+                self._taking.gave_back(grant)
 
 
 def base_environ() -> Environ:
@@ -172,8 +146,9 @@ def base_environ() -> Environ:
 class Slot:
     """One link connection, and the answer being made on it."""
 
-    def __init__(self, server: WSGIServer, connection: socket.socket) -> None:
-        self.busy = False
+    def __init__(self, server: WSGIServer, grant: Grant) -> None:
+        connection = grant.connection
+        self._grant = grant
         self._server = server
         self._connection = connection
         self._recv = connection.recv
@@ -189,6 +164,11 @@ class Slot:
         self._ended = False  # END, CUT or a complete HEAD was sent
         self._unsent: Optional[int] = None  # of the declared length
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request is served."""
+        return self._grant.lock.locked()
+
     def refuse_more(self) -> None:
         """No further request is read; what was received already, and answers, are not touched."""
         try:
@@ -199,16 +179,22 @@ class Slot:
     def serve(self) -> None:
         """Serve requests until the front closes the connection."""
         self._cpu_ns = _thread_time_ns()
-        self._send(_HELLO_FRAME)
+        grant = self._grant
+        lock = grant.lock
+        with lock:
+            self._send(_HELLO_FRAME)
         while True:
             data = self._read_frame()
             if data is None:
                 return
             kind = data[4]
             if kind == REQUEST:
-                self.busy = True
+                lock.acquire()
+                grant.requests += 1
                 self._request(data)
-                self.busy = False
+                lock.release()
+                if grant.owed:
+                    grant.settle()
             elif kind == FIND:
                 self._found(data[5:])
             elif kind != ABORT:  # one that crossed the end of its answer
@@ -271,7 +257,8 @@ class Slot:
 
     def _free_frame(self) -> bytes:
         before, self._cpu_ns = self._cpu_ns, _thread_time_ns()
-        return free_frame((self._cpu_ns - before) // 1000)
+        free = free_frame((self._cpu_ns - before) // 1000)
+        return self._grant.take_owed() + free if self._grant.owed else free
 
     def _whole_answer(self, body: bytes) -> bytes:
         """The HEAD frame that holds all of an answer; the head is marked as sent."""
@@ -393,12 +380,11 @@ class Slot:
                 traceback.print_exception(type(error), error, error.__traceback__)
 
     def _found(self, name: bytes) -> None:
-        self.busy = True
         path: Optional[bytes] = None
         if self._server.find is not None:
             path = self._server.find(name.decode("utf-8", "replace"))
-        self._send(frame(FOUND, path or b""))
-        self.busy = False
+        with self._grant.lock:
+            self._send(frame(FOUND, path or b"") + self._grant.take_owed())
 
     def _report(self, sentence: str) -> None:
         sys.stderr.write(sentence[:1].upper() + sentence[1:] + ".\n")
@@ -468,14 +454,14 @@ class Slot:
         return bool(select.select([self._connection], [], [], 0)[0])
 
 
-def listen(address: Address, backlog: int) -> Tuple[socket.socket, Address]:
-    """A listening socket on a Unix path or a host and port, and the address it got."""
+def listen(address: Address, slots: int) -> Tuple[socket.socket, Address]:
+    """A listening socket on a Unix path or a host and port, and the address it got; for so many slots."""
     if isinstance(address, str):
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(address)
         bound: Address = address
     else:
-        listener = socket.create_server((address[0], address[1]), backlog=backlog)
+        listener = socket.create_server((address[0], address[1]))
         bound = list(listener.getsockname()[:2])
-    listener.listen(backlog)
+    listener.listen(backlog(slots))
     return listener, bound
