@@ -37,12 +37,14 @@ class FieldBlock:
         accepts_trailers: `TE: trailers`.
         http_lines, http_tail, link_items, link_tail: what is sent on to a backend, before the value that was taken out
             and behind it, kept by proxy.rules once it was made.
+        agent: what an access log says of the client's program, and in which style, kept by net.exchange_log.
         asks_plainly, accept_encoding: whether nothing else decides about the answer with a file, kept by http.files.
     """
 
     __slots__ = (
         "accept_encoding",
         "accepts_trailers",
+        "agent",
         "asks_plainly",
         "authority",
         "chunked",
@@ -82,6 +84,7 @@ class FieldBlock:
         self.http_tail = b""
         self.link_items: bytes | None = None
         self.link_tail = b""
+        self.agent: tuple[str, str] | None = None
         self.asks_plainly: bool | None = None
         self.accept_encoding: bytes | None = None
 
