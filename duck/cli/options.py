@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
 from duck.settings.load import Settings, load
 from duck.settings.schema import SAME, SETTINGS, Setting
+
+if TYPE_CHECKING:
+    from duck.exceptions import SettingsError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -29,11 +32,12 @@ def setting_options(command: str) -> Callable[[_F], _F]:
     return add
 
 
-def load_settings(given: dict[str, Any], **more: Any) -> Settings:
+def load_settings(given: dict[str, Any], *, problems: list[SettingsError] | None = None, **more: Any) -> Settings:
     """The settings of a start in the working directory.
 
     Args:
         given: the arguments that `setting_options` made.
+        problems: gets all that is wrong with names and values, instead of the first being raised.
         more: further values by setting name; None for none, anything else wins over the option.
 
     Raises:
@@ -43,7 +47,7 @@ def load_settings(given: dict[str, Any], **more: Any) -> Settings:
 
     values = {_PARAMETERS[parameter]: value for parameter, value in given.items()}
     values.update({name: value for name, value in more.items() if value is not None})
-    return load(values, os.environ, Path.cwd())
+    return load(values, os.environ, Path.cwd(), problems)
 
 
 def offer_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

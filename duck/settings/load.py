@@ -116,7 +116,12 @@ class Settings(Mapping[str, Any]):
         )
 
 
-def load(argv_values: Mapping[str, Any], environ: Mapping[str, str], project_dir: Path) -> Settings:
+def load(
+    argv_values: Mapping[str, Any],
+    environ: Mapping[str, str],
+    project_dir: Path,
+    problems: list[SettingsError] | None = None,
+) -> Settings:
     """Gather the settings for a start in `project_dir`.
 
     Of a Duck project the settings module is run, once, and the project's directory put at the head of `sys.path`, as
@@ -125,15 +130,16 @@ def load(argv_values: Mapping[str, Any], environ: Mapping[str, str], project_dir
     Args:
         argv_values: what options gave, by setting name; None and empty tuples mean "not given".
         environ: `DUCK_*` are looked at; an empty variable counts as absent, an unknown one makes a warning.
+        problems: gets what is wrong with names and values, so that all of it can be told; a default stands in for each.
 
     Raises:
         SettingsError: one sentence: where, which value, what is right.
     """
     project_dir = project_dir.absolute()
     given = {name: (raw, _option_origin(NAMES[name])) for name, raw in argv_values.items() if raw not in (None, ())}
-    variables, warnings = _read_environ(environ)
+    variables, warnings = _read_environ(environ, problems)
     platform = _read_platform(environ)
-    written, file, base_dir, is_duck_project = _read_file({**variables, **given}, project_dir)
+    written, file, base_dir, is_duck_project = _read_file({**variables, **given}, project_dir, problems)
     if is_duck_project and str(base_dir) not in sys.path:
         sys.path.insert(0, str(base_dir))
     values, origins = {}, {}
@@ -147,9 +153,12 @@ def load(argv_values: Mapping[str, Any], environ: Mapping[str, str], project_dir
         ):
             if name in source:
                 raw, origin = source[name]
-                values[name], origins[name] = _read(setting, raw, origin, base), origin
+                try:
+                    values[name], origins[name] = _read(setting, raw, origin, base), origin
+                except SettingsError as error:
+                    _tell(problems, error)
                 break
-        else:
+        if name not in values:
             default = setting.default if setting.in_production is SAME or not is_production else setting.in_production
             values[name] = setting.kind.read(default, base_dir)
             origins[name] = Origin("default")
@@ -185,7 +194,14 @@ def _option_origin(setting: Setting) -> Origin:
     return Origin("command line", longest.partition("/")[0])
 
 
-def _read_environ(environ: Mapping[str, str]) -> tuple[_Given, list[str]]:
+def _tell(problems: list[SettingsError] | None, error: SettingsError) -> None:
+    """Have `error` told with the others, or raise it where nobody collects them."""
+    if problems is None:
+        raise error
+    problems.append(error)
+
+
+def _read_environ(environ: Mapping[str, str], problems: list[SettingsError] | None = None) -> tuple[_Given, list[str]]:
     given: _Given = {}
     warnings = []
     for variable, text in sorted(environ.items()):
@@ -193,7 +209,7 @@ def _read_environ(environ: Mapping[str, str]) -> tuple[_Given, list[str]]:
             continue
         name = variable.removeprefix("DUCK_")
         if name in NAMES:
-            _add(given, name, text, Origin("environment", variable))
+            _add(given, name, text, Origin("environment", variable), problems)
         else:
             near = _near(name)
             hint = f"; did you mean DUCK_{near}?" if near else "."
@@ -214,14 +230,16 @@ def _read_platform(environ: Mapping[str, str]) -> _Given:
     return given
 
 
-def _read_file(given: _Given, project_dir: Path) -> tuple[_Given, Path | None, Path, bool]:
+def _read_file(
+    given: _Given, project_dir: Path, problems: list[SettingsError] | None = None
+) -> tuple[_Given, Path | None, Path, bool]:
     """What the project's file says, that file, the directory its paths start from, and whether it is a Duck project."""
     if "SETTINGS_MODULE" in given:
         raw, origin = given["SETTINGS_MODULE"]
         name = _read(SETTINGS["SETTINGS_MODULE"], raw, origin, project_dir)
-        return _read_module(*_find_module(name, origin, project_dir))
+        return _read_module(*_find_module(name, origin, project_dir), problems)
     if is_duck_project(project_dir):
-        return _read_module("settings", project_dir / "settings.py", project_dir)
+        return _read_module("settings", project_dir / "settings.py", project_dir, problems)
     directory = project_dir
     if "DJANGO_PROJECT" in given:
         raw, origin = given["DJANGO_PROJECT"]
@@ -237,10 +255,10 @@ def _read_file(given: _Given, project_dir: Path) -> tuple[_Given, Path | None, P
         raise SettingsError(f"{file} cannot be looked for: {error.strerror}; run Duck as a user who may.") from error
     except OSError:
         return {}, None, project_dir, False
-    return _read_toml(file), file, directory, False
+    return _read_toml(file, problems), file, directory, False
 
 
-def _read_toml(file: Path) -> _Given:
+def _read_toml(file: Path, problems: list[SettingsError] | None = None) -> _Given:
     try:
         text = file.read_text(encoding="utf-8")
         table = tomllib.loads(text)
@@ -263,8 +281,9 @@ def _read_toml(file: Path) -> _Given:
         if name == "DUCK" and isinstance(raw, dict):
             raise SettingsError(f"{origin.where}: the settings stand at the top of duck.toml; leave [{key}] out.")
         if name not in NAMES or name in ("SETTINGS_MODULE", "BASE_DIR"):
-            raise _unknown(key, origin, lower=key.islower())
-        _add(given, name, raw, origin)
+            _tell(problems, _unknown(key, origin, lower=key.islower()))
+            continue
+        _add(given, name, raw, origin, problems)
     return given
 
 
@@ -286,7 +305,9 @@ def _find_module(name: str, origin: Origin, project_dir: Path) -> tuple[str, Pat
     return name, found, root
 
 
-def _read_module(name: str, file: Path, root: Path) -> tuple[_Given, Path, Path, bool]:
+def _read_module(
+    name: str, file: Path, root: Path, problems: list[SettingsError] | None = None
+) -> tuple[_Given, Path, Path, bool]:
     module = _run_module(name, file, root)
     try:
         lines = _assigned_lines(file.read_text(encoding="utf-8"))
@@ -301,8 +322,9 @@ def _read_module(name: str, file: Path, root: Path) -> tuple[_Given, Path, Path,
     for key in names:
         origin = Origin("file", f"{file}:{lines[key]}" if key in lines else str(file))
         if key not in NAMES or key == "SETTINGS_MODULE":
-            raise _unknown(key, origin)
-        _add(given, key, getattr(module, key), origin)
+            _tell(problems, _unknown(key, origin))
+            continue
+        _add(given, key, getattr(module, key), origin, problems)
     base_dir = root
     if "BASE_DIR" in given:
         raw, origin = given["BASE_DIR"]
@@ -361,12 +383,15 @@ def _assigned_lines(source: str) -> dict[str, int]:
     return lines
 
 
-def _add(given: _Given, name: str, raw: Any, origin: Origin) -> None:
+def _add(given: _Given, name: str, raw: Any, origin: Origin, problems: list[SettingsError] | None = None) -> None:
     canonical = NAMES[name].name
     if canonical in given:
-        raise SettingsError(
-            f"{origin.where}: {name} sets {canonical}, which is set already by {given[canonical][1].where}; keep one."
+        before = given[canonical][1].where
+        _tell(
+            problems,
+            SettingsError(f"{origin.where}: {name} sets {canonical}, which is set already by {before}; keep one."),
         )
+        return
     given[canonical] = raw, origin
 
 

@@ -256,3 +256,15 @@ def test_a_directory_that_may_not_be_looked_into_is_said_to_be_one(tmp_path: Pat
     finally:
         if root:
             os.seteuid(0)
+
+
+def test_all_that_is_wrong_can_be_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "duck.toml").write_text('port = "http"\nprot = 1\nhead_timeout = "-1"\naddress = "0.0.0.0"\n')
+    problems: list[SettingsError] = []
+    loaded = load({"NAME": "a b"}, {"DUCK_MAX_QUEUE": "many"}, tmp_path, problems)
+    told = "\n".join(map(str, problems))
+    assert len(problems) == 5, told
+    for name in ("PORT cannot be 'http'", "did you mean port?", "HEAD_TIMEOUT", "--name", "DUCK_MAX_QUEUE"):
+        assert name in told
+    assert (loaded["PORT"], loaded["ADDRESS"]) == (8000, "0.0.0.0")
+    assert not loaded.is_given("PORT")
