@@ -22,7 +22,7 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from typing import Deque, List, Optional, Set
+from typing import Deque, Dict, List, Optional, Set
 
 from ....wire.link import ASK, AUTH, FRONT_BYTES, HARD, RECALL, SOFT, frame
 
@@ -30,6 +30,7 @@ _ASK_TIMEOUT_S = 5.0
 _TURN_S = 0.01  # a slot is used so long before it goes to the next of too many fronts
 _LOOK_S = 0.01  # after a recall: has the front given it back, or found a request for it?
 _BACKLOG = 1024
+_MAX_KNOWN = 256  # fronts, of which most are gone
 
 _RECALL_FRAMES = {level: frame(RECALL, bytes((level,))) for level in (SOFT, HARD)}
 _ASK_START = frame(ASK, bytes(FRONT_BYTES))[:5]
@@ -108,6 +109,7 @@ class Slots:
         self._changed = threading.Condition(threading.Lock())
         self._asking: Deque[_Asking] = deque()
         self._granted: Set[Grant] = set()
+        self._turns: Dict[bytes, float] = {}  # when each front was granted its last slot
         self._waiting = 0  # threads
         self._closed = False
         self._look_at = 0.0  # when recalls are to be looked at again; 0 for never
@@ -153,10 +155,14 @@ class Slots:
                 self._changed.wait()
                 self._waiting -= 1
             counts = Counter(grant.front for grant in self._granted)
-            chosen = min(self._asking, key=lambda one: counts[one.front])  # of equals, the first
+            now = time.monotonic()
+            chosen = min(self._asking, key=lambda one: (counts[one.front], self._turns.get(one.front, 0.0)))
             self._asking.remove(chosen)
+            if len(self._turns) > _MAX_KNOWN:
+                self._turns.clear()
+            self._turns[chosen.front] = now
             chosen.connection.setblocking(True)
-            grant = Grant(chosen.connection, chosen.front, time.monotonic())
+            grant = Grant(chosen.connection, chosen.front, now)
             self._granted.add(grant)
             before = self._look_at
             self._balance()
@@ -191,7 +197,7 @@ class Slots:
             else:
                 kept.append(grant)
         while wanted:
-            front = min(wanted, key=lambda front: counts[front])
+            front = min(wanted, key=lambda front: (counts[front], self._turns.get(front, 0.0)))
             if promised > 0:
                 promised -= 1
             else:
