@@ -231,7 +231,8 @@ class Server:
     def failed(self, exchange: Exchange, error: Exception) -> None:
         """Answer for a handler that raised."""
         if not isinstance(error, ClientGone | ProtocolError):
-            logger.error("a handler failed on %r", exchange.request, exc_info=error)
+            what = exchange.request, exchange.id.decode("ascii")
+            logger.error("a handler failed on %r (request %s)", *what, exc_info=error)
         exchange.error = error
         if exchange.is_answered:
             exchange.abort(error)

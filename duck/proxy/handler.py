@@ -261,11 +261,12 @@ class ProxyHandler:
         if exchange.is_over:
             return
         logger.warning(
-            "%s %s: %s%s",
+            "%s %s: %s%s (request %s)",
             exchange.request.method.decode("ascii", "replace"),
             exchange.request.path.decode("latin-1"),
             error,
             "; the answer was cut" if exchange.is_answered else "",
+            exchange.id.decode("ascii"),
         )
         self.refuse(exchange, error, failure_status(error), log=False)
 
@@ -279,7 +280,11 @@ class ProxyHandler:
             return
         if log and not isinstance(error, ClientGone):
             logger.warning(
-                "%s %s: %s", exchange.request.method.decode(), exchange.request.path.decode("latin-1"), error
+                "%s %s: %s (request %s)",
+                exchange.request.method.decode(),
+                exchange.request.path.decode("latin-1"),
+                error,
+                exchange.id.decode("ascii"),
             )
         exchange.error = error
         accepts_html = b"text/html" in b",".join(get_all(exchange.request.fields, b"accept"))

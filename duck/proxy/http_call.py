@@ -78,7 +78,7 @@ class HttpCall(Call):
         self._reused = connection.calls > 0
         length = self._size if self._collects else None
         self._chunked = request.content_length is None and length is None
-        extra = backend.identity(exchange.peer)
+        extra = b"X-Request-ID: %b\r\n%b" % (exchange.id, backend.identity(exchange.peer))
         head = proxy.rules.http_head(request, exchange.peer, extra, upgrade=self.upgrade, length=length)
         if proxy.read_timeout_s or self._half_closed:
             self._moved()

@@ -84,12 +84,13 @@ class LinkCall(Call):
         if request.content_length == 0:
             # A request that declares no body differs from one that declares an empty one: CONTENT_LENGTH.
             declared = request.method != b"GET" and get(request.fields, b"content-length") is not None
-            data = request_frame(proxy.rules.link_head(request, exchange.peer, b"0" if declared else b"", b""))
+            length = b"0" if declared else b""
+            data = request_frame(proxy.rules.link_head(request, exchange.peer, length, b"", exchange.id))
         elif spooled is not None:
-            head = proxy.rules.link_head(request, exchange.peer, b"%d" % self._size, spooled.path.encode())
+            head = proxy.rules.link_head(request, exchange.peer, b"%d" % self._size, spooled.path.encode(), exchange.id)
             data = request_frame(head)
         else:
-            head = proxy.rules.link_head(request, exchange.peer, b"%d" % self._size, b"")
+            head = proxy.rules.link_head(request, exchange.peer, b"%d" % self._size, b"", exchange.id)
             data = request_frame(head, b"".join(self._chunks or ()))
         self._connection = connection
         if proxy.read_timeout_s:

@@ -51,7 +51,9 @@ class ForwardRules:
                 return prefix, rest
         return b"", path
 
-    def link_head(self, request: RequestHead, peer: Peer, length: bytes, spool: bytes) -> bytes:
+    def link_head(
+        self, request: RequestHead, peer: Peer, length: bytes, spool: bytes, request_id: bytes = b""
+    ) -> bytes:
         """The head of a REQUEST frame (wire.link.REQUEST_ITEMS)."""
         path = request.path
         script = b""
@@ -76,6 +78,7 @@ class ForwardRules:
                 peer.link_port,
                 length,
                 spool,
+                request_id,
                 _PROTOCOLS[request.version],
                 peer.link_shared,
                 items,

@@ -44,6 +44,7 @@ KINDS: Final[dict[bytes, int]] = {
     b"trailer": HOP,
     b"forwarded": CLAIM,
     b"x-real-ip": CLAIM,
+    b"x-request-id": CLAIM,
     b"proxy": CLAIM,
     b"date": DATE,
 }

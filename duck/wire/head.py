@@ -28,8 +28,8 @@ class FieldBlock:
         authority: the value of `Host`, or None.
         content_length: the body's length in bytes; 0 for none, None where only its end tells.
         hops: indexes of what ends at this connection (RFC 9110 §7.6.1), ascending; `Connection`-named ones aside.
-        claims: indexes of what only a trusted proxy may say: `Forwarded`, `X-Forwarded-*`, `X-Real-IP`, `Proxy`, and
-            every name with an underscore, which CGI could not tell from one with a hyphen; ascending.
+        claims: indexes of what only a trusted proxy may say: `Forwarded`, `X-Forwarded-*`, `X-Real-IP`, `X-Request-ID`,
+            `Proxy`, and every name with an underscore, which CGI could not tell from one with a hyphen; ascending.
         connection_named: lower-case names that `Connection` lists: these fields end here, too.
         close, keep_alive: `Connection` says so.
         expects_continue: `Expect: 100-continue`.

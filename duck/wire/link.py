@@ -69,7 +69,8 @@ _HEAD_FRAME: Final = struct.Struct("!IBHBqHI")  # FRAME and HEAD_FIXED
 _FREE_FRAME: Final = struct.Struct("!IBI")
 
 # Paths are percent-encoded as received; the worker decodes. `length` is the body's length in decimal, or empty for a
-# request that declares no body at all. `spool` is a path (file system bytes as Latin-1) or empty. What differs from
+# request that declares no body at all. `spool` is a path (file system bytes as Latin-1) or empty. `request_id` is
+# what the project gets as X-Request-ID, for a field that never repeats would spoil what is shared. What differs from
 # request to request comes first: from SHARED_AT on, requests of one client are mostly equal, fields included, and the
 # worker makes an environ of equal bytes once.
 REQUEST_ITEMS: Final = (
@@ -81,13 +82,14 @@ REQUEST_ITEMS: Final = (
     "remote_port",
     "length",
     "spool",
+    "request_id",
     "protocol",
     "scheme",
     "remote_host",
     "server_name",
     "server_port",
 )
-SHARED_AT: Final = 8
+SHARED_AT: Final = 9
 FIELDS_AT: Final = len(REQUEST_ITEMS)
 
 # No frame but REQUEST, HEAD and DATA carries much; a longer one is a fault of the peer, not a message.

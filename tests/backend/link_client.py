@@ -118,6 +118,7 @@ class LinkClient:
             "server_port": "8000",
             "length": str(len(body)) if body else "" if length is None else str(length),
             "spool": spool,
+            "request_id": "",
             **items,
         }
         pairs = [("Host", "localhost:8000"), *(fields or [])]

@@ -8,7 +8,7 @@ from duck.backend.django.worker import answer, environ
 from duck.backend.django.worker.wsgi import base_environ
 from duck.wire.link import REQUEST_ITEMS, SHARED_AT, LinkError
 
-ITEMS = ["GET", "", "/", "", "/", "1", "", "", "HTTP/1.1", "http", "192.0.2.1", "localhost", "80"]
+ITEMS = ["GET", "", "/", "", "/", "1", "", "", "", "HTTP/1.1", "http", "192.0.2.1", "localhost", "80"]
 
 
 def make(environs: environ.Environs, *fields: str, body: bytes = b"", **items: str) -> environ.Environ:
@@ -110,3 +110,11 @@ def test_statuses_and_header_names_are_remembered_up_to_a_bound() -> None:
         assert (block, length) == (f"X-Name-{number}: 1\r\n".encode(), None)
     assert len(answer._statuses) <= 1024
     assert len(answer._kinds) <= 1024
+
+
+def test_the_id_of_a_request_is_not_remembered_for_the_next() -> None:
+    environs = environ.Environs(base_environ())
+    assert make(environs, "X-Same", "1", request_id="r1")["HTTP_X_REQUEST_ID"] == "r1"
+    assert make(environs, "X-Same", "1", request_id="r2")["HTTP_X_REQUEST_ID"] == "r2"
+    assert "HTTP_X_REQUEST_ID" not in make(environs, "X-Same", "1")
+    assert len(environs._known) == 1

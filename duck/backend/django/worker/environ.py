@@ -59,7 +59,7 @@ class Environs:
             LinkError: the items are not what a front sends.
             OSError: the spooled body cannot be opened.
         """
-        method, script_name, path, query, target, port, length, spool, shared = items
+        method, script_name, path, query, target, port, length, spool, request_id, shared = items
         known = self._known.get(shared)
         environ = known.copy() if known is not None else self._learn(shared)
         environ["REQUEST_METHOD"] = method
@@ -68,6 +68,8 @@ class Environs:
         environ["QUERY_STRING"] = query
         environ["RAW_URI"] = environ["REQUEST_URI"] = target
         environ["REMOTE_PORT"] = port
+        if request_id:
+            environ["HTTP_X_REQUEST_ID"] = request_id
         if length:
             environ["CONTENT_LENGTH"] = length
         environ["wsgi.input"] = open(os.fsencode(spool.encode("latin-1")), "rb") if spool else io.BytesIO(body)
