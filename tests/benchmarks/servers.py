@@ -111,6 +111,13 @@ class Server:
         process.wait()
         self._process = None
 
+    def kill(self) -> None:
+        """SIGKILL for the process alone: what it started has to end by itself, and is not ended here any more."""
+        process, self._process = self._process, None
+        assert process is not None
+        process.kill()
+        process.wait()
+
     def family(self) -> list[psutil.Process]:
         """The process and all below it."""
         if self._process is None:

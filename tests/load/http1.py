@@ -149,6 +149,7 @@ class Connection:
         if answer.fields.get("connection", "").lower() == "close":
             self.is_over = True
         outcome.status = answer.status
+        outcome.retry_after = answer.fields.get("retry-after", "")
         outcome.pid = int(answer.fields.get("x-pid", "0"))
         try:
             answer.body = await self._body(request, answer)

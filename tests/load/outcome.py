@@ -33,6 +33,7 @@ class Outcome:
         sent: when the last byte of the request was with the kernel; None before.
         first_byte: when the answer began; None where it never did.
         pid: the Django process that answered, as the answer says; 0 where there is none.
+        retry_after: what the answer's field of that name says; empty where it has none.
         code: of the WebSocket's Close; 1006 where there was none (RFC 6455 §7.1.5).
     """
 
@@ -48,6 +49,7 @@ class Outcome:
     end: End = End.TIMEOUT
     status: int = 0
     pid: int = 0
+    retry_after: str = ""
     code: int | None = None
     detail: str = ""
     is_websocket: bool = False

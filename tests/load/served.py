@@ -112,6 +112,10 @@ class Served:
         with contextlib.suppress(OSError):
             self._directory.cleanup()
 
+    def kill(self) -> None:
+        """SIGKILL for the App alone."""
+        self._server.kill()
+
     @property
     def log(self) -> str:
         """What it wrote."""
