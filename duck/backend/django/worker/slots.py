@@ -259,8 +259,8 @@ class Slots:
             now = time.monotonic()
             for one in [one for one in self._unread if one.deadline <= now]:
                 self._drop(one)
-            if self._look_at and self._look_at <= now:
-                with self._changed:
+            with self._changed:
+                if self._look_at and self._look_at <= now:
                     self._balance()
         for one in tuple(self._unread):
             self._drop(one)
@@ -270,8 +270,9 @@ class Slots:
 
     def _patience(self) -> Optional[float]:
         times = [one.deadline for one in self._unread]
-        if self._look_at:
-            times.append(self._look_at)
+        with self._changed:  # while it is being made anew it says nothing
+            if self._look_at:
+                times.append(self._look_at)
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _accept(self) -> None:
