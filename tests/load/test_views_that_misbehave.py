@@ -183,7 +183,7 @@ def test_200_slow_clients_leave_the_p99_of_others_within_twice_its_value(serve: 
             alone.append(await measure(served, 2.0))
             slow = await start_slow(served)
             await asyncio.sleep(1.0)
-            beside_slow.append(await measure(served, 2.0)))
+            beside_slow.append(await measure(served, 2.0))
             slow.check()
             assert not slow.outcomes  # none has come to its end
             status = await asyncio.to_thread(served.status)
