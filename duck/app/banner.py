@@ -21,6 +21,9 @@ class BannerFacts:
         duck_side: what Duck itself answers in a Duck project; empty outside one.
         reload: what is watched, as words; empty for nothing.
         processes: role and process id.
+        workers: front workers and Django processes with their threads, and what they may cost a database, as words.
+        admin: where health and figures are answered.
+        reload_command: whether `duck reload` brings up new code.
         prefix: path under which all of Django lives.
         warnings: sentences of the settings.
     """
@@ -38,6 +41,9 @@ class BannerFacts:
     reload: str = ""
     prefix: str = ""
     processes: Sequence[tuple[str, int]] = ()
+    workers: str = ""
+    admin: str = ""
+    reload_command: bool = False
     warnings: Sequence[str] = ()
 
 
@@ -50,8 +56,14 @@ def banner(facts: BannerFacts) -> str:
     if facts.duck_side:
         rows.append(("Duck", facts.duck_side))
     rows += _django_rows(facts)
+    if facts.workers:
+        rows.append(("Workers", facts.workers))
+    if facts.admin:
+        rows.append(("Health", facts.admin))
     if facts.reload:
         rows.append(("Reload", facts.reload))
+    elif facts.reload_command:
+        rows.append(("Reload", "`duck reload`, or SIGHUP"))
     if facts.processes:
         rows.append(("Processes", ", ".join(f"{role} {pid}" for role, pid in facts.processes)))
     rows.append(("Stop", "Ctrl-C here, or `duck stop` from elsewhere"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import duck
 from duck.app.banner import BannerFacts, banner
+from duck.app.fronts import django_count
 from duck.logs import to_console
 from duck.settings import views
 
@@ -41,5 +42,22 @@ def _facts(lifecycle: Lifecycle) -> BannerFacts:
         prefix=views.listening(settings).prefix or "",
         processes=[("Duck", os.getpid()), *(("Django", pid) for pid in (django.pids if django is not None else ()))],
         warnings=[*settings.warnings, *(django.warnings if django is not None else ())],
+        workers=_workers(lifecycle),
+        admin=", ".join(f"{address}/readyz and /metrics" for address in lifecycle.overview.addresses),
+        reload_command=views.production(settings).serves and django is not None and django.root is not None,
         **(django.banner() if django is not None and lifecycle.unloaded is None else {}),
+    )
+
+
+def _workers(lifecycle: Lifecycle) -> str:
+    """How many processes there are, and what that may cost a database: each thread keeps a connection of its own."""
+    settings, django = lifecycle.settings, lifecycle.django
+    if not views.production(settings).serves:
+        return ""
+    said = f"{lifecycle.front.count} front"
+    if django is None or django.root is None:
+        return said
+    processes, threads = django_count(settings), views.django(settings).threads
+    return (
+        f"{said}, {processes} Django with {threads} threads each: up to {processes * threads} connections to a database"
     )

@@ -1,4 +1,4 @@
-"""The commands of the control socket: ping, status, stop, settings."""
+"""The commands of the control socket: ping, status, reload, stop, settings."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def commands(lifecycle: Lifecycle) -> dict[str, Callable[[Request], None]]:
     return {
         "ping": lambda request: request.reply({"pid": os.getpid(), "version": duck.__version__}),
         "status": lambda request: lifecycle.front.refresh(lambda: request.reply(report(lifecycle))),
+        "reload": lifecycle.reload_asked,
         "stop": lifecycle.stop_asked,
         "settings": lambda request: request.reply({"settings": _settings(lifecycle)}),
     }
@@ -45,6 +46,7 @@ def report(lifecycle: Lifecycle) -> dict[str, Any]:
     processes += [describe_process(**process) for process in lifecycle.front.processes()]
     said: dict[str, Any] = {
         "version": duck.__version__,
+        "run": lifecycle.run,
         "state": lifecycle.state,
         "addresses": lifecycle.addresses,
         "uptime_s": round(time.time() - lifecycle.began, 1),

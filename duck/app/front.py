@@ -43,11 +43,15 @@ class Front:
     Attributes:
         server: None before `start`.
         config: of every site; set before `start`.
+        count: how many workers there are.
+        restarts: 0, see `FrontProcesses`.
     """
 
     def __init__(self, post: Callable[[Callable[[], None]], None]) -> None:
         self.server: HTTPServer | None = None
         self.config: SiteConfig | None = None
+        self.count = 1
+        self.restarts = 0
         self._post = post
         self._sites: list[tuple[asyncio.AbstractEventLoop, Site]] = []
         self._lock = threading.Lock()
@@ -65,6 +69,7 @@ class Front:
             uses_ipv6=listening.ipv6,
             workers=workers,
         )
+        self.count = workers
         server.limits = _limits(settings)
         server.backlog = listening.backlog
         server.trusted_proxies = list(listening.trusted_proxies)
@@ -89,6 +94,10 @@ class Front:
     def refresh(self, done: Callable[[], None]) -> None:
         """Have `status` tell what is; `done` is called when it does, here at once."""
         done()
+
+    def snapshots(self) -> dict[str, dict[str, Any]]:
+        """What each worker counts (`Server.snapshot`), by a name of its own."""
+        return self.server.snapshots() if self.server is not None else {}
 
     def processes(self) -> list[dict[str, Any]]:
         """What `duck status` shows of front worker processes: these are threads."""

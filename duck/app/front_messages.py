@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from duck.proxy.upstream import Generation, Upstream
+from duck.proxy.upstream import Generation, upstream_from_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,13 +21,8 @@ def generation_from_values(values: Mapping[str, Any]) -> Generation:
     finder = values["finder"]
     return Generation(
         number=values["number"],
-        pages=tuple(_upstream(value) for value in values["pages"]),
-        sockets=tuple(_upstream(value) for value in values["sockets"]),
+        pages=tuple(upstream_from_values(value) for value in values["pages"]),
+        sockets=tuple(upstream_from_values(value) for value in values["sockets"]),
         facts=dict(values["facts"]),
-        finder=None if finder is None else _upstream(finder),
+        finder=None if finder is None else upstream_from_values(finder),
     )
-
-
-def _upstream(values: Mapping[str, Any]) -> Upstream:
-    address = values["address"]
-    return Upstream(**{**values, "address": address if isinstance(address, str) else (address[0], address[1])})

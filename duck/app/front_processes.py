@@ -56,6 +56,12 @@ class FrontProcess:
         self.heard = time.monotonic()
         self.asked_for_stacks = False
         self.figures: dict[str, Any] = {}
+        self.snapshot: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        """No other one has or had it."""
+        return f"{self.child.pid} {self.child.started}"
 
 
 class FrontProcesses:
@@ -65,17 +71,18 @@ class FrontProcesses:
 
     Attributes:
         config: as of `Front`; each process makes its own, of the same settings.
+        count: how many processes there are.
         restarts: how many processes were started in the place of others.
-        on_change: called when a process has come or gone.
+        on_ended: called with the name of a process that has gone (see `snapshots`), while it still has figures.
     """
 
     def __init__(self, inbox: Callable[[], Inbox], count: int) -> None:
         self.config: SiteConfig | None = None
         self.server: FrontProcesses | None = None
         self.restarts = 0
-        self.on_change: Callable[[], None] = lambda: None
+        self.on_ended: Callable[[str], None] = lambda name: None
         self._make_inbox = inbox
-        self._count = count
+        self.count = count
         self._members: list[FrontProcess] = []
         self._old: list[FrontProcess] = []  # of the Duck that this process was before, or being drained
         self._listeners: list[socket.socket] = []
@@ -110,7 +117,7 @@ class FrontProcesses:
         }
         self._silence_s = settings["HEARTBEAT_TIMEOUT"] or float("inf")
         self.server = self
-        for number in range(1, self._count + 1):
+        for number in range(1, self.count + 1):
             self._spawn(number)
         self._inbox.call_later(_LOOK_S, self._look)
 
@@ -128,14 +135,18 @@ class FrontProcesses:
     def _spawn(self, number: int) -> None:
         assert self.config is not None
         descriptors = [listener.fileno() for listener in self._listeners]
-        told = {"listeners": descriptors, "number": number, "use_django": self.config.use_django}
+        told = {
+            "listeners": descriptors,
+            "number": number,
+            "count": self.count,
+            "use_django": self.config.use_django,
+        }
         child = Child.spawn(self._inbox, [sys.executable, *sys.orig_argv[1:]], front_worker.VARIABLE, told, descriptors)
         member = FrontProcess(number, child)
         self._members.append(member)
         self._attend(member)
         if self._last is not None:
             child.send(**self._last)
-        self.on_change()
 
     def _attend(self, member: FrontProcess) -> None:
         member.child.on_message = lambda message: self._said(member, message)
@@ -174,6 +185,7 @@ class FrontProcesses:
             self._serving(member)
         elif event in ("alive", "status"):
             number = message.pop("id", None)
+            member.snapshot = message.pop("snapshot")
             member.figures = message
             if number in self._asked:
                 self._asked[number][0].discard(member)
@@ -186,13 +198,12 @@ class FrontProcesses:
             logger.error("Front worker %d cannot serve: %s", member.child.pid, message["message"])
 
     def _serving(self, member: FrontProcess) -> None:
-        if all(one.state is SERVING for one in self._members) and len(self._members) == self._count:
+        if all(one.state is SERVING for one in self._members) and len(self._members) == self.count:
             for old in self._old:
                 if old.state is SERVING:
                     self._drain_member(old)
         if self._drain is not None:  # it came while all were being drained
             self._drain_member(member)
-        self.on_change()
 
     def _check(self, waited: dict[int, tuple[set[FrontProcess], Callable[[], None]]], number: int) -> None:
         entry = waited.get(number)
@@ -201,6 +212,7 @@ class FrontProcesses:
             entry[1]()
 
     def _exited(self, member: FrontProcess, code: int) -> None:
+        self.on_ended(member.name)
         was_member = member in self._members
         if was_member:
             self._members.remove(member)
@@ -215,7 +227,6 @@ class FrontProcesses:
         if was_member and self._drain is None and not self._stopping:
             self._replace(member, code)
         self._check_drained()
-        self.on_change()
 
     def _replace(self, member: FrontProcess, code: int) -> None:
         index = member.number - 1
@@ -325,6 +336,10 @@ class FrontProcesses:
                 if isinstance(value, int):
                     total[name] = total.get(name, 0) + value
         return total | {"workers": len(self._members), "restarts": self.restarts} if self.server is not None else {}
+
+    def snapshots(self) -> dict[str, dict[str, Any]]:
+        """What each process counts (`Server.snapshot`), by its name; not older than a second."""
+        return {member.name: member.snapshot for member in (*self._members, *self._old) if member.snapshot}
 
     def processes(self) -> list[dict[str, Any]]:
         """What `duck status` shows of each."""

@@ -6,6 +6,7 @@ too; `App.run` finds what it was told in the environment and comes here instead 
 
 from __future__ import annotations
 
+import dataclasses
 import faulthandler
 import json
 import logging
@@ -20,6 +21,7 @@ from duck.app.front_messages import generation_from_values
 from duck.app.lanes import site_config
 from duck.backend.django.worker.control import die_with_parent, end_group, tie_group
 from duck.exceptions import DuckError
+from duck.net.stats import merge
 
 if TYPE_CHECKING:
     from duck.app.app import App
@@ -74,7 +76,11 @@ class FrontWorker:
         if hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
-            self._front.config = site_config(self._app, self._settings, use_django=self._told["use_django"])
+            config = site_config(self._app, self._settings, use_django=self._told["use_django"])
+            # What all of them may keep on disk together.
+            self._front.config = dataclasses.replace(
+                config, max_spool_bytes=config.max_spool_bytes // self._told["count"]
+            )
             # What the App has said meanwhile comes before the first connection.
             self._inbox.watch(self._control, self._readable)
             self._front.start(self._app, self._settings, self._listeners, 1)
@@ -115,7 +121,7 @@ class FrontWorker:
         elif do == "broken":
             front.broken(message["failure"])
         elif do == "status":
-            self._send("status", id=message["id"], **front.status())
+            self._send("status", id=message["id"], **self._figures())
         elif do == "drain":
             del message["do"]
             self._drain(**message)
@@ -149,7 +155,10 @@ class FrontWorker:
             server.post(lambda: self._inbox.post(self._alive))
 
     def _alive(self) -> None:
-        self._send("alive", **self._front.status())
+        self._send("alive", **self._figures())
+
+    def _figures(self) -> dict[str, Any]:
+        return {**self._front.status(), "snapshot": merge(self._front.snapshots().values())}
 
     def _send(self, event: str, **facts: Any) -> None:
         line = json.dumps({"event": event, **facts}).encode() + b"\n"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from duck.app.front import Front
 from duck.app.front_processes import FrontProcesses
 from duck.app.front_worker import is_front_worker
+from duck.services import machine
 from duck.settings import views
 
 if TYPE_CHECKING:
@@ -38,4 +39,9 @@ def front_count(app: App, settings: Settings) -> int:
     said = views.production(settings).workers
     if app.workers is not None and not settings.is_given("WORKERS"):
         return app.workers
-    return said if isinstance(said, int) else max(1, (os.cpu_count() or 1) // 4)
+    return machine.workers(said, os.environ)  # type: ignore[arg-type]
+
+
+def django_count(settings: Settings) -> int:
+    """How many Django processes are wanted."""
+    return machine.django_workers(views.production(settings).django_workers, os.environ)  # type: ignore[arg-type]

@@ -1,29 +1,50 @@
-"""What a Duck leaves to the Duck that it becomes by an exec: its listeners and its lock."""
+"""What a Duck leaves to the Duck that it becomes by an exec: its listeners and its lock, and, where they go on, its
+children.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, NoReturn
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn
 
 VARIABLE: Final = "_DUCK_INHERITED"
+
+# Their default is to end the process, and the new Duck takes them a while after the exec.
+_HELD_BACK: Final = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD") if hasattr(signal, name)
+)
 
 
 @dataclass(frozen=True)
 class Inheritance:
-    """Descriptors.
+    """Descriptors and plain values.
 
     Attributes:
         listeners: of bound, listening sockets, in order.
         lock: of the instance lock, held.
+        fronts: front worker processes that serve, as `FrontProcesses.take_over` takes them.
+        django: the Django processes that serve, as `DjangoService.take_over` takes them; None where there are none.
+        run: what the Duck before was called in `duck status`; the next one has the next number.
     """
 
     listeners: tuple[int, ...]
     lock: int
+    fronts: tuple[Mapping[str, Any], ...] = ()
+    django: Mapping[str, Any] | None = None
+    run: int = 1
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_children(self) -> bool:
+        """Whether processes go on, whose sockets have to stay where they are."""
+        return bool(self.fronts) or self.django is not None
 
 
 def take() -> Inheritance | None:
@@ -31,19 +52,63 @@ def take() -> Inheritance | None:
     text = os.environ.pop(VARIABLE, "")
     if not text:
         return None
-    said = json.loads(text)
-    return Inheritance(tuple(said["listeners"]), said["lock"])
+    with open(int(text), "rb") as file:
+        said = json.load(file)
+    return Inheritance(
+        listeners=tuple(said["listeners"]),
+        lock=said["lock"],
+        fronts=tuple(said["fronts"]),
+        django=said["django"],
+        run=said["run"],
+        more=said["more"],
+    )
 
 
-def become_new(listeners: Sequence[socket.socket], lock: int) -> NoReturn:
+def become_new(
+    listeners: Sequence[socket.socket],
+    lock: int,
+    *,
+    fronts: Sequence[Mapping[str, Any]] = (),
+    django: Mapping[str, Any] | None = None,
+    run: int = 1,
+    more: Mapping[str, Any] | None = None,
+) -> NoReturn:
     """Run this process's command again in its place: same id, same ports, same lock.
 
-    Every other descriptor is closed by the exec.
+    Every descriptor is closed by the exec but these, and those that whoever made `fronts` and `django` has made to
+    outlive it. Signals that come meanwhile wait until the new Duck takes them.
     """
     descriptors = [listener.fileno() for listener in listeners]
     for descriptor in (*descriptors, lock):
         os.set_inheritable(descriptor, True)
-    os.environ[VARIABLE] = json.dumps({"listeners": descriptors, "lock": lock})
+    said = {
+        "listeners": descriptors,
+        "lock": lock,
+        "fronts": list(fronts),
+        "django": django,
+        "run": run + 1,
+        "more": dict(more or {}),
+    }
+    # A file: what a Django project tells of itself may be longer than a variable can be.
+    with tempfile.TemporaryFile(buffering=0) as file:
+        file.write(json.dumps(said).encode())
+        file.seek(0)
+        descriptor = os.dup(file.fileno())
+    os.set_inheritable(descriptor, True)
+    os.environ[VARIABLE] = str(descriptor)
+    hold_signals_back()
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def hold_signals_back() -> None:
+    """Let signals wait for the next Duck."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+
+
+def let_signals_in() -> None:
+    """Take the signals that have waited since the exec; before anything is spawned, which would inherit the wait."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)

@@ -49,7 +49,7 @@ def site_config(app: App, settings: Settings, *, use_django: bool, with_own_side
         static=files.static,
         media=files.media,
         use_django=use_django,
-        development=True,
+        development=not views.production(settings).serves,
         application=application,
         decide=decide,
         through_application=through,

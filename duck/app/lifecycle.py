@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -20,15 +21,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import duck
 from duck.app import inheritance
 from duck.app.banner import ready_line
 from duck.app.changes import Changes
 from duck.app.console import show_banner
 from duck.app.control import commands
+from duck.app.front_processes import FrontProcesses
 from duck.app.fronts import make_front, thread_count
 from duck.app.lanes import site_config
 from duck.app.listening import Listening
+from duck.app.overview import Overview
 from duck.app.presence import Presence
+from duck.app.reloads import Reloads
 from duck.app.shutdown import Drained, Shutdown
 from duck.app.trial import end_if_on_trial, fail_if_on_trial
 from duck.app.unloaded import Unloaded
@@ -40,6 +45,7 @@ from duck.settings import views
 
 if TYPE_CHECKING:
     from duck.app.app import App
+    from duck.app.inheritance import Inheritance
     from duck.proxy.upstream import Generation
     from duck.services.ipc import Request
     from duck.services.service import Service
@@ -59,7 +65,9 @@ class Lifecycle:
         front: the main server and the sites of its workers.
         django: None where no Django stands behind.
         listening: where it listens.
+        overview: health and figures, on an address of their own.
         unloaded: why Duck's own side cannot be loaded; None where it is, or there is none.
+        run: how many Ducks this process has been, this one included.
         started, stopping: which part of its life it is in.
         ended: set at the very end.
         futures: what runs, by name; done when it has ended.
@@ -70,7 +78,9 @@ class Lifecycle:
         self.front = make_front(app, settings, lambda: self.inbox)
         self.django: DjangoService | None = None
         self.listening = Listening()
+        self.overview = Overview(self)
         self.unloaded: Unloaded | None = None
+        self.run = 1
         self.began = time.time()
         self.started = False
         self.stopping = False
@@ -82,10 +92,14 @@ class Lifecycle:
         self._thread: threading.Thread | None = None
         self._presence = Presence(self._restored)
         self._changes: Changes | None = None
+        self._reloads: Reloads | None = None
+        self._inherited: Inheritance | None = None
+        self._left: dict[str, Any] = {}  # to the Duck that this one becomes, where its children go on
         self._shutdown: Shutdown | None = None
         self._stop_requests: list[Request] = []
         self._status = 0
         self._restarting = False
+        self._leaves = False  # the end is near, and whoever asks should go elsewhere
         self._announced = False
         self._told_generation = 0
         self._quiet = False
@@ -105,7 +119,8 @@ class Lifecycle:
         Raises:
             DuckError: one sentence; call `abandon` then.
         """
-        inherited = inheritance.take()
+        inherited = self._inherited = inheritance.take()
+        self.run = inherited.run if inherited is not None else 1
         view = views.django(self.settings)
         self.django = DjangoService.find(self.settings, self.inbox)
         self._load_sites()
@@ -119,8 +134,11 @@ class Lifecycle:
             name=listening.name,
             started=self.began,
             inherited=inherited.lock if inherited is not None else None,
+            keeps_directory=inherited is not None and inherited.has_children,
         )
         self.listening.open(listening, inherited.listeners if inherited is not None else None)
+        more = inherited.more if inherited is not None else {}
+        self.overview.open(self.settings, self.listening.port, more.get("overview", {}).get("listeners"))
         self._presence.publish(self.listening.addresses)
 
     def start(self, *, with_banner: bool = True) -> None:
@@ -132,7 +150,12 @@ class Lifecycle:
         self._thread = threading.current_thread()
         self.started = True
         self._changes = Changes(self.inbox, self.project_dir, self.django, self.request_restart, self._untried)
+        self._reloads = Reloads(self)
         self._presence.open(self.inbox, commands(self))
+        more = self._inherited.more if self._inherited is not None else {}
+        self.overview.start(duck.__version__, more.get("overview", {}).get("counts"))
+        if isinstance(self.front, FrontProcesses):
+            self.front.on_ended = self.overview.worker_ended
         self.start_server()
         if self.unloaded is not None:
             self._show_unloaded(self.unloaded)
@@ -151,6 +174,8 @@ class Lifecycle:
         if self.front.server is None or not self.front.server.running:
             self.front.start(self._app, self.settings, self.listening.sockets, thread_count(self._app, self.settings))
             self.futures["duck-server"] = _running()
+            if self._inherited is not None and isinstance(self.front, FrontProcesses):
+                self.front.take_over(self._inherited.fronts)
 
     def start_django(self) -> None:
         """Spawn the Django process, or take the server that runs already."""
@@ -165,7 +190,9 @@ class Lifecycle:
                 on_hold=self.front.hold,
                 on_debugged=self._changes.undebugged if self._changes is not None else lambda: None,
             )
-            self.django.start()
+            inherited = self._inherited.django if self._inherited is not None else None
+            if inherited is None or not self.django.take_over(inherited):
+                self.django.start()
 
     def start_reloader(self) -> None:
         """Watch the project's files, and act on what changes."""
@@ -201,6 +228,17 @@ class Lifecycle:
         if self.unloaded is not None:
             return BROKEN
         return self.django.state if self.django is not None else "running"
+
+    @property
+    def not_ready(self) -> str:
+        """Why requests would not be answered, in words; empty where they would be. For any thread."""
+        if self._leaves:
+            return "stopping"
+        server = self.front.server
+        if server is None or not server.running:
+            return "no front worker serves yet"
+        state = self.state
+        return "" if state == "running" else {"holding": "Django is being replaced"}.get(state, f"Django is {state}")
 
     @property
     def addresses(self) -> list[str]:
@@ -262,22 +300,65 @@ class Lifecycle:
         if self.started:
             self.inbox.post(begin)
 
+    def replace_self(self) -> None:
+        """Become a new Duck in the same process, whose code is read anew, with nobody interrupted.
+
+        Worker processes and Django go on meanwhile; the new Duck takes them over. Threads cannot: with these it is a
+        restart.
+        """
+        if self.stopping:
+            return
+        if not isinstance(self.front, FrontProcesses):
+            self._restarting = True
+            self._begin_stop(0)
+            return
+        logger.info("Replacing Duck; its workers and Django go on.")
+        inheritance.hold_signals_back()
+        self.stopping = self._restarting = True
+        if self._changes is not None:
+            self._changes.stop()
+        self._left = {
+            "fronts": self.front.hand_over(),
+            "django": self.django.hand_over() if self.django is not None else None,
+            "more": {"overview": self.overview.hand_over()},
+        }
+        self._presence.close(keep_lock=True)
+        self._app.background.stop(wait=False)
+        self.inbox.stop()
+
     def signalled(self, number: int) -> None:
-        """SIGINT or SIGTERM has come: stop; the second one skips to the deadline."""
-        if self._shutdown is not None:
+        """SIGINT or SIGTERM has come: stop; the second one skips to the deadline. SIGHUP loads Django again, in
+        production.
+        """
+        if number == getattr(signal, "SIGHUP", None) and views.production(self.settings).serves:
+            self.hung_up()
+        elif self._shutdown is not None:
             logger.info("Stopping now, without waiting for what runs.")
             self._restarting = False
             self._status = 128 + number
             self._shutdown.hurry()
         elif not self.stopping:
-            self._begin_stop(128 + number)
+            # Ctrl-C is somebody who waits; SIGTERM may come from an orchestrator whose balancer does not know yet.
+            self._leave(128 + number, at_once=self._leaves or number == signal.SIGINT)
+
+    def hung_up(self) -> None:
+        """Load Django again, as `duck reload` does."""
+        if self._reloads is not None:
+            self._reloads.hung_up()
+
+    def reload_asked(self, request: Request) -> None:
+        """The command `reload`."""
+        if self._reloads is None:
+            request.refuse("Duck is starting; try again.")
+        else:
+            self._reloads.asked(request)
 
     def stop_asked(self, request: Request) -> None:
         """The command `stop`: told of the progress, answered when all has ended but this process."""
         self._stop_requests.append(request)
         request.progress(f"Stopping, within {self.settings['SHUTDOWN_TIMEOUT']:g} seconds.")
         if not self.stopping:
-            self._begin_stop(0)
+            self._leave(0, at_once=self._leaves or bool(request.arguments.get("now")))
         elif request.arguments.get("now") and self._shutdown is not None:
             self._shutdown.hurry()
 
@@ -306,11 +387,26 @@ class Lifecycle:
     def finish(self) -> int:
         """After `serve`: the exit status; or, for a restart, become the new Duck and never return."""
         if self._restarting:
-            inheritance.become_new(self.listening.sockets, self._presence.fileno())
+            inheritance.become_new(self.listening.sockets, self._presence.fileno(), run=self.run, **self._left)
         return self._status
 
+    def _leave(self, status: int, *, at_once: bool) -> None:
+        """Stop, after DRAIN_DELAY in which all goes on as before but that `/readyz` says no."""
+        delay_s = views.production(self.settings).drain_delay_s
+        self._leaves = True
+        if at_once or not delay_s:
+            self._begin_stop(status)
+            return
+        logger.info("Stopping in %g s, so that who sends requests can learn of it.", delay_s)
+
+        def begin() -> None:
+            if not self.stopping:
+                self._begin_stop(status)
+
+        self.inbox.call_later(delay_s, begin)
+
     def _begin_stop(self, status: int, *, stop_reloader: bool = True) -> None:
-        self.stopping = True
+        self.stopping = self._leaves = True
         self._status = status
         if not self._quiet:
             logger.info("%s; finishing what runs.", "Restarting" if self._restarting else "Stopping")
@@ -321,6 +417,8 @@ class Lifecycle:
                 logger.exception("on_pre_stop failed; stopping all the same")
         if self._changes is not None:
             self._changes.stop(watching=stop_reloader)
+        if self._reloads is not None:
+            self._reloads.stop()
         if not self._restarting:
             # For a restart they stay open: who connects meanwhile waits in the backlog.
             self.listening.close()
@@ -332,7 +430,9 @@ class Lifecycle:
             or (self.django.state == STARTING and not self._restarting)
         ):
             deadline_s = min(deadline_s, _VAIN_S)
-        self._shutdown = Shutdown(self.inbox, self._servers(), self._services(), deadline_s, self._stopped)
+        self._shutdown = Shutdown(
+            self.inbox, self._servers(), self._services(), deadline_s, self._stopped, is_last=not self._restarting
+        )
         self._shutdown.begin()
 
     def _stopped(self) -> None:
@@ -355,6 +455,7 @@ class Lifecycle:
         self._presence.close(keep_lock=self._restarting)
         if self._changes is not None:
             self._changes.stop()
+        self.overview.close()
         if not self._restarting:
             self.listening.close()
             self.listening.addresses = []

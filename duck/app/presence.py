@@ -42,14 +42,29 @@ class Presence:
         self._timer: Timer | None = None
         self._is_told = False
 
-    def take(self, *, project: Path, settings: str, name: str, started: float, inherited: int | None) -> None:
+    def take(
+        self,
+        *,
+        project: Path,
+        settings: str,
+        name: str,
+        started: float,
+        inherited: int | None,
+        keeps_directory: bool = False,
+    ) -> None:
         """Be the one Duck of this project, settings module and name.
 
         Raises:
             AlreadyRunning: another is.
         """
         self._instance = Instance.acquire(
-            run_directory(), project=project, settings=settings, name=name, started=started, inherited=inherited
+            run_directory(),
+            project=project,
+            settings=settings,
+            name=name,
+            started=started,
+            inherited=inherited,
+            keeps_directory=keeps_directory,
         )
 
     def publish(self, addresses: Sequence[str]) -> None:

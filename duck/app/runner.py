@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from duck import logs
 from duck.app import front_worker
+from duck.app.inheritance import let_signals_in
 from duck.settings import views
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Runner:
             numbers.append(signal.SIGHUP)
         for number in numbers:
             self._previous_handlers[number] = signal.signal(number, handler)
+        let_signals_in()
 
     def _run_in_thread(self, with_banner: bool) -> int:
         """Serve on a thread that also spawns: the kernel ends a child with the thread that made it."""

@@ -37,6 +37,7 @@ _COMMANDS: Final = {
     "serve": ("serve", "serve", "Serve the Django or Duck project of this directory in production."),
     "status": ("instances", "status", "Show the Duck that runs for this directory."),
     "top": ("top", "top", "Show the processes of the Duck that runs for this directory, live."),
+    "reload": ("reload", "reload", "Load the project again in the Duck that runs for this directory."),
     "stop": ("instances", "stop", "Stop the Duck that runs for this directory."),
     "settings": ("settings", "settings", "Show each setting, its value and where it was given."),
     "makeproject": ("makeproject", "makeproject", "Make a new project with a Django project in it."),

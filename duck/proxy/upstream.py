@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -47,3 +48,9 @@ class Generation:
     sockets: tuple[Upstream, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     finder: Upstream | None = None
+
+
+def upstream_from_values(values: Mapping[str, Any]) -> Upstream:
+    """The upstream that `dataclasses.asdict` took apart and JSON carried."""
+    address = values["address"]
+    return Upstream(**{**values, "address": address if isinstance(address, str) else (address[0], address[1])})

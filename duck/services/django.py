@@ -264,6 +264,32 @@ class DjangoService:
         else:
             self._backend.replace()
 
+    def reload(self, outcome: Callable[[Failure | None, int], None]) -> None:
+        """Load the project again beside what serves, which goes on where that fails.
+
+        `outcome` is called once, with None and the number of the generation that every worker uses, or the failure.
+        """
+        assert self._backend is not None
+        self._recovery.forget()
+        if self.state == BROKEN:
+            self.state = STARTING
+            self._on_hold("Django starts")
+        self._began = time.monotonic()
+
+        def ended(failure: Failure | None) -> None:
+            outcome(failure, self._last.number if self._last is not None else 0)
+
+        self._backend.replace(ended)
+
+    def hand_over(self) -> Mapping[str, Any] | None:
+        """What the Duck that this process becomes needs to go on with the processes; None where there are none."""
+        return self._backend.hand_over() if self._backend is not None else None
+
+    def take_over(self, values: Mapping[str, Any]) -> bool:
+        """Go on with the processes of the Duck that this process was; whether there were any that serve."""
+        self._began = time.monotonic()
+        return self._backend is not None and self._backend.take_over(values)
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences to show at the start."""

@@ -71,12 +71,14 @@ class Instance:
         name: str,
         started: float = 0.0,
         inherited: int | None = None,
+        keeps_directory: bool = False,
     ) -> Instance:
         """Take the lock and make a fresh directory; what a killed run left there is removed.
 
         Args:
             run: the run directory (`services.state.run_directory`).
             inherited: descriptor of the lock, held already and kept over an exec.
+            keeps_directory: processes that go on have their sockets in it.
 
         Raises:
             AlreadyRunning: another process holds it; carries its pid and addresses.
@@ -88,7 +90,8 @@ class Instance:
             raise _already_running(lock_path, project, name)
         os.set_inheritable(descriptor, False)
         directory = run / key
-        clear_directory(directory)
+        if not keeps_directory:
+            clear_directory(directory)
         private_directory(directory)
         info = InstanceInfo(
             os.getpid(),

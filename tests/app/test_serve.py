@@ -6,10 +6,12 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -83,8 +85,6 @@ class TestFrontWorkers:
     def test_one_that_is_told_to_end_finishes_what_it_began(
         self, serve: Serve, project: Path, tmp_path: Path, status: Callable[[], dict[str, Any]]
     ) -> None:
-        import threading
-
         duck = serve(project, "--workers", "1")
         assert duck.get().text == "one"
         wait_until(lambda: len(fronts(status)) == 1)
@@ -103,8 +103,6 @@ class TestFrontWorkers:
     def test_a_stop_finishes_what_runs_and_leaves_nobody(
         self, serve: Serve, project: Path, tmp_path: Path, number: signal.Signals
     ) -> None:
-        import threading
-
         duck = serve(project, "--workers", "2")
         assert duck.get().text == "one"
         family = duck.children()
@@ -129,6 +127,147 @@ class TestFrontWorkers:
         duck.signal(signal.SIGKILL)
         wait_until(lambda: not [one for one in family if one.is_running() and one.status() != "zombie"], 2.0)
         assert serve(project, "--workers", "2").get().text == "one"
+
+
+def admin(duck: Duck) -> str:
+    """The admin address, as the banner says it."""
+    return duck.wait_for("  Health").split()[1].removesuffix("/readyz")
+
+
+class TestAdminAddress:
+    def test_it_tells_of_life_readiness_figures_and_state(self, serve: Serve, project: Path) -> None:
+        duck = serve(project, "--workers", "2")
+        assert duck.get().text == "one"
+        url = admin(duck)
+        wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 200)
+        assert httpx.get(f"{url}/livez").text == "alive\n"
+        assert httpx.get(f"{url}/status").json()["state"] == "running"
+        text = httpx.get(f"{url}/metrics").text
+        assert 'duck_requests_total{method="GET",status="2xx"} 1.0' in text
+        wait_until(lambda: "duck_front_loops 2.0" in httpx.get(f"{url}/metrics").text)
+
+    def test_counts_go_on_when_a_worker_is_killed(
+        self, serve: Serve, project: Path, status: Callable[[], dict[str, Any]]
+    ) -> None:
+        duck = serve(project, "--workers", "1")
+        assert [duck.get().text for _ in range(3)] == ["one"] * 3
+        url = admin(duck)
+        line = 'duck_requests_total{method="GET",status="2xx"} 3.0'
+        wait_until(lambda: line in httpx.get(f"{url}/metrics").text)
+        (pid,) = fronts(status)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: fronts(status) not in ([], [pid]))
+        assert line in httpx.get(f"{url}/metrics").text
+
+    def test_before_django_is_there_it_is_alive_and_not_ready(self, serve: Serve, project: Path) -> None:
+        (project / "site1" / "version.py").write_text("import time; time.sleep(2)\nVERSION = 'late'\n")
+        duck = serve(project, "--workers", "1")
+        url = admin(duck)
+        assert httpx.get(f"{url}/livez").status_code == 200
+        answer = httpx.get(f"{url}/readyz")
+        assert (answer.status_code, answer.text[:9]) == (503, "not ready")
+        wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 200)
+
+    def test_after_sigterm_it_is_not_ready_while_requests_are_still_answered(self, serve: Serve, project: Path) -> None:
+        duck = serve(project, "--workers", "1", "--drain-delay", "2")
+        assert duck.get().text == "one"
+        url = admin(duck)
+        duck.signal(signal.SIGTERM)
+        wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 503)
+        assert httpx.get(f"{url}/readyz").text == "not ready: stopping\n"
+        assert duck.get().text == "one"
+        assert duck.wait() == 128 + signal.SIGTERM
+
+
+class TestReload:
+    def test_new_code_serves_when_the_command_returns_and_no_request_failed_meanwhile(
+        self, serve: Serve, project: Path, ask: Ask
+    ) -> None:
+        duck = serve(project, "--workers", "2")
+        assert duck.get().text == "one"
+        (project / "site1" / "version.py").write_text('VERSION = "two"\n')
+        with Asking(duck) as asking:
+            result = ask(project, "reload")
+            assert result.returncode == 0, result.stderr
+            assert "Generation 2 serves after" in result.stdout
+            assert duck.get().text == "two"
+        assert set(asking.answers) <= {(200, "one"), (200, "two")}
+
+    def test_sighup_does_the_same(self, serve: Serve, project: Path) -> None:
+        duck = serve(project, "--workers", "1")
+        assert duck.get().text == "one"
+        (project / "site1" / "version.py").write_text('VERSION = "two"\n')
+        duck.signal(signal.SIGHUP)
+        wait_until(lambda: duck.get().text == "two")
+        assert duck.process.poll() is None
+
+    def test_code_that_cannot_be_imported_changes_nothing_and_the_command_says_why(
+        self, serve: Serve, project: Path, ask: Ask
+    ) -> None:
+        duck = serve(project, "--workers", "1")
+        assert duck.get().text == "one"
+        (project / "site1" / "version.py").write_text("VERSION = no_such_name\n")
+        with Asking(duck) as asking:
+            result = ask(project, "reload")
+        assert result.returncode == 1
+        assert "what ran before serves on" in result.stderr
+        assert "no_such_name" in result.stderr
+        assert set(asking.answers) == {(200, "one")}
+        (project / "site1" / "version.py").write_text('VERSION = "three"\n')
+        assert ask(project, "reload").returncode == 0
+        assert duck.get().text == "three"
+
+    def test_where_none_runs_the_command_says_so(self, project: Path, ask: Ask) -> None:
+        result = ask(project, "reload")
+        assert result.returncode == 3
+        assert "No Duck runs" in result.stderr
+
+    def test_duck_replaces_itself_with_the_same_process_id_and_port(
+        self, serve: Serve, project: Path, ask: Ask, status: Callable[[], dict[str, Any]]
+    ) -> None:
+        duck = serve(project, "--workers", "2")
+        assert duck.get().text == "one"
+        wait_until(lambda: len(fronts(status)) == 2)
+        before = set(fronts(status))
+        with Asking(duck) as asking:
+            result = ask(project, "reload", "--self")
+            assert result.returncode == 0, result.stderr + duck.text
+            assert f"(process id {duck.pid})" in result.stdout
+        assert set(asking.answers) == {(200, "one")}
+        assert status()["run"] == 2
+        wait_until(lambda: len(fronts(status)) == 2 and not before & set(fronts(status)))
+        duck.signal(signal.SIGTERM)
+        assert duck.wait() == 128 + signal.SIGTERM
+
+
+class Asking:
+    """Asks again and again, on one connection kept and on new ones, until it is left."""
+
+    def __init__(self, duck: Duck) -> None:
+        self.answers: list[tuple[int, str]] = []
+        self._url = duck.url
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(kept,)) for kept in (True, False)]
+
+    def __enter__(self) -> Asking:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join(30)
+        assert len(self.answers) > 20
+
+    def _ask(self, kept: bool) -> None:
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            while not self._ended.is_set():
+                try:
+                    answer = client.get(self._url) if kept else httpx.get(self._url, trust_env=False, timeout=30)
+                    self.answers.append((answer.status_code, answer.text))
+                except httpx.HTTPError as error:
+                    self.answers.append((0, repr(error)))
 
 
 class TestSettings:

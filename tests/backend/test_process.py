@@ -121,7 +121,7 @@ def test_one_process_reports_writes_and_ends(make_project: MakeProject, inbox: I
     lines: list[str] = []
     codes: list[int] = []
     spec = WorkerSpec(cwd=str(project), manage=str(project / "manage.py"), address=str(run_directory / "s"), threads=1)
-    process = DjangoProcess(spec, HERE, inbox, events.append, lines.append, codes.append)
+    process = DjangoProcess.spawn(spec, HERE, inbox, events.append, lines.append, codes.append)
     run_until(inbox, lambda: events)
     assert events[0]["event"] == "ready"
     assert process.state == "ready"
@@ -154,7 +154,7 @@ for fd in range(3, 64):
     codes: list[int] = []
     project = make_project(settings=settings)
     spec = WorkerSpec(cwd=str(project), manage=str(project / "manage.py"), address=str(run_directory / "s"), threads=1)
-    process = DjangoProcess(spec, HERE, inbox, events.append, lambda line: None, codes.append)
+    process = DjangoProcess.spawn(spec, HERE, inbox, events.append, lambda line: None, codes.append)
     run_until(inbox, lambda: events)
     assert [event["event"] for event in events] == ["ready"]
     assert caplog.messages == [f"The Django process {process.pid} wrote to Duck's control socket what is no message."]
@@ -169,7 +169,7 @@ def test_a_process_that_does_not_stop_is_killed(make_project: MakeProject, inbox
     codes: list[int] = []
     events: list[dict[str, Any]] = []
     spec = WorkerSpec(cwd=str(project), manage=str(project / "manage.py"), address=str(run_directory / "s"), threads=1)
-    process = DjangoProcess(spec, HERE, inbox, events.append, lambda line: None, codes.append)
+    process = DjangoProcess.spawn(spec, HERE, inbox, events.append, lambda line: None, codes.append)
     run_until(inbox, lambda: events)
     process.stop(0.1)
     run_until(inbox, lambda: codes)
@@ -181,7 +181,7 @@ def test_an_interpreter_that_cannot_run_is_named(make_project: MakeProject, inbo
     spec = WorkerSpec(cwd=str(project), manage=None, address=str(run_directory / "s"))
     missing = Interpreter("/no/python", "", "", "")
     with pytest.raises(ProjectError, match="/no/python"):
-        DjangoProcess(spec, missing, inbox, lambda event: None, lambda line: None, lambda code: None)
+        DjangoProcess.spawn(spec, missing, inbox, lambda event: None, lambda line: None, lambda code: None)
 
 
 def test_the_project_is_started_and_stopped(make_project: MakeProject, make_backend: Callable[..., Recorder]) -> None:
@@ -412,7 +412,7 @@ here = Interpreter(sys.executable, "the tests", "3.11", "5.2")
 for _ in range(4):
     threading.Thread(target=threading.Event().wait, daemon=True).start()
 spec = WorkerSpec(cwd={project!r}, manage={project!r} + "/manage.py", address={address!r})
-DjangoProcess(spec, here, inbox, print, lambda text: print(text, end="", flush=True), print)
+DjangoProcess.spawn(spec, here, inbox, print, lambda text: print(text, end="", flush=True), print)
 inbox.run()
 """
 

@@ -18,7 +18,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from traceback import FrameSummary
@@ -69,6 +69,84 @@ class WorkerSpec:
     prefix: str = ""
 
 
+@dataclass(frozen=True)
+class Handles:
+    """The ends of a process that this side holds: descriptors of its control socket, output, lifeline and stacks.
+
+    Attributes:
+        process: None for one that was taken over.
+        started: when it was spawned (monotonic seconds).
+    """
+
+    pid: int
+    process: subprocess.Popen[bytes] | None
+    control: socket.socket
+    output: int
+    lifeline: int
+    stack: int
+    started: float
+
+    @classmethod
+    def spawn(
+        cls, interpreter: Interpreter, cwd: str, variable: str, told: Mapping[str, Any], *, has_terminal: bool = False
+    ) -> Handles:
+        """Start the worker's program; it finds `told` and its ends of the descriptors in environment `variable`.
+
+        Raises:
+            ProjectError: the interpreter cannot be started.
+        """
+        control, theirs = socket.socketpair()
+        output_out, output = os.pipe()
+        lifeline, lifeline_in = os.pipe()
+        stack_out, stack_fd = os.pipe()
+        descriptors = {"control_fd": theirs.fileno(), "lifeline_fd": lifeline, "stack_fd": stack_fd}
+        environ = child_environment(os.environ, interpreter.path)
+        environ[variable] = json.dumps({**told, **descriptors, "parent": os.getpid(), "stack_signal": stack.SIGNAL})
+        try:
+            process = subprocess.Popen(
+                [interpreter.path, str(WORKER)],
+                # A debugger's prompt reads from the App's terminal, once it was lent. What else asks something would
+                # wait for ever, unseen behind what the others print.
+                stdin=None if has_terminal else subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=cwd,
+                env=environ,
+                pass_fds=list(descriptors.values()),
+                process_group=0,
+            )
+        except OSError as error:
+            control.close()
+            for descriptor in (output_out, lifeline_in, stack_out):
+                os.close(descriptor)
+            raise ProjectError(f"{interpreter.path} cannot be started: {error.strerror}.") from error
+        finally:
+            theirs.close()
+            for descriptor in (lifeline, output, stack_fd):
+                os.close(descriptor)
+        return cls(process.pid, process, control, output_out, lifeline_in, stack_out, time.monotonic())
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Handles:
+        """Those that were handed over an exec, for this program alone from now on."""
+        for name in ("control", "output", "lifeline", "stack"):
+            os.set_inheritable(values[name], False)
+        return cls(
+            values["pid"],
+            None,
+            socket.socket(fileno=values["control"]),
+            values["output"],
+            values["lifeline"],
+            values["stack"],
+            values["started"],
+        )
+
+
+def _spec_from(values: Mapping[str, Any]) -> WorkerSpec:
+    address = values["address"]
+    return WorkerSpec(**{**values, "address": address if isinstance(address, str) else (address[0], address[1])})
+
+
 class DjangoProcess:
     """One OS process. Everything is called, and calls back, on the inbox's thread.
 
@@ -82,7 +160,7 @@ class DjangoProcess:
     def __init__(
         self,
         spec: WorkerSpec,
-        interpreter: Interpreter,
+        handles: Handles,
         inbox: Inbox,
         on_event: Callable[[dict[str, Any]], None],
         on_output: Callable[[str], None],
@@ -90,7 +168,7 @@ class DjangoProcess:
     ) -> None:
         self.spec = spec
         self.state = STARTING
-        self.started = time.monotonic()
+        self.started = handles.started
         self.ready: dict[str, Any] = {}
         self.is_debugging = False
         self._is_garbled = False
@@ -103,30 +181,79 @@ class DjangoProcess:
         self._timers: list[Timer] = []
         self._exit_fd: int | None = None
         self._is_traceable = False
-        self._control, theirs = socket.socketpair()
-        self._output, output = os.pipe()
-        lifeline, self._lifeline = os.pipe()
-        self._stack, stack_fd = os.pipe()
-        try:
-            self._process = self._spawn(interpreter, theirs, lifeline, output, stack_fd)
-        except OSError as error:
-            self._control.close()
-            os.close(self._output)
-            os.close(self._lifeline)
-            os.close(self._stack)
-            raise ProjectError(f"{interpreter.path} cannot be started: {error.strerror}.") from error
-        finally:
-            theirs.close()
-            os.close(lifeline)
-            os.close(output)
-            os.close(stack_fd)
-        self.pid = self._process.pid
+        self.pid = handles.pid
+        self._process = handles.process
+        self._control = handles.control
+        self._output = handles.output
+        self._lifeline = handles.lifeline
+        self._stack = handles.stack
         self._control.setblocking(False)
         os.set_blocking(self._output, False)
         os.set_blocking(self._stack, False)
         inbox.watch(self._control, self._control_readable)
         inbox.watch(self._output, self._output_readable)
         self._watch_exit()
+
+    @classmethod
+    def spawn(
+        cls,
+        spec: WorkerSpec,
+        interpreter: Interpreter,
+        inbox: Inbox,
+        on_event: Callable[[dict[str, Any]], None],
+        on_output: Callable[[str], None],
+        on_exit: Callable[[int], None],
+    ) -> DjangoProcess:
+        """Start one.
+
+        Raises:
+            ProjectError: the interpreter cannot be started.
+        """
+        handles = Handles.spawn(
+            interpreter, spec.cwd, "_DUCK_WORKER", asdict(spec), has_terminal=spec.mode == "runserver"
+        )
+        return cls(spec, handles, inbox, on_event, on_output, on_exit)
+
+    @classmethod
+    def take_over(
+        cls,
+        values: Mapping[str, Any],
+        inbox: Inbox,
+        on_event: Callable[[dict[str, Any]], None],
+        on_output: Callable[[str], None],
+        on_exit: Callable[[int], None],
+    ) -> DjangoProcess:
+        """The process that this one had before it became a new Duck by an exec; `values` as `hand_over` gave them."""
+        process = cls(
+            _spec_from(values["spec"]), Handles.from_values(values["handles"]), inbox, on_event, on_output, on_exit
+        )
+        process.ready = values["ready"]
+        process.state = values["state"]
+        process._is_traceable = values["traceable"]
+        process._line = values["line"].encode("latin-1")
+        process._message = values["message"].encode("latin-1")
+        return process
+
+    def hand_over(self) -> dict[str, Any]:
+        """What the next Duck of this process needs; plain values, descriptors made to outlive the exec."""
+        for descriptor in (self._control.fileno(), self._output, self._lifeline, self._stack):
+            os.set_inheritable(descriptor, True)
+        return {
+            "spec": asdict(self.spec),
+            "handles": {
+                "pid": self.pid,
+                "control": self._control.fileno(),
+                "output": self._output,
+                "lifeline": self._lifeline,
+                "stack": self._stack,
+                "started": self.started,
+            },
+            "ready": self.ready,
+            "state": self.state,
+            "traceable": self._is_traceable,
+            "line": self._line.decode("latin-1"),
+            "message": self._message.decode("latin-1"),
+        }
 
     def command(self, name: str, **facts: Any) -> None:
         """Send a command; a process that cannot take it is dying, which its exit will tell."""
@@ -169,30 +296,6 @@ class DjangoProcess:
     def uptime_s(self) -> float:
         """Seconds since it was spawned."""
         return time.monotonic() - self.started
-
-    def _spawn(
-        self, interpreter: Interpreter, control: socket.socket, lifeline: int, output: int, stack_fd: int
-    ) -> subprocess.Popen[bytes]:
-        environ = child_environment(os.environ, interpreter.path)
-        told = asdict(self.spec) | {
-            "control_fd": control.fileno(),
-            "lifeline_fd": lifeline,
-            "parent": os.getpid(),
-            "stack_signal": stack.SIGNAL,
-            "stack_fd": stack_fd,
-        }
-        environ["_DUCK_WORKER"] = json.dumps(told)
-        return subprocess.Popen(
-            [interpreter.path, str(WORKER)],
-            # A debugger's prompt reads from the App's terminal, once it was lent.
-            stdin=None if self.spec.mode == "runserver" else subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd=self.spec.cwd,
-            env=environ,
-            pass_fds=[control.fileno(), lifeline, stack_fd],
-            process_group=0,
-        )
 
     def _terminate(self) -> None:
         self._signal_group(signal.SIGTERM)
@@ -294,7 +397,7 @@ class DjangoProcess:
             return
         # Before the process is reaped its number, which is the group's, cannot be another's.
         self.kill()
-        code = self._process.wait()
+        code = self._reap()
         if self._exit_fd is not None:
             self._inbox.unwatch(self._exit_fd)
             os.close(self._exit_fd)
@@ -317,6 +420,14 @@ class DjangoProcess:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
         self._on_exit(code)
+
+    def _reap(self) -> int:
+        if self._process is not None:
+            return self._process.wait()
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        except ChildProcessError:
+            return 0
 
     def _drain(self, read: Callable[[], None]) -> None:
         """Take what a dead process left in a pipe; bounded, since a descendant that left the group may go on."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
-import socket
-import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from duck.backend.django.child import WORKER, DjangoProcess, WorkerSpec
-from duck.backend.django.discover import child_environment
+from duck.backend.django.child import DjangoProcess, Handles, WorkerSpec
 from duck.backend.django.version import Failure
 from duck.exceptions import ProjectError
 
@@ -42,37 +38,12 @@ class CommandProcess(DjangoProcess):
         on_output: Callable[[str], None],
         on_exit: Callable[[int], None],
     ) -> None:
-        self._arguments = list(arguments)
         spec = WorkerSpec(
             cwd=str(project.root), manage=str(project.manage), address=("", 0), mode="command", settings=settings
         )
-        super().__init__(spec, interpreter, inbox, _ignore, on_output, on_exit)
-
-    def _spawn(
-        self, interpreter: Interpreter, control: socket.socket, lifeline: int, output: int, stack_fd: int
-    ) -> subprocess.Popen[bytes]:
-        environ = child_environment(os.environ, interpreter.path)
-        told = {
-            "manage": self.spec.manage,
-            "cwd": self.spec.cwd,
-            "settings": self.spec.settings,
-            "arguments": self._arguments,
-            "control_fd": control.fileno(),
-            "lifeline_fd": lifeline,
-            "parent": os.getpid(),
-        }
-        environ["_DUCK_COMMAND"] = json.dumps(told)
-        return subprocess.Popen(
-            [interpreter.path, str(WORKER)],
-            # A command that asks something would wait for ever, unseen behind what the others print.
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd=self.spec.cwd,
-            env=environ,
-            pass_fds=[control.fileno(), lifeline],
-            process_group=0,
-        )
+        told = {"manage": spec.manage, "cwd": spec.cwd, "settings": settings, "arguments": list(arguments)}
+        handles = Handles.spawn(interpreter, spec.cwd, "_DUCK_COMMAND", told)
+        super().__init__(spec, handles, inbox, _ignore, on_output, on_exit)
 
 
 class StartupCommands:

@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +23,7 @@ from duck.backend.django.child import EXIT_FAILED, STARTING, DjangoProcess, Work
 from duck.backend.django.terminal import Terminal
 from duck.backend.django.version import COMING, GONE, RETIRING, SERVING, Failure, Version
 from duck.exceptions import DuckError
-from duck.proxy.upstream import Upstream
+from duck.proxy.upstream import Upstream, upstream_from_values
 from duck.services.state import private_directory
 
 if TYPE_CHECKING:
@@ -126,9 +126,14 @@ class DjangoBackend:
         """Start the first generation."""
         self.replace()
 
-    def replace(self) -> None:
-        """Start a generation beside what serves; one that is still coming is given up for it."""
+    def replace(self, on_outcome: Callable[[Failure | None], None] | None = None) -> None:
+        """Start a generation beside what serves; one that is still coming is given up for it.
+
+        `on_outcome` is called once: with None when it serves, or with why it does not.
+        """
         if self._stopping:
+            if on_outcome is not None:
+                on_outcome(Failure("stop", "Duck is about to end."))
             return
         if self._restart is not None:
             self._restart.cancel()
@@ -136,8 +141,9 @@ class DjangoBackend:
         for version in tuple(self._versions):
             if version.state == COMING:
                 self._abandon(version)
+                self._tell_outcome(version, Failure("replaced", "A newer start has taken its place."))
         self._number += 1
-        version = Version(self._number)
+        version = Version(self._number, on_outcome=on_outcome)
         self._versions.append(version)
         version.deadline = self._inbox.call_later(self.options.start_deadline_s, partial(self._too_late, version))
         self._spawn(version, "pages")
@@ -166,6 +172,49 @@ class DjangoBackend:
         for version in self._versions:
             for process in version.processes.values():
                 process.kill()
+
+    def hand_over(self) -> dict[str, Any] | None:
+        """What the Duck that this process becomes by an exec needs to go on with what serves; None where nothing does.
+
+        Plain values. What is coming or retiring is ended: it is asked for again, or has had its time.
+        """
+        current = self.current
+        for version in tuple(self._versions):
+            if version is not current:
+                version.cancel_deadline()
+                for process in version.processes.values():
+                    process.kill()
+        if current is None or self._stopping:
+            return None
+        return {
+            "number": current.number,
+            "last_number": self._number,
+            "secret": self._secret,
+            "restarts": self.restarts,
+            "facts": current.facts,
+            "upstreams": {role: asdict(upstream) for role, upstream in current.upstreams.items()},
+            "processes": {role: process.hand_over() for role, process in current.processes.items()},
+        }
+
+    def take_over(self, values: Mapping[str, Any]) -> bool:
+        """Go on with what served before the exec, `values` as `hand_over` gave them; whether it still does."""
+        version = Version(values["number"])
+        version.facts = values["facts"]
+        version.upstreams = {role: upstream_from_values(value) for role, value in values["upstreams"].items()}
+        self._number = values["last_number"]
+        self._secret = values["secret"]
+        self.restarts = values["restarts"]
+        self._versions.append(version)
+        for role, value in values["processes"].items():
+            version.processes[role] = DjangoProcess.take_over(
+                value,
+                self._inbox,
+                partial(self._event, version, role),
+                self._on_output,
+                partial(self._exited, version, role),
+            )
+        self._serve(version)
+        return True
 
     @property
     def current(self) -> Version | None:
@@ -226,7 +275,7 @@ class DjangoBackend:
             if not options.use_tcp:
                 # Cleaners of temporary directories may have taken it away.
                 private_directory(Path(options.run_directory))
-            process = DjangoProcess(
+            process = DjangoProcess.spawn(
                 spec,
                 self.interpreter,
                 self._inbox,
@@ -296,6 +345,7 @@ class DjangoBackend:
             if older is not version and older.state == SERVING:
                 older.state = RETIRING
         self._on_generation(version.generation())
+        self._tell_outcome(version, None)
         self._inbox.call_later(_RETIRE_FALLBACK_S, partial(self.acknowledged, version.number))
 
     # -- a generation goes ----------------------------------------------------------------------------------------
@@ -335,8 +385,14 @@ class DjangoBackend:
         self._abandon(version)
         self.failure = failure
         self._on_failed(failure)
+        self._tell_outcome(version, failure)
         if failure.stage == "crash" or failure.is_transient or self.options.mode == "serve":
             self._restart_later()
+
+    def _tell_outcome(self, version: Version, failure: Failure | None) -> None:
+        tell, version.on_outcome = version.on_outcome, None
+        if tell is not None:
+            tell(failure)
 
     def _abandon(self, version: Version) -> None:
         version.cancel_deadline()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,6 +47,7 @@ class Version:
         processes: those that live, by role: `pages`, `sockets`.
         facts: what the process for pages told.
         is_late: whether its deadline has passed while it was coming.
+        on_outcome: who is told once whether it serves; None where nobody waits any more.
         upstreams: what the processes serve, by role; `finder` is a second address of the one for pages.
     """
 
@@ -57,6 +59,7 @@ class Version:
     deadline: Timer | None = None
     serving_since: float = 0.0
     is_late: bool = False
+    on_outcome: Callable[[Failure | None], None] | None = None
 
     def generation(self) -> Generation:
         """The value that is posted to the front's workers."""

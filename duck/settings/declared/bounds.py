@@ -82,7 +82,7 @@ LIMITS: Final = (
         "MAX_CONNECTIONS",
         kinds.integer(1),
         10_000,
-        "Client connections at once; more are closed as they come.",
+        "Client connections at once, of each front worker; more are answered with 503.",
         unit="connections",
     ),
     Setting(
@@ -90,7 +90,7 @@ LIMITS: Final = (
         "MAX_QUEUE",
         kinds.integer(0),
         1000,
-        "Requests that may wait for a free Django thread; more are answered with 503.",
+        "Requests that may wait in each front worker for a free Django thread; more are answered with 503.",
         unit="requests",
     ),
 )

@@ -302,6 +302,10 @@ class BaseServer:
             "refused": sum(server.refused_count for server in servers),
         }
 
+    def snapshots(self) -> dict[str, dict[str, Any]]:
+        """What each worker counts, by its name."""
+        return {worker.name: worker.server.snapshot() for worker in self._workers if worker.server is not None}
+
     # -- TLS ------------------------------------------------------------------------------------------------------
 
     _ssl_context: None = None
