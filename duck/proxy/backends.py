@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from duck.net.upstream_connection import UpstreamConnection
 from duck.proxy.pool import Pool
@@ -14,11 +14,18 @@ if TYPE_CHECKING:
     from duck.net.peer import Peer
     from duck.proxy.upstream import Generation, Upstream
 
+SHUN_S: Final = 1.0
+_SHUNNED: Final = 1 << 30  # more than any load
+
 
 class Backend:
-    """One upstream and the connections to it; one of `links` and `https` is used, as its protocol says."""
+    """One upstream and the connections to it; one of `links` and `https` is used, as its protocol says.
 
-    __slots__ = ("_identity", "https", "is_link", "links", "turns", "upstream")
+    Attributes:
+        shunned: it could not be reached a moment ago, so that any other is asked first.
+    """
+
+    __slots__ = ("_identity", "_loop", "https", "is_link", "links", "shunned", "turns", "upstream")
 
     def __init__(
         self,
@@ -31,6 +38,8 @@ class Backend:
         connect_timeout_s: float,
     ) -> None:
         self.upstream = upstream
+        self._loop = loop
+        self.shunned = False
         self.is_link = upstream.protocol == "link"
         name = upstream.name
         self.turns = Turns(
@@ -59,7 +68,17 @@ class Backend:
     def load(self) -> int:
         """Calls and tunnels under way and calls waiting, less what it could take."""
         pool = self.links if self.is_link else self.https
-        return pool.busy + len(pool.upgraded) + len(pool.waiting) - self.upstream.slots
+        load = pool.busy + len(pool.upgraded) + len(pool.waiting) - self.upstream.slots
+        return load + _SHUNNED if self.shunned else load
+
+    def shun(self) -> None:
+        """Ask others first for a while: a process that has died has nothing to do, and would get every request."""
+        if not self.shunned:
+            self.shunned = True
+            self._loop.call_later(SHUN_S, self._ask_again)
+
+    def _ask_again(self) -> None:
+        self.shunned = False
 
     def identity(self, peer: Peer) -> bytes:
         """The line that tells a wrapped ASGI application who asks; empty for servers that Duck did not start."""
@@ -80,6 +99,9 @@ class Backend:
 class Backends:
     """The upstreams of one generation.
 
+    Those that were in the generation before, `previous`, are the same objects: their connections, and who waits for
+    them, are not touched by the switch.
+
     Attributes:
         finder: the link that is asked where static files lie; None where nobody can be asked.
     """
@@ -93,10 +115,14 @@ class Backends:
         max_queue: int = 1024,
         queue_timeout_s: float = 30.0,
         connect_timeout_s: float = 5.0,
+        previous: Backends | None = None,
     ) -> None:
         self.generation = generation
 
-        def make(upstream: Upstream) -> Backend:
+        def make(upstream: Upstream, kept: list[Backend]) -> Backend:
+            for backend in kept:
+                if backend.upstream == upstream:
+                    return backend
             return Backend(
                 upstream,
                 loop,
@@ -106,11 +132,16 @@ class Backends:
                 connect_timeout_s=connect_timeout_s,
             )
 
-        self.pages = [make(upstream) for upstream in generation.pages]
-        self.sockets = [make(upstream) for upstream in generation.sockets]
-        links = [backend for backend in self.pages if backend.is_link]
-        self._own_finder = None if generation.finder is None else make(generation.finder)
-        self.finder: Backend | None = self._own_finder or (links[0] if links else None)
+        old_pages = [] if previous is None else previous.pages
+        old_sockets = [] if previous is None else previous.sockets
+        old_finders = [] if previous is None else previous._finders
+        self.pages: list[Backend] = [make(upstream, old_pages) for upstream in generation.pages]
+        self.sockets: list[Backend] = [make(upstream, old_sockets) for upstream in generation.sockets]
+        self._finders: list[Backend] = []
+        if generation.finder is not None:
+            self._finders.append(make(generation.finder, old_finders))
+        askable = self._finders or [backend for backend in self.pages if backend.is_link]
+        self.finder: Backend | None = askable[0] if askable else None
 
     def pick_page(self) -> Backend:
         """Who takes the next plain request: the one with the least to do."""
@@ -121,12 +152,16 @@ class Backends:
         """Who takes the next upgrade; None where nobody can."""
         return min(self.sockets, key=_load) if self.sockets else None
 
-    def close(self) -> None:
-        """The generation is replaced."""
-        for backend in (*self.pages, *self.sockets):
-            backend.close()
-        if self._own_finder is not None:
-            self._own_finder.close()
+    def group_of(self, backend: Backend) -> list[Backend]:
+        """Those that can take a call of `backend`."""
+        return self.pages if backend in self.pages else self.sockets
+
+    def close(self, successor: Backends | None = None) -> None:
+        """The generation is replaced, by that of `successor`, which goes on with what both have."""
+        kept = set() if successor is None else {*successor.pages, *successor.sockets, *successor._finders}
+        for backend in (*self.pages, *self.sockets, *self._finders):
+            if backend not in kept:
+                backend.close()
 
 
 def _load(backend: Backend) -> int:

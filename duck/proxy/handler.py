@@ -83,7 +83,7 @@ class ProxyHandler:
     # -- the generation -------------------------------------------------------------------------------------------
 
     def switch(self, generation: Generation) -> None:
-        """Send what comes from now on, and what waits, to `generation`."""
+        """Send what comes from now on, and what waits, to `generation`; upstreams that it keeps are not touched."""
         old = self._backends
         self._backends = Backends(
             generation,
@@ -92,10 +92,11 @@ class ProxyHandler:
             max_queue=self._max_queue,
             queue_timeout_s=self._queue_timeout_s,
             connect_timeout_s=self._connect_timeout_s,
+            previous=old,
         )
         self.gate.open()
         if old is not None:
-            old.close()
+            old.close(self._backends)
 
     @property
     def generation(self) -> Generation | None:
@@ -215,7 +216,7 @@ class ProxyHandler:
         call.start(backend)
 
     def backend_gone(self, call: Call, backend: Backend, error: BackendError) -> None:
-        """`call` could not be sent. Where a backend is replaced or restarted, it waits for the next one.
+        """`call` could not be sent: another backend gets it, or it waits for the next one.
 
         Whether there will be a next one the App knows; until it says so, the call tries again, for as long as a request
         may be held.
@@ -226,6 +227,11 @@ class ProxyHandler:
             call.gone_since = now
         replaced = backends is None or (backend not in backends.pages and backend not in backends.sockets)
         if replaced or self.gate.state is not OPEN:
+            self.dispatch(call)
+            return
+        assert backends is not None
+        backend.shun()
+        if any(other.is_link == backend.is_link and not other.shunned for other in backends.group_of(backend)):
             self.dispatch(call)
         elif now - call.gone_since < self._queue_timeout_s and backend.upstream.patient:
             self.loop.call_later(RETRY_S, self.dispatch, call)

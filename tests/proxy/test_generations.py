@@ -1,5 +1,6 @@
 """Gates and generations: requests wait, go on, are told why not, and none is lost."""
 
+import dataclasses
 import os
 import socket
 import threading
@@ -7,7 +8,9 @@ import time
 
 import pytest
 
+from duck.proxy.upstream import Upstream
 from tests.net.front import get, post
+from tests.proxy.backends import LinkBackend
 from tests.proxy.conftest import wait
 
 
@@ -174,3 +177,53 @@ def test_a_worker_that_is_started_again_at_its_address_is_waited_for(make_front,
     backend._accepting = threading.Thread(target=backend._accept, daemon=True)
     backend._accepting.start()
     assert client.answer().body == b"back "
+
+
+def test_a_switch_does_not_touch_what_both_generations_have(front, link_backend, http_backend, event):
+    def slow(slot, items, fields, body):
+        if items["path"] == "/slow":
+            event.wait(10)
+        slot.answer(b"kept")
+
+    kept, gone = link_backend(slow), link_backend(named(b"gone"))
+    upstream = kept.upstream(slots=1)
+    tunnels = http_backend(lambda connection: None).upstream()
+    front.switch(upstream, sockets=[tunnels])
+    waiting, busy = front.connect(), front.connect()
+    busy.sendall(get("/slow"))
+    wait(lambda: kept.connections and kept.connections[0].requests)
+    waiting.sendall(get("/next"))
+    wait(lambda: front.pool.waiting)
+    before = (front.site.proxy.backends.pages[0], front.site.proxy.backends.sockets[0])
+    front.switch(dataclasses.replace(upstream), gone.upstream(), sockets=[dataclasses.replace(tunnels)])
+    assert (front.site.proxy.backends.pages[0], front.site.proxy.backends.sockets[0]) == before
+    front.switch(upstream)
+    assert front.pool.waiting
+    event.set()
+    assert [busy.answer().body, waiting.answer().body] == [b"kept", b"kept"]
+    assert len(kept.connections) == 1
+
+
+def test_with_one_worker_dead_the_others_are_asked_at_once(front, link_backend):
+    dead, alive = link_backend(named(b"dead")), link_backend(named(b"alive"))
+    front.switch(dead.upstream(patient=True), alive.upstream(patient=True))
+    first = front.connect()
+    first.ask(get())
+    dead.close()
+    began = time.monotonic()
+    assert [first.ask(get()).body for _ in range(20)] == [b"alive "] * 20
+    assert [front.ask(post(b"x")).body for _ in range(20)] == [b"alive x"] * 20
+    assert time.monotonic() - began < 2.0
+
+
+def test_a_worker_that_was_dead_is_asked_again(front, link_backend, tmp_path):
+    alive = link_backend(named(b"alive"))
+    late = Upstream("link", str(tmp_path / "late.sock"), 8, "late")
+    front.switch(late, alive.upstream())
+    assert front.ask(get()).body == b"alive "
+    assert front.site.proxy.backends.pages[0].shunned
+    wait(lambda: not front.site.proxy.backends.pages[0].shunned)
+    backend = LinkBackend(named(b"late"), address=late.address)
+    assert front.ask(get()).body == b"late "
+    front.switch(alive.upstream())
+    backend.close()
