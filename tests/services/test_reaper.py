@@ -38,11 +38,14 @@ def state(pid):
 def spawn(script, **more):
     return subprocess.Popen(["/bin/sh", "-c", script], stdout=subprocess.PIPE, text=True, **more)
 
-def orphan(script, **more):
-    "The number of a process whose parent, a child of this one with a group of its own, ends before it."
-    with spawn(f"({script}) >/dev/null & echo $!", process_group=0, **more) as parent:
+def orphan(script):
+    "The number of a process whose parent, a child of this one with a group of its own, has ended before it."
+    held, end = os.pipe()
+    with spawn(f"(read line <&{held}; {script}) >/dev/null & echo $!", process_group=0, pass_fds=[held]) as parent:
         pid = int(parent.stdout.readline())
     assert parent.returncode == 0
+    os.close(held)
+    os.close(end)
     return pid
 """
 
@@ -60,7 +63,7 @@ unknown = spawn("exit 8")
 leader = spawn("exit 9", process_group=0)
 until(lambda: [state(one.pid) for one in (child, unknown, leader)] == ["Z"] * 3, "children that end")
 
-orphans = [orphan(f"read line < /dev/null; exit {number}") for number in range(20)]
+orphans = [orphan(f"exit {number}") for number in range(20)]
 orphans.append(orphan("exec setsid sh -c '(exit 0) & wait; exit 3'"))
 until(lambda: all(state(pid) == "gone" for pid in orphans[:20]), "orphans that are reaped")
 assert [state(one.pid) for one in (child, unknown, leader)] == ["Z"] * 3
