@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -174,47 +174,48 @@ class DjangoBackend:
                 process.kill()
 
     def hand_over(self) -> dict[str, Any] | None:
-        """What the Duck that this process becomes by an exec needs to go on with what serves; None where nothing does.
+        """What the Duck that this process becomes by an exec needs to go on with its processes; None where none serve.
 
-        Plain values. What is coming or retiring is ended: it is asked for again, or has had its time.
+        Plain values. A generation that is coming is ended: who wants it asks again.
         """
-        current = self.current
         for version in tuple(self._versions):
-            if version is not current:
-                version.cancel_deadline()
-                for process in version.processes.values():
-                    process.kill()
-        if current is None or self._stopping:
+            version.cancel_deadline()
+            if version.state == COMING:
+                self._abandon(version)
+        if self.current is None or self._stopping:
             return None
         return {
-            "number": current.number,
-            "last_number": self._number,
+            "number": self._number,
             "secret": self._secret,
             "restarts": self.restarts,
-            "facts": current.facts,
-            "upstreams": {role: asdict(upstream) for role, upstream in current.upstreams.items()},
-            "processes": {role: process.hand_over() for role, process in current.processes.items()},
+            "versions": [version.hand_over() for version in self._versions if version.state in (SERVING, RETIRING)],
         }
 
     def take_over(self, values: Mapping[str, Any]) -> bool:
-        """Go on with what served before the exec, `values` as `hand_over` gave them; whether it still does."""
-        version = Version(values["number"])
-        version.facts = values["facts"]
-        version.upstreams = {role: upstream_from_values(value) for role, value in values["upstreams"].items()}
-        self._number = values["last_number"]
+        """Go on with what served before the exec, `values` as `hand_over` gave them; whether anything does."""
+        self._number = values["number"]
         self._secret = values["secret"]
         self.restarts = values["restarts"]
-        self._versions.append(version)
-        for role, value in values["processes"].items():
-            version.processes[role] = DjangoProcess.take_over(
-                value,
-                self._inbox,
-                partial(self._event, version, role),
-                self._on_output,
-                partial(self._exited, version, role),
-            )
-        self._serve(version)
-        return True
+        for value in values["versions"]:
+            version = Version(value["number"], value["state"])
+            version.facts = value["facts"]
+            version.upstreams = {role: upstream_from_values(upstream) for role, upstream in value["upstreams"].items()}
+            self._versions.append(version)
+            for role, told in value["processes"].items():
+                version.processes[role] = process = DjangoProcess.take_over(
+                    told,
+                    self._inbox,
+                    partial(self._event, version, role),
+                    self._on_output,
+                    partial(self._exited, version, role),
+                )
+                if version.state == RETIRING:
+                    # Its deadline has begun anew, which is better than none.
+                    process.stop(self.options.stop_deadline_s)
+        current = self.current
+        if current is not None:
+            self._serve(current)
+        return current is not None
 
     @property
     def current(self) -> Version | None:

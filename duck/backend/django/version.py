@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.proxy.upstream import Generation, Upstream
@@ -70,6 +70,16 @@ class Version:
         return Generation(
             self.number, (pages,), () if sockets is None else (sockets,), self.facts, self.upstreams.get("finder")
         )
+
+    def hand_over(self) -> dict[str, Any]:
+        """What the Duck that this process becomes needs to go on with it; plain values."""
+        return {
+            "number": self.number,
+            "state": self.state,
+            "facts": self.facts,
+            "upstreams": {role: asdict(upstream) for role, upstream in self.upstreams.items()},
+            "processes": {role: process.hand_over() for role, process in self.processes.items()},
+        }
 
     @property
     def is_debugging(self) -> bool:
