@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,10 +23,22 @@ def asked_with(*ids: bytes, trusted: bool) -> Exchange:
     return exchange
 
 
-def test_no_two_requests_have_the_same() -> None:
-    made = [new_request_id() for _ in range(1000)]
-    assert len(set(made)) == 1000
-    assert all(re.fullmatch(rb"[0-9a-f]{18}", one) for one in made)
+def test_no_two_requests_have_the_same_whichever_thread_they_are_of() -> None:
+    made: list[list[bytes]] = [[] for _ in range(4)]
+    together = threading.Barrier(4)
+
+    def make(into: list[bytes]) -> None:
+        together.wait(10)
+        into.extend(new_request_id() for _ in range(10_000))
+
+    threads = [threading.Thread(target=make, args=(into,)) for into in made]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    everything = [one for into in made for one in into]
+    assert len(set(everything)) == len(everything) == 40_000
+    assert all(re.fullmatch(rb"[0-9a-f]{18}", one) for one in everything)
 
 
 def test_an_exchange_keeps_its_id() -> None:
