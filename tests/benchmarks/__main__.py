@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from tests.benchmarks import load, report
+from tests.benchmarks import faults, load, report, soak
 from tests.benchmarks.measure import Outcome, measure
 from tests.benchmarks.memory import raise_file_limit
 from tests.benchmarks.project import make_site
@@ -27,7 +27,11 @@ PAGE = ROOT / "docs" / "explanation" / "performance.md"
 
 def arguments() -> argparse.Namespace:
     """What was asked for."""
-    parser = argparse.ArgumentParser(prog="manage_duck.py bench", description="Measure Duck beside its peers.")
+    parser = argparse.ArgumentParser(
+        prog="manage_duck.py bench",
+        description="Measure Duck beside its peers.",
+        epilog="`bench soak` and `bench faults` put load on `duck serve` instead: see their own --help.",
+    )
     names = ", ".join(ROWS)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"{names}; all by default")
     parser.add_argument("--stack", action="append", default=[], metavar="NAME", help="only this one; repeatable")
@@ -47,10 +51,16 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     """Measure, print, write; 1 when a server failed, else 0, whatever was reached."""
-    chosen = arguments()
     end_in_order()
+    if sys.argv[1:2] == ["soak"]:
+        return soak.main(sys.argv[2:], say)
+    if sys.argv[1:2] == ["faults"]:
+        return faults.main(sys.argv[2:], say)
+    chosen = arguments()
     rows = [ROWS[name] for name in chosen.rows or ROWS]
-    wants_compiled = not chosen.stack or "duck, compiled" in chosen.stack
+    wants_compiled = any("duck, compiled" in row.make for row in rows) and (
+        not chosen.stack or "duck, compiled" in chosen.stack
+    )
     logs = {"off": [False], "on": [True], "both": [False, True]}[chosen.access_log]
     started = time.monotonic()
     outcomes: list[Outcome] = []
@@ -84,14 +94,18 @@ def main() -> int:
         "Day": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "Versions": ", ".join(sorted({s.version for outcome in outcomes for s in outcome.stacks.values()})),
         "Load": f"{load.generator_name()}, {CONNECTIONS} connections, {chosen.rounds} rounds of {chosen.seconds} s; "
-        f"Django servers with one process of {THREADS} threads; the hop's backend in {backend.kind}",
+        f"Django servers with {THREADS} threads in each process; the hop's backend in {backend.kind}",
     }
-    tables = report.markdown(outcomes, facts)
-    print(f"\n{tables}\nmeasured in {time.monotonic() - started:.0f} s", flush=True)
+    tables = {
+        name: report.markdown([outcome for outcome in outcomes if outcome.row.table == name], facts)
+        for name in dict.fromkeys(row.table for row in rows)
+    }
+    print("\n" + "\n".join(tables.values()) + f"\nmeasured in {time.monotonic() - started:.0f} s", flush=True)
     if chosen.json:
         chosen.json.write_text(json.dumps(report.as_json(outcomes, facts), indent=1) + "\n")
     if chosen.write_docs and not failures:
-        report.write_into(PAGE, tables)
+        for name, text in tables.items():
+            report.write_into(PAGE, text, name)
         say(f"the tables are in {PAGE}")
     for failure in failures:
         say(f"failed: {failure.splitlines()[0]}")

@@ -44,12 +44,14 @@ class Ratio:
 
     Attributes:
         beside: the stack that `stack` is divided by; empty where the value of `stack` itself counts.
+        of_rate: requests per second were divided, of which more is better.
     """
 
     stack: str
     beside: str
     wanted: float
     rounds: list[float]
+    of_rate: bool = False
 
     @property
     def median(self) -> float:
@@ -58,8 +60,8 @@ class Ratio:
 
     @property
     def is_met(self) -> bool:
-        """Whether the median is not above what is wanted."""
-        return self.median <= self.wanted
+        """Whether the median is not above what is wanted, or for a rate not below."""
+        return self.median >= self.wanted if self.of_rate else self.median <= self.wanted
 
 
 @dataclass
@@ -113,8 +115,9 @@ def measure(
         above = outcome.stacks.get(wanted.stack)
         below = outcome.stacks.get(wanted.beside)
         if above and below:
-            each = [a / b for a, b in zip(above.value, below.value, strict=True)]
-            outcome.ratios.append(Ratio(wanted.stack, wanted.beside, wanted.value, each))
+            pair = (above.per_second, below.per_second) if wanted.of_rate else (above.value, below.value)
+            each = [a / b for a, b in zip(*pair, strict=True)]
+            outcome.ratios.append(Ratio(wanted.stack, wanted.beside, wanted.value, each, wanted.of_rate))
         elif above and not wanted.beside:
             outcome.ratios.append(Ratio(wanted.stack, "", wanted.value, above.value))
     return outcome

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tests.benchmarks.measure import Outcome, Ratio
 
-BEGIN = "<!-- measured: begin -->"
-END = "<!-- measured: end -->"
+MAIN = "measured"
+
+
+def marks(table: str = MAIN) -> tuple[str, str]:
+    """The lines of a page between which a table stands."""
+    return f"<!-- {table}: begin -->", f"<!-- {table}: end -->"
 
 
 def markdown(outcomes: Sequence[Outcome], facts: dict[str, str]) -> str:
@@ -66,13 +70,14 @@ def as_json(outcomes: Sequence[Outcome], facts: dict[str, str]) -> dict[str, Any
     }
 
 
-def write_into(page: Path, text: str) -> None:
+def write_into(page: Path, text: str, table: str = MAIN) -> None:
     """Put `text` between the marks of `page`, in the place of what stood there."""
+    begin, end = marks(table)
     content = page.read_text("utf-8")
-    pattern = re.compile(re.escape(BEGIN) + ".*" + re.escape(END), re.DOTALL)
+    pattern = re.compile(re.escape(begin) + ".*" + re.escape(end), re.DOTALL)
     if not pattern.search(content):
-        raise ValueError(f"{page} has no lines {BEGIN} and {END}")
-    page.write_text(pattern.sub(lambda _: f"{BEGIN}\n\n{text}\n{END}", content), "utf-8")
+        raise ValueError(f"{page} has no lines {begin} and {end}")
+    page.write_text(pattern.sub(lambda _: f"{begin}\n\n{text}\n{end}", content), "utf-8")
 
 
 def _cpu_table(outcomes: Sequence[Outcome]) -> str:
@@ -99,13 +104,15 @@ def _memory_table(outcomes: Sequence[Outcome]) -> str:
 
 
 def _ratio_table(ratios: Sequence[tuple[Outcome, Ratio]]) -> str:
-    lines = ["| what | of | median (least to most) | wanted at most | reached |", "|---|---|--:|--:|---|"]
+    lines = ["| what | of | median (least to most) | wanted | reached |", "|---|---|--:|--:|---|"]
     for outcome, ratio in ratios:
         style = "{:.2f}" if ratio.beside else "{:,.0f}"
         of = f"{ratio.stack} / {ratio.beside}" if ratio.beside else f"{ratio.stack}, bytes"
+        of += ", requests/s" if ratio.of_rate else ""
+        bound = f"at {'least' if ratio.of_rate else 'most'} {style.format(ratio.wanted)}"
         log = ", access log on" if outcome.access_log else ""
         lines.append(
-            f"| {outcome.row.title}{log} | {of} | {_spread(ratio.rounds, style)} | {style.format(ratio.wanted)} "
+            f"| {outcome.row.title}{log} | {of} | {_spread(ratio.rounds, style)} | {bound} "
             f"| {'yes' if ratio.is_met else 'no'} |"
         )
     return "\n".join(lines) + "\n"

@@ -14,6 +14,7 @@ from tests.benchmarks.stacks import RawBackend, Stack
 CONNECTIONS = 16
 IDLE_CONNECTIONS = 5_000
 MIB = 1 << 20
+MAIN, SERVE = "measured", "serve"
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,16 @@ Make = Callable[[Site, bool], Stack]
 
 @dataclass(frozen=True)
 class Wanted:
-    """A bar: `value` at most, of `stack` divided by `beside`, or of `stack` alone."""
+    """A bar: `value` at most, of `stack` divided by `beside`, or of `stack` alone.
+
+    Attributes:
+        of_rate: requests per second are compared, and `value` is wanted at least.
+    """
 
     stack: str
     beside: str
     value: float
+    of_rate: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ class Row:
         make: of each stack, not started; may raise Missing. Told the site, and whether access logs are written.
         load: requests whose CPU time is measured; or
         grow: what gives the bytes of memory added, on a freshly started stack.
+        table: the table of the performance page that it belongs to.
     """
 
     name: str
@@ -73,6 +80,7 @@ class Row:
     wanted: list[Wanted] = field(default_factory=list)
     load: Load | None = None
     grow: Callable[[Stack], float] | None = None
+    table: str = MAIN
 
 
 # -- stacks -----------------------------------------------------------------------------------------------------------
@@ -123,21 +131,51 @@ def _duck(compiled: bool, path: str = "/") -> Make:
     return make
 
 
-def _nginx_before(name: str) -> Make:
-    """nginx in front of a Django server, on a Unix socket; nginx writes the access log, as one does."""
+def _nginx_before(name: str, workers: int = 1, called: str = "") -> Make:
+    """nginx in front of a Django server, on a Unix socket; nginx writes the access log, as one does.
+
+    Each of both has so many worker processes.
+    """
 
     def make(site: Site, access_log: bool) -> Stack:
         path = str(site.directory / f"{name}-{free_port()}.sock")
-        front, port, front_version = stacks.nginx(site.directory, upstream=f"unix:{path}", access_log=access_log)
+        front, port, front_version = stacks.nginx(
+            site.directory, upstream=f"unix:{path}", access_log=access_log, workers=workers
+        )
         if name == "gunicorn":
-            back, version = stacks.gunicorn(site.project, site.directory, f"unix:{path}")
+            back, version = stacks.gunicorn(site.project, site.directory, f"unix:{path}", workers=workers)
         else:
-            back, version = stacks.granian(site.project, site.directory, path)
+            back, version = stacks.granian(site.project, site.directory, path, workers=workers)
         return Stack(
-            f"nginx + {name}", [(back, path), (front, ("127.0.0.1", port))], port, f"{front_version} + {version}"
+            called or f"nginx + {name}",
+            [(back, path), (front, ("127.0.0.1", port))],
+            port,
+            f"{front_version} + {version}",
         )
 
     return make
+
+
+def _serve(workers: int, called: str) -> Make:
+    """`duck serve` with so many front processes, and as many of Django."""
+
+    def make(site: Site, access_log: bool) -> Stack:
+        server, port, version = stacks.duck(site.directory, site=site.project, access_log=access_log, workers=workers)
+        return Stack(called, [(server, ("127.0.0.1", port))], port, version)
+
+    return make
+
+
+def _serve_stacks() -> dict[str, Make]:
+    """Each with one and with two processes of a kind."""
+    made: dict[str, Make] = {}
+    for count in (1, 2):
+        for peer in ("gunicorn", "granian"):
+            name = f"nginx + {peer}, {count} + {count}"
+            made[name] = _nginx_before(peer, count, name)
+        name = f"duck serve, {count} + {count}"
+        made[name] = _serve(count, name)
+    return made
 
 
 def _gunicorn(site: Site, access_log: bool) -> Stack:
@@ -207,6 +245,17 @@ ROWS = {
             _DJANGO,
             [Wanted("duck", "nginx + granian", 1.1), Wanted("duck, compiled", "nginx + granian", 1.1)],
             load=Load("/", CONNECTIONS),
+        ),
+        Row(
+            "serve",
+            "a Django view, in production",
+            _serve_stacks(),
+            [
+                Wanted("duck serve, 2 + 2", "duck serve, 1 + 1", 1.8, of_rate=True),
+                Wanted("duck serve, 2 + 2", "nginx + granian, 2 + 2", 1.1),
+            ],
+            load=Load("/", CONNECTIONS),
+            table=SERVE,
         ),
         Row("upload", "memory added by 100 MiB up", _BODIES, [Wanted("duck", "", 32 * MIB)], grow=memory.upload),
         Row(

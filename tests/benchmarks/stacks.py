@@ -119,7 +119,7 @@ class RawBackend:
 # -- nginx ------------------------------------------------------------------------------------------------------------
 
 NGINX_CONFIG = """\
-worker_processes 1;
+worker_processes {workers};
 daemon off;
 pid {directory}/nginx-{port}.pid;
 error_log {directory}/nginx-{port}-error.log error;
@@ -168,8 +168,9 @@ def nginx(
     static: Path | None = None,
     access_log: bool = False,
     file_cache: bool = False,
+    workers: int = 1,
 ) -> tuple[Server, int, str]:
-    """nginx, one worker, before `upstream` (`127.0.0.1:port` or `unix:/path`), or for files below `static`, or both."""
+    """nginx before `upstream` (`127.0.0.1:port` or `unix:/path`), or for files below `static`, or both."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if not program:
         raise Missing("nginx is not installed")
@@ -185,6 +186,7 @@ def nginx(
         NGINX_CONFIG.format(
             directory=directory,
             port=port,
+            workers=workers,
             # Started by root, its worker would else be another user, who may not read our directory.
             user=f"user {getpass.getuser()} {grp.getgrgid(os.getegid()).gr_name};" if os.geteuid() == 0 else "",
             access_log=f"{directory}/nginx-{port}-access.log" if access_log else "off",
@@ -214,10 +216,12 @@ def installed(distribution: str) -> str:
         raise Missing(f"{distribution} is not installed") from None
 
 
-def gunicorn(site: Path, directory: Path, bind: str, *, access_log: bool = False) -> tuple[Server, str]:
-    """gunicorn: one worker of THREADS threads, bound to `address:port` or `unix:/path`."""
+def gunicorn(
+    site: Path, directory: Path, bind: str, *, access_log: bool = False, workers: int = 1
+) -> tuple[Server, str]:
+    """gunicorn: workers of THREADS threads each, bound to `address:port` or `unix:/path`."""
     version = installed("gunicorn")
-    command = [sys.executable, "-m", "gunicorn", "-k", "gthread", "-w", "1", "--threads", str(THREADS)]
+    command = [sys.executable, "-m", "gunicorn", "-k", "gthread", "-w", str(workers), "--threads", str(THREADS)]
     command += ["--bind", bind, "--keep-alive", "75", "--worker-tmp-dir", str(directory), "--chdir", str(site)]
     if int(version.split()[1].split(".")[0]) >= 25:
         command.append("--no-control-socket")
@@ -226,10 +230,13 @@ def gunicorn(site: Path, directory: Path, bind: str, *, access_log: bool = False
     return Server("gunicorn", [*command, "bench.wsgi:application"], directory), version
 
 
-def granian(site: Path, directory: Path, bind: str, *, access_log: bool = False) -> tuple[Server, str]:
-    """granian: WSGI, one worker of THREADS threads, bound to a port or a path."""
+def granian(
+    site: Path, directory: Path, bind: str, *, access_log: bool = False, workers: int = 1
+) -> tuple[Server, str]:
+    """granian: WSGI, workers of THREADS threads each, bound to a port or a path."""
     version = installed("granian")
-    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--workers", "1", "--no-ws", "--http", "1"]
+    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws", "--http", "1"]
+    command += ["--workers", str(workers)]
     command += ["--blocking-threads", str(THREADS), "--working-dir", str(site)]
     command += ["--access-log"] if access_log else ["--no-access-log"]
     command += ["--host", "127.0.0.1", "--port", bind] if bind.isdigit() else ["--uds", bind]
@@ -269,15 +276,25 @@ def duck(
     upstream: tuple[str, int] | None = None,
     access_log: bool = False,
     package: Path = ROOT,
+    workers: int = 0,
 ) -> tuple[Server, int, str]:
-    """`duck runserver` of `package` for the Django project `site`, or for a server that runs already."""
+    """`duck` of `package` for the Django project `site`, or for a server that runs already.
+
+    Args:
+        workers: of `duck serve`, so many front processes and as many of Django; 0 for `duck runserver`.
+    """
     port = free_port()
     state = directory / f"duck-{port}"
     state.mkdir(mode=0o700)
     nothing = directory / f"no-project-{port}"
     nothing.mkdir()
-    command = [sys.executable, "-m", "duck", "runserver", "--address", "127.0.0.1", "--port", str(port)]
-    command += ["--no-reload", "--django-threads", str(THREADS), "--state-dir", str(state)]
+    command = [sys.executable, "-m", "duck", "serve" if workers else "runserver"]
+    command += ["--address", "127.0.0.1", "--port", str(port)]
+    if workers:
+        command += ["--workers", str(workers), "--django-workers", str(workers), "--admin-listen", "off"]
+    else:
+        command.append("--no-reload")
+    command += ["--django-threads", str(THREADS), "--state-dir", str(state)]
     command += ["--access-log", "combined" if access_log else "off"]
     environment = {"PYTHONPATH": str(package), "XDG_RUNTIME_DIR": str(state), "DUCK_PYTHON": sys.executable}
     if upstream:

@@ -168,7 +168,7 @@ def test_tables_are_written_between_the_marks(tmp_path: Path) -> None:
     series = Series("duck 1", [20.0, 22.0], [100.0, 90.0], [1000.0, 1100.0], [2000.0, 2100.0], 0, 50 << 20)
     outcome = Outcome(ROWS["hop"], False, {"duck": series}, ratios=[Ratio("duck", "nginx", 1.5, [1.2, 1.3])])
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    page.write_text(f"before\n{report.marks()[0]}\nold\n{report.marks()[1]}\nafter\n")
     report.write_into(page, report.markdown([outcome], {"Machine": "fast"}))
     text = page.read_text()
     assert text.startswith("before\n")
@@ -176,7 +176,7 @@ def test_tables_are_written_between_the_marks(tmp_path: Path) -> None:
     assert "old" not in text
     assert "- Machine: fast." in text
     assert "| a proxy hop, 13-byte answer | duck | 21.0 (20.0 to 22.0) |" in text
-    assert "| duck / nginx | 1.25 (1.20 to 1.30) | 1.50 | yes |" in text
+    assert "| duck / nginx | 1.25 (1.20 to 1.30) | at most 1.50 | yes |" in text
     assert json.loads(json.dumps(report.as_json([outcome], {})))["rows"][0]["wanted"][0]["met"] is True
     with pytest.raises(ValueError, match="has no lines"):
         none = tmp_path / "none.md"
