@@ -29,6 +29,7 @@ from duck.app.console import show_banner
 from duck.app.control import commands
 from duck.app.front_processes import FrontProcesses
 from duck.app.fronts import make_front, thread_count
+from duck.app.host import Host
 from duck.app.lanes import site_config
 from duck.app.listening import Listening
 from duck.app.overview import Overview
@@ -66,6 +67,7 @@ class Lifecycle:
         django: None where no Django stands behind.
         listening: where it listens.
         overview: health and figures, on an address of their own.
+        host: rights, sockets of systemd's, orphans.
         unloaded: why Duck's own side cannot be loaded; None where it is, or there is none.
         run: how many Ducks this process has been, this one included.
         started, stopping: which part of its life it is in.
@@ -79,6 +81,7 @@ class Lifecycle:
         self.django: DjangoService | None = None
         self.listening = Listening()
         self.overview = Overview(self)
+        self.host = Host(settings)
         self.unloaded: Unloaded | None = None
         self.run = 1
         self.began = time.time()
@@ -121,6 +124,10 @@ class Lifecycle:
         """
         inherited = self._inherited = inheritance.take()
         self.run = inherited.run if inherited is not None else 1
+        self.host.begin()
+        if self.host.is_root and inherited is None:
+            self._bind(None)
+            self.host.drop([path for path in self.listening.paths if path])
         view = views.django(self.settings)
         self.django = DjangoService.find(self.settings, self.inbox)
         self._load_sites()
@@ -136,10 +143,18 @@ class Lifecycle:
             inherited=inherited.lock if inherited is not None else None,
             keeps_directory=inherited is not None and inherited.has_children,
         )
-        self.listening.open(listening, inherited.listeners if inherited is not None else None)
-        more = inherited.more if inherited is not None else {}
-        self.overview.open(self.settings, self.listening.port, more.get("overview", {}).get("listeners"))
+        if not self.listening.sockets:
+            self._bind(inherited)
         self._presence.publish(self.listening.addresses)
+
+    def _bind(self, inherited: Inheritance | None) -> None:
+        view, host = views.listening(self.settings), self.host
+        site, admin = host.sockets if not self.settings["LISTEN"] else None, host.admin_sockets
+        if inherited is not None:
+            site = list(inherited.listeners)
+            admin = inherited.more.get("overview", {}).get("listeners")
+        self.listening.open(view, site)
+        self.overview.open(self.settings, self.listening.port, admin)
 
     def start(self, *, with_banner: bool = True) -> None:
         """Start the workers, Django, the control socket and the reloader.
@@ -156,6 +171,7 @@ class Lifecycle:
         self.overview.start(duck.__version__, more.get("overview", {}).get("counts"))
         if isinstance(self.front, FrontProcesses):
             self.front.on_ended = self.overview.worker_ended
+        self.host.start(self.inbox, self._is_ours, lambda: True)
         self.start_server()
         if self.unloaded is not None:
             self._show_unloaded(self.unloaded)
@@ -323,6 +339,8 @@ class Lifecycle:
             "more": {"overview": self.overview.hand_over()},
         }
         self._presence.close(keep_lock=True)
+        self.host.stop()
+        self.host.hand_over()
         self._app.background.stop(wait=False)
         self.inbox.stop()
 
@@ -408,6 +426,10 @@ class Lifecycle:
     def _begin_stop(self, status: int, *, stop_reloader: bool = True) -> None:
         self.stopping = self._leaves = True
         self._status = status
+        if self._restarting:
+            self.host.reloading()
+        else:
+            self.host.stopping()
         if not self._quiet:
             logger.info("%s; finishing what runs.", "Restarting" if self._restarting else "Stopping")
         if self._call_hook:
@@ -456,7 +478,10 @@ class Lifecycle:
         if self._changes is not None:
             self._changes.stop()
         self.overview.close()
-        if not self._restarting:
+        self.host.stop()
+        if self._restarting:
+            self.host.hand_over()
+        else:
             self.listening.close()
             self.listening.addresses = []
         self._app.background.stop(wait=False)
@@ -480,6 +505,7 @@ class Lifecycle:
         self._announce()
 
     def _announce(self) -> None:
+        self.host.ready(f"serving {', '.join(self.addresses)}")
         if self._announced:
             return
         self._announced = True
@@ -487,6 +513,11 @@ class Lifecycle:
             self._app.on_app_start()
         except Exception:
             logger.exception("on_app_start failed; serving all the same")
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether somebody in this process waits for the exit status of `pid`."""
+        fronts = self.front.pids if isinstance(self.front, FrontProcesses) else []
+        return pid in fronts or (self.django is not None and pid in self.django.pids)
 
     def _restored(self) -> None:
         """The directory of the sockets was cleaned away: those of Django's processes have gone with it."""

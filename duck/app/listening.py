@@ -46,6 +46,12 @@ class Listening:
         self.port = next((item.getsockname()[1] for item in self.sockets if is_tcp(item)), 0)
         self.addresses = public_addresses(self.sockets, view)
 
+    @property
+    def paths(self) -> list[str]:
+        """Of the Unix sockets among them."""
+        names = [listener.getsockname() for listener in self.sockets]
+        return [name for name in names if isinstance(name, str) and name.startswith("/")]
+
     def close(self) -> None:
         """Accept no more, and remove the files of Unix sockets; may be said again."""
         sockets, self.sockets = self.sockets, []

@@ -56,8 +56,12 @@ class Reloads:
             return
         began = time.monotonic()
         logger.info("Loading Django again beside what serves.")
+        self._lifecycle.host.reloading()
 
         def outcome(failure: Failure | None, number: int) -> None:
+            self._lifecycle.host.ready(
+                f"generation {number}" if failure is None else f"not reloaded: {failure.message}"
+            )
             if request is None:
                 return  # the log has it
             if failure is None:

@@ -26,7 +26,9 @@ def serve(start: Callable[..., Duck]) -> Serve:
     """Start `duck serve`; the admin address takes a free port."""
 
     def begin(project: Path, *arguments: str, **environ: str) -> Duck:
-        return start(project, *arguments, command="serve", **environ)
+        # Root has to name who serves, and it may be root.
+        user = {"DUCK_USER": "root"} if os.geteuid() == 0 else {}
+        return start(project, *arguments, command="serve", **user | environ)
 
     return begin
 
