@@ -292,6 +292,7 @@ def duck(
     command += ["--address", "127.0.0.1", "--port", str(port)]
     if workers:
         command += ["--workers", str(workers), "--django-workers", str(workers), "--admin-listen", "off"]
+        command += ["--user", getpass.getuser()]  # root has to name who serves
     else:
         command.append("--no-reload")
     command += ["--django-threads", str(THREADS), "--state-dir", str(state)]

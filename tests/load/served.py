@@ -78,6 +78,8 @@ class Served:
         command = [sys.executable, "-m", "duck", "serve", "--address", "127.0.0.1", "--port", str(self.port)]
         command += ["--workers", str(workers), "--django-workers", str(django_workers)]
         command += ["--django-threads", str(threads), "--access-log", "off", "--admin-listen", "off", *arguments]
+        if getattr(os, "geteuid", lambda: 1)() == 0:
+            command += ["--user", "root"]  # who serves has to be named then
         self._run = private / "duck"
         self._server = Server("duck", command, project, environment=self.environment, log=private / "duck.log")
 
