@@ -2,8 +2,8 @@
 
 Nothing that came from a client reaches a line raw. Lines wait for each other, up to a tenth of a second, and leave in
 writes of at most 4096 bytes: what several processes write to one pipe is not mixed up to that size (POSIX, PIPE_BUF).
-A line costs 1.7 us as text, 1.4 as combined, 2.5 as JSON, the request's id (0.2) included. What cannot be written is
-lost, and no request fails of it.
+A line costs 1.6 us as text, 1.2 as combined, 2.3 as JSON, and 1.2, 0.8, 1.1 compiled, the request's id included. What
+cannot be written is lost, and no request fails of it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _METHODS: Final[dict[bytes, str]] = {
     method.encode(): method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 }
 _VERSIONS: Final[dict[int, str]] = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2"}
-# Looked up, for to format one costs 0.3 us.
-_MILLIS: Final = tuple([f"{millis:03d}Z" for millis in range(1000)])
+# Looked up, for to format a number costs 0.2 to 0.3 us, and more when compiled.
+_THREE: Final = tuple([f"{number:03d}" for number in range(1000)])
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 _RED, _GREEN, _YELLOW, _CYAN, _DIM = "31", "32", "33", "36", "2"
@@ -158,9 +158,9 @@ class ExchangeLog:
         backend = self._names.get(exchange.backend) or self._name(exchange.backend)
         error = exchange.error
         return (
-            f"{self._stamp}{_MILLIS[int((now - second) * 1000)]} {exchange.peer.host or '-'} "
+            f"{self._stamp}{_THREE[int((now - second) * 1000)]}Z {exchange.peer.host or '-'} "
             f"{method} {safe(request.target)} {_VERSIONS[request.version]} {exchange.status or '-'} "
-            f"{exchange.bytes_sent} {exchange.ended_at - exchange.started:.6f} {exchange.id.decode('ascii')} "
+            f"{exchange.bytes_sent} {_seconds(exchange.ended_at - exchange.started)} {exchange.id.decode('ascii')} "
             f"{backend} {'-' if error is None else _quoted(str(error))}"
         )
 
@@ -189,14 +189,14 @@ class ExchangeLog:
         backend = self._names.get(exchange.backend) or self._name(exchange.backend)
         wait = upstream = "null"
         if exchange.dispatched_at or exchange.waited_s:
-            wait = f"{exchange.waited_s * 1000:.3f}"
+            wait = _millis(exchange.waited_s)
         if exchange.dispatched_at:
-            upstream = f"{((exchange.answered_at or exchange.ended_at) - exchange.dispatched_at) * 1000:.3f}"
+            upstream = _millis((exchange.answered_at or exchange.ended_at) - exchange.dispatched_at)
         line = (
-            f'{{"time":"{self._stamp}{_MILLIS[int((now - second) * 1000)]}","id":"{exchange.id.decode("ascii")}",'
+            f'{{"time":"{self._stamp}{_THREE[int((now - second) * 1000)]}Z","id":"{exchange.id.decode("ascii")}",'
             f'"client":"{exchange.peer.host}","method":"{method}","target":{_json_of(request.target)},'
             f'"protocol":"{_VERSIONS[request.version]}","status":{exchange.status or "null"},'
-            f'"bytes":{exchange.bytes_sent},"duration_ms":{(exchange.ended_at - exchange.started) * 1000:.3f},'
+            f'"bytes":{exchange.bytes_sent},"duration_ms":{_millis(exchange.ended_at - exchange.started)},'
             f'"wait_ms":{wait},"upstream_ms":{upstream},"backend":{backend},{self._agent(request.block)}'
         )
         error = exchange.error
@@ -228,6 +228,17 @@ class ExchangeLog:
             text = f'"{safe(referer) or "-"}" "{safe(agent) or "-"}"'
         block.agent = (self._style, text)
         return text
+
+
+def _seconds(seconds: float) -> str:
+    micros = int(seconds * 1e6 + 0.5)
+    millis = micros // 1000
+    return f"{millis // 1000}.{_THREE[millis % 1000]}{_THREE[micros % 1000]}"
+
+
+def _millis(seconds: float) -> str:
+    micros = int(seconds * 1e6 + 0.5)
+    return f"{micros // 1000}.{_THREE[micros % 1000]}"
 
 
 def safe(value: bytes) -> str:

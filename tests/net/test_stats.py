@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from duck.exceptions import BackendBusy, BackendTimeout
 from duck.net.exchange import FILES
-from duck.net.stats import BYTES, CLASSES, METHODS, SECONDS, merge
+from duck.net.stats import _FIRST, BYTES, CLASSES, METHODS, SECONDS, merge
 from duck.wire.head import ResponseHead
 from tests.net.front import Front, chunked, echo_body, get, post
 
@@ -65,6 +65,10 @@ def test_a_duration_on_a_bound_is_below_it_and_one_past_the_last_has_its_place()
     counts = front.server.snapshot()["duration"]["counts"]
     assert len(counts) == len(SECONDS) + 1
     assert (counts[0], counts[-1], sum(counts)) == (1, 1, 2)
+
+
+def test_the_first_bound_is_told_without_a_search():
+    assert _FIRST == SECONDS[0]
 
 
 def test_bytes_of_bodies_are_counted_and_none_for_head():
