@@ -13,6 +13,7 @@ room is the thread held back:
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 from duck.exceptions import BackendCut, BackendError, BackendTimeout, BackendUnreachable, LimitExceeded
@@ -87,7 +88,8 @@ class LinkCall(Call):
             length = b"0" if declared else b""
             data = request_frame(proxy.rules.link_head(request, exchange.peer, length, b"", exchange.id))
         elif spooled is not None:
-            head = proxy.rules.link_head(request, exchange.peer, b"%d" % self._size, spooled.path.encode(), exchange.id)
+            path = os.fsencode(spooled.path)
+            head = proxy.rules.link_head(request, exchange.peer, b"%d" % self._size, path, exchange.id)
             data = request_frame(head)
         else:
             head = proxy.rules.link_head(request, exchange.peer, b"%d" % self._size, b"", exchange.id)

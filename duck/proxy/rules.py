@@ -319,6 +319,8 @@ def _address(value: bytes) -> str:
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
+    if "%" in text:
+        return ""  # a zone means something to its own machine only, and may be any text: nobody's to pass on
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

@@ -175,8 +175,9 @@ class SpoolFile:
         """Remove the file; may be said again."""
         if self._descriptor < 0:
             return
-        os.close(self._descriptor)
-        self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        with contextlib.suppress(OSError):  # what a disk tells of its failures at the end is of no interest any more
+            os.close(descriptor)
         self._spool.give_back(self.size, is_answer=self._is_answer)
         if self.path:
             with contextlib.suppress(OSError):

@@ -1,6 +1,7 @@
 """Backends that a test plays, over real sockets, each connection in a thread of its own."""
 
 import contextlib
+import os
 import socket
 import struct
 import threading
@@ -196,7 +197,8 @@ class Slot(Connection):
         items[link.SHARED_AT :] = items[link.SHARED_AT].split("\0")
         named = dict(zip(link.REQUEST_ITEMS, items, strict=False))
         fields = list(zip(items[link.FIELDS_AT :: 2], items[link.FIELDS_AT + 1 :: 2], strict=True))
-        body = Path(named["spool"]).read_bytes() if named["spool"] else bytes(body)
+        spool = os.fsdecode(named["spool"].encode("latin-1"))
+        body = Path(spool).read_bytes() if spool else bytes(body)
         self.requests.append((named, fields, body))
         return named, fields, body
 

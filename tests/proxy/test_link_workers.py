@@ -304,6 +304,17 @@ def test_a_full_spool_is_503_and_its_files_are_gone(make_front, link_backend, tm
     assert not spooled_files(tmp_path)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="names of files are text there")
+def test_a_directory_may_have_any_name(make_front, link_backend, tmp_path):
+    directory = os.fsencode(tmp_path) + b"/\xc3\xa4 \xff"
+    os.mkdir(directory)
+    front = make_front(spool_dir=os.fsdecode(directory))
+    front.switch(link_backend(echo).upstream(slots=1))
+    client = front.connect()
+    for _ in range(2):
+        assert client.ask(post(b"x" * 600_000)).body.endswith(b"x" * 600_000)
+
+
 def test_a_client_that_leaves_takes_its_file_along(make_front, link_backend, tmp_path):
     front = make_front(spool_dir=str(tmp_path))
     front.switch(link_backend(echo).upstream())

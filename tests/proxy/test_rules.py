@@ -273,6 +273,10 @@ def through(*fields, host="10.0.0.1", scheme=b"http"):
         (["X-Forwarded-For: 6.6.6.6, unknown"], "10.0.0.1"),
         (["X-Forwarded-For: 6.6.6.6, garbage, 10.0.0.4"], "10.0.0.4"),
         (["X-Forwarded-For: , ,"], "10.0.0.1"),
+        # Behind a percent sign the `ipaddress` module takes any text for the name of a network interface.
+        (['X-Forwarded-For: fe80::1%x","status":"1, 10.0.0.4'], "10.0.0.4"),
+        (["X-Real-IP: fe80::1%a 1 evil.example 443"], "10.0.0.1"),
+        (['Forwarded: for="[2001:db8::1%eth0]"'], "10.0.0.1"),
         (["X-Real-IP: 192.0.2.1"], "192.0.2.1"),
         (["X-Real-IP: 6.6.6.6", "X-Forwarded-For: 192.0.2.1"], "192.0.2.1"),
         (["Forwarded: for=192.0.2.1"], "192.0.2.1"),

@@ -81,6 +81,22 @@ def test_a_file_that_a_full_disk_cut_has_all_of_a_write_or_nothing(spool, monkey
     file.close()
 
 
+def test_a_file_whose_disk_fails_at_its_end_is_gone_all_the_same(spool, monkeypatch, tmp_path):
+    file = spool.create(named=True)
+    file.write(b"body")
+    close = os.close
+
+    def fail(descriptor):
+        close(descriptor)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(spools.os, "close", fail)
+    file.close()
+    monkeypatch.undo()
+    file.close()
+    assert spool.used == 0 and not [name for _, _, names in os.walk(tmp_path) for name in names]
+
+
 def test_answers_take_half_of_the_spool_and_bodies_all_that_is_left(spool):
     answers = [spool.overflow() for _ in range(3)]
     assert [answer.put(b"x" * 190) for answer in answers] == [True, True, False]
