@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from duck.http.core.httpd.servers import HTTPServer
 from duck.http.site import Site
 from duck.http.waiting import READY_PATH
-from duck.logs import AccessLog, to_console, wants_colour
+from duck.logs import to_console, wants_colour
 from duck.net.descriptors import make_room
+from duck.net.exchange_log import ExchangeLog
 from duck.net.limits import Limits
 from duck.settings import views
-from duck.wire.fields import get
 
 if TYPE_CHECKING:
     from duck.http.core.httpd.httpd import Application
@@ -54,6 +54,7 @@ class Front:
         self.restarts = 0
         self._post = post
         self._sites: list[tuple[asyncio.AbstractEventLoop, Site]] = []
+        self._logs: list[tuple[asyncio.AbstractEventLoop, ExchangeLog]] = []
         self._lock = threading.Lock()
         self._last: Callable[[Site], None] | None = None
         self._access = "off"
@@ -106,8 +107,12 @@ class Front:
     def make_handler(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> Handler:
         """The site of one worker, steered from now on; called on its loop."""
         assert self.config is not None
-        self._local.clock = clock
-        self._local.log = AccessLog(self._access, to_console, colour=wants_colour(sys.stderr), defer=loop.call_soon)
+        if self._access != "off":
+            self._local.log = log = ExchangeLog(
+                self._access, to_console, loop.call_later, colour=wants_colour(sys.stderr), quiet_path=READY_PATH
+            )
+            with self._lock:
+                self._logs.append((loop, log))
         site = Site(self.config, loop, clock)
         with self._lock:
             self._sites.append((loop, site))
@@ -159,31 +164,16 @@ class Front:
     def _close_sites(self) -> None:
         with self._lock:
             sites, self._sites = self._sites, []
-        for loop, site in sites:
+            logs, self._logs = self._logs, []
+        for loop, ends in [*((loop, site.close) for loop, site in sites), *((loop, log.close) for loop, log in logs)]:
             try:
-                loop.call_soon_threadsafe(site.close)
+                loop.call_soon_threadsafe(ends)
             except RuntimeError:
                 pass  # its loop has ended
 
     def _log(self, exchange: Exchange) -> None:
         """One line of the access log; on the worker's loop."""
-        request, peer = exchange.request, exchange.peer
-        if request.path == READY_PATH and not exchange.backend:
-            return  # asked each second by the page of a broken project, and by nobody else
-        fields = request.fields
-        self._local.log.log(
-            peer.host,
-            request.method,
-            request.target,
-            request.version,
-            exchange.status,
-            exchange.bytes_sent,
-            self._local.clock.time() - exchange.started,
-            user_agent=get(fields, b"user-agent") or b"",
-            referer=get(fields, b"referer") or b"",
-            backend=exchange.backend,
-            error=str(exchange.error) if exchange.error is not None else "",
-        )
+        self._local.log.ended(exchange)
 
 
 def _limits(settings: Settings) -> Limits:

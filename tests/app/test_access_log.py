@@ -1,0 +1,81 @@
+"""The access log of a whole Duck in front of a real Django project."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.app.conftest import DEADLINE_S, Duck, wait_until
+
+URLS = """
+from django.http import HttpResponse
+from django.urls import path
+
+urlpatterns = [path("", lambda request: HttpResponse(request.META["HTTP_X_REQUEST_ID"]))]
+"""
+
+
+@pytest.fixture
+def told_project(project: Path) -> Path:
+    """A project whose view answers with the request's id."""
+    (project / "site1" / "urls.py").write_text(URLS)
+    return project
+
+
+def told(duck: Duck) -> list[dict[str, Any]]:
+    """The requests in a JSON access log."""
+    lines = [line for line in duck.text.splitlines() if line.startswith('{"time"')]
+    return [line for line in map(json.loads, lines) if "target" in line]
+
+
+def test_django_and_the_log_say_the_same_id_and_no_line_is_lost_at_the_end(
+    start: Callable[..., Duck], told_project: Path
+) -> None:
+    duck = start(told_project, "--access-log", "json")
+    ids = [duck.get(f"/?{number}", headers={"X-Request-ID": "mine"}).text for number in range(3)]
+    duck.signal(signal.SIGTERM)
+    duck.wait()
+    lines = told(duck)
+    assert [(line["id"], line["target"], line["status"]) for line in lines] == [
+        (one, f"/?{number}", 200) for number, one in enumerate(ids)
+    ]
+    assert "mine" not in ids
+    assert all(line["duration_ms"] >= line["upstream_ms"] > 0 for line in lines)
+
+
+@pytest.fixture
+def broken_output() -> Iterator[int]:
+    """A pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+def test_requests_are_answered_where_nothing_can_be_logged(
+    told_project: Path, environ: dict[str, str], run_dir: Path, broken_output: int
+) -> None:
+    path = run_dir / "site.sock"
+    command = [sys.executable, "-m", "duck", "runserver", "--listen", f"unix:{path}", "--access-log", "text"]
+    duck = subprocess.Popen(
+        command, cwd=told_project, env=environ, stdin=subprocess.DEVNULL, stdout=broken_output, stderr=broken_output
+    )
+    try:
+        wait_until(lambda: path.exists() or duck.poll() is not None)
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=DEADLINE_S) as client:
+            assert [client.get("http://localhost/").status_code for _ in range(60)] == [200] * 60
+        duck.send_signal(signal.SIGTERM)
+        assert duck.wait(DEADLINE_S) in (0, 128 + signal.SIGTERM)
+    finally:
+        if duck.poll() is None:
+            duck.kill()
+            duck.wait(DEADLINE_S)
