@@ -21,16 +21,18 @@ MAX_SOCKET_PATH_BYTES = 103
 _LONGEST_TAIL = 1 + 16 + 1 + 30
 
 
-def run_directory(environ: Mapping[str, str] | None = None) -> Path:
+def run_directory(environ: Mapping[str, str] | None = None, *, make: bool = True) -> Path:
     """The directory of sockets and locks, made when absent: gone after a reboot, never in the project.
 
     RUNTIME_DIRECTORY (systemd) goes before XDG_RUNTIME_DIR; a directory per user below /tmp serves where neither is
-    usable, or where its path leaves no room for the name of a Unix socket.
+    usable, or where its path leaves no room for the name of a Unix socket. Without `make` nothing is made: it raises
+    where making it would.
 
     Raises:
         ApplicationError: the directory is a symbolic link, somebody else's, or open to others.
     """
     environ = os.environ if environ is None else environ
+    private = private_directory if make else _possible_directory
     for variable in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
         # systemd lists several, colon-separated; the first is the service's own.
         parent = environ.get(variable, "").split(":")[0]
@@ -38,8 +40,8 @@ def run_directory(environ: Mapping[str, str] | None = None) -> Path:
             continue
         path = Path(parent) / "duck"
         if len(os.fsencode(path)) + _LONGEST_TAIL <= MAX_SOCKET_PATH_BYTES:
-            return private_directory(path)
-    return private_directory(_per_user_directory(environ))
+            return private(path)
+    return private(_per_user_directory(environ))
 
 
 def state_directory(
@@ -47,30 +49,33 @@ def state_directory(
     environ: Mapping[str, str] | None = None,
     *,
     project: str | os.PathLike[str] | None = None,
+    make: bool = True,
 ) -> Path:
     """The directory of what outlives a run (certificates, automation history), made when absent.
 
-    `option` (`--state-dir`) goes before STATE_DIRECTORY (systemd), XDG_STATE_HOME and ~/.local/state.
+    `option` (`--state-dir`) goes before STATE_DIRECTORY (systemd), XDG_STATE_HOME and ~/.local/state. Without `make`
+    nothing is made: it raises where making it would.
 
     Raises:
         ApplicationError: the directory is a symbolic link, somebody else's, open to others, or `option` lies in
             `project`, where it would be served, committed or deployed by mistake.
     """
     environ = os.environ if environ is None else environ
+    private = private_directory if make else _possible_directory
     if option:
         path = Path(option).expanduser().absolute()
         if project is not None and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(project)):
             raise ApplicationError(
                 f"The state directory {path} lies in the project {os.fspath(project)}; give --state-dir a path outside."
             )
-        return private_directory(path)
+        return private(path)
     given = environ.get("STATE_DIRECTORY", "").split(":")[0]
     if given and os.path.isabs(given):
-        return private_directory(Path(given) / "duck")
+        return private(Path(given) / "duck")
     home = environ.get("XDG_STATE_HOME", "")
     if home and os.path.isabs(home):
-        return private_directory(Path(home) / "duck")
-    return private_directory(Path.home() / ".local" / "state" / "duck")
+        return private(Path(home) / "duck")
+    return private(Path.home() / ".local" / "state" / "duck")
 
 
 def private_directory(path: Path) -> Path:
@@ -84,10 +89,36 @@ def private_directory(path: Path) -> Path:
         path.mkdir(mode=0o700, exist_ok=True)
         found = path.lstat()
     except OSError as error:
-        raise ApplicationError(
-            f"The directory {path} cannot be made: {error.strerror or error}; give another with --state-dir,"
-            " STATE_DIRECTORY, RUNTIME_DIRECTORY or XDG_RUNTIME_DIR."
-        ) from error
+        raise _cannot_be_made(path, error.strerror or str(error)) from error
+    _refuse_unsafe(path, found)
+    return path
+
+
+def _possible_directory(path: Path) -> Path:
+    """As `private_directory`, for somebody who only wants to know."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        above = next(parent for parent in path.parents if os.path.lexists(parent))
+        if not above.is_dir() or not os.access(
+            above, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
+        ):
+            raise _cannot_be_made(path, f"{above} is no directory that this user may write to") from None
+    except OSError as error:
+        raise _cannot_be_made(path, error.strerror or str(error)) from error
+    else:
+        _refuse_unsafe(path, found)
+    return path
+
+
+def _cannot_be_made(path: Path, why: str) -> ApplicationError:
+    return ApplicationError(
+        f"The directory {path} cannot be made: {why}; give another with --state-dir,"
+        " STATE_DIRECTORY, RUNTIME_DIRECTORY or XDG_RUNTIME_DIR."
+    )
+
+
+def _refuse_unsafe(path: Path, found: os.stat_result) -> None:
     if stat.S_ISLNK(found.st_mode) or not stat.S_ISDIR(found.st_mode):
         raise ApplicationError(f"{path} is not a directory of its own (a symbolic link or a file); remove it.")
     if sys.platform != "win32":
@@ -100,7 +131,6 @@ def private_directory(path: Path) -> Path:
             raise ApplicationError(
                 f"{path} has mode {stat.S_IMODE(found.st_mode):04o}, so others may enter it; run: chmod 700 {path}"
             )
-    return path
 
 
 def clear_directory(path: Path) -> None:

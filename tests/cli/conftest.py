@@ -1,4 +1,4 @@
-"""A machine to start Ducks on."""
+"""A machine to start Ducks on, and Django projects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.app.conftest import ask, environ, made_project, project, run_dir, start
 from tests.cli.machine import Machine
+
+__all__ = ["ask", "environ", "machine", "made_project", "project", "run_dir", "start"]
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from duck.exceptions import ProjectError
 if TYPE_CHECKING:
     from duck.backend.django.discover import Interpreter
     from duck.services.inbox import Inbox, Timer
+    from duck.services.privileges import Account
 
 logger = logging.getLogger("duck.django")
 
@@ -88,9 +89,18 @@ class Handles:
 
     @classmethod
     def spawn(
-        cls, interpreter: Interpreter, cwd: str, variable: str, told: Mapping[str, Any], *, has_terminal: bool = False
+        cls,
+        interpreter: Interpreter,
+        cwd: str,
+        variable: str,
+        told: Mapping[str, Any],
+        *,
+        has_terminal: bool = False,
+        account: Account | None = None,
     ) -> Handles:
         """Start the worker's program; it finds `told` and its ends of the descriptors in environment `variable`.
+
+        `account` is who it becomes, where this process is still root.
 
         Raises:
             ProjectError: the interpreter cannot be started.
@@ -102,6 +112,10 @@ class Handles:
         descriptors = {"control_fd": theirs.fileno(), "lifeline_fd": lifeline, "stack_fd": stack_fd}
         environ = child_environment(os.environ, interpreter.path)
         environ[variable] = json.dumps({**told, **descriptors, "parent": os.getpid(), "stack_signal": stack.SIGNAL})
+        becomes: dict[str, Any] = {}
+        if account is not None and not account.is_root and os.geteuid() == 0:
+            becomes = {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
+            environ |= {"HOME": account.home, "USER": account.name, "LOGNAME": account.name}
         try:
             process = subprocess.Popen(
                 [interpreter.path, str(WORKER)],
@@ -114,6 +128,7 @@ class Handles:
                 env=environ,
                 pass_fds=list(descriptors.values()),
                 process_group=0,
+                **becomes,
             )
         except OSError as error:
             control.close()

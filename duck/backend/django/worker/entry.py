@@ -25,6 +25,10 @@ PLAIN = "plain"  # Django's own handler, nothing else
 SOCKETS = "sockets"  # Django's own for http, and websockets
 OTHER = "other"  # anything else: all of it must be served by it
 
+_NO_WSGI = "the project has no WSGI entry"
+_OWN_PAGES = "its ASGI entry answers pages by more than Django's own handler"
+_ONE_MEMORY = "a channel layer lives in memory, which two processes do not share"
+
 
 def load(dotted: str) -> Any:
     """The object named `package.module.name` or `package.module:name`; a module alone means its `application`."""
@@ -127,6 +131,7 @@ class Choice:
     Attributes:
         protocol: `link` (WSGI) or `http` (ASGI).
         entry: dotted name of the entry, for people.
+        why: a sentence's end that says why all goes through ASGI; empty where it does not.
         sockets_wanted: upgrades go to the ASGI entry: a second process where `protocol` is `link`, else this one.
         warnings: sentences for the log.
         application: the loaded ASGI application, when `protocol` is `http`.
@@ -136,6 +141,7 @@ class Choice:
     def __init__(self, protocol: str, entry: str) -> None:
         self.protocol = protocol
         self.entry = entry
+        self.why = ""
         self.sockets_wanted = False
         self.warnings: List[str] = []
         self.application: Any = None
@@ -155,7 +161,7 @@ def choose(spec: Spec) -> Choice:
     choice = Choice("link", wsgi or "django.core.wsgi")
     if asgi is None or _is_stock(asgi):
         if wsgi is None and asgi is not None:
-            return _through_asgi(asgi, load(asgi))
+            return _through_asgi(asgi, load(asgi), _NO_WSGI)
         return choice
     try:
         application = load(asgi)
@@ -169,14 +175,17 @@ def choose(spec: Spec) -> Choice:
         )
         return choice
     kind = classify(application)
-    if wsgi is None or kind == OTHER or (kind == SOCKETS and _has_memory_layer()):
-        return _through_asgi(asgi, application)
+    if wsgi is None or kind == OTHER:
+        return _through_asgi(asgi, application, _NO_WSGI if wsgi is None else _OWN_PAGES)
+    if kind == SOCKETS and _has_memory_layer():
+        return _through_asgi(asgi, application, _ONE_MEMORY)
     choice.sockets_wanted = kind == SOCKETS
     return choice
 
 
-def _through_asgi(asgi: str, application: Any) -> Choice:
+def _through_asgi(asgi: str, application: Any, why: str = "") -> Choice:
     choice = Choice("http", asgi)
+    choice.why = why
     choice.application = application
     kind = classify(application)
     choice.sockets_wanted = kind != PLAIN  # by this same process

@@ -183,6 +183,10 @@ def main() -> int:
         if reconfigure is not None:
             # Into a pipe, as on a terminal: a line is seen when it is written.
             reconfigure(line_buffering=True)
+    if spec.survey is not None:
+        from .survey import look
+
+        look(spec, spec.survey)
     code = Process(spec).run()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -30,6 +30,7 @@ class Spec:
         prefix: path prefix under which the project is served, `""` for none.
         parent: process id of the App; 0 when not told.
         text: all of this, as it came.
+        survey: what to look at instead of serving (see survey.py), or None.
         stack_signal, stack_fd: where this process stands is written there on that signal; 0 and -1 for never.
     """
 
@@ -50,6 +51,7 @@ class Spec:
         "settings",
         "stack_fd",
         "stack_signal",
+        "survey",
         "text",
         "threads",
         "wsgi",
@@ -75,6 +77,7 @@ class Spec:
         self.parent: int = values.get("parent", 0)
         self.stack_signal: int = values.get("stack_signal", 0)
         self.stack_fd: int = values.get("stack_fd", -1)
+        self.survey: Optional[Dict[str, Any]] = values.get("survey")
 
 
 def take_spec() -> Spec:

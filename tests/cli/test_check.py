@@ -1,0 +1,366 @@
+"""`duck check`: on real projects, each with one thing wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Ask = Callable[..., subprocess.CompletedProcess[str]]
+
+# Under root nobody may serve unnamed.
+SERVE = ("--mode", "serve", *(("--user", "root") if os.geteuid() == 0 else ()))
+
+
+class Check:
+    """What one `duck check --json` said."""
+
+    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
+        self.code = done.returncode
+        assert done.stdout, done.stderr
+        self.said: dict[str, Any] = json.loads(done.stdout)
+
+    def of(self, topic: str, level: str | None = None) -> str:
+        """The sentences and details of the findings of one topic."""
+        return "\n".join(
+            "\n".join([finding["sentence"], *finding["details"]])
+            for finding in self.said["findings"]
+            if finding["topic"] == topic and level in (None, finding["level"])
+        )
+
+    def levels(self, topic: str) -> list[str]:
+        return [finding["level"] for finding in self.said["findings"] if finding["topic"] == topic]
+
+    @property
+    def errors(self) -> list[str]:
+        return [finding["sentence"] for finding in self.said["findings"] if finding["level"] == "error"]
+
+
+@pytest.fixture
+def check(ask: Ask, project: Path) -> Callable[..., Check]:
+    def run(*arguments: str, cwd: Path = project, **environ: str) -> Check:
+        port = [] if "--port" in arguments or "--listen" in arguments else ["--port", "0"]
+        return Check(ask(cwd, "check", "--json", *port, *arguments, **environ))
+
+    return run
+
+
+def append(project: Path, text: str) -> None:
+    with open(project / "site1" / "settings.py", "a") as file:
+        file.write(text)
+
+
+def manage(project: Path, *arguments: str) -> None:
+    subprocess.run([sys.executable, "manage.py", *arguments], cwd=project, check=True, capture_output=True)
+
+
+def tree(*directories: Path) -> dict[str, float]:
+    return {str(path): path.lstat().st_mtime for directory in directories for path in directory.rglob("*")}
+
+
+class TestAProject:
+    def test_that_is_well_is_left_as_it_was(self, check: Callable[..., Check], project: Path, run_dir: Path) -> None:
+        manage(project, "check")
+        before = tree(project, run_dir)
+        found = check()
+        assert found.code == 0, found.errors
+        assert found.said["ok"] is True
+        assert found.said["counts"]["error"] == 0
+        assert f"{sys.executable} (from Duck's own environment) has Python 3." in found.of("interpreter")
+        assert found.of("settings module") == "site1.settings was loaded, DEBUG on."
+        assert found.of("entry") == "Duck's worker serves site1.wsgi.application; no WebSockets."
+        assert found.of("system checks") == "Django's checks found nothing."
+        assert "db.sqlite3 is not there, so 18 migrations are not applied; run `manage.py migrate`." in found.of(
+            "migrations", "warning"
+        )
+        assert tree(project, run_dir) == before
+
+    def test_without_json_each_finding_is_a_line(self, ask: Ask, project: Path) -> None:
+        done = ask(project, "check", "--port", "0")
+        assert done.returncode == 0, done.stdout
+        lines = done.stdout.splitlines()
+        assert f"ok      project: {project / 'manage.py'} is the project's." in lines
+        assert lines[-1] == "no errors, 1 warning."
+        assert "\x1b" not in done.stdout
+
+    def test_that_is_not_there(self, check: Callable[..., Check], tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        found = check(cwd=tmp_path / "empty")
+        assert found.code == 1
+        assert "No manage.py is in" in found.of("project", "error")
+
+    def test_whose_environment_was_passed_over(self, check: Callable[..., Check], tmp_path: Path) -> None:
+        (tmp_path / "environment").mkdir()
+        found = check(VIRTUAL_ENV=str(tmp_path / "environment"))
+        assert "(from VIRTUAL_ENV) was passed over: no Python is in it" in found.of("interpreter", "warning")
+        assert found.code == 0
+
+    def test_whose_interpreter_is_none(self, check: Callable[..., Check]) -> None:
+        found = check("--python", "/bin/true")
+        assert found.code == 1
+        assert "--python '/bin/true' cannot run the project" in found.of("interpreter", "error")
+
+    @pytest.mark.parametrize("mode", [(), SERVE])
+    def test_that_hangs_at_import_is_reported_with_the_line(
+        self, check: Callable[..., Check], project: Path, mode: tuple[str, ...]
+    ) -> None:
+        lines = len((project / "site1" / "settings.py").read_text().splitlines())
+        append(project, "import time\ntime.sleep(1000)\n")
+        found = check("--timeout", "3", *mode)
+        assert found.code == 1
+        place = f"{project / 'site1' / 'settings.py'}:{lines + 2}"
+        assert f"it was not done after 3 s and is still at {place}; see to that line" in found.of("settings", "error")
+
+    def test_whose_settings_fail(self, check: Callable[..., Check], project: Path) -> None:
+        append(project, "import no_such_thing\n")
+        found = check()
+        assert found.code == 1
+        said = found.of("settings", "error")
+        assert "No module named 'no_such_thing'" in said
+        assert f"mend it at {project / 'site1' / 'settings.py'}:" in said
+
+    def test_whose_urlconf_fails_says_it_once(self, check: Callable[..., Check], project: Path) -> None:
+        (project / "site1" / "urls.py").write_text("1 / 0\n")
+        found = check()
+        assert len(found.errors) == 1
+        assert "ZeroDivisionError: division by zero; mend it at" in found.errors[0]
+        assert f"{project / 'site1' / 'urls.py'}:1" in found.errors[0]
+        assert found.of("migrations")
+
+    def test_that_leaves_at_import(self, check: Callable[..., Check], project: Path) -> None:
+        append(project, "import os\nos._exit(7)\n")
+        found = check()
+        assert "ended by itself with exit code 7" in found.of("settings", "error")
+        assert found.code == 1
+
+    def test_whose_checks_fail_is_counted_and_shown(self, check: Callable[..., Check], project: Path) -> None:
+        with open(project / "site1" / "urls.py", "a") as file:
+            file.write(
+                "from django.core import checks\n"
+                "@checks.register\n"
+                "def look(app_configs, **more):\n"
+                "    return [checks.Error('no nest', hint='Build one.', id='pond.E001'),\n"
+                "            checks.Warning('few reeds', id='pond.W001'), checks.Warning('wind', id='pond.W002')]\n"
+            )
+        append(project, "SILENCED_SYSTEM_CHECKS = ['pond.W002']\n")
+        found = check()
+        assert found.code == 1
+        assert found.of("system checks", "error") == (
+            "Django's checks found 1 error, 1 silenced; mend what they name, or silence it.\n"
+            "(pond.E001) no nest Hint: Build one."
+        )
+        assert "found 1 warning" in found.of("system checks", "warning")
+        assert "few reeds" in found.of("system checks", "warning")
+
+    def test_whose_migrations_are_applied(self, check: Callable[..., Check], project: Path) -> None:
+        manage(project, "migrate", "auth")
+        found = check()
+        assert found.of("migrations", "warning").startswith("4 migrations are not applied; run `manage.py migrate`.")
+        assert "admin.0001_initial" in found.of("migrations")
+        assert "5 " not in found.of("migrations", "ok")
+        commanded = check(DUCK_DJANGO_COMMANDS_ON_STARTUP="migrate --noinput")
+        assert commanded.of("migrations") == "DJANGO_COMMANDS_ON_STARTUP applies 4 migrations."
+        manage(project, "migrate")
+        assert check().of("migrations") == "All migrations are applied."
+
+    def test_whose_database_is_down(self, check: Callable[..., Check], project: Path) -> None:
+        append(project, "DATABASES['default']['NAME'] = BASE_DIR / 'site1'\n")  # a directory is no database
+        found = check()
+        assert found.code == 0
+        assert "Whether migrations are applied cannot be known" in found.of("migrations", "warning")
+
+
+class TestWhoServes:
+    def test_an_entry_that_answers_pages_by_itself_takes_all(self, check: Callable[..., Check], project: Path) -> None:
+        (project / "site1" / "asgi.py").write_text("async def application(scope, receive, send):\n    pass\n")
+        found = check()
+        assert found.levels("entry") == ["warning"]
+        assert found.of("entry").startswith(
+            "All requests go through site1.asgi:application and uvicorn, since its ASGI entry answers pages by more"
+        )
+
+    def test_what_a_request_costs_is_measured_where_asked_for(self, check: Callable[..., Check]) -> None:
+        assert "about nine times" in check().of("cost under ASGI")
+        said = check("--measure").of("cost under ASGI")
+        assert said.startswith("/duck-check-asks-for-nothing/ (404) takes ")
+        assert "a sketch, measured here" in said
+
+
+class TestTheMachine:
+    def test_all_that_is_wrong_with_the_settings_is_told(self, check: Callable[..., Check], project: Path) -> None:
+        (project / "duck.toml").write_text('prot = 1\nmax_queue = "many"\n')
+        found = check("--port", "http")
+        assert found.code == 1
+        assert len(found.errors) == 3
+        assert "did you mean port?" in found.of("settings", "error")
+        assert found.of("project", "ok")
+
+    def test_a_port_that_is_taken_names_who_has_it(self, check: Callable[..., Check]) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as held:
+            port = held.getsockname()[1]
+            found = check("--address", "127.0.0.1", "--port", str(port))
+        assert found.code == 1
+        assert f"Port {port} on 127.0.0.1 is in use by " in found.of("address", "error")
+        assert f"(process id {os.getpid()}); choose another with --port" in found.of("address", "error")
+
+    def test_a_socket_without_a_directory(self, check: Callable[..., Check], tmp_path: Path) -> None:
+        found = check("--listen", f"unix:{tmp_path}/nowhere/duck.sock")
+        assert f"there is no directory {tmp_path}/nowhere; make it." in found.of("address", "error")
+
+    def test_a_stale_socket_stays_where_it_is(self, check: Callable[..., Check], run_dir: Path) -> None:
+        path = run_dir / "duck.sock"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(str(path))
+        assert check("--listen", f"unix:{path}").of("address", "ok") == f"unix:{path} is free."
+        assert path.exists()
+
+    def test_directories_that_cannot_be_used(self, check: Callable[..., Check], project: Path, tmp_path: Path) -> None:
+        found = check("--state-dir", str(project / "state"), DUCK_SPOOL_DIR=str(tmp_path / "nowhere"))
+        assert "lies in the project" in found.of("state directory", "error")
+        assert "nowhere (SPOOL_DIR) is no directory; make it" in found.of("spool", "error")
+        assert not (project / "state").exists()
+
+    def test_more_connections_than_descriptors(self, check: Callable[..., Check]) -> None:
+        found = check(DUCK_MAX_CONNECTIONS="100000000")
+        assert "and MAX_CONNECTIONS is 100000000; raise it" in found.of("descriptors", "warning")
+
+    def test_a_duck_that_runs_already(
+        self, check: Callable[..., Check], project: Path, start: Callable[..., Any]
+    ) -> None:
+        duck = start(project)
+        duck.wait_for("is ready after")
+        port = duck.url.rpartition(":")[2]
+        found = check("--port", port)
+        assert found.code == 0, found.errors
+        assert f"with process id {duck.pid}, and a second start would be refused" in found.of("instance", "warning")
+        assert found.of("address") == f"http://localhost:{port} is held by the Duck that runs."
+
+
+class TestServe:
+    @pytest.fixture(autouse=True)
+    def production(self, project: Path) -> None:
+        append(project, f"DEBUG = False\nALLOWED_HOSTS = ['example.org']\nSECRET_KEY = {os.urandom(40).hex()!r}\n")
+
+    def test_static_files_have_to_be_collected(self, check: Callable[..., Check], project: Path) -> None:
+        append(project, "INSTALLED_APPS += ['reeds']\n")
+        (project / "reeds" / "static").mkdir(parents=True)
+        (project / "reeds" / "__init__.py").touch()
+        (project / "reeds" / "static" / "reed.txt").write_text("reed")
+        found = check(*SERVE)
+        assert "STATIC_ROOT is not set" in found.of("static files", "warning")
+        append(project, "STATIC_ROOT = BASE_DIR / 'collected'\n")
+        found = check(*SERVE)
+        assert found.code == 1
+        assert f"{project / 'collected'}, which is not there; run `manage.py collectstatic`." in found.of(
+            "static files"
+        )
+        manage(project, "collectstatic", "--noinput")
+        found = check(*SERVE)
+        assert found.code == 0, found.errors
+        assert found.of("static files", "ok").startswith(f"{project / 'collected'} holds all ")
+        (project / "reeds" / "static" / "reed.txt").write_text("a longer reed")
+        (project / "reeds" / "static" / "new.txt").write_text("new")
+        said = check(*SERVE).of("static files", "warning")
+        assert "with 1 file missing and 1 file of another size; run" in said
+        assert said.splitlines()[1:] == ["new.txt", "reed.txt"]
+
+    def test_a_site_that_is_well_has_no_warning_of_its_own(self, check: Callable[..., Check]) -> None:
+        found = check(*SERVE, DUCK_TRUSTED_PROXIES="127.0.0.1")
+        assert found.code == 0, found.errors
+        assert found.of("SECRET_KEY") == "SECRET_KEY is long and random."
+        assert found.of("ALLOWED_HOSTS") == "Hosts are example.org."
+        assert found.of("proxies") == "Forwarded fields of 127.0.0.1/32 are believed."
+
+    @pytest.mark.parametrize(
+        ("settings", "environ", "topic", "level", "sentence"),
+        [
+            ("ALLOWED_HOSTS = []", {}, "ALLOWED_HOSTS", "error", "every request is answered with 400"),
+            ("ALLOWED_HOSTS = ['*']", {}, "ALLOWED_HOSTS", "warning", "name the site's hosts"),
+            ("", {"DUCK_DOMAIN": "example.com"}, "ALLOWED_HOSTS", "warning", "DOMAIN is example.com, which"),
+            ("SECRET_KEY = 'django-insecure-' + 'a1b2c3' * 9", {}, "SECRET_KEY", "warning", "can be forged"),
+            ("", {}, "proxies", "warning", "set TRUSTED_PROXIES to 127.0.0.1."),
+            ("", {"DUCK_TRUSTED_PROXIES": "0.0.0.0/0"}, "proxies", "warning", "has everybody in it"),
+            ("SECURE_SSL_REDIRECT = True", {}, "proxies", "warning", "redirected for ever"),
+            ("DEBUG = True", {"DUCK_ADDRESS": "0.0.0.0"}, "DEBUG", "error", "or say --allow-debug."),
+            (
+                "DEBUG = True",
+                {"DUCK_ADDRESS": "0.0.0.0", "DUCK_ALLOW_DEBUG": "yes"},
+                "DEBUG",
+                "warning",
+                "is reached from other machines",
+            ),
+        ],
+    )
+    def test_what_is_unsafe_is_named(
+        self,
+        check: Callable[..., Check],
+        project: Path,
+        settings: str,
+        environ: dict[str, str],
+        topic: str,
+        level: str,
+        sentence: str,
+    ) -> None:
+        append(project, settings + "\n")
+        found = check(*SERVE, **environ)
+        assert sentence in found.of(topic, level), found.said
+        assert found.code == (1 if level == "error" else 0)
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+    def test_root_names_who_serves_and_that_user_reads_the_project(
+        self, check: Callable[..., Check], project: Path
+    ) -> None:
+        assert "views must not run as root" in check("--mode", "serve").of("user", "error")
+        project.chmod(0o700)
+        found = check("--mode", "serve", "--user", "nobody")
+        assert found.code == 1
+        assert "The user nobody may not" in found.of("permissions", "error")
+
+
+class TestAServerThatRunsAlready:
+    def test_is_asked_for_and_its_settings_are_named(self, check: Callable[..., Check], tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as backend:
+            address = f"127.0.0.1:{backend.getsockname()[1]}"
+            found = check(cwd=tmp_path, DUCK_DJANGO_ADDR=address)
+            assert found.code == 0, found.errors
+            assert f"A server answers at {address}" in found.of("backend")
+            assert "SECURE_PROXY_SSL_HEADER = ('HTTP_X_FORWARDED_PROTO', 'https')" in found.of("backend")
+        found = check(cwd=tmp_path, DUCK_DJANGO_ADDR=address)
+        assert found.code == 1
+        assert f"Nobody answers at {address}, which DJANGO_ADDR names" in found.of("backend", "error")
+
+
+class TestADuckProject:
+    @pytest.fixture
+    def pond(self, tmp_path: Path) -> Path:
+        directory = tmp_path / "pond"
+        directory.mkdir()
+        (directory / "main.py").write_text("from duck.app import App\nApp().run()\n")
+        (directory / "settings.py").write_text("USE_DJANGO = False\n")
+        (directory / "urls.py").write_text(
+            "from duck.urls import path\nurlpatterns = [path('/', lambda request: 'x')]\n"
+        )
+        return directory
+
+    def test_has_urlpatterns_of_its_own(self, check: Callable[..., Check], pond: Path) -> None:
+        found = check(cwd=pond)
+        assert found.code == 0, found.errors
+        assert found.of("urlpatterns") == "Duck's own urlpatterns have 1 route."
+
+    def test_whose_urlpatterns_hang_is_reported_with_the_line(self, check: Callable[..., Check], pond: Path) -> None:
+        (pond / "urls.py").write_text("import time\n\ntime.sleep(1000)\n")
+        found = check("--timeout", "1", cwd=pond)
+        assert found.code == 1
+        assert f"is still at {pond / 'urls.py'}:3; see to that line" in found.of("urlpatterns", "error")
+
+    def test_whose_settings_hang_is_reported_with_the_line(self, check: Callable[..., Check], pond: Path) -> None:
+        (pond / "settings.py").write_text("import time\ntime.sleep(1000)\n")
+        found = check("--timeout", "1", cwd=pond)
+        assert found.errors == [f"The settings were not read in 1 s; see to {pond / 'settings.py'}:2."]
