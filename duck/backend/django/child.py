@@ -68,6 +68,7 @@ class WorkerSpec:
     wsgi: str | None = None
     asgi: str | None = None
     prefix: str = ""
+    checks: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Handles:
         stack_out, stack_fd = os.pipe()
         descriptors = {"control_fd": theirs.fileno(), "lifeline_fd": lifeline, "stack_fd": stack_fd}
         environ = child_environment(os.environ, interpreter.path)
-        environ[variable] = json.dumps({**told, **descriptors, "parent": os.getpid(), "stack_signal": stack.SIGNAL})
+        environ[variable] = json.dumps({**told, **descriptors, "parent": os.getpid(), **stack.SIGNALS})
         becomes: dict[str, Any] = {}
         if account is not None and not account.is_root and os.geteuid() == 0:
             becomes = {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
@@ -300,12 +301,21 @@ class DjangoProcess:
                 os.kill(self.pid, stack.SIGNAL)
         self._timers.append(self._inbox.call_later(_STACK_AFTER_S, lambda: told(self._read_stack())))
 
+    def ask_stacks(self, told: Callable[[str], None]) -> None:
+        """Ask where all of its threads stand; `told` is called soon, with no text where it does not say."""
+        if self._is_traceable and self.state is not EXITED:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self.pid, stack.SIGNAL_OF_ALL)
+        self._timers.append(self._inbox.call_later(_STACK_AFTER_S, lambda: told(self._read_stacks())))
+
     def _read_stack(self) -> list[FrameSummary]:
+        return stack.parse_stack(self._read_stacks())
+
+    def _read_stacks(self) -> str:
         try:
-            text = os.read(self._stack, _READ_BYTES)
+            return os.read(self._stack, _READ_BYTES).decode("utf-8", "replace")
         except BlockingIOError:
-            return []
-        return stack.parse_stack(text.decode("utf-8", "replace"))
+            return ""
 
     @property
     def uptime_s(self) -> float:

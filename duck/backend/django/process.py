@@ -1,7 +1,10 @@
-"""DjangoBackend: the supervised project. Starts generations of processes, replaces them, and restarts what crashed.
+"""DjangoBackend: the supervised project. Starts versions of it, replaces them, and replaces single processes.
 
-A generation is posted only when all of its processes are ready, and one that does not come up changes nothing of what
-serves. The old one goes when the App has said that no front worker uses it any more, or after a while.
+A version is posted, as a generation, only when all of its processes are ready, and one that does not come up changes
+nothing of what serves. The old one goes when the App has said that no front worker uses it any more, or after a while.
+
+Of a version that serves, a process that dies, hangs or is worn out is replaced alone: the version is posted again, as a
+generation with a new number, in which the upstreams of all others are the same values.
 """
 
 from __future__ import annotations
@@ -11,19 +14,44 @@ import os
 import secrets
 import signal
 import socket
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django import stack
-from duck.backend.django.child import EXIT_FAILED, STARTING, DjangoProcess, WorkerSpec, exit_sentence
+from duck.backend.django.carried import member_from_values, version_from_values, version_to_values
+from duck.backend.django.child import (
+    EXIT_FAILED,
+    READY,
+    STARTING,
+    STOPPING,
+    DjangoProcess,
+    WorkerSpec,
+    exit_sentence,
+)
+from duck.backend.django.health import probe
 from duck.backend.django.terminal import Terminal
-from duck.backend.django.version import COMING, GONE, RETIRING, SERVING, Failure, Version
+from duck.backend.django.version import (
+    COMING,
+    GONE,
+    PAGES,
+    RETIRING,
+    SERVING,
+    SOCKETS,
+    Backoff,
+    Failure,
+    Member,
+    Outcome,
+    Place,
+    Version,
+)
+from duck.backend.django.vitals import Vitals
 from duck.exceptions import DuckError
-from duck.proxy.upstream import Upstream, upstream_from_values
+from duck.proxy.upstream import Upstream
 from duck.services.state import private_directory
 
 if TYPE_CHECKING:
@@ -39,9 +67,6 @@ logger = logging.getLogger("duck.django")
 
 IDENTITY_FIELD: Final = "x-duck-identity"
 
-_FIRST_BACKOFF_S: Final = 0.25
-_MAX_BACKOFF_S: Final = 30.0
-_STEADY_S: Final = 10.0  # what has served so long did not crash because of its start
 _RETIRE_FALLBACK_S: Final = 3.0
 
 
@@ -52,16 +77,26 @@ class BackendOptions:
     Attributes:
         run_directory: existing directory of mode 0700 for the processes' sockets; its path is short.
         mode: `runserver` (manage.py is run) or `serve` (the entry module is imported).
-        threads: of the WSGI process.
-        start_deadline_s: until a generation is ready; a debugger's prompt stops the clock.
-        stop_deadline_s: for requests in flight in a generation that was replaced.
+        workers: processes for pages.
+        threads: of each WSGI process.
+        start_deadline_s: until a version is ready; a debugger's prompt stops the clock.
+        stop_deadline_s: for requests in flight in a process that was replaced.
         bundle: directory that holds the ASGI server for projects that have none, or None.
         use_tcp: loopback ports and a secret instead of Unix sockets.
+        max_requests: after about so many a process is replaced; 0 for never.
+        memory_limit_bytes: with so much resident memory it is replaced; 0 for any.
+        heartbeat_s: between two questions how a process is.
+        heartbeat_timeout_s: one that has not answered for so long hangs, and is killed; 0 for never.
+        view_deadline_s: a view that has sent nothing for so long costs its process, 0 for never.
+        health_path: asked of each process of a new version before that is used; None for nothing.
+        allow_unapplied_migrations: a new version may take over although migrations are missing.
+        refuse: why a project that tells these facts is not to be served, in a sentence; empty where it is.
     """
 
     run_directory: str
     settings: str | None = None
     mode: str = "runserver"
+    workers: int = 1
     threads: int = 16
     start_deadline_s: float = 60.0
     stop_deadline_s: float = 30.0
@@ -70,6 +105,14 @@ class BackendOptions:
     asgi: str | None = None
     prefix: str = ""
     use_tcp: bool = not hasattr(socket, "AF_UNIX")
+    max_requests: int = 0
+    memory_limit_bytes: int = 0
+    heartbeat_s: float = 2.0
+    heartbeat_timeout_s: float = 30.0
+    view_deadline_s: float = 0.0
+    health_path: str | None = None
+    allow_unapplied_migrations: bool = False
+    refuse: Callable[[Mapping[str, Any]], str] = lambda facts: ""
 
 
 class DjangoBackend:
@@ -78,7 +121,7 @@ class DjangoBackend:
     Callbacks:
         on_generation(generation): a new one is ready; post it to the front, then say `acknowledged`.
         on_failed(failure): one did not come up; what served before still serves. Call `replace` when a file changes.
-        on_down(): nothing serves any more; the next generation is on its way.
+        on_down(): no process for pages is left; the next generation is on its way.
         on_output(text): output of the processes, by lines (see `DjangoProcess`).
         on_debugger(active): somebody is, or is no longer, at a prompt: deadlines and reloads should wait.
     """
@@ -113,9 +156,12 @@ class DjangoBackend:
         self._terminal = terminal or Terminal()
         self._waiting: list[DjangoProcess] = []  # for the terminal, which one prompt has at a time
         self._secret = secrets.token_hex(16)
-        self._number = 0
-        self._versions: list[Version] = []  # all with a living process, and the one coming
-        self._backoff_s = 0.0
+        self._number = 0  # the highest that was given out
+        self._posted = 0  # the number of the last generation
+        self._spawned = 0
+        self._versions: list[Version] = []  # all with a living process, the one coming, and the one that serves
+        self._vitals = Vitals(options, inbox, self._serving, self._hung, self._worn)
+        self._backoff = Backoff()
         self._restart: Timer | None = None
         self._stopped: list[Callable[[], None]] = []
         self._stopping = False
@@ -126,10 +172,10 @@ class DjangoBackend:
         """Start the first generation."""
         self.replace()
 
-    def replace(self, on_outcome: Callable[[Failure | None], None] | None = None) -> None:
-        """Start a generation beside what serves; one that is still coming is given up for it.
+    def replace(self, on_outcome: Outcome | None = None) -> None:
+        """Start a version beside what serves; one that is still coming is given up for it.
 
-        `on_outcome` is called once: with None when it serves, or with why it does not.
+        `on_outcome` is called once: with None when every front worker uses it, or with why that will not be.
         """
         if self._stopping:
             if on_outcome is not None:
@@ -141,86 +187,112 @@ class DjangoBackend:
         for version in tuple(self._versions):
             if version.state == COMING:
                 self._abandon(version)
-                self._tell_outcome(version, Failure("replaced", "A newer start has taken its place."))
+                version.tell_outcome(Failure("replaced", "A newer start has taken its place."))
+            elif version.state == SERVING and not version.answers:
+                self._start_no_more(version)
         self._number += 1
         version = Version(self._number, on_outcome=on_outcome)
         self._versions.append(version)
         version.deadline = self._inbox.call_later(self.options.start_deadline_s, partial(self._too_late, version))
-        self._spawn(version, "pages")
+        self._launch(version, version.place(PAGES, 0), checks=self._checks())
 
     def acknowledged(self, number: int) -> None:
-        """Every front worker uses generation `number`, and nothing is in flight in older ones: these may end."""
+        """Every front worker uses generation `number`, and nothing is in flight in older ones: their own may end."""
         for version in tuple(self._versions):
-            if version.number < number and version.state == RETIRING:
-                for process in version.processes.values():
-                    process.stop(self.options.stop_deadline_s)
+            for member in version.members:
+                unused = version.state == RETIRING and version.number < number
+                if (unused or 0 < member.until <= number) and member.process.state is not STOPPING:
+                    member.process.stop(self.options.stop_deadline_s)
+            if version.state == SERVING and version.number <= number:
+                version.tell_outcome(None)
 
     def stop(self, deadline_s: float, done: Callable[[], None]) -> None:
         """End all processes: finish what runs within `deadline_s` seconds, then by force; `done` when all are gone."""
         self._stopping = True
         self._stopped.append(done)
+        self._vitals.stop()
         if self._restart is not None:
             self._restart.cancel()
         for version in tuple(self._versions):
-            version.cancel_deadline()
-            for process in version.processes.values():
-                process.stop(deadline_s)
+            version.cancel_timers()
+            version.tell_outcome(Failure("stop", "Duck is about to end."))
+            for member in version.members:
+                member.process.stop(deadline_s)
         self._inbox.post(self._check_stopped)
 
     def kill(self) -> None:
         """End all processes now, for an App that ends without order."""
         for version in self._versions:
-            for process in version.processes.values():
-                process.kill()
+            for member in version.members:
+                member.process.kill()
 
     def hand_over(self) -> dict[str, Any] | None:
-        """What the Duck that this process becomes by an exec needs to go on with its processes; None where none serve.
+        """What the Duck that this process becomes by an exec needs to go on with what serves; None for an end.
 
-        Plain values. A generation that is coming is ended: who wants it asks again.
+        Plain values; those under `descriptors` stay open over the exec. What is coming is ended: it is asked for again.
         """
-        for version in tuple(self._versions):
-            version.cancel_deadline()
-            if version.state == COMING:
-                self._abandon(version)
-        if self.current is None or self._stopping:
+        if self._stopping:
             return None
+        for version in self._versions:
+            version.cancel_timers()
+            version.tell_outcome(Failure("replaced", "Duck itself was replaced meanwhile."))
+            for member in version.members:
+                if member.state == COMING:
+                    member.state = GONE
+                    member.process.kill()
+        versions = [version_to_values(version) for version in self._versions]
+        handles = [member["process"]["handles"] for version in versions for member in version["members"]]
         return {
             "number": self._number,
+            "spawned": self._spawned,
             "secret": self._secret,
             "restarts": self.restarts,
-            "versions": [version.hand_over() for version in self._versions if version.state in (SERVING, RETIRING)],
+            "versions": versions,
+            "descriptors": [one[name] for one in handles for name in ("control", "output", "lifeline", "stack")],
         }
 
     def take_over(self, values: Mapping[str, Any]) -> bool:
-        """Go on with what served before the exec, `values` as `hand_over` gave them; whether anything does."""
+        """Go on with what served before the exec, `values` as `hand_over` gave them; whether it still does."""
         self._number = values["number"]
+        self._spawned = values["spawned"]
         self._secret = values["secret"]
         self.restarts = values["restarts"]
-        for value in values["versions"]:
-            version = Version(value["number"], value["state"])
-            version.facts = value["facts"]
-            version.upstreams = {role: upstream_from_values(upstream) for role, upstream in value["upstreams"].items()}
+        for told in values["versions"]:
+            version = version_from_values(told)
             self._versions.append(version)
-            for role, told in value["processes"].items():
-                version.processes[role] = process = DjangoProcess.take_over(
-                    told,
-                    self._inbox,
-                    partial(self._event, version, role),
-                    self._on_output,
-                    partial(self._exited, version, role),
-                )
-                if version.state == RETIRING:
-                    # Its deadline has begun anew, which is better than none.
-                    process.stop(self.options.stop_deadline_s)
+            for value in told["members"]:
+                self._adopt(version, value)
+        self._versions = [version for version in self._versions if version.members or version.state == SERVING]
         current = self.current
-        if current is not None:
-            self._serve(current)
-        return current is not None
+        if current is None:
+            for version in self._versions:
+                version.state = RETIRING
+            self.acknowledged(self._number + 1)
+            return False
+        self._serve(current)
+        for place in current.places:
+            if current.at(place, SERVING) is None:
+                self._start_later(current, place)
+        return True
+
+    def _adopt(self, version: Version, value: Mapping[str, Any]) -> None:
+        def told(event: dict[str, Any]) -> None:
+            self._event(version, member, event)
+
+        def ended(code: int) -> None:
+            self._exited(version, member, code)
+
+        process = DjangoProcess.take_over(value["process"], self._inbox, told, self._on_output, ended)
+        member = member_from_values(version, process, value)
+        version.members.append(member)
+        if member.state != SERVING or version.state != SERVING:
+            process.stop(self.options.stop_deadline_s)
 
     @property
     def current(self) -> Version | None:
-        """What serves now."""
-        return next((version for version in reversed(self._versions) if version.state == SERVING), None)
+        """What serves now: a version with a process for pages at least."""
+        serving = (version for version in reversed(self._versions) if version.state == SERVING)
+        return next((version for version in serving if version.answers), None)
 
     @property
     def is_debugging(self) -> bool:
@@ -248,20 +320,33 @@ class DjangoBackend:
             return SERVING
         if any(version.state == COMING for version in self._versions):
             return COMING
-        return "waiting" if self._restart is not None else "failed" if self.failure is not None else "down"
+        if self._restart is not None or any(place.restart for version in self._versions for place in version.places):
+            return "waiting"
+        return "failed" if self.failure is not None else "down"
 
-    # -- a generation comes ---------------------------------------------------------------------------------------
+    # -- a process comes ------------------------------------------------------------------------------------------
 
-    def _spawn(self, version: Version, role: str) -> None:
+    def _checks(self) -> str:
+        """What a new version has to pass in the worker; `runserver` says by itself what Django's says."""
+        if self.options.mode != "serve":
+            return ""
+        # Where nothing serves, a site with a missing migration is better than none.
+        strict = self.current is not None and not self.options.allow_unapplied_migrations
+        return "strict" if strict else "lenient"
+
+    def _launch(self, version: Version, place: Place, *, checks: str = "") -> None:
+        """Start a process for `place`."""
         options = self.options
+        self._spawned += 1
         address: str | tuple[str, int] = ("127.0.0.1", 0)
         if not options.use_tcp:
-            address = os.path.join(options.run_directory, f"django-{version.number}-{role}.sock")
+            address = os.path.join(options.run_directory, f"django-{self._spawned}-{place.role}.sock")
+        decides = place.role == PAGES and (place.index == 0 or version.facts.get("protocol") == "http")
         spec = WorkerSpec(
             cwd=str(self.project.root),
             manage=str(self.project.manage),
             address=address,
-            role="auto" if role == "pages" else role,
+            role="auto" if decides else place.role,
             mode=options.mode,
             threads=options.threads,
             settings=options.settings,
@@ -271,185 +356,355 @@ class DjangoBackend:
             wsgi=options.wsgi,
             asgi=options.asgi,
             prefix=options.prefix,
+            checks=checks,
         )
+
+        def told(event: dict[str, Any]) -> None:
+            self._event(version, member, event)
+
+        def ended(code: int) -> None:
+            self._exited(version, member, code)
+
         try:
             if not options.use_tcp:
                 # Cleaners of temporary directories may have taken it away.
                 private_directory(Path(options.run_directory))
-            process = DjangoProcess.spawn(
-                spec,
-                self.interpreter,
-                self._inbox,
-                partial(self._event, version, role),
-                self._on_output,
-                partial(self._exited, version, role),
-            )
+            process = DjangoProcess.spawn(spec, self.interpreter, self._inbox, told, self._on_output, ended)
         except DuckError as error:
-            self._fail(version, Failure("spawn", str(error)))
+            self._failed(version, place, None, Failure("spawn", str(error)))
             return
-        version.processes[role] = process
+        member = Member(process, place, max_requests=self._vitals.max_requests())
+        version.members.append(member)
+        if version.state == SERVING:
+            member.deadline = self._inbox.call_later(options.start_deadline_s, partial(self._too_late, version, member))
 
-    def _event(self, version: Version, role: str, event: dict[str, Any]) -> None:
+    def _event(self, version: Version, member: Member, event: dict[str, Any]) -> None:
         name = event.get("event")
         if name == "ready":
-            self._ready(version, role, event)
+            self._ready(version, member, event)
+        elif name == "pong":
+            self._vitals.told(member, event)
         elif name == "failed":
             files = tuple(event.get("files", ()))
             failure = Failure(
                 event["stage"], event["message"], event.get("traceback", ""), files, bool(event.get("transient"))
             )
-            self._fail(version, failure)
+            self._failed(version, member.place, member, failure)
         elif name == "debugger":
-            self._debugger(version.processes[role], bool(event["active"]))
+            self._debugger(member.process, bool(event["active"]))
         elif name == "interrupted":
             # Ctrl-C at a prompt reached the process that has the terminal; it is meant for Duck.
-            self._take_terminal(version.processes[role])
+            self._take_terminal(member.process)
             os.kill(os.getpid(), signal.SIGINT)
 
-    def _ready(self, version: Version, role: str, facts: dict[str, Any]) -> None:
-        if version.state != COMING:
+    def _ready(self, version: Version, member: Member, facts: dict[str, Any]) -> None:
+        if member.state != COMING:
             return
-        for sentence in facts.get("warnings", ()):
-            logger.warning("%s", sentence)
-        address = facts["address"]
-        protocol = facts["protocol"]
-        version.upstreams[role] = Upstream(
-            protocol,
-            address if isinstance(address, str) else (address[0], address[1]),
-            facts["slots"],
-            f"django {role} {facts['pid']}",
-            secret=self._secret if protocol == "http" or not isinstance(address, str) else "",
-            identity_field=IDENTITY_FIELD if protocol == "http" else "",
-        )
+        place = member.place
+        if place.index == 0:
+            for sentence in facts.get("warnings", ()):
+                logger.warning("%s", sentence)
+        if version.state == COMING and place.key == (PAGES, 0):
+            refusal = self.options.refuse(facts)
+            if refusal:
+                self._failed(version, place, member, Failure("refused", refusal))
+                return
+            version.facts = facts
+            self._fill(version)
+        if version.state == COMING and place.role == PAGES and self.options.health_path:
+            self._probe(version, member, facts)
+        else:
+            self._take_place(version, member, facts)
+
+    def _fill(self, version: Version) -> None:
+        """Start the other processes of a version, now that the first has told how it is served."""
+        facts = version.facts
+        workers = self.options.workers
+        if facts["protocol"] != "link" and workers > 1 and facts.get("in_memory_channels"):
+            logger.warning(
+                "The project's channel layer lives in memory, which processes do not share: one Django process is "
+                "started instead of %d; name a layer such as channels_redis in CHANNEL_LAYERS for more.",
+                workers,
+            )
+            workers = 1
+        places = [version.place(PAGES, index) for index in range(1, workers)]
+        if facts.get("sockets_wanted") and facts["protocol"] == "link":
+            places.append(version.place(SOCKETS, 0))
+        for place in places:
+            if version.state == COMING:
+                self._launch(version, place)
+
+    def _probe(self, version: Version, member: Member, facts: dict[str, Any]) -> None:
+        """Ask the health path of a process, on a thread: it may take long."""
+        options = self.options
+        path = options.health_path or "/"
+        upstream = self._upstream(member, facts)
+
+        def heard(why: str) -> None:
+            if member.state != COMING:
+                return
+            if why:
+                self._failed(version, member.place, member, Failure("health", f"The health path {path} {why}."))
+            else:
+                self._take_place(version, member, facts)
+
+        def ask() -> None:
+            why = probe(upstream, path, facts, options.prefix, options.start_deadline_s)
+            self._inbox.post(partial(heard, why))
+
+        threading.Thread(target=ask, name=f"duck-health-{member.process.pid}", daemon=True).start()
+
+    def _take_place(self, version: Version, member: Member, facts: dict[str, Any]) -> None:
+        """A process is ready: it serves from now on, with its whole version, or in place of another of that."""
+        place = member.place
+        member.cancel_deadline()
+        before = version.at(place, SERVING)
+        member.state = SERVING
+        member.since = time.monotonic()
+        place.upstream = self._upstream(member, facts)
+        place.finder = None
         finder = facts.get("finder")
-        if role == "pages" and finder:
-            version.upstreams["finder"] = Upstream(
+        if place.role == PAGES and finder:
+            place.finder = Upstream(
                 "link",
                 finder if isinstance(finder, str) else (finder[0], finder[1]),
                 1,
                 f"django finder {facts['pid']}",
                 secret="" if isinstance(finder, str) else self._secret,
             )
-        if role == "pages":
+        if version.state == COMING:
+            if version.is_complete:
+                self._serve(version)
+            return
+        if place.key == (PAGES, 0):
             version.facts = facts
-            if facts.get("sockets_wanted") and protocol == "link":
-                self._spawn(version, "sockets")
-                return
-        self._serve(version)
+        if before is not None:
+            before.state = RETIRING
+        self.failure = None
+        self._post(version)
+        if before is not None:
+            before.until = version.number
+
+    def _upstream(self, member: Member, facts: dict[str, Any]) -> Upstream:
+        address = facts["address"]
+        protocol = facts["protocol"]
+        return Upstream(
+            protocol,
+            address if isinstance(address, str) else (address[0], address[1]),
+            facts["slots"],
+            f"django {member.place.role} {facts['pid']}",
+            secret=self._secret if protocol == "http" or not isinstance(address, str) else "",
+            identity_field=IDENTITY_FIELD if protocol == "http" else "",
+        )
 
     def _serve(self, version: Version) -> None:
-        version.cancel_deadline()
+        """A version is complete, and takes over."""
+        version.cancel_timers()
         version.state = SERVING
-        version.serving_since = time.monotonic()
         self.failure = None
-        for older in self._versions:
+        self._backoff = Backoff()
+        for older in tuple(self._versions):
             if older is not version and older.state == SERVING:
                 older.state = RETIRING
+                self._start_no_more(older)
+                if not older.members:
+                    self._versions.remove(older)
+        self._vitals.start()
+        self._post(version)
+
+    def _post(self, version: Version) -> None:
+        """Tell the front which processes serve now."""
+        if version.number <= self._posted:
+            self._number += 1
+            version.number = self._number
+        self._posted = version.number
         self._on_generation(version.generation())
-        self._tell_outcome(version, None)
         self._inbox.call_later(_RETIRE_FALLBACK_S, partial(self.acknowledged, version.number))
 
-    # -- a generation goes ----------------------------------------------------------------------------------------
+    # -- a process does not come ----------------------------------------------------------------------------------
 
-    def _too_late(self, version: Version) -> None:
-        if version.state != COMING:
+    def _too_late(self, version: Version, member: Member | None = None) -> None:
+        """The deadline of a start has passed: that of `version`, or of one process of a version that serves."""
+        if (version if member is None else member).state != COMING:
             return
-        if version.is_debugging:
-            version.deadline = self._inbox.call_later(self.options.start_deadline_s, partial(self._too_late, version))
+        if version.is_debugging if member is None else member.process.is_debugging:
+            timer = self._inbox.call_later(self.options.start_deadline_s, partial(self._too_late, version, member))
+            if member is None:
+                version.deadline = timer
+            else:
+                member.deadline = timer
             return
-        version.is_late = True
-        starting = [process for process in version.processes.values() if process.state is STARTING]
+        (version if member is None else member).is_late = True
+        starting = [one for one in version.members if one.process.state is STARTING] if member is None else [member]
         if starting:
-            starting[-1].ask_stack(partial(self._told_late, version))
+            starting[-1].process.ask_stack(partial(self._told_late, version, starting[-1]))
         else:
-            self._told_late(version, [])
+            self._told_late(version, version.members[-1], [])
 
-    def _told_late(self, version: Version, frames: list[FrameSummary]) -> None:
+    def _told_late(self, version: Version, member: Member, frames: list[FrameSummary]) -> None:
         root = self.project.root
         place = stack.place_of(frames, root)
         where = f" and is still at {place}" if place else ""
-        self._fail(
-            version,
-            Failure(
-                "deadline",
-                f"Django was not ready in {self.options.start_deadline_s:g} s{where}; "
-                "DJANGO_SERVER_WAIT_TIME says how long to wait.",
-                stack.shown(frames),
-                stack.files_of(frames, root),
-            ),
+        if not where and member.process.state is READY:
+            where = f" and has not answered {self.options.health_path}"
+        failure = Failure(
+            "deadline",
+            f"Django was not ready in {self.options.start_deadline_s:g} s{where}; "
+            "DJANGO_SERVER_WAIT_TIME says how long to wait.",
+            stack.shown(frames),
+            stack.files_of(frames, root),
         )
+        if version.state == COMING:
+            self._failed(version, member.place, None, failure)
+        elif member.is_late:
+            self._failed(version, member.place, member, failure)
 
-    def _fail(self, version: Version, failure: Failure) -> None:
-        """A coming generation is given up. Started again by itself only where a change of files is not awaited."""
-        if version.state != COMING:
+    def _failed(self, version: Version, place: Place, member: Member | None, failure: Failure) -> None:
+        """A process does not come up: its version is given up, or tries again where it serves."""
+        if member is not None and member.state != COMING:
             return
-        self._abandon(version)
-        self.failure = failure
-        self._on_failed(failure)
-        self._tell_outcome(version, failure)
-        if failure.stage == "crash" or failure.is_transient or self.options.mode == "serve":
-            self._restart_later()
-
-    def _tell_outcome(self, version: Version, failure: Failure | None) -> None:
-        tell, version.on_outcome = version.on_outcome, None
-        if tell is not None:
-            tell(failure)
+        may_pass = failure.stage == "crash" or failure.is_transient
+        serves = self.options.mode == "serve"
+        if version.state == COMING:
+            self._abandon(version)
+            self.failure = failure
+            self._on_failed(failure)
+            version.tell_outcome(failure)
+            # By itself only where nothing else would: no change of files is awaited, nobody was told to try again.
+            if self.current is None if serves else may_pass:
+                self._restart_later()
+        elif version.state == SERVING:
+            if member is not None:
+                member.state = GONE
+                member.cancel_deadline()
+                member.process.kill()
+            holder = version.at(place, SERVING)
+            if holder is not None:
+                place.renew_after = time.monotonic() + place.backoff.next_s()
+                logger.error("%s could not be replaced, and goes on: %s", holder.title, failure.message)
+                return
+            if version.answers and serves:
+                logger.error("A Django process could not be started again: %s", failure.message)
+            else:
+                self.failure = failure
+                self._on_failed(failure)
+            if serves or may_pass:
+                self._start_later(version, place)
 
     def _abandon(self, version: Version) -> None:
-        version.cancel_deadline()
+        version.cancel_timers()
         version.state = GONE
-        for process in version.processes.values():
-            process.kill()
-        if not version.processes:
+        for member in version.members:
+            member.state = GONE
+            member.process.kill()
+        if not version.members:
             self._versions.remove(version)
 
-    def _exited(self, version: Version, role: str, code: int) -> None:
-        process = version.processes.pop(role)
+    def _start_no_more(self, version: Version) -> None:
+        """What starts in a version that is replaced ends."""
+        version.cancel_timers()
+        for member in version.members:
+            if member.state == COMING:
+                member.state = GONE
+                member.process.kill()
+
+    # -- a process goes -------------------------------------------------------------------------------------------
+
+    def _exited(self, version: Version, member: Member, code: int) -> None:
+        process = member.process
+        state = member.state
+        version.members.remove(member)
         self._take_terminal(process)
         if process.is_debugging:
             process.is_debugging = False
             self._on_debugger(self.is_debugging)
-        if version.state == COMING and version.is_late and not self._stopping:
-            self._told_late(version, [])  # what asked where it stands has ended it
-        elif version.state == COMING and not self._stopping:
+        if self._stopping:
+            pass
+        elif state == COMING and (version.is_late or member.is_late):
+            self._told_late(version, member, [])  # what asked where it stands has ended it
+        elif state == COMING or (state == SERVING and version.state == COMING):
             if code == EXIT_FAILED:
                 sentence = f"The Django process {process.pid} could not start the project."
             else:
                 sentence = exit_sentence(process.pid, code)
-            self._fail(version, Failure("crash", sentence))
-        elif version.state == SERVING and not self._stopping:
+            member.state = COMING
+            self._failed(version, member.place, member, Failure("crash", sentence))
+        elif state == SERVING and version.state == SERVING:
             logger.error("%s It is started again.", exit_sentence(process.pid, code))
-            self._crashed(version, role)
-        if not version.processes and version.state != COMING and version in self._versions:
+            self._died(version, member)
+        if not version.members and version.state in (RETIRING, GONE) and version in self._versions:
             self._versions.remove(version)
         self._check_stopped()
 
-    def _crashed(self, version: Version, role: str) -> None:
-        """A process of what serves has died: a new generation comes up beside what is left of this one."""
+    def _died(self, version: Version, member: Member) -> None:
+        """A process of what serves has died: the others go on without it until another takes its place."""
+        place = member.place
         self.restarts += 1
-        if version.serving_s() > _STEADY_S:
-            self._backoff_s = 0.0
-        if role == "pages":
-            version.state = RETIRING
-            self._on_down()
-        if not any(other.state == COMING for other in self._versions):
-            self._restart_later()
+        place.backoff.served(member.served_s())
+        if place.role == PAGES:
+            place.upstream = place.finder = None
+            if version.answers:
+                self._post(version)
+            else:
+                self._on_down()
+        if version.at(place, COMING) is None:
+            self._start_later(version, place)
+
+    def _start_later(self, version: Version, place: Place) -> None:
+        if place.restart is None and not self._stopping:
+            place.restart = self._inbox.call_later(place.backoff.next_s(), partial(self._start_now, version, place))
+
+    def _start_now(self, version: Version, place: Place) -> None:
+        place.restart = None
+        if version.state == SERVING and version.at(place, COMING) is None:
+            self._launch(version, place)
 
     def _restart_later(self) -> None:
-        if self._restart is not None or self._stopping:
-            return
-        delay, self._backoff_s = (
-            self._backoff_s,
-            min(_MAX_BACKOFF_S, self._backoff_s * 2) if self._backoff_s else _FIRST_BACKOFF_S,
-        )
-        self._restart = self._inbox.call_later(delay, self._restart_now)
+        if self._restart is None and not self._stopping:
+            self._restart = self._inbox.call_later(self._backoff.next_s(), self._restart_now)
 
     def _restart_now(self) -> None:
         self._restart = None
         self.replace()
 
+    # -- a process is worn ----------------------------------------------------------------------------------------
+
+    def _serving(self) -> Iterator[Member]:
+        for version in self._versions:
+            if version.state == SERVING:
+                yield from (member for member in version.members if member.state == SERVING)
+
+    def _worn(self, member: Member, why: str) -> None:
+        """Replace a process while it still serves; one after the other."""
+        version = next((one for one in self._versions if one.state == SERVING and member in one.members), None)
+        place = member.place
+        if version is None or member.state != SERVING or self._stopping or time.monotonic() < place.renew_after:
+            return
+        if any(other.state == COMING for other in version.members):
+            return
+        if why:
+            logger.info("%s %s; another takes its place.", member.title, why)
+        self._launch(version, place)
+
+    def _hung(self, member: Member) -> None:
+        """End a process that does not answer; what that leads to its exit does."""
+        if member.is_hung:
+            return
+        member.is_hung = True
+
+        def told(stacks: str) -> None:
+            logger.error(
+                "%s has not answered for %g s (HEARTBEAT_TIMEOUT) and is ended.%s",
+                member.title,
+                self.options.heartbeat_timeout_s,
+                f" It stands at:\n{stacks.rstrip()}" if stacks else "",
+            )
+            member.process.kill()
+
+        member.process.ask_stacks(told)
+
     def _check_stopped(self) -> None:
-        if self._stopping and not any(version.processes for version in self._versions):
+        if self._stopping and not any(version.members for version in self._versions):
             callbacks, self._stopped = self._stopped, []
             for done in callbacks:
                 done()

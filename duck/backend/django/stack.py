@@ -14,6 +14,10 @@ from typing import Final
 
 # Few programs use it; the highest one is the worker's own (backend.django.worker.control).
 SIGNAL: Final[int] = signal.SIGRTMAX - 1 if hasattr(signal, "SIGRTMAX") else getattr(signal, "SIGUSR2", 0)
+# The same for all threads.
+SIGNAL_OF_ALL: Final[int] = signal.SIGRTMAX - 2 if hasattr(signal, "SIGRTMAX") else getattr(signal, "SIGUSR1", 0)
+# As a process is told of them (backend.django.worker.spec).
+SIGNALS: Final = {"stack_signal": SIGNAL, "stacks_signal": SIGNAL_OF_ALL}
 
 _FRAME = re.compile(r'  File "(.*)", line (\d+) in (.*)')
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})|\\U([0-9a-f]{8})")

@@ -250,8 +250,20 @@ def serve_asgi(spec: Spec, control: Control, debugger: Debugger, choice: Choice,
         nonlocal told
         told = True
         control.on_stop = stop
+        control.on_ping = ping
         facts["asgi_server"] = driver.name
         control.send("ready", address=spec.address, slots=SLOTS, **facts)
+
+    def ping(command: Dict[str, Any]) -> None:
+        def answer() -> None:
+            control.send("pong", requests=application.requests, busy=application.active)
+
+        loop = application.loop
+        # Answered by the loop: a view that keeps it from turning hangs the whole process.
+        if loop is None or loop.is_closed():
+            answer()
+        else:
+            loop.call_soon_threadsafe(answer)
 
     def stop(deadline_s: float) -> None:
         if debugger.is_active():

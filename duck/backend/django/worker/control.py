@@ -65,13 +65,15 @@ def die_with_parent(parent: int, *, is_tied: bool = False) -> None:
 class Control:
     """Reports and commands, as lines of JSON.
 
-    `on_stop(deadline_s)` and `on_terminal()` are called on the lifeline's thread. A stop before `on_stop` is set ends
-    the process: nothing has been promised to anybody yet.
+    `on_stop(deadline_s)`, `on_terminal()` and `on_ping(command)` are called on the lifeline's thread. A stop before
+    `on_stop` is set ends the process: nothing has been promised to anybody yet. `on_ping` answers by `pong`; that it
+    does shows that a thread gets the interpreter's lock.
     """
 
     def __init__(self, descriptor: int) -> None:
         self.on_stop: Optional[Callable[[float], None]] = None
         self.on_terminal: Optional[Callable[[], None]] = None
+        self.on_ping: Callable[[Dict[str, Any]], None] = lambda command: self.send("pong")
         self._lock = threading.RLock()  # a signal handler reports, too
         self._socket: Optional[socket.socket] = None
         if descriptor >= 0:
@@ -113,6 +115,8 @@ class Control:
             self.on_stop(float(command.get("deadline_s", 10.0)))
         elif name == "terminal" and self.on_terminal is not None:
             self.on_terminal()
+        elif name == "ping":
+            self.on_ping(command)
 
 
 def end_group() -> None:

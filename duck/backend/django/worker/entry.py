@@ -177,7 +177,7 @@ def choose(spec: Spec) -> Choice:
     kind = classify(application)
     if wsgi is None or kind == OTHER:
         return _through_asgi(asgi, application, _NO_WSGI if wsgi is None else _OWN_PAGES)
-    if kind == SOCKETS and _has_memory_layer():
+    if kind == SOCKETS and has_memory_layer():
         return _through_asgi(asgi, application, _ONE_MEMORY)
     choice.sockets_wanted = kind == SOCKETS
     return choice
@@ -211,7 +211,8 @@ def classify(application: Any) -> str:
     return OTHER
 
 
-def _has_memory_layer() -> bool:
+def has_memory_layer() -> bool:
+    """Whether a channel layer of the project lives in the memory of one process."""
     from django.conf import settings
 
     layers = getattr(settings, "CHANNEL_LAYERS", None) or {}

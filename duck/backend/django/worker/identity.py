@@ -8,6 +8,7 @@ reaches the socket.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from typing import Any, Awaitable, Callable, Dict, List, Optional, Tuple
 
@@ -22,11 +23,18 @@ _SOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 class Identified:
     """Wraps an ASGI application: `scheme`, `client` and `server` of its scopes are what the front says.
 
-    `lifespan` False answers the lifespan protocol in the application's place. `active` counts HTTP requests in flight.
+    `lifespan` False answers the lifespan protocol in the application's place.
+
+    Attributes:
+        active: HTTP requests in flight.
+        requests: all scopes that it has served.
+        loop: the one that scopes are served on; None before the first.
     """
 
     def __init__(self, application: Any, field: str, secret: str, *, prefix: str = "", lifespan: bool = True) -> None:
         self.active = 0
+        self.requests = 0
+        self.loop: Optional[asyncio.AbstractEventLoop] = None
         self._application = application
         self._field = field.lower().encode()
         self._secret = secret.encode()
@@ -36,6 +44,8 @@ class Identified:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope."""
         kind = scope["type"]
+        if self.loop is None:
+            self.loop = asyncio.get_running_loop()
         if kind == "lifespan":
             await (self._application if self._lifespan else _idle_lifespan)(scope, receive, send)
             return
@@ -43,12 +53,14 @@ class Identified:
         if not scope:
             await _refuse(kind, receive, send)
         elif kind == "http":
+            self.requests += 1
             self.active += 1
             try:
                 await self._application(scope, receive, send)
             finally:
                 self.active -= 1
         else:
+            self.requests += 1
             await self._application(scope, receive, send)
 
     def _identify(self, scope: Scope) -> Scope:

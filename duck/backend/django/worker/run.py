@@ -10,15 +10,16 @@ from typing import Any, List, Optional
 
 from . import debugger
 from .control import Control, die_with_parent, tie_group
-from .entry import Choice, choose, import_wsgi_first, load_wsgi
+from .entry import Choice, choose, has_memory_layer, import_wsgi_first, load_wsgi
 from .facts import project_facts, static_finder
-from .failure import EXIT_FAILED, describe
+from .failure import EXIT_FAILED, StartError, describe
 from .launch import enter_directory, replaced_command, run_manage, set_up
 from .spec import Spec, take_spec
 from .stack import tell_on_signal
 from .wsgi import WSGIServer, listen
 
 EXIT_STOPPED = 0
+_NAMED = 3  # of missing migrations
 EXIT_UNFINISHED = 4  # the deadline of a stop passed with requests in flight
 
 
@@ -32,7 +33,7 @@ class Process:
         named = spec.settings or os.environ.get("DJANGO_SETTINGS_MODULE")
         self._named_by = "--django-settings or DJANGO_SETTINGS_MODULE" if named else spec.manage or "the entry module"
         self.control = Control(spec.control_fd)
-        tell_on_signal(spec.stack_signal, spec.stack_fd, self.control)
+        tell_on_signal(spec.stack_signal, spec.stack_fd, self.control, spec.stacks_signal)
         self.debugger = debugger.install(self.control, is_terminal_wanted=spec.mode == "runserver")
 
     def run(self) -> int:
@@ -60,6 +61,7 @@ class Process:
         self.stage = "checks"
         if self._is_in_place_of_runserver():
             run_checks()
+        missing = production_checks(self.spec.checks) if self.spec.checks else []
         self.stage = "import"
         choice = choose(self.spec)
         application = choice.application if choice.protocol == "http" else load_wsgi(self._wsgi_name(choice))
@@ -72,7 +74,8 @@ class Process:
             entry=choice.entry,
             sockets_wanted=choice.sockets_wanted,
             asgi_server=None,
-            warnings=choice.warnings + (replaced_command() if self._is_in_place_of_runserver() else []),
+            in_memory_channels=has_memory_layer(),
+            warnings=choice.warnings + missing + (replaced_command() if self._is_in_place_of_runserver() else []),
         )
         self.stage = "address"
         close_connections()
@@ -112,7 +115,11 @@ class Process:
             deadline_s = seconds
             asked.set()
 
+        def ping(command: "dict[str, Any]") -> None:
+            self.control.send("pong", **server.vitals(float(command.get("view_deadline_s", 0.0))))
+
         self.control.on_stop = stop
+        self.control.on_ping = ping
         server.start()
         self.control.send("ready", address=address, slots=spec.threads, **facts)
         asked.wait()
@@ -153,6 +160,39 @@ def run_checks() -> None:
     command.stdout.write("Performing system checks...\n\n")
     command.check(display_num_errors=True)
     command.check_migrations()
+
+
+def production_checks(level: str) -> List[str]:
+    """The system checks, and a look for missing migrations; sentences to show.
+
+    Raises:
+        SystemCheckError: a check failed.
+        StartError: with `level` `strict`: migrations have not been applied.
+    """
+    from django.core.exceptions import ImproperlyConfigured
+    from django.core.management.base import BaseCommand
+    from django.db import DEFAULT_DB_ALIAS, connections
+    from django.db.migrations.executor import MigrationExecutor
+
+    BaseCommand().check()
+    try:
+        executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except ImproperlyConfigured:
+        return []  # no database is set
+    except Exception as error:
+        if level == "strict":
+            raise
+        return [f"Whether migrations are missing cannot be told: {error}"]
+    if not plan:
+        return []
+    names = [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    what = "a migration has" if len(names) == 1 else f"{len(names)} migrations have"
+    sentence = f"{what} not been applied ({', '.join(names[:_NAMED])}{more})"
+    if level == "strict":
+        raise StartError(f"{sentence}; run `manage.py migrate`, or set ALLOW_UNAPPLIED_MIGRATIONS")
+    return [f"{sentence[0].upper()}{sentence[1:]}; run `manage.py migrate`."]
 
 
 def load_urls() -> None:

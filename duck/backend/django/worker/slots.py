@@ -99,9 +99,14 @@ class _Asking:
 
 
 class Slots:
-    """The slots of one listening socket: `count` of them, each to be taken by a thread."""
+    """The slots of one listening socket: `count` of them, each to be taken by a thread.
+
+    Attributes:
+        requests: how many were served on connections that have ended.
+    """
 
     def __init__(self, listener: socket.socket, count: int, secret: str = "") -> None:
+        self.requests = 0
         self._listener = listener
         self._count = count
         self._secret = secret.encode()
@@ -175,6 +180,7 @@ class Slots:
         """The connection of `grant` has ended; before the thread takes another."""
         with self._changed:
             self._granted.discard(grant)
+            self.requests += grant.requests
 
     # -- recalls: with the lock held ------------------------------------------------------------------------------
 

@@ -31,13 +31,17 @@ class Spec:
         parent: process id of the App; 0 when not told.
         text: all of this, as it came.
         survey: what to look at instead of serving (see survey.py), or None.
+        checks: what to check before serving in mode `serve`: `strict`, `lenient` (a missing migration is told of), or
+            nothing.
         stack_signal, stack_fd: where this process stands is written there on that signal; 0 and -1 for never.
+        stacks_signal: the same for all of its threads.
     """
 
     __slots__ = (
         "address",
         "asgi",
         "bundle",
+        "checks",
         "control_fd",
         "cwd",
         "identity_field",
@@ -51,6 +55,7 @@ class Spec:
         "settings",
         "stack_fd",
         "stack_signal",
+        "stacks_signal",
         "survey",
         "text",
         "threads",
@@ -76,6 +81,8 @@ class Spec:
         self.prefix: str = values.get("prefix", "").rstrip("/")
         self.parent: int = values.get("parent", 0)
         self.stack_signal: int = values.get("stack_signal", 0)
+        self.stacks_signal: int = values.get("stacks_signal", 0)
+        self.checks: str = values.get("checks", "")
         self.stack_fd: int = values.get("stack_fd", -1)
         self.survey: Optional[Dict[str, Any]] = values.get("survey")
 

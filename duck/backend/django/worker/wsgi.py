@@ -10,13 +10,14 @@ one wake-up of the front less, 7 us of the 113 us that a small view costs both s
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import sys
 import threading
 import time
 import traceback
-from typing import Any, Callable, Iterable, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
 from ....wire.link import (
     ABORT,
@@ -45,6 +46,8 @@ _MERGE_BYTES = 65_536  # longer answers are not copied once more to save a syste
 
 _HELLO_FRAME = frame(HELLO)
 _END_FRAME = frame(END)
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_MAX_STACK = 20_000
 _SPOOL = REQUEST_ITEMS.index("spool")
 _thread_time_ns = getattr(time, "thread_time_ns", time.monotonic_ns)  # not every system has it
 _FAILURE_BODY = b"<!doctype html>\n<html lang=en><title>Server Error (500)</title><h1>Server Error (500)</h1></html>\n"
@@ -89,6 +92,22 @@ class WSGIServer:
         self._taking.start()
         for number in range(1, self._count + 1):
             threading.Thread(target=self._work, name=f"duck-django-{number}", daemon=True).start()
+
+    def vitals(self, view_deadline_s: float) -> Dict[str, Any]:
+        """How this process is; a view that sent nothing for `view_deadline_s` seconds (0: for ever) is told of once."""
+        now = time.monotonic()
+        slots = tuple(self._slots)
+        ages = [now - slot.began for slot in slots if slot.busy]
+        told: Dict[str, Any] = {
+            "requests": self._taking.requests + sum(slot.requests for slot in slots),
+            "busy": len(ages),
+            "oldest_view_s": round(max(ages), 3) if ages else 0.0,
+            "threads": self._count,
+        }
+        stuck = [slot.describe(now) for slot in slots if view_deadline_s and slot.is_stuck(now - view_deadline_s)]
+        if stuck:
+            told["stuck"] = stuck
+        return told
 
     def stop(self, deadline_s: float, abandon: Callable[[], bool] = lambda: False) -> bool:
         """Take no more, finish what runs; whether all was finished in `deadline_s` seconds.
@@ -154,9 +173,13 @@ class Slot:
         self._recv = connection.recv
         self._sendall = connection.sendall
         self._poll: Optional[Any] = None
+        self._ident = 0
+        self._told_of = 0  # which of its requests was told as stuck
         self._left = b""
         self._cpu_ns = 0  # of this thread, when the last FREE was sent
         # Of the request being answered:
+        self.began = 0.0
+        self._items: List[str] = []
         self._bodiless = False  # HEAD
         self._status = ""
         self._headers: Optional[Headers] = None
@@ -169,6 +192,29 @@ class Slot:
         """Whether a request is served."""
         return self._grant.lock.locked()
 
+    @property
+    def requests(self) -> int:
+        """How many it has had."""
+        return self._grant.requests
+
+    def is_stuck(self, before: float) -> bool:
+        """Whether its view began before that moment, has sent nothing, and was not told of yet."""
+        if not self.busy or self._head_sent or self.began > before or self._told_of == self.requests:
+            return False
+        self._told_of = self.requests
+        return True
+
+    def describe(self, now: float) -> Dict[str, Any]:
+        """The request being answered, without its query, and where its thread stands."""
+        items = self._items
+        frame_now = sys._current_frames().get(self._ident)
+        lines = traceback.format_stack(frame_now) if frame_now is not None else []
+        return {
+            "request": f"{items[0]} {items[2]}" if items else "a request",
+            "age_s": round(now - self.began, 3),
+            "stack": "".join(line for line in lines if _HERE not in line)[-_MAX_STACK:],
+        }
+
     def refuse_more(self) -> None:
         """No further request is read; what was received already, and answers, are not touched."""
         try:
@@ -179,8 +225,10 @@ class Slot:
     def serve(self) -> None:
         """Serve requests until the front closes the connection."""
         self._cpu_ns = _thread_time_ns()
+        self._ident = threading.get_ident()
         grant = self._grant
         lock = grant.lock
+        monotonic = time.monotonic
         with lock:
             self._send(_HELLO_FRAME)
         while True:
@@ -189,6 +237,8 @@ class Slot:
                 return
             kind = data[4]
             if kind == REQUEST:
+                self.began = monotonic()
+                self._head_sent = False
                 lock.acquire()
                 grant.requests += 1
                 self._request(data)
@@ -218,6 +268,7 @@ class Slot:
 
     def _request(self, data: bytes) -> None:
         items, body = split_request(data)
+        self._items = items
         del data
         self._bodiless = items[0] == "HEAD"
         self._headers = None
