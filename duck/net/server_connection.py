@@ -198,7 +198,7 @@ class ServerConnection:
             return
         self._unsent = transport.get_write_buffer_size()
         self.deadline = self._server.clock.time() + self._server.limits.send_timeout_s
-        if self._sender is None and self._exchange is not None:
+        if self._exchange is not None and not isinstance(self._sender, FileSender):
             self._exchange.pause_answer()
 
     def resume_writing(self) -> None:
@@ -214,10 +214,13 @@ class ServerConnection:
         elif self._state is LINGER:
             self._unsent = _ANY
             self.deadline = self._server.clock.time() + self._server.limits.linger_s
-        if self._sender is not None:
-            self._sender.proceed()
+        sender = self._sender
+        if isinstance(sender, FileSender):
+            sender.proceed()
         elif self._exchange is not None:
             self._exchange.resume_answer()
+            if sender is not None:
+                sender.proceed()
         elif self._state is HEAD and self._buffer:
             buffer, self._buffer = self._buffer, b""
             self._read_heads(buffer)

@@ -178,6 +178,8 @@ class HttpCall(Call):
     def upstream_head(self, head: ResponseHead) -> None:
         """The answer begins."""
         self._exchange.answered_at = self._proxy.clock.time()
+        if head.content_length is None:
+            self._proxy.streams_events(self._exchange, head)
         self._exchange.response.head(head)
         self._moved()
 
@@ -269,7 +271,7 @@ class HttpCall(Call):
         """The client has caught up."""
         self._paused = False
         self._moved()
-        if self._connection is not None:
+        if self._connection is not None and not self._diverting:
             self._connection.resume_reading()
 
     def cancel(self, error: Exception) -> None:

@@ -164,3 +164,35 @@ def test_bytes_after_a_long_answer_never_reach_the_client(front, http_backend, p
     assert client.ask(get("/")).body == BODY
     assert client.ask(get("/")).body == BODY
     assert len(backend.connections) == 2, "a connection with bytes nobody asked for was used again"
+
+
+def test_a_client_that_is_slow_is_not_taken_for_a_backend_that_is(make_front, http_backend, pieces):
+    front = make_front(Limits(send_timeout_s=1000), read_timeout_s=10)
+    front.switch(http_backend(serve(whole)).upstream())
+    client = front.connect(receive_buffer=4096)
+    client.sendall(get("/", "Connection: close"))
+    wait(lambda: pieces)
+    wait(lambda: front.call(lambda: [one.deadline < 1e9 for one in front.worker.server.connections]) == [True])
+    front.sweep(11)
+    assert client.rest().endswith(BODY)
+    front.wait_exchanges(1)
+    assert front.exchanges[0].error is None
+
+
+def test_a_backend_that_stalls_is_not_waited_for_after_a_client_was_slow(make_front, http_backend, pieces, event):
+    def stall(connection, line, fields, body):
+        connection.send(HEAD + BODY[:-1])
+        event.wait(20)
+
+    front = make_front(Limits(send_timeout_s=1000), read_timeout_s=10)
+    front.switch(http_backend(serve(stall)).upstream())
+    client = front.connect(receive_buffer=4096)
+    client.sendall(get("/"))
+    wait(lambda: front.call(lambda: [one.deadline < 1e9 for one in front.worker.server.connections]) == [True])
+    received = bytearray()
+    while not received.endswith(BODY[-101:-1]):
+        received += client.recv(1 << 20)
+    front.sweep(11)
+    assert client.rest() == b""
+    front.wait_exchanges(1)
+    assert "sent nothing in time" in str(front.exchanges[0].error)
