@@ -93,8 +93,11 @@ class AppHandler:
         """How many exchanges are being answered."""
         return len(self._tasks)
 
-    def drain(self, spread_s: float = 0.0) -> None:
-        """End what would not end by itself, over `spread_s` seconds: WebSocket views say 1001, upgrades are closed."""
+    def drain(self, spread_s: float = 0.0, deadline_s: float = 0.0) -> None:
+        """End what would not end by itself, over `spread_s` seconds: WebSocket views say 1001, upgrades are closed.
+
+        What streams events is cut at the deadline with everything else.
+        """
         tunnels = [task for task, exchange in self._tasks.items() if exchange.answer_state is TUNNEL]
         for index, task in enumerate(tunnels):
             if delay_s := spread_s * index / len(tunnels):

@@ -136,9 +136,12 @@ class Site:
         self.failure = failure
         self.proxy.gate.break_()
 
-    def drain(self, spread_s: float = 0.0) -> None:
-        """End what would not end by itself, evenly over `spread_s` seconds; everything else is answered."""
-        self.proxy.drain(spread_s)
+    def drain(self, spread_s: float = 0.0, deadline_s: float = 0.0) -> None:
+        """End what would not end by itself, evenly over `spread_s` seconds; everything else is answered.
+
+        Event streams end before `deadline_s` seconds have passed.
+        """
+        self.proxy.drain(spread_s, deadline_s=deadline_s)
         drain = getattr(self._application, "drain", None)
         if drain is not None:
             drain(spread_s)

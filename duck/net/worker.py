@@ -238,7 +238,7 @@ class Worker:
         # What would never end by itself (a tunnel, a view's WebSocket) its handler ends.
         drain = getattr(server.handler, "drain", None)
         if drain is not None:
-            drain(spread_s)
+            drain(spread_s, deadline_s)
 
         def begin(_: object = None) -> None:
             server.drain(finish, min(idle_s, deadline_s / 2))

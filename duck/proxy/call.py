@@ -112,6 +112,8 @@ class Call:
         """The backend is not waited for any more, and has no use for the request's body."""
         if self.queued_at:
             self._count_wait(self._proxy.clock.time())
+        if self._proxy.streams:
+            self._proxy.streams.discard(self._exchange)
         if self._watched:
             self._watched = False
             self.deadline = NEVER

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.exceptions import BackendError, ClientGone, LimitExceeded
-from duck.net.exchange import failure_status
+from duck.net.exchange import SENDING, failure_status
 from duck.net.tunnel import GO_AWAY_S, Tunnel, go_away
 from duck.proxy.backends import Backend, Backends
 from duck.proxy.gate import BROKEN, OPEN, Gate
@@ -34,6 +34,8 @@ logger = logging.getLogger("duck.proxy")
 
 # Between two attempts to reach a backend that is being replaced.
 RETRY_S: Final = 0.1
+# How long before the deadline of a drain the last event stream is ended.
+BEFORE_THE_CUT_S: Final = 0.25
 
 
 class ProxyHandler:
@@ -70,6 +72,7 @@ class ProxyHandler:
         self.half_closed_s = half_closed_s
         self.gate = Gate(clock, self.fail, timeout_s=hold_timeout_s)
         self.tunnels: set[Tunnel] = set()
+        self.streams: set[Exchange] = set()  # of events, while they last
         self.retries = 0
         self._draining = False
         self._backends: Backends | None = None
@@ -321,10 +324,31 @@ class ProxyHandler:
             if self._draining:
                 tunnel.go_away()
 
-    def drain(self, spread_s: float = 0.0, within_s: float = GO_AWAY_S) -> None:
-        """Close the tunnels, evenly over `spread_s` seconds, each within `within_s`: nobody but their clients would."""
+    def drain(self, spread_s: float = 0.0, within_s: float = GO_AWAY_S, *, deadline_s: float = 0.0) -> None:
+        """Close the tunnels, evenly over `spread_s` seconds, each within `within_s`: nobody but their clients would.
+
+        Event streams go on, for some of them are short, and are ended in order, over as long, before `deadline_s`
+        seconds have passed: then they would be cut. Their clients come back by themselves.
+        """
         self._draining = True
         go_away(self.tunnels, self.loop, spread_s, within_s)
+        streams = list(self.streams)
+        spread_s = min(spread_s, deadline_s / 2)
+        begin_s = max(0.0, deadline_s - spread_s - BEFORE_THE_CUT_S)
+        for index, exchange in enumerate(streams):
+            self.loop.call_later(begin_s + spread_s * index / len(streams), self._end_stream, exchange)
+
+    def streams_events(self, exchange: Exchange, head: ResponseHead) -> None:
+        """Remember an answer of unknown length while it lasts, if it is a stream of events."""
+        if b"text/event-stream" in head.block:
+            self.streams.add(exchange)
+
+    def _end_stream(self, exchange: Exchange) -> None:
+        if exchange.answer_state is SENDING and exchange in self.streams:
+            error = ClientGone("Duck went away")
+            exchange.error = error
+            self._drop_call(exchange, error)
+            exchange.response.end(None)
 
     def close(self) -> None:
         """The worker ends."""

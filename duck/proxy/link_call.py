@@ -115,6 +115,8 @@ class LinkCall(Call):
             response.answer(head, body)
             return
         self._exchange.answered_at = self._proxy.clock.time()
+        if content_length is None:
+            self._proxy.streams_events(self._exchange, head)
         response.head(head)
         if body:
             self.link_data(body)

@@ -395,3 +395,31 @@ def test_a_request_that_is_given_up_leaves_no_file(make_front, link_backend, htt
     assert client.answer().status in (502, 503)
     wait(lambda: not spooled_files(tmp_path))
     assert front.site.spool.used == 0
+
+
+def test_an_event_stream_goes_on_while_it_drains_and_is_ended_in_order_before_the_deadline(front, link_backend):
+    go_on = threading.Event()
+
+    def script(slot, items, fields, body):
+        kind = b"text/event-stream" if items["target"] == "/events" else b"text/plain"
+        slot.head(b"data: 1\n\n", block=b"Content-Type: %b\r\n" % kind)
+        go_on.wait(10)
+        slot.data(b"data: 2\n\n")
+        if items["target"] == "/other":
+            slot.end()
+            slot.free()
+        else:
+            slot.wait_end()
+
+    front.switch(link_backend(script).upstream(slots=2))
+    events, other = front.connect(), front.connect()
+    events.sendall(get("/events"))
+    other.sendall(get("/other"))
+    streams = [events.head(), other.head()]
+    assert [stream.read1(9) for stream in streams] == [b"data: 1\n\n"] * 2
+    drained = threading.Event()
+    front.worker.drain(1.5, drained.set)
+    go_on.set()
+    assert [stream.read() for stream in streams] == [b"data: 2\n\n"] * 2  # both whole, by their last chunk
+    assert drained.wait(10)
+    assert not front.site.proxy.streams
