@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 # Where the value of a cookie goes: a byte that no field may hold.
 _CUT: Final = b"\x7f"
 
+# More proxies than stand before any server; a chain of a head's length would take the loop 80 ms.
+MAX_HOPS: Final = 32
+
 _PROTOCOLS: Final = {10: b"HTTP/1.0", 11: b"HTTP/1.1", 20: b"HTTP/2.0"}
 
 
@@ -256,35 +259,35 @@ def identify(request: RequestHead, peer: Peer, trust: Trust) -> Peer:
     """
     if not peer.trusted or not request.block.claims:
         return peer
-    hosts: list[str] = []
+    nodes: list[bytes] = []
     protocols: list[bytes] = []
     port = 0
     forwarded = members(get_all(request.fields, b"forwarded"))
     if forwarded:
-        elements = [_forwarded_pairs(element) for element in forwarded]
-        hosts = [_address(element.get(b"for", b"")) for element in elements]
+        elements = [_forwarded_pairs(element) for element in forwarded[-MAX_HOPS:]]
+        nodes = [element.get(b"for", b"") for element in elements]
         protocols = [element.get(b"proto", b"") for element in elements]
         said = True
     else:
-        hosts = [_address(item) for item in members(get_all(request.fields, b"x-forwarded-for"))]
-        if not hosts:
-            hosts = [_address(item) for item in get_all(request.fields, b"x-real-ip")[-1:]]
+        nodes = members(get_all(request.fields, b"x-forwarded-for"))
+        if not nodes:
+            nodes = get_all(request.fields, b"x-real-ip")[-1:]
         protocols = members(get_all(request.fields, b"x-forwarded-proto"))
         ports = members(get_all(request.fields, b"x-forwarded-port"))
         if ports and ports[-1].isdigit() and len(ports[-1]) <= 5 and int(ports[-1]) <= 65_535:
             port = int(ports[-1])
-        said = bool(hosts or protocols or ports or get_all(request.fields, b"x-forwarded-host"))
+        said = bool(nodes or protocols or ports or get_all(request.fields, b"x-forwarded-host"))
     if not said:
         return peer
     host = peer.host
     # Where every hop told its own protocol, the client's is told where the client is; else the nearest proxy says it.
     told = protocols[-1] if protocols else b""
-    for index in range(len(hosts) - 1, -1, -1):
-        candidate = hosts[index]
+    for index in range(len(nodes) - 1, max(len(nodes) - MAX_HOPS, 0) - 1, -1):
+        candidate = _address(nodes[index])
         if not candidate:
             break  # obfuscated or no address: what is left of it cannot be placed
         host = candidate
-        if len(protocols) == len(hosts):
+        if len(protocols) == len(nodes):
             told = protocols[index]
         if candidate not in trust:
             break
