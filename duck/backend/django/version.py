@@ -42,7 +42,7 @@ class Failure:
     Attributes:
         stage: what was being done: `settings`, `import`, `checks`, `urls`, `address` ... as the worker says, or
             `spawn`, `crash` (it ended without a word), `deadline` (it was not ready in time), `health` (its health
-            path did not answer well), `refused` (it may not be served like this), `replaced` or `stop` (it was given up).
+            path did not answer well), `refused` (it may not be served so), `replaced` or `stop` (it was given up).
         message: one line.
         traceback: of the project, or empty.
         files: project files named in it: a change of one of them may mend it.
