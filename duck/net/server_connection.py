@@ -63,6 +63,8 @@ LINGER: Final = "linger"
 CLOSED: Final = "closed"
 
 MAX_PIPELINED_BYTES: Final = 65_536
+# Of one client, answered at once: then the loop gets its turn.
+MAX_IN_A_TURN: Final = 32
 MAX_REPEATED_BYTES: Final = 2048
 MAX_REPEATED_FIELDS: Final = 32
 MAX_LINGER_BYTES: Final = 1 << 20
@@ -91,6 +93,7 @@ class ServerConnection:
         "_last_request",
         "_left_to_drop",
         "_left_to_send",
+        "_next_is_due",
         "_paused_reading",
         "_pipelines",
         "_sender",
@@ -117,6 +120,7 @@ class ServerConnection:
         self._last_data = b""
         self._last_request: RequestHead | None = None
         self._pipelines = False  # more than one request was read at once
+        self._next_is_due = False  # the loop will call `_next`
         self._paused_reading = False
         self._write_paused = False
         self._framing = NO_BODY
@@ -271,6 +275,7 @@ class ServerConnection:
         """Take the requests in `data` one after the other, until one is not answered at once."""
         server = self._server
         limits = server.limits
+        count = 0
         while True:
             if data[:1] == b"\r" and data.startswith(b"\r\n"):
                 # RFC 9112 §2.2: one is let pass, which some clients send behind a body; more begin no request.
@@ -332,8 +337,9 @@ class ServerConnection:
                     self._pause_reading()
             server.handle(exchange)
             # Answered within the call, and the connection is to be used again: the next request may be here already.
-            if not self._may_go_on():
-                return
+            count += 1
+            if not self._may_go_on() or count >= MAX_IN_A_TURN:
+                return  # `_next` goes on with what is there
             data = self._buffer
             self._buffer = b""
 
@@ -650,13 +656,16 @@ class ServerConnection:
         else:
             self.deadline = self._server.clock.time() + self._server.limits.head_timeout_s
             # Not from here: an answer given within `handle` would recurse once per pipelined request.
-            self._server.loop.call_soon(self._next)
+            if not self._next_is_due:
+                self._next_is_due = True
+                self._server.loop.call_soon(self._next)
 
     def _may_go_on(self) -> bool:
         """Whether the next request may be taken out of the buffer now."""
         return self._state is HEAD and self._exchange is None and self._buffer != b"" and not self._write_paused
 
     def _next(self) -> None:
+        self._next_is_due = False
         if self._may_go_on():
             buffer, self._buffer = self._buffer, b""
             self._read_heads(buffer)

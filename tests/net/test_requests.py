@@ -1,6 +1,7 @@
 """RFC 9112 over a connection: persistence, pipelining, bodies, expectations, and what closes it."""
 
 import sys
+from itertools import pairwise
 
 import pytest
 
@@ -130,6 +131,20 @@ def test_only_a_short_head_without_a_body_is_kept_with_the_connection(data, kept
     transport.receive(data)
     first, second = front.exchanges
     assert (first.request is second.request) == kept
+
+
+def test_a_thousand_pipelined_requests_leave_the_loop_to_others():
+    front = Front()
+    client = front.connect()
+    client.connection.data_received(b"".join(get(f"/{number}") for number in range(1000)))
+    turns = [len(front.exchanges)]
+    while len(front.exchanges) < 1000:
+        front.loop.call_soon(lambda: turns.append(len(front.exchanges)))
+        for _ in range(len(front.loop._ready)):
+            callback, arguments = front.loop._ready.popleft()
+            callback(*arguments)
+    assert max(after - before for before, after in pairwise(turns)) <= turns[0] <= 50
+    assert [body for _, _, body in answers(client.pop_sent())] == [b"/%d" % number for number in range(1000)]
 
 
 def test_what_is_pipelined_while_one_is_answered_waits_its_turn():
