@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import duck
 from duck.app.banner import BannerFacts, banner
-from duck.app.fronts import django_count
 from duck.logs import to_console
 from duck.settings import views
 
@@ -57,7 +56,7 @@ def _workers(lifecycle: Lifecycle) -> str:
     said = f"{lifecycle.front.count} front"
     if django is None or django.root is None:
         return said
-    processes, threads = django_count(settings), views.django(settings).threads
+    processes, threads = django.workers, views.django(settings).threads
     return (
         f"{said}, {processes} Django with {threads} threads each: up to {processes * threads} connections to a database"
     )

@@ -40,8 +40,3 @@ def front_count(app: App, settings: Settings) -> int:
     if app.workers is not None and not settings.is_given("WORKERS"):
         return app.workers
     return machine.workers(said, os.environ)  # type: ignore[arg-type]
-
-
-def django_count(settings: Settings) -> int:
-    """How many Django processes are wanted."""
-    return machine.django_workers(views.production(settings).django_workers, os.environ)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import cached_property
 from pathlib import Path
@@ -202,9 +202,10 @@ class Lifecycle:
             self.django.attach(
                 self._presence.directory,
                 on_generation=self._generation,
-                on_broken=self.front.broken,
+                on_broken=self._broken,
                 on_hold=self.front.hold,
                 on_debugged=self._changes.undebugged if self._changes is not None else lambda: None,
+                refuse=self._refusal,
             )
             inherited = self._inherited.django if self._inherited is not None else None
             if inherited is None or not self.django.take_over(inherited):
@@ -503,6 +504,22 @@ class Lifecycle:
             self._told_generation = generation.number
             logger.info("%s", ready_line(generation.facts, self.django.took_s, self.django.pids_of(generation)))
         self._announce()
+
+    def _refusal(self, facts: Mapping[str, Any]) -> str:
+        """Why Django with these facts is not to be served."""
+        view = views.production(self.settings)
+        if not view.serves or view.allow_debug or not facts.get("debug") or self.listening.is_private:
+            return ""
+        return (
+            f"DEBUG is on in {facts.get('settings') or 'the settings'}, and {', '.join(self.addresses)} can be reached"
+            " from other machines, to whom its error pages would show code and settings; set DEBUG = False, listen at"
+            " 127.0.0.1, or say --allow-debug."
+        )
+
+    def _broken(self, failure: Mapping[str, Any]) -> None:
+        self.front.broken(failure)
+        if failure["stage"] == "refused" and not self._announced:
+            self._leave(1, at_once=True)  # nothing that happens later would mend it
 
     def _announce(self) -> None:
         self.host.ready(f"serving {', '.join(self.addresses)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -45,6 +46,14 @@ class Listening:
         self.sockets = open_listeners(addresses, backlog=view.backlog, holder_of=who_holds)
         self.port = next((item.getsockname()[1] for item in self.sockets if is_tcp(item)), 0)
         self.addresses = public_addresses(self.sockets, view)
+
+    @property
+    def is_private(self) -> bool:
+        """Whether no other machine can connect: every listener is of a loopback address or a Unix socket."""
+        return all(
+            not is_tcp(item) or ipaddress.ip_address(item.getsockname()[0].partition("%")[0]).is_loopback
+            for item in self.sockets
+        )
 
     @property
     def paths(self) -> list[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -71,7 +73,8 @@ def stop(directory: str | None, name: str | None, everywhere: bool, as_json: boo
     """
     from duck.services.ipc import NotRunning, call
 
-    found = find_instances(directory, name, everywhere)
+    # Of every directory is not of every user.
+    found = find_instances(directory, name, everywhere, of_all=not everywhere)
     if len(found) > 1 and not everywhere:
         listed = ", ".join(f"{instance.name} (process id {instance.pid})" for instance in found)
         raise ApplicationError(f"Several run here: {listed}; choose one with --name, or stop them with --all.")
@@ -102,13 +105,15 @@ def stop(directory: str | None, name: str | None, everywhere: bool, as_json: boo
     return OK if found else NOT_RUNNING
 
 
-def find_instances(directory: str | None, name: str | None, everywhere: bool) -> list[InstanceInfo]:
-    """The running instances that are meant: of this directory, of one that it lies in, or of one that lies in it."""
-    from duck.services.instance import running_instances
-    from duck.services.state import run_directory
+def find_instances(
+    directory: str | None, name: str | None, everywhere: bool, *, of_all: bool = True
+) -> list[InstanceInfo]:
+    """The running instances that are meant: of this directory, of one that it lies in, or of one that lies in it.
 
+    Root finds those of other users, too, which it may have started for them; without `of_all` its own alone.
+    """
     here = os.path.realpath(directory or os.getcwd())
-    found = [info for info in running_instances(run_directory()) if name is None or info.name == name]
+    found = [info for info in _running(of_all) if name is None or info.name == name]
     if everywhere:
         return found
     exactly = [info for info in found if info.project == here]
@@ -118,10 +123,40 @@ def find_instances(directory: str | None, name: str | None, everywhere: bool) ->
 
 
 def _is_held(instance: InstanceInfo) -> bool:
+    return any(info.pid == instance.pid for info in _running())
+
+
+def _running(of_all: bool = True) -> list[InstanceInfo]:
     from duck.services.instance import running_instances
     from duck.services.state import run_directory
 
-    return any(info.pid == instance.pid for info in running_instances(run_directory()))
+    own = run_directory()
+    found = running_instances(own)
+    if of_all and getattr(os, "geteuid", lambda: 1)() == 0:
+        for place in _of_others():
+            if place != own:
+                found += running_instances(place)
+    return sorted(found, key=lambda info: info.started)
+
+
+def _of_others() -> list[Path]:
+    """The run directories of other users; none that somebody has put in the place of another's."""
+    places = [(path, path.name.removeprefix("duck-")) for path in Path("/tmp").glob("duck-*")]
+    places += [(path, path.parent.name) for path in Path("/run/user").glob("*/duck")]
+    private = [
+        path for path, user in places if user.isdecimal() and int(user) != 0 and _is_directory_of(path, int(user))
+    ]
+    # RUNTIME_DIRECTORY of a systemd service: only root makes a directory here.
+    services = [path for path in Path("/run").glob("*/duck") if path.is_dir() and not path.is_symlink()]
+    return sorted({*private, *services})
+
+
+def _is_directory_of(path: Path, user: int) -> bool:
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == user
 
 
 def none_runs(directory: str | None, name: str | None, everywhere: bool) -> str:

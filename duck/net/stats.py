@@ -1,7 +1,7 @@
 """What one loop counts of its exchanges and connections, and the sum of many such counts. Hot code.
 
-`Stats.count` is called once for each exchange, whether there is an access log or not, and costs 0.3 to 0.5 us. Everything is a
-list of numbers or a number: read from another thread they may be a request apart, never wrong.
+`Stats.count` is called once for each exchange, whether there is an access log or not, and costs 0.3 to 0.5 us.
+Everything is a list of numbers or a number: read from another thread they may be a request apart, never wrong.
 """
 
 from __future__ import annotations

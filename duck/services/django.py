@@ -25,6 +25,7 @@ from duck.backend.django.process import BackendOptions, DjangoBackend
 from duck.exceptions import ProjectError
 from duck.logs import ProcessOutput, to_console, wants_colour
 from duck.proxy.upstream import Generation, Upstream
+from duck.services.machine import django_workers
 from duck.services.recovery import Recovery
 from duck.settings import views
 
@@ -110,6 +111,7 @@ class DjangoService:
         on_broken: Callable[[Mapping[str, Any]], None],
         on_hold: Callable[[str], None],
         on_debugged: Callable[[], None] = lambda: None,
+        refuse: Callable[[Mapping[str, Any]], str] = lambda facts: "",
     ) -> None:
         """Say where its sockets go and who is told; before `start`.
 
@@ -119,6 +121,7 @@ class DjangoService:
             on_broken: nothing serves, and the start failed with this: `stage`, `message`, `traceback`, `files`.
             on_hold: let requests wait, for the reason given.
             on_debugged: nobody is at a debugger's prompt any more.
+            refuse: why a project that tells these facts is not to be served, in a sentence; empty where it is.
         """
         self._on_debugged = on_debugged
         self._on_generation = on_generation
@@ -126,11 +129,12 @@ class DjangoService:
         self._on_hold = on_hold
         if self._project is None or self._interpreter is None:
             return
-        view = self._view
+        view, production = self._view, views.production(self._settings)
         options = BackendOptions(
             run_directory=str(directory),
             settings=view.settings_module,
             mode=self._settings["MODE"],
+            workers=self.workers,
             threads=view.threads,
             start_deadline_s=view.wait_s,
             stop_deadline_s=self._settings["SHUTDOWN_TIMEOUT"],
@@ -138,6 +142,13 @@ class DjangoService:
             wsgi=view.wsgi,
             asgi=view.asgi,
             prefix=views.listening(self._settings).prefix or "",
+            max_requests=production.max_requests,
+            memory_limit_bytes=production.memory_limit,
+            heartbeat_timeout_s=production.heartbeat_timeout_s,
+            view_deadline_s=production.view_timeout_s,
+            health_path=production.health_path,
+            allow_unapplied_migrations=production.allow_unapplied_migrations,
+            refuse=refuse,
         )
         self._backend = DjangoBackend(
             self._project,
@@ -209,6 +220,11 @@ class DjangoService:
                 "processes": [{**entry, "role": f"django {entry['role']}"} for entry in self._processes()],
             }
         return {key: value for key, value in said.items() if value is not None}
+
+    @property
+    def workers(self) -> int:
+        """How many processes answer pages."""
+        return django_workers(views.production(self._settings).django_workers, os.environ)  # type: ignore[arg-type]
 
     # -- what the App asks ----------------------------------------------------------------------------------------
 

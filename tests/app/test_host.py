@@ -99,6 +99,9 @@ class TestRoot:
         assert duck.get().text == f"{uid} {uid}"
         for process in (psutil.Process(duck.pid), *duck.children()):
             assert set(process.uids()) == {uid}, process
+        # Root finds what it has started for another.
+        status = subprocess.run([sys.executable, "-m", "duck", "status", "--all"], capture_output=True, text=True)
+        assert f"pid        {duck.pid}" in status.stdout
         duck.signal(signal.SIGTERM)
         assert duck.wait() == 128 + signal.SIGTERM
 
@@ -138,6 +141,7 @@ class TestSystemd:
             command="serve",
             NOTIFY_SOCKET=str(run_dir / "notify.sock"),
             WATCHDOG_USEC="1000000",
+            DUCK_ALLOW_UNAPPLIED_MIGRATIONS="yes",
             **user,
         )
         heard: list[str] = []

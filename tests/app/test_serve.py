@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ def serve(start: Callable[..., Duck]) -> Serve:
     def begin(project: Path, *arguments: str, **environ: str) -> Duck:
         # Root has to name who serves, and it may be root.
         user = {"DUCK_USER": "root"} if os.geteuid() == 0 else {}
-        return start(project, *arguments, command="serve", **user | environ)
+        # Nobody has run `migrate` in the project.
+        given = {"DUCK_ALLOW_UNAPPLIED_MIGRATIONS": "yes", **user, **environ}
+        return start(project, *arguments, command="serve", **given)
 
     return begin
 
@@ -122,10 +125,10 @@ class TestFrontWorkers:
     def test_with_the_app_killed_nothing_is_left_and_the_next_start_works_at_once(
         self, serve: Serve, project: Path
     ) -> None:
-        duck = serve(project, "--workers", "2")
+        duck = serve(project, "--workers", "2", "--django-workers", "2")
         assert duck.get().text == "one"
         family = duck.children()
-        assert len(family) == 3
+        assert len(family) == 4
         duck.signal(signal.SIGKILL)
         wait_until(lambda: not [one for one in family if one.is_running() and one.status() != "zombie"], 2.0)
         assert serve(project, "--workers", "2").get().text == "one"
@@ -179,6 +182,89 @@ class TestAdminAddress:
         assert httpx.get(f"{url}/readyz").text == "not ready: stopping\n"
         assert duck.get().text == "one"
         assert duck.wait() == 128 + signal.SIGTERM
+
+
+class TestDebug:
+    """DEBUG is on in what `startproject` makes."""
+
+    def test_it_is_refused_where_other_machines_can_connect(self, serve: Serve, project: Path) -> None:
+        duck = serve(project, "--address", "0.0.0.0")
+        assert duck.wait() == 1
+        assert "DEBUG is on in site1.settings" in duck.text
+        assert "or say --allow-debug" in duck.text
+        assert "Traceback" not in duck.text
+
+    def test_it_is_served_there_when_that_was_said(self, serve: Serve, project: Path) -> None:
+        duck = serve(project, "--address", "0.0.0.0", "--allow-debug")
+        port = duck.url.rpartition(":")[2]
+        assert httpx.get(f"http://127.0.0.1:{port}/", timeout=20, trust_env=False).text == "one"
+
+    def test_a_reload_to_it_is_refused_and_the_old_code_serves_on(self, serve: Serve, project: Path, ask: Ask) -> None:
+        settings = project / "site1" / "settings.py"
+        text = settings.read_text()
+        settings.write_text(text.replace("DEBUG = True", "DEBUG = False").replace("HOSTS = []", "HOSTS = ['*']"))
+        duck = serve(project, "--address", "0.0.0.0")
+        url = f"http://127.0.0.1:{duck.url.rpartition(':')[2]}/"
+        assert httpx.get(url, timeout=20, trust_env=False).text == "one"
+        settings.write_text(text)
+        result = ask(project, "reload")
+        assert result.returncode == 1
+        assert "DEBUG is on" in result.stderr
+        assert httpx.get(url, timeout=20, trust_env=False).text == "one"
+
+
+class TestDjangoProcesses:
+    def test_as_many_as_asked_for_share_the_work(self, serve: Serve, project: Path) -> None:
+        duck = serve(project, "--workers", "2", "--django-workers", "3", "--django-threads", "1")
+        assert duck.get().text == "one"
+        assert "3 Django with 1 threads each: up to 3 connections to a database" in duck.text
+        with ThreadPoolExecutor(12) as pool:
+            pids = set(pool.map(lambda _: duck.get("/pid").text, range(200)))
+        assert len(pids) == 3
+
+    def test_one_that_is_killed_is_replaced_while_the_others_go_on(self, serve: Serve, project: Path) -> None:
+        duck = serve(project, "--workers", "1", "--django-workers", "2")
+        assert duck.get().text == "one"
+        with Asking(duck) as asking:
+            os.kill(int(duck.get("/pid").text), signal.SIGKILL)
+            duck.wait_for("was ended by SIGKILL")
+            wait_until(lambda: len(asking.answers) > 40)
+        assert set(asking.answers) == {(200, "one")}
+
+    def test_one_that_has_served_enough_is_replaced_by_another(
+        self, serve: Serve, project: Path, status: Callable[[], dict[str, Any]]
+    ) -> None:
+        duck = serve(project, "--workers", "1", "--django-workers", "1", "--max-requests", "50")
+        first = duck.get("/pid").text
+        answers = [duck.get("/pid") for _ in range(80)]
+        assert {answer.status_code for answer in answers} == {200}
+        wait_until(lambda: duck.get("/pid").text != first)
+
+    def test_a_view_that_takes_too_long_is_told_of_and_costs_its_process_alone(
+        self, serve: Serve, project: Path, tmp_path: Path
+    ) -> None:
+        duck = serve(project, "--workers", "1", "--django-workers", "1", "--view-timeout", "1")
+        first = duck.get("/pid").text
+        answers: list[int] = []
+        path = f"{duck.url}/slow?began={tmp_path / 'began'}&s=60"
+        stuck = threading.Thread(
+            target=lambda: answers.append(httpx.get(path, timeout=40, trust_env=False).status_code)
+        )
+        stuck.start()
+        line = duck.wait_for("/slow")
+        assert "began" not in line  # a query may hold what is secret
+        duck.wait_for("time.sleep")
+        wait_until(lambda: duck.get("/pid").text != first)
+        stuck.join(40)
+        assert answers == [502]
+
+    def test_a_path_that_does_not_answer_well_keeps_new_code_out(self, serve: Serve, project: Path, ask: Ask) -> None:
+        duck = serve(project, "--workers", "1", "--health-path", "/health")
+        urls = project / "site1" / "urls.py"
+        duck.wait_for("/health")
+        urls.write_text(urls.read_text() + "urlpatterns.append(path('health', lambda request: HttpResponse('well')))\n")
+        assert ask(project, "reload").returncode == 0
+        assert duck.get("/health").text == "well"
 
 
 class TestReload:

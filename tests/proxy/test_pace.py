@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from duck.proxy.pace import FIRST_PENALTY_S, IDLE_S, Pace
@@ -71,7 +73,7 @@ def test_a_narrow_pace_that_was_wrong_is_tried_ever_more_seldom() -> None:
         if load.pace.narrow and not was:
             tried.append(load.now)
         was = load.pace.narrow
-    gaps = [after - before for before, after in zip(tried, tried[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(tried)]
     assert gaps[0] == pytest.approx(FIRST_PENALTY_S, abs=0.2)
-    assert all(after > 1.8 * before for before, after in zip(gaps, gaps[1:], strict=False))
+    assert all(after > 1.8 * before for before, after in pairwise(gaps))
     assert 5 <= len(tried) <= 9
