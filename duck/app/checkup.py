@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from duck.app import premises, project_check
 from duck.app.finding import ERROR, OK, WARNING, Finding
+from duck.app.lanes import load_lane
 from duck.backend.django.discover import find_interpreter, find_project
 from duck.backend.django.survey import bundle_directory, survey
 from duck.exceptions import DuckError, ProjectError, SettingsError
@@ -108,7 +109,7 @@ class Checkup:
                 settings=view.settings_module,
                 wsgi=view.wsgi,
                 asgi=view.asgi,
-                prefix=views.listening(settings).prefix or "",
+                prefix=views.listening(settings).prefix,
                 bundle=bundle_directory(),
                 account=account,
             )
@@ -119,24 +120,14 @@ class Checkup:
 
     def _own_side(self) -> Finding:
         """Import what a Duck project's settings name, as a start does."""
-        from duck.http.core.lane import Lane
-
-        def load() -> int:
-            sides = views.sides(self._settings)
-            lane = {**self._settings, "USE_DJANGO": True, "ALLOWED_HOSTS": sides.allowed_hosts}
-            return len(Lane(lane).resolver)
-
+        use = views.django(self._settings).use is not False
         try:
-            routes = within(self._deadline_s, load)
+            routes = within(self._deadline_s, lambda: len(load_lane(self._settings, use_django=use).resolver))
         except SettingsError as error:
             return Finding(ERROR, "urlpatterns", str(error))
         except TooLate as late:
             sentence = f"URLPATTERNS_MODULE was not imported after {self._deadline_s:g} s and is still at {late.place}"
             return Finding(ERROR, "urlpatterns", f"{sentence}; see to that line, or give it longer with --timeout.")
-        except (Exception, SystemExit) as error:
-            text = " ".join(str(error).split())
-            sentence = f"What URLPATTERNS_MODULE names cannot be imported: {type(error).__name__}: {text}; mend it."
-            return Finding(ERROR, "urlpatterns", sentence)
         return Finding(OK, "urlpatterns", f"Duck's own urlpatterns have {routes} route{'s' if routes != 1 else ''}.")
 
 

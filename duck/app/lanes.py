@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from duck.app.app import App
+    from duck.http.core.lane import Lane
     from duck.net.interfaces import Handler
     from duck.proxy.handler import ProxyHandler
     from duck.settings.load import Settings
@@ -62,17 +63,16 @@ def _application_lane(
     """Of a Duck project: what makes a worker's lane, what decides on a path, whether Django's URLs pass through it."""
     # Not above: a Django project alone needs none of it, and starts without it.
     from duck.http.core.asgi import ASGI
-    from duck.http.core.lane import Lane
     from duck.http.core.proxyhandler import AsyncHttpProxyHandler, for_a_loop
     from duck.http.handlers import AppHandler
     from duck.net.server import Trust
 
     sides = views.sides(settings)
-    lane: dict[str, Any] = {**settings, "USE_DJANGO": use_django, "ALLOWED_HOSTS": sides.allowed_hosts}
+    lane = _lane_settings(settings, use_django=use_django)
     gateway = _load_class("ASGI", sides.asgi)
     asks = _load_class("PROXY_HANDLER", sides.proxy_handler)
     # Compiled here once for the decision, and so that all of it is known to load before a worker does the same.
-    decide = _guarded("URLPATTERNS_MODULE", lambda: Lane(lane)).sides.decide
+    decide = load_lane(settings, use_django=use_django).sides.decide
     trusted = views.listening(settings).trusted_proxies
     through = gateway is not ASGI or asks is not AsyncHttpProxyHandler
     through = through or (bool(sides.middlewares) and not sides.django_skips_middlewares)
@@ -90,6 +90,22 @@ def _application_lane(
         )
 
     return application, decide, through
+
+
+def load_lane(settings: Settings, *, use_django: bool) -> Lane:
+    """What a Duck project's own side answers; its urlpatterns and middlewares are imported.
+
+    Raises:
+        SettingsError: one of them cannot be.
+    """
+    from duck.http.core.lane import Lane
+
+    lane: Lane = _guarded("URLPATTERNS_MODULE", lambda: Lane(_lane_settings(settings, use_django=use_django)))
+    return lane
+
+
+def _lane_settings(settings: Settings, *, use_django: bool) -> dict[str, Any]:
+    return {**settings, "USE_DJANGO": use_django, "ALLOWED_HOSTS": views.sides(settings).allowed_hosts}
 
 
 def _load_class(setting: str, dotted: str) -> Callable[..., Any]:

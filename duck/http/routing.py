@@ -202,6 +202,10 @@ class Resolver:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def listed(self) -> list[tuple[str, str | None, frozenset[str] | None, Callable[..., Any]]]:
+        """Of each route, in the order in which they are tried: the pattern, its name, its methods, its view."""
+        return [(entry.route, entry.name, entry.methods, entry.view) for entry in self._entries]
+
     def resolve(self, path: str, method: str = "GET") -> Match | NotAllowed | None:
         """What answers `path`, which is as `match_path` gives it; None: nothing here."""
         allowed: frozenset[str] = frozenset()

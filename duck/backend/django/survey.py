@@ -63,7 +63,7 @@ def survey(
     settings: str | None = None,
     wsgi: str | None = None,
     asgi: str | None = None,
-    prefix: str = "",
+    prefix: str | None = None,
     bundle: str | None = None,
     path: str | None = None,
     account: Account | None = None,
@@ -87,9 +87,11 @@ def survey(
         bundle=bundle,
         wsgi=wsgi,
         asgi=asgi,
-        prefix=prefix,
+        prefix=prefix or "",
     )
-    return _Looking(project, deadline_s).run(interpreter, {"parts": list(parts), "path": path}, account, spec)
+    return _Looking(project, deadline_s).run(
+        interpreter, {"parts": list(parts), "path": path, "prefix": prefix}, account, spec
+    )
 
 
 def bundle_directory() -> str | None:

@@ -30,7 +30,7 @@ class Survey:
     """What is asked of one project, and what was found.
 
     Args:
-        asked: `parts`, by name; `path` for the part `path`.
+        asked: `parts`, by name; for the part `path` also `path`, decoded, and `prefix`, None for FORCE_SCRIPT_NAME.
     """
 
     def __init__(self, spec: Spec, asked: Dict[str, Any]) -> None:
@@ -221,9 +221,21 @@ class Survey:
         return routes()
 
     def _path(self) -> Dict[str, Any]:
+        """What answers the path that was asked for: a static file by the finders, a view, or neither."""
+        from django.conf import settings
+
+        from .facts import static_finder
         from .routes import decide
 
-        return decide(self._asked["path"])
+        path: str = self._asked["path"]
+        url = settings.STATIC_URL or ""
+        found = static_finder()(path[len(url) :]) if url and path.startswith(url) and path != url else None
+        prefix: Optional[str] = self._asked["prefix"]
+        if prefix is None:
+            prefix = (settings.FORCE_SCRIPT_NAME or "").rstrip("/")
+        within = path == prefix or path.startswith(prefix + "/")
+        told = decide(path[len(prefix) :] or "/" if within else path)
+        return {**told, "prefix": prefix if within else "", "file": os.fsdecode(found) if found is not None else None}
 
     def _cost(self) -> Dict[str, Any]:
         from .cost import cost

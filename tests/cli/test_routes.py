@@ -1,0 +1,198 @@
+"""`duck routes`: what it says is what a site does."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Ask = Callable[..., subprocess.CompletedProcess[str]]
+Routes = Callable[..., Any]
+
+SERVE = ("--mode", "serve", *(("--user", "root") if os.geteuid() == 0 else ()))
+
+URLS = """
+from functools import partial
+from django.http import HttpResponse
+from django.urls import include, path, re_path
+from django.views import View
+
+def pond(request, **given):
+    return HttpResponse("pond")
+
+class Reeds(View):
+    def get(self, request):
+        return HttpResponse("reeds")
+
+below = ([path("<int:number>/", pond, name="one"), re_path(r"^deep/$", partial(pond, depth=3))], "ponds")
+urlpatterns = [
+    path("", pond, name="home"),
+    path("reeds/", Reeds.as_view(), name="reeds"),
+    path("ponds/", include(below, namespace="big")),
+]
+"""
+
+
+@pytest.fixture
+def site(project: Path) -> Path:
+    (project / "site1" / "urls.py").write_text(URLS)
+    (project / "reeds" / "static").mkdir(parents=True)
+    (project / "reeds" / "__init__.py").touch()
+    (project / "reeds" / "static" / "reed.txt").write_text("reed")
+    (project / "uploads").mkdir()
+    (project / "uploads" / "a.txt").write_text("a")
+    with open(project / "site1" / "settings.py", "a") as file:
+        file.write("INSTALLED_APPS += ['reeds']\nMEDIA_ROOT = BASE_DIR / 'uploads'\nMEDIA_URL = '/media/'\n")
+    return project
+
+
+@pytest.fixture
+def routes(ask: Ask, site: Path) -> Routes:
+    def run(*arguments: str, cwd: Path = site, **environ: str) -> Any:
+        done = ask(cwd, "routes", "--json", *arguments, **environ)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+class TestTheTable:
+    def test_is_flat_and_in_the_order_in_which_it_is_tried(self, routes: Routes, site: Path) -> None:
+        table = routes()["routes"]
+        assert [(row["side"], row["pattern"], row["name"], row["view"]) for row in table] == [
+            ("static", "/static/…", None, "the finders"),
+            ("media", "/media/…", None, str(site / "uploads")),
+            ("reserved", "/.duck/…", None, "Duck's own"),
+            ("django", "/", "home", "site1.urls.pond"),
+            ("django", "/reeds/", "reeds", "site1.urls.Reeds"),
+            ("django", "/ponds/<int:number>/", "big:one", "site1.urls.pond"),
+            ("django", "/ponds/deep/$", None, "site1.urls.pond"),
+        ]
+
+    def test_in_production_is_another(self, routes: Routes) -> None:
+        assert {row["side"] for row in routes(*SERVE)["routes"]} == {"static", "django"}
+
+    def test_has_the_prefix(self, routes: Routes) -> None:
+        patterns = [row["pattern"] for row in routes("--prefix", "/shop")["routes"]]
+        assert "/shop/reeds/" in patterns
+        assert "/shop/static/…" in patterns
+
+    def test_is_aligned_for_people(self, ask: Ask, site: Path) -> None:
+        lines = ask(site, "routes").stdout.splitlines()
+        assert lines[0] == "answered by  pattern               name     view"
+        assert lines[5] == "django       /reeds/               reeds    site1.urls.Reeds"
+
+
+@pytest.mark.parametrize(
+    ("path", "side", "view", "reason"),
+    [
+        ("/", "django", "site1.urls.pond", "/ matches, called home."),
+        ("/ponds/7/?page=2", "django", "site1.urls.pond", "/ponds/<int:number>/ matches, called big:one."),
+        ("http://localhost:8000/reeds/#top", "django", "site1.urls.Reeds", "/reeds/ matches, called reeds."),
+        ("/%72eeds/", "django", "site1.urls.Reeds", "/reeds/ matches, called reeds."),
+        ("/ponds/x/../7/", "django", "", "No pattern matches"),
+        ("/reeds", "django", "", "with a slash behind it one does"),
+        ("/nothing/", "django", "", "No pattern matches: Django answers 404"),
+        ("/static/reed.txt", "static", "reeds/static/reed.txt", "STATIC_URL is /static/, and the file is there."),
+        ("/media/a.txt", "media", "uploads/a.txt", "MEDIA_URL is /media/, and the file is there."),
+        ("/.duck/ready", "reserved", "Duck's own", "In development"),
+    ],
+)
+def test_one_path_has_one_answer_with_its_reason(routes: Routes, path: str, side: str, view: str, reason: str) -> None:
+    said = routes(path)
+    assert said["side"] == side
+    assert said["view"].endswith(view) if view else said["view"] == ""
+    assert reason in said["reason"]
+
+
+def test_what_is_said_is_what_is_served(routes: Routes, site: Path, start: Callable[..., Any]) -> None:
+    duck = start(site)
+    duck.wait_for("is ready after")
+    port = int(duck.url.rpartition(":")[2])
+    files = ("/static/reed.txt", "/static/x", "/media/a.txt")
+    for path in ("/", "/ponds/7/", "/ponds/x/../7/", "/%72eeds/", "/reeds", *files):
+        # Not httpx, which resolves the dots itself.
+        connection = http.client.HTTPConnection("localhost", port, timeout=20)
+        connection.request("GET", path)
+        status = connection.getresponse().status
+        connection.close()
+        assert (status == 200) == bool(routes(path)["view"]), path
+
+
+def test_a_file_that_is_not_there_goes_on_to_the_views(routes: Routes) -> None:
+    said = routes("/static/nope.css")
+    assert said["side"] == "django"
+    assert said["passed"] == [
+        "STATIC_URL is /static/, and there is no file nope.css in the finders: it goes on to the views."
+    ]
+    assert "no name that may be served" in routes("/static/.hidden")["passed"][0]
+
+
+def test_beside_the_prefix_nobody_answers(routes: Routes) -> None:
+    assert routes("/reeds/", "--prefix", "/shop")["side"] == "nobody"
+    said = routes("/shop/reeds/", "--prefix", "/shop")
+    assert (said["view"], said["reason"]) == ("site1.urls.Reeds", "/shop/reeds/ matches, called reeds.")
+
+
+def test_a_project_that_cannot_be_loaded_is_one_sentence(ask: Ask, site: Path) -> None:
+    (site / "site1" / "urls.py").write_text("1 / 0\n")
+    done = ask(site, "routes")
+    assert done.returncode == 1
+    assert "cannot be told: ZeroDivisionError: division by zero; mend it at" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+class TestADuckProject:
+    @pytest.fixture
+    def pond(self, site: Path) -> Path:
+        directory = site.parent / "pond"
+        directory.mkdir()
+        (directory / "main.py").write_text("from duck.app import App\nApp().run()\n")
+        (directory / "settings.py").write_text(
+            f"DJANGO_PROJECT = {str(site)!r}\nDJANGO_SIDE_URLS = ['/own/secret']\nDUCK_EXPLICIT_URLS = ['/duck/.*']\n"
+        )
+        (directory / "urls.py").write_text(
+            "from duck.urls import path\n"
+            "def own(request, name):\n    return 'own'\n"
+            "urlpatterns = [path('/own/<name>', own, name='own', methods=['GET'])]\n"
+        )
+        return directory
+
+    def test_lists_its_own_routes_before_those_of_django(self, routes: Routes, pond: Path) -> None:
+        table = routes(cwd=pond)["routes"]
+        assert [row["side"] for row in table] == ["static", "media", "reserved", "duck", *["django"] * 4]
+        assert table[3] == {
+            "side": "duck",
+            "pattern": "/own/<name>",
+            "name": "own",
+            "view": "urls.own",
+            "methods": ["GET", "HEAD"],
+        }
+
+    @pytest.mark.parametrize(
+        ("path", "side", "view", "reason"),
+        [
+            ("/own/7", "duck", "urls.own", "/own/<name> of Duck's urlpatterns matches."),
+            ("/own/secret", "django", "", "DJANGO_SIDE_URLS says that it is Django's; no pattern matches"),
+            ("/duck/x", "duck", "", "DUCK_EXPLICIT_URLS says that it is Duck's, and none of Duck's urlpatterns"),
+            ("/reeds/", "django", "site1.urls.Reeds", "None of Duck's urlpatterns matches; /reeds/ matches"),
+        ],
+    )
+    def test_decides_as_its_settings_say(
+        self, routes: Routes, pond: Path, path: str, side: str, view: str, reason: str
+    ) -> None:
+        said = routes(path, cwd=pond)
+        assert (said["side"], said["view"]) == (side, view)
+        assert said["reason"].startswith(reason)
+
+    def test_that_hangs_is_reported_with_the_line(self, ask: Ask, pond: Path) -> None:
+        (pond / "urls.py").write_text("import time\ntime.sleep(1000)\n")
+        done = ask(pond, "routes", "--timeout", "1")
+        assert done.returncode == 1
+        assert f"is still at {pond / 'urls.py'}:2; see to that line" in done.stderr
