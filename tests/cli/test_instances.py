@@ -6,14 +6,14 @@ import json
 import os
 import re
 import socket
+import tempfile
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psutil
 import pytest
 
-if TYPE_CHECKING:
-    from tests.cli.machine import Machine
+from tests.cli.machine import Machine
 
 
 @pytest.fixture
@@ -54,6 +54,23 @@ def test_a_running_duck_is_shown_and_stopped(machine: Machine, backend: str) -> 
     assert process.wait(5) == 0
     assert not psutil.pid_exists(process.pid)
     assert machine.duck(pond, "stop").returncode == 3
+
+
+def test_a_duck_in_another_run_directory_is_nobodys_business(machine: Machine, backend: str) -> None:
+    """Of root, too, who looks where other users have theirs: a directory that only looks like it is none."""
+    pond = machine.directory("pond")
+    (pond / "duck.toml").write_text(f'django_addr = "{backend}"\n')
+    with tempfile.TemporaryDirectory(prefix="duck-", dir="/tmp") as base:
+        os.chmod(base, 0o700)
+        other = Machine(Path(base))
+        try:
+            process = other.start(pond)
+            other.until_known(pond)
+            assert machine.duck(pond, "status", "--all").returncode == 3
+            assert machine.duck(pond, "stop", "--all").returncode == 3
+            assert process.poll() is None
+        finally:
+            other.close()
 
 
 def test_of_several_one_has_to_be_chosen(machine: Machine, backend: str) -> None:
