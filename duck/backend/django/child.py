@@ -40,6 +40,8 @@ READY: Final = "ready"
 STOPPING: Final = "stopping"
 EXITED: Final = "exited"
 
+_STATES: Final = {state: state for state in (STARTING, READY, STOPPING, EXITED)}  # equal ones are the same
+
 EXIT_FAILED: Final = 3  # backend.django.worker.failure: the failure has been reported
 
 WORKER: Final = Path(__file__).parent / "worker" / "__main__.py"
@@ -244,7 +246,7 @@ class DjangoProcess:
             _spec_from(values["spec"]), Handles.from_values(values["handles"]), inbox, on_event, on_output, on_exit
         )
         process.ready = values["ready"]
-        process.state = values["state"]
+        process.state = _STATES[values["state"]]
         process._is_traceable = values["traceable"]
         process._line = values["line"].encode("latin-1")
         process._message = values["message"].encode("latin-1")
