@@ -95,7 +95,12 @@ class Child:
         for descriptor in (values["control"], values["lifeline"]):
             os.set_inheritable(descriptor, False)
         control = socket.socket(fileno=values["control"])
-        return cls(inbox, values["pid"], control, values["lifeline"], values["started"])
+        child = cls(inbox, values["pid"], control, values["lifeline"], values["started"])
+        child._unread = values.get("unread", "").encode("latin-1")
+        child._unsent = values.get("unsent", "").encode("latin-1")
+        if child._unsent:
+            inbox.call_later(0.0, child._write_on)
+        return child
 
     def hand_over(self) -> dict[str, Any]:
         """What the next Duck of this process needs, descriptors made to outlive the exec."""
@@ -106,6 +111,9 @@ class Child:
             "control": self._control.fileno(),
             "lifeline": self._lifeline,
             "started": self.started,
+            # Messages of which one half has passed: without the other, what follows would be none.
+            "unread": self._unread.decode("latin-1"),
+            "unsent": self._unsent.decode("latin-1"),
         }
 
     def send(self, do: str, **facts: Any) -> None:

@@ -113,7 +113,7 @@ def test_one_that_reads_nothing_is_ended_and_does_not_hold_up_who_speaks_to_it(h
 
 # Spawns a child, becomes another program by an exec, and takes it over there.
 PARENT = f"""
-import json, os, sys, time
+import json, os, sys, tempfile, time
 sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r})
 from duck.services.child import Child
 from duck.services.inbox import Inbox
@@ -125,13 +125,14 @@ def until(true):
         assert time.monotonic() < end
         inbox.run_once(0.1)
 if "HANDED" in os.environ:
-    values = json.loads(os.environ["HANDED"])
+    with open(int(os.environ["HANDED"])) as file:
+        values = json.load(file)
     child = Child.take_over(inbox, values)
     codes = []
     child.on_message, child.on_exit = said.append, codes.append
     child.send("again")
-    until(lambda: said)
-    print(json.dumps({{"pid": child.pid, "said": said}}), flush=True)
+    until(lambda: len(said) == 3)
+    print(json.dumps({{"pid": child.pid, "said": [[one["do"], len(one.get("text", ""))] for one in said]}}), flush=True)
     if sys.stdin.readline().strip() == "end":
         child.send("end", code=9)
         until(lambda: codes)
@@ -142,7 +143,16 @@ else:
     child = Child.spawn(inbox, [sys.executable, "-c", os.environ["ECHO"]], {VARIABLE!r}, {{"value": 1}}, [])
     child.on_message = said.append
     until(lambda: said)
-    os.environ["HANDED"] = json.dumps(child.hand_over())
+    # Half an answer was read, and half a message sent.
+    child.send("much", text="x" * 1_000_000)
+    until(lambda: child._unread)
+    child.send("more", text="x" * 1_000_000)
+    assert child._unread and child._unsent
+    with tempfile.TemporaryFile("w") as file:
+        json.dump(child.hand_over(), file)
+        file.seek(0)
+        os.environ["HANDED"] = str(os.dup(file.fileno()))
+    os.set_inheritable(int(os.environ["HANDED"]), True)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 """
 
@@ -167,7 +177,7 @@ def parent() -> Iterator[subprocess.Popen[str]]:
 def test_it_outlives_an_exec_of_its_parent_which_goes_on_with_it(parent: subprocess.Popen[str]) -> None:
     assert parent.stdin is not None and parent.stdout is not None
     told = json.loads(parent.stdout.readline())
-    assert told["said"] == [{"event": "heard", "do": "again"}]
+    assert told["said"] == [["much", 1_000_000], ["more", 1_000_000], ["again", 0]]
     assert psutil.Process(told["pid"]).ppid() == parent.pid
     parent.stdin.write("end\n")
     parent.stdin.flush()
