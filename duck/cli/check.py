@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +11,8 @@ import click
 
 from duck.cli.main import FAILED, OK
 from duck.cli.options import load_settings, setting_options
-from duck.exceptions import SettingsError
+from duck.cli.serve import refuse_own_code_as_root
+from duck.exceptions import ApplicationError, SettingsError
 
 if TYPE_CHECKING:
     from duck.app.finding import Finding
@@ -54,14 +56,17 @@ def check(as_json: bool, measure: bool, timeout: float, **given: Any) -> int:
         if not as_json:
             _show(finding)
 
+    settings = None
     try:
+        if (given["mode"] or os.environ.get("DUCK_MODE")) == "serve":
+            refuse_own_code_as_root(given["user"])
         settings = within(timeout, lambda: load_settings(given, problems=problems))
     except SettingsError as error:
         problems.append(error)
-        settings = None
+    except ApplicationError as error:
+        tell(Finding(ERROR, "user", str(error)))
     except TooLate as late:
         problems.append(SettingsError(f"The settings were not read in {timeout:g} s; see to {late.place}."))
-        settings = None
     for problem in problems:
         tell(Finding(ERROR, "settings", str(problem)))
     if settings is not None:

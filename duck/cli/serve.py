@@ -21,7 +21,7 @@ def serve(**given: Any) -> int:
     """
     from duck import settings as installed
 
-    _refuse_own_code_as_root(given["user"])
+    refuse_own_code_as_root(given["user"])
     settings = load_settings(given, MODE="serve")
     installed.install(settings)
     from duck.app.run import runserver
@@ -29,7 +29,7 @@ def serve(**given: Any) -> int:
     return runserver(settings)
 
 
-def _refuse_own_code_as_root(user: str | None) -> None:
+def refuse_own_code_as_root(user: str | None) -> None:
     """Settings and main.py of a Duck project are its code, which is run before anything can be dropped.
 
     Raises:

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.environments import environment
+
 Ask = Callable[..., subprocess.CompletedProcess[str]]
 
 # Under root nobody may serve unnamed.
@@ -175,6 +177,14 @@ class TestAProject:
         found = check()
         assert found.code == 0
         assert "Whether migrations are applied cannot be known" in found.of("migrations", "warning")
+
+    @pytest.mark.parametrize("mode", [(), SERVE])
+    def test_of_the_oldest_python_and_django(self, check: Callable[..., Check], mode: tuple[str, ...]) -> None:
+        found = check("--python", environment("3.10", ("Django>=4.2,<4.3",)), "--measure", *mode)
+        assert found.code == 0, found.errors
+        assert "has Python 3.10" in found.of("interpreter")
+        assert found.of("migrations", "warning")
+        assert "times as much" in found.of("cost under ASGI")
 
 
 class TestWhoServes:
@@ -353,6 +363,14 @@ class TestADuckProject:
         found = check(cwd=pond)
         assert found.code == 0, found.errors
         assert found.of("urlpatterns") == "Duck's own urlpatterns have 1 route."
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+    def test_is_not_run_by_root_in_production(self, check: Callable[..., Check], pond: Path, tmp_path: Path) -> None:
+        (pond / "settings.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+        found = check("--mode", "serve", "--user", "nobody", cwd=pond)
+        assert found.code == 1
+        assert "Root has started a Duck project" in found.of("user", "error")
+        assert not (tmp_path / "ran").exists()
 
     def test_whose_urlpatterns_hang_is_reported_with_the_line(self, check: Callable[..., Check], pond: Path) -> None:
         (pond / "urls.py").write_text("import time\n\ntime.sleep(1000)\n")
