@@ -295,21 +295,12 @@ def test_the_client_is_the_first_address_from_the_right_that_is_not_trusted(fiel
 
 
 @pytest.mark.parametrize("field", ["X-Forwarded-For: {}", "Forwarded: for={}"])
-def test_a_chain_longer_than_any_is_followed_for_a_while(field, monkeypatch):
-    looked_at = []
-    look = Trust.__contains__
-
-    def contains(trust, host):
-        looked_at.append(host)
-        return look(trust, host)
-
-    monkeypatch.setattr(Trust, "__contains__", contains)
+def test_a_chain_longer_than_any_is_followed_for_a_while(field):
     name, _, value = field.partition(" ")
     chain = [f"10.{number >> 8}.{number & 255}.1" for number in range(5000)]
-    peer = through(name + " " + ", ".join(value.format(address) for address in chain))
-    assert peer.host == chain[-MAX_HOPS]
-    assert looked_at[1:] == chain[: -MAX_HOPS - 1 : -1]
-    assert through(name + " " + ", ".join(["6.6.6.6"] * 5000 + [value.format("192.0.2.1")])).host == "192.0.2.1"
+    assert through(name + " " + ", ".join(map(value.format, chain))).host == chain[-MAX_HOPS]
+    forged = ["6.6.6.6"] * 5000
+    assert through(name + " " + ", ".join(map(value.format, [*forged, "192.0.2.1"]))).host == "192.0.2.1"
 
 
 @pytest.mark.parametrize(
