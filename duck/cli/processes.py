@@ -71,6 +71,8 @@ COLUMNS: Final = (
     Column("in flight", "in_flight"),
     Column("queued", "waiting"),
     Column("queue wait", "queue_wait_s", duration),
+    Column("busy", "busy"),
+    Column("oldest view", "oldest_view_s", duration),
     Column("credits", "credits"),
     Column("slots", "slots"),
 )

@@ -28,6 +28,8 @@ def test_columns_are_aligned_and_those_that_nobody_fills_are_left_out() -> None:
         ("in_flight", 3, "in flight", "3"),
         ("waiting", 0, "queued", "0"),
         ("queue_wait_s", 0.0123, "queue wait", "12.3 ms"),
+        ("busy", 3, "busy", "3"),
+        ("oldest_view_s", 62.5, "oldest view", "62 s"),
         ("credits", 8, "credits", "8"),
         ("cpu_percent", 99.44, "CPU %", "99.4"),
         ("requests_per_s", 1234.5, "req/s", "1234"),
