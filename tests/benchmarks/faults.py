@@ -46,8 +46,10 @@ def main(arguments: list[str], say: Callable[[str], None]) -> int:
         wrong = []
         if told.report.counts[Verdict.FAULT]:
             wrong.append(f"{told.report.counts[Verdict.FAULT]} requests failed that were inside no killed process")
-        if len(told.commands.get("duck reload --self", ())) < plan.self_reloads:
-            wrong.append("not every reload of Duck itself was done")
+        wrong += told.refused
+        for name, wanted in (("duck reload", plan.reloads), ("duck reload --self", plan.self_reloads)):
+            if len(told.commands.get(name, ())) < wanted:
+                wrong.append(f"{name} was done {len(told.commands.get(name, ()))} times, not {wanted}")
         if told.after != told.before:
             wrong.append("processes or descriptors are not as before")
         for sentence in wrong:

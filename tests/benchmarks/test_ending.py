@@ -13,10 +13,23 @@ import pytest
 
 from tests.benchmarks.stacks import ROOT
 
+ROW = ["static-1k", "--seconds", "1", "--stack", "duck", "--rounds", "50", "--access-log", "off"]
+FAULTS = ["faults", "--seconds", "50"]
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_a_benchmark_that_is_ended_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
-    arguments = ["static-1k", "--seconds", "1", "--stack", "duck", "--rounds", "50", "--access-log", "off"]
+
+@pytest.mark.parametrize(
+    ("number", "arguments", "under_way"),
+    [
+        (signal.SIGINT, ROW, "round 1 of"),
+        (signal.SIGTERM, ROW, "round 1 of"),
+        (signal.SIGTERM, FAULTS, "duck reload: "),
+        (signal.SIGINT, FAULTS, "killed the"),
+    ],
+    ids=["SIGINT", "SIGTERM", "faults, SIGTERM", "faults, SIGINT"],
+)
+def test_a_benchmark_that_is_ended_leaves_no_process(
+    tmp_path: Path, number: signal.Signals, arguments: list[str], under_way: str
+) -> None:
     bench = subprocess.Popen(
         [sys.executable, "manage_duck.py", "bench", *arguments],
         cwd=ROOT,
@@ -28,7 +41,7 @@ def test_a_benchmark_that_is_ended_leaves_no_process(tmp_path: Path, number: sig
     assert bench.stdout is not None
     try:
         for line in bench.stdout:
-            if "round 1 of" in line:
+            if under_way in line:
                 break
         children = psutil.Process(bench.pid).children(recursive=True)
         assert len(children) >= 2  # the backend and Duck

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.load.served import Census, Served
 
 SETTLE_S = 20.0
+_TRIES = 3  # of a reload whose new processes are killed
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,10 @@ class Told:
 
     Attributes:
         commands: reloads that were done, each with its duration in seconds, by their name.
-        refused: reloads that failed, and what they said.
+        given_up: how many reloads failed because a process of the new generation was killed; each was tried again.
+        refused: other reloads that failed, and what they said.
         during_reloads: how many of the kills fell into a reload.
+        events: what was done, and when: of `time.monotonic`, as the times of the outcomes.
     """
 
     before: Census
@@ -53,8 +56,10 @@ class Told:
     outcomes: list[Outcome] = field(default_factory=list)
     kills: list[Kill] = field(default_factory=list)
     commands: dict[str, list[float]] = field(default_factory=dict)
+    given_up: int = 0
     refused: list[str] = field(default_factory=list)
     during_reloads: int = 0
+    events: list[tuple[float, str]] = field(default_factory=list)
     echoed: int = 0
     report: Report = field(default_factory=Report)
 
@@ -68,9 +73,16 @@ class Told:
         ]
         for name, taken in self.commands.items():
             lines.append(f"{name}: {len(taken)} times, {min(taken):.1f} to {max(taken):.1f} s")
+        lines.append(f"{self.given_up} reloads given up, since a new process was killed, and tried again")
         lines += [f"refused: {text.strip()}" for text in self.refused]
         lines += [f"before: {self.before}", f"after:  {self.after}"]
+        if self.report.faults:
+            lines += [f"{at:.3f} {what}" for at, what in self.events]
         return "\n".join(lines)
+
+    def note(self, what: str, at: float | None = None) -> None:
+        """Remember what was done, now or at that time."""
+        self.events.append((time.monotonic() if at is None else at, what))
 
 
 class Faults:
@@ -117,14 +129,26 @@ class Faults:
         began = time.monotonic()
         for number, name in enumerate(names):
             await asyncio.sleep(max(0.0, began + plan.seconds * number / len(names) - time.monotonic()))
-            self._reloading = True
-            done = await self._served.command(*name.split()[1:])
-            self._reloading = False
-            if done.status == 0:
-                told.commands.setdefault(name, []).append(done.taken_s)
-            else:
-                told.refused.append(f"{name}: {done.status}: {done.text}")
-            self._say(f"{name}: {done.status} after {done.taken_s:.1f} s")
+            for _ in range(_TRIES):
+                if await self._reload_once(told, name):
+                    break
+
+    async def _reload_once(self, told: Told, name: str) -> bool:
+        """Whether there is nothing to be tried again."""
+        self._reloading = True
+        told.note(f"{name} ...")
+        done = await self._served.command(*name.split()[1:])
+        self._reloading = False
+        told.note(f"{name}: {done.status}")
+        self._say(f"{name}: {done.status} after {done.taken_s:.1f} s")
+        if done.status == 0:
+            told.commands.setdefault(name, []).append(done.taken_s)
+        elif "SIGKILL" in done.text and any(str(kill.pid) in done.text for kill in told.kills):
+            told.given_up += 1
+            return False
+        else:
+            told.refused.append(f"{name}: {done.status}: {done.text}")
+        return True
 
     async def _kill(self, told: Told, role: Role, every_s: float) -> None:
         if not every_s:
@@ -144,6 +168,7 @@ class Faults:
             if killed is not None:
                 told.kills.append(killed)
                 told.during_reloads += self._reloading
+                told.note(f"killed the {role} process {killed.pid}", killed.at)
                 self._say(f"killed the {role} process {killed.pid}{', during a reload' if self._reloading else ''}")
 
 

@@ -34,14 +34,21 @@ class Done:
 
 @dataclass(frozen=True)
 class Census:
-    """What a Duck has."""
+    """What a Duck has.
+
+    Attributes:
+        processes: by role, as Duck says.
+        family: how many the system knows, those included that nobody has waited for.
+        descriptors: of the App.
+    """
 
     processes: dict[str, int]
+    family: int
     descriptors: int
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{count} {role}" for role, count in sorted(self.processes.items()))
-        return f"{kinds}; {self.descriptors} descriptors of the App"
+        return f"{kinds}; {self.family} processes in all; {self.descriptors} descriptors of the App"
 
 
 class Served:
@@ -63,7 +70,8 @@ class Served:
     ) -> None:
         self.project = project
         self.port = free_port()
-        self._directory = tempfile.TemporaryDirectory(prefix="duck-load-")
+        # A short path, as a run directory has: a longer one leaves no room for the names of sockets.
+        self._directory = tempfile.TemporaryDirectory(prefix="duck-load-", dir="/tmp")
         private = Path(self._directory.name)
         dropped = ("DUCK_", "DJANGO_", "RUNTIME_DIRECTORY", "STATE_DIRECTORY", "WEB_CONCURRENCY", "PORT")
         unset = {name: None for name in os.environ if name.startswith(dropped)}
@@ -163,7 +171,7 @@ class Served:
         kinds: dict[str, int] = {}
         for each in self.processes():
             kinds[each["role"]] = kinds.get(each["role"], 0) + 1
-        return Census(kinds, psutil.Process(self.pid).num_fds())
+        return Census(kinds, len(self.family()), psutil.Process(self.pid).num_fds())
 
     # -- what it is told ----------------------------------------------------------------------------------------------
 
