@@ -113,6 +113,21 @@ class Connection:
 
     async def send(self, request: Request, outcome: Outcome) -> None:
         """Send all of it."""
+        self._writer.write(self._head(request, outcome))
+        await self._send_body(request)
+        await self._sent([outcome])
+
+    async def send_at_once(self, requests: Sequence[Request], outcomes: Sequence[Outcome]) -> None:
+        """Send several without a body in one write.
+
+        In several, one that a server has closed behind its last answer would fail the next write, and asyncio throws
+        away then what has come and was not read.
+        """
+        pairs = zip(requests, outcomes, strict=True)
+        self._writer.write(b"".join([self._head(request, outcome) for request, outcome in pairs]))
+        await self._sent(outcomes)
+
+    def _head(self, request: Request, outcome: Outcome) -> bytes:
         outcome.port = self.port
         outcome.asked_before = self.asked
         self.asked += 1
@@ -120,12 +135,14 @@ class Connection:
         lines += [f"{name}: {value}" for name, value in request.fields]
         if request.body is not None:
             lines.append("Transfer-Encoding: chunked" if request.chunked else f"Content-Length: {len(request.body)}")
-        self._writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
-        await self._send_body(request)
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+    async def _sent(self, outcomes: Sequence[Outcome]) -> None:
         # `drain` returns while something may still wait in the transport; it is sent once nothing does.
         self._writer.transport.set_write_buffer_limits(0)
         await self._writer.drain()
-        outcome.sent = time.monotonic()
+        for outcome in outcomes:
+            outcome.sent = time.monotonic()
 
     async def _send_body(self, request: Request) -> None:
         body = request.body or b""
@@ -143,7 +160,7 @@ class Connection:
     async def receive(self, request: Request, outcome: Outcome) -> Answer:
         """The answer; raises `Cut` where it ends early, and what the connection raised where none began."""
         while True:
-            answer = await self._head(outcome)
+            answer = await self._read_head(outcome)
             if answer.status >= 200:
                 break
         if answer.fields.get("connection", "").lower() == "close":
@@ -157,7 +174,7 @@ class Connection:
             raise Cut(str(error)) from error
         return answer
 
-    async def _head(self, outcome: Outcome) -> Answer:
+    async def _read_head(self, outcome: Outcome) -> Answer:
         try:
             head = await self._reader.readuntil(b"\r\n\r\n")
         except asyncio.IncompleteReadError as error:
@@ -279,8 +296,7 @@ async def ask_pipelined(
     lost = ""
     try:
         async with asyncio.timeout(deadline_s):
-            for request, outcome in zip(requests, outcomes, strict=True):
-                await connection.send(request, outcome)
+            await connection.send_at_once(requests, outcomes)
     except (OSError, TimeoutError) as error:
         lost = str(error)
     for number, (request, outcome) in enumerate(zip(requests, outcomes, strict=True)):
