@@ -290,6 +290,30 @@ def test_a_process_tells_how_it_is(project: Path, make_backend: MakeBackend) -> 
     recorder.until(lambda: entry()["busy"] == 0)
 
 
+OTHER_ASGI = """
+from django.core.asgi import get_asgi_application
+django = get_asgi_application()
+
+async def application(scope, receive, send):
+    if scope["type"] != "lifespan":
+        await django(scope, receive, send)
+"""
+
+
+@pytest.mark.parametrize(("layer", "count"), [("channels.layers.InMemoryChannelLayer", 1), ("channels_redis.Layer", 2)])
+def test_processes_that_would_have_to_share_their_memory_are_one(
+    make_project: MakeProject, make_backend: MakeBackend, layer: str, count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = f"CHANNEL_LAYERS = {{'default': {{'BACKEND': {layer!r}}}}}\nASGI_APPLICATION = 'mysite.asgi.application'"
+    project = make_project(urls=VIEWS + MORE_VIEWS, settings=settings, files={"mysite/asgi.py": OTHER_ASGI})
+    recorder = make_backend(project, workers=2, health_path="/health")
+    generation = recorder.start()
+    assert [page.protocol for page in generation.pages] == ["http"] * count
+    assert generation.sockets == generation.pages
+    assert caplog.text.count("channel layer lives in memory") == (count == 1)
+    recorder.until(lambda: recorder.backend.snapshot()["processes"][-1].get("requests") == 1)
+
+
 # -- a new version is tried first -------------------------------------------------------------------------------------
 
 
