@@ -351,6 +351,7 @@ class FrontProcesses:
                 "uptime_s": round(member.child.uptime_s, 1),
                 "requests": member.figures.get("requests", 0),
                 "connections": member.figures.get("connections", 0),
+                **_at_work(member.snapshot),
             }
             for member in (*self._members, *self._old)
         ]
@@ -366,6 +367,20 @@ class FrontProcesses:
         if self._on_drained is not None and not self._members and not self._old:
             done, self._on_drained = self._on_drained, None
             done()
+
+
+def _at_work(snapshot: Mapping[str, Any]) -> dict[str, Any]:
+    """Of `Server.snapshot`: requests under way and waiting, slots held, and how long requests waited in the mean."""
+    if not snapshot:
+        return {}
+    now, waited = snapshot["now"], snapshot["wait"]
+    count = sum(waited["counts"])
+    return {
+        "in_flight": now["in_flight"],
+        "waiting": now.get("waiting", 0) + now.get("held", 0),
+        "queue_wait_s": round(waited["sum"] / count, 6) if count else 0.0,
+        "credits": now.get("slots", 0),
+    }
 
 
 def _exit_sentence(pid: int, code: int) -> str:
