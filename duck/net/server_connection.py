@@ -521,7 +521,10 @@ class ServerConnection:
             if len(data) < 4096:
                 transport.write(chunk(data))
             else:
-                transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+                # Not `writelines`: asyncio's, in some releases of Python 3.12 and 3.13, never tells of a full buffer.
+                transport.write(b"%x\r\n" % len(data))
+                transport.write(data)
+                transport.write(b"\r\n")
         elif framing == UNTIL_CLOSE:
             transport.write(data)
 
