@@ -179,6 +179,7 @@ class FrontProcesses:
 
     def _said(self, member: FrontProcess, message: dict[str, Any]) -> None:
         member.heard = time.monotonic()
+        member.asked_for_stacks = False
         event = message.pop("event", "")
         if event == "serving":
             member.state = SERVING

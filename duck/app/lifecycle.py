@@ -331,14 +331,18 @@ class Lifecycle:
             return
         logger.info("Replacing Duck; its workers and Django go on.")
         inheritance.hold_signals_back()
+        try:
+            self._left = {
+                "fronts": self.front.hand_over(),
+                "django": self.django.hand_over() if self.django is not None else None,
+                "more": {"overview": self.overview.hand_over()},
+            }
+        except BaseException:
+            inheritance.let_signals_in()
+            raise  # told by the inbox; this Duck goes on
         self.stopping = self._restarting = True
         if self._changes is not None:
             self._changes.stop()
-        self._left = {
-            "fronts": self.front.hand_over(),
-            "django": self.django.hand_over() if self.django is not None else None,
-            "more": {"overview": self.overview.hand_over()},
-        }
         self._presence.close(keep_lock=True)
         self.host.stop()
         self.host.hand_over()

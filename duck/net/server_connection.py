@@ -645,7 +645,9 @@ class ServerConnection:
         exchange.ended()
         ended = self._eof and not self._buffer
         if ended or not self._keep_alive:
-            self._end(ended or (exchange.request_state is COMPLETE and not self._buffer))
+            # Who did not ask for the end may have sent the next request: a close would reset it, and this answer.
+            surprised = self._server.draining and exchange.request.keep_alive
+            self._end(ended or (exchange.request_state is COMPLETE and not self._buffer and not surprised))
             return
         if self._server.closes_idle:
             self._end(not self._buffer)

@@ -486,7 +486,10 @@ class Slot:
         """Look, without waiting, whether the front has said that the client left."""
         if not self._readable() or self._server.stopping:
             return False
-        data = self._read_frame()
+        try:
+            data = self._read_frame()
+        except OSError as error:
+            raise FrontGone from error
         if data is None:
             raise FrontGone
         if data[4] != ABORT:
