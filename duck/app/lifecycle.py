@@ -105,6 +105,7 @@ class Lifecycle:
         self._leaves = False  # the end is near, and whoever asks should go elsewhere
         self._announced = False
         self._told_generation = 0
+        self._took_over = False  # what serves was told of by the Duck that this process was
         self._quiet = False
         self._call_hook = True
         self._flush_logs = True
@@ -180,7 +181,9 @@ class Lifecycle:
         if views.reload(self.settings).enabled:
             self.start_reloader()
         self._app.record_metadata()
-        if with_banner:
+        if self._inherited is not None and self._inherited.has_children:
+            logger.info("Duck %s has taken over.", duck.__version__)
+        elif with_banner:
             show_banner(self)
         if self.django is None and self.unloaded is None:
             self._announce()
@@ -208,7 +211,9 @@ class Lifecycle:
                 refuse=self._refusal,
             )
             inherited = self._inherited.django if self._inherited is not None else None
+            self._took_over = inherited is not None
             if inherited is None or not self.django.take_over(inherited):
+                self._took_over = False
                 self.django.start()
 
     def start_reloader(self) -> None:
@@ -504,9 +509,13 @@ class Lifecycle:
         assert self.django is not None
         self.front.switch(generation, acknowledged)
         # One that went on serving because its successor failed is no news.
-        if generation.facts and generation.number != self._told_generation:
-            self._told_generation = generation.number
-            logger.info("%s", ready_line(generation.facts, self.django.took_s, self.django.pids_of(generation)))
+        if generation.facts and generation.number != self._told_generation and not self._took_over:
+            files = views.files(self.settings)
+            hidden = {name for name, served in (("static", files.static), ("media", files.media)) if not served}
+            facts = {name: value for name, value in generation.facts.items() if name not in hidden}
+            logger.info("%s", ready_line(facts, self.django.took_s, self.django.pids_of(generation)))
+        self._told_generation = generation.number
+        self._took_over = False
         self._announce()
 
     def _refusal(self, facts: Mapping[str, Any]) -> str:
