@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.app.conftest import ROOT, Duck
+from tests.app.conftest import ROOT, Duck, wait_until
 
 Start = Callable[..., Duck]
 Ask = Callable[..., subprocess.CompletedProcess[str]]
@@ -59,6 +60,32 @@ def test_both_ways_to_start_are_the_same(start: Start, environ: dict[str, str], 
         assert duck.wait() == 143
     finally:
         duck.close()
+
+
+def test_in_production_its_views_run_in_every_worker_and_its_app_in_one_process(
+    start: Start, duck_project: Path, project: Path
+) -> None:
+    (duck_project / "main.py").write_text(MAIN.replace("port=0", 'addr="127.0.0.1"'))
+    (duck_project / "urls.py").write_text(
+        "import os\nfrom duck.urls import path\nurlpatterns = [path('/own', lambda request: str(os.getpid()))]\n"
+    )
+    user = {"DUCK_USER": "root"} if os.geteuid() == 0 else {}
+    arguments = ("--django", str(project), "--use-django", "--workers", "2", "--django-workers", "1")
+    duck = start(duck_project, *arguments, command="serve", **user)
+    duck.wait_for("is ready after")
+    assert duck.get("/").text == "one"
+    children = {str(child.pid) for child in duck.children()}
+    pids: set[str] = set()
+
+    def both() -> bool:
+        pids.add(duck.get("/own").text)
+        return len(pids) == 2
+
+    wait_until(both)
+    assert pids < children
+    assert duck.text.count("mine has started") == 1
+    duck.signal(signal.SIGTERM)
+    assert duck.wait() == 143
 
 
 def test_a_body_that_a_view_of_ducks_own_reads_counts_in_the_spool(start: Start, duck_project: Path) -> None:
