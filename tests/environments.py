@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -50,10 +51,17 @@ def environment(python: str = "3.10", requirements: tuple[str, ...] = ()) -> str
     key = hashlib.sha256("\n".join((base, *requirements)).encode()).hexdigest()[:12]
     directory = cache_directory() / f"{python}-{key}"
     executable = directory / "bin" / "python"
-    if (directory / ".complete").exists():
-        return str(executable)
-    shutil.rmtree(directory, ignore_errors=True)
     directory.parent.mkdir(parents=True, exist_ok=True)
+    # Tests run in several processes, which may want the same one.
+    with open(directory.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (directory / ".complete").exists():
+            _make(base, directory, executable, python, requirements)
+    return str(executable)
+
+
+def _make(base: str, directory: Path, executable: Path, python: str, requirements: tuple[str, ...]) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
     subprocess.run([base, "-m", "venv", str(directory)], check=True, capture_output=True)
     if requirements:
         command = [str(executable), "-m", "pip", "install", "-q", "--disable-pip-version-check", *requirements]
@@ -62,4 +70,3 @@ def environment(python: str = "3.10", requirements: tuple[str, ...] = ()) -> str
             shutil.rmtree(directory, ignore_errors=True)
             pytest.fail(f"{', '.join(requirements)} could not be installed for Python {python}: {done.stderr.strip()}")
     (directory / ".complete").touch()
-    return str(executable)
