@@ -46,8 +46,8 @@ def test_reloads_of_duck_itself_fail_nothing(serve: Serve) -> None:
 def test_kills_and_reloads_at_once_fail_only_what_was_inside_a_killed_process(serve: Serve) -> None:
     told = run(serve(), Plan(seconds=20, reloads=6, self_reloads=2))
     killed = [kill.role for kill in told.kills]
-    assert killed.count(Role.DJANGO) >= 5, str(told)
-    assert killed.count(Role.FRONT) >= 3, str(told)
+    assert killed.count(Role.DJANGO) >= 4, str(told)
+    assert killed.count(Role.FRONT) >= 2, str(told)  # a busy machine takes longer over each
     assert told.during_reloads > 0, str(told)
     assert not told.report.faults, str(told)
     assert told.report.counts[Verdict.INSIDE] > 0, str(told)  # else nothing was shown
