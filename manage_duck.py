@@ -50,7 +50,14 @@ GROUPS = {"test": ("test", "docs", "bench"), "lint": ("test",), "docs": ("docs",
 SERVERS = {"nginx": "nginx-light"}
 POLICY = Path("/usr/sbin/policy-rc.d")
 # Test files that take minutes: begun first, so that none is left alone at the end.
-LONGEST = ("tests/test_pythons.py", "tests/test_compiled.py", "tests/load", "tests/app", "tests/projects")
+LONGEST = (
+    "tests/test_pythons.py",
+    "tests/test_compiled.py",
+    "tests/benchmarks",
+    "tests/load",
+    "tests/app",
+    "tests/projects",
+)
 
 
 def main(arguments: list[str]) -> int:
