@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from duck.app import premises
-from duck.backend.django.discover import find_interpreter, find_project
-from duck.backend.django.survey import bundle_directory, survey
+from duck.backend.django.discover import bundle_directory, find_interpreter, find_project
+from duck.backend.django.survey import survey
 from duck.exceptions import ProjectError
 from duck.http.file_names import file_name, url_prefix
 from duck.http.routing import DUCK, NotAllowed, match_path

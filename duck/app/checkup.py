@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 from duck.app import premises, project_check
 from duck.app.finding import ERROR, OK, WARNING, Finding
 from duck.app.lanes import load_lane
-from duck.backend.django.discover import find_interpreter, find_project
-from duck.backend.django.survey import bundle_directory, survey
+from duck.backend.django.discover import bundle_directory, find_interpreter, find_project
+from duck.backend.django.survey import survey
 from duck.exceptions import DuckError, ProjectError, SettingsError
 from duck.settings import views
 

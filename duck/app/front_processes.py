@@ -20,6 +20,7 @@ from duck.app import front_worker
 from duck.app.front_messages import generation_to_values
 from duck.exceptions import ApplicationError
 from duck.services.child import Child
+from duck.services.exit import exit_sentence
 
 if TYPE_CHECKING:
     import socket
@@ -237,9 +238,8 @@ class FrontProcesses:
         delay = before
         self._backoff_s[index] = min(max(before * 2, _FIRST_BACKOFF_S), _MAX_BACKOFF_S)
         self.restarts += 1
-        logger.error(
-            "%s Another one is started%s.", _exit_sentence(member.child.pid, code), f" in {delay:g} s" if delay else ""
-        )
+        ended = exit_sentence(f"Front worker {member.child.pid}", code)
+        logger.error("%s Another one is started%s.", ended, f" in {delay:g} s" if delay else "")
 
         def again() -> None:
             if self._drain is None and not self._stopping:
@@ -382,13 +382,3 @@ def _at_work(snapshot: Mapping[str, Any]) -> dict[str, Any]:
         "queue_wait_s": round(waited["sum"] / count, 6) if count else 0.0,
         "credits": now.get("slots", 0),
     }
-
-
-def _exit_sentence(pid: int, code: int) -> str:
-    if code >= 0:
-        return f"Front worker {pid} ended by itself with exit code {code}."
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    return f"Front worker {pid} was ended by {name}."

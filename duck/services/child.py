@@ -16,12 +16,12 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.exceptions import ApplicationError
+from duck.services.exit import ExitWatch
 
 if TYPE_CHECKING:
     from duck.services.inbox import Inbox
@@ -41,7 +41,15 @@ class Child:
         on_exit(code): it is gone, and with it its group; negative: the signal.
     """
 
-    def __init__(self, inbox: Inbox, pid: int, control: socket.socket, lifeline: int, started: float) -> None:
+    def __init__(
+        self,
+        inbox: Inbox,
+        pid: int,
+        control: socket.socket,
+        lifeline: int,
+        started: float,
+        process: subprocess.Popen[bytes] | None = None,
+    ) -> None:
         self.pid = pid
         self.started = started
         self.has_exited = False
@@ -50,13 +58,11 @@ class Child:
         self._inbox = inbox
         self._control = control
         self._lifeline = lifeline
-        self._process: subprocess.Popen[bytes] | None = None
         self._unread = b""
         self._unsent = b""
-        self._exit_fd: int | None = None
         control.setblocking(False)
         inbox.watch(control, self._readable)
-        self._watch_exit()
+        self._exit = ExitWatch(inbox, pid, process, self._exited)
 
     @classmethod
     def spawn(
@@ -85,9 +91,7 @@ class Child:
         finally:
             theirs.close()
             os.close(lifeline)
-        child = cls(inbox, process.pid, ours, lifeline_in, time.monotonic())
-        child._process = process
-        return child
+        return cls(inbox, process.pid, ours, lifeline_in, time.monotonic(), process)
 
     @classmethod
     def take_over(cls, inbox: Inbox, values: Mapping[str, Any]) -> Child:
@@ -186,32 +190,11 @@ class Child:
                 continue
             self.on_message(message)
 
-    def _watch_exit(self) -> None:
-        if hasattr(os, "pidfd_open"):
-            try:
-                self._exit_fd = os.pidfd_open(self.pid)
-            except OSError:
-                pass  # an old kernel, or one that filters the call
-            else:
-                self._inbox.watch(self._exit_fd, self._exited)
-                return
-        threading.Thread(target=self._wait_exit, name=f"duck-wait-{self.pid}", daemon=True).start()
-
-    def _wait_exit(self) -> None:
-        try:
-            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-        except ChildProcessError:
-            pass
-        self._inbox.post(self._exited)
-
     def _exited(self) -> None:
         if self.has_exited:
             return
         self.kill()
-        code = self._reap()
-        if self._exit_fd is not None:
-            self._inbox.unwatch(self._exit_fd)
-            os.close(self._exit_fd)
+        code = self._exit.reap()
         for _ in range(64):  # what it said last; bounded
             self._readable()
         self.has_exited = True
@@ -219,11 +202,3 @@ class Child:
         self._control.close()
         os.close(self._lifeline)
         self.on_exit(code)
-
-    def _reap(self) -> int:
-        if self._process is not None:
-            return self._process.wait()
-        try:
-            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        except ChildProcessError:
-            return 0

@@ -9,7 +9,6 @@ A server that runs already (DJANGO_ADDR) is `running` from the start, and is nev
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django.commands import StartupCommands
-from duck.backend.django.discover import find_interpreter, find_project
+from duck.backend.django.discover import bundle_directory, find_interpreter, find_project
 from duck.backend.django.process import BackendOptions, DjangoBackend
 from duck.exceptions import ProjectError
 from duck.logs import ProcessOutput, to_console, wants_colour
@@ -138,7 +137,7 @@ class DjangoService:
             threads=view.threads,
             start_deadline_s=view.wait_s,
             stop_deadline_s=self._settings["SHUTDOWN_TIMEOUT"],
-            bundle=_bundle(),
+            bundle=bundle_directory(),
             wsgi=view.wsgi,
             asgi=view.asgi,
             prefix=views.listening(self._settings).prefix or "",
@@ -395,12 +394,6 @@ class DjangoService:
         self.state = RUNNING
         self._last = Generation(1, (upstream,), (upstream,))
         self._on_generation(self._last, lambda: None)
-
-
-def _bundle() -> str | None:
-    """The directory from which the ASGI server is taken that Duck brings for projects without one."""
-    spec = importlib.util.find_spec("uvicorn")
-    return str(Path(spec.origin).parent.parent) if spec is not None and spec.origin is not None else None
 
 
 def _written(address: str | tuple[str, int] | None) -> str | None:

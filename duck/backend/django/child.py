@@ -16,7 +16,6 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from duck.backend.django import stack
 from duck.backend.django.discover import child_environment
 from duck.exceptions import ProjectError
+from duck.services.exit import ExitWatch
 
 if TYPE_CHECKING:
     from duck.backend.django.discover import Interpreter
@@ -197,10 +197,8 @@ class DjangoProcess:
         self._line = b""
         self._message = b""
         self._timers: list[Timer] = []
-        self._exit_fd: int | None = None
         self._is_traceable = False
         self.pid = handles.pid
-        self._process = handles.process
         self._control = handles.control
         self._output = handles.output
         self._lifeline = handles.lifeline
@@ -210,7 +208,7 @@ class DjangoProcess:
         os.set_blocking(self._stack, False)
         inbox.watch(self._control, self._control_readable)
         inbox.watch(self._output, self._output_readable)
-        self._watch_exit()
+        self._exit = ExitWatch(inbox, self.pid, handles.process, self._exited)
 
     @classmethod
     def spawn(
@@ -401,33 +399,12 @@ class DjangoProcess:
 
     # -- the exit -------------------------------------------------------------------------------------------------
 
-    def _watch_exit(self) -> None:
-        if hasattr(os, "pidfd_open"):
-            try:
-                self._exit_fd = os.pidfd_open(self.pid)
-            except OSError:
-                pass  # an old kernel, or one that filters the call
-            else:
-                self._inbox.watch(self._exit_fd, self._exited)
-                return
-        threading.Thread(target=self._wait_exit, name=f"duck-wait-{self.pid}", daemon=True).start()
-
-    def _wait_exit(self) -> None:
-        try:
-            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-        except ChildProcessError:
-            pass
-        self._inbox.post(self._exited)
-
     def _exited(self) -> None:
         if self.state is EXITED:
             return
         # Before the process is reaped its number, which is the group's, cannot be another's.
         self.kill()
-        code = self._reap()
-        if self._exit_fd is not None:
-            self._inbox.unwatch(self._exit_fd)
-            os.close(self._exit_fd)
+        code = self._exit.reap()
         self._drain(self._control_readable)
         self._drain(self._output_readable)
         if self._line:
@@ -448,26 +425,7 @@ class DjangoProcess:
                     os.unlink(path)
         self._on_exit(code)
 
-    def _reap(self) -> int:
-        if self._process is not None:
-            return self._process.wait()
-        try:
-            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        except ChildProcessError:
-            return 0
-
     def _drain(self, read: Callable[[], None]) -> None:
         """Take what a dead process left in a pipe; bounded, since a descendant that left the group may go on."""
         for _ in range(64):
             read()
-
-
-def exit_sentence(pid: int, code: int) -> str:
-    """How a process ended, for people."""
-    if code < 0:
-        try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = f"signal {-code}"
-        return f"The Django process {pid} was ended by {name}."
-    return f"The Django process {pid} ended by itself with exit code {code}."

@@ -6,6 +6,7 @@ places that imports Django; every candidate is asked by running it, never by gue
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -308,3 +309,9 @@ def _environment_of(interpreter: str) -> str | None:
 
 def _same(one: str, other: str) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
+
+
+def bundle_directory() -> str | None:
+    """The directory from which the ASGI server is taken that Duck brings for projects without one."""
+    spec = importlib.util.find_spec("uvicorn")
+    return str(Path(spec.origin).parent.parent) if spec is not None and spec.origin is not None else None

@@ -31,7 +31,6 @@ from duck.backend.django.child import (
     STOPPING,
     DjangoProcess,
     WorkerSpec,
-    exit_sentence,
 )
 from duck.backend.django.health import probe
 from duck.backend.django.terminal import Terminal
@@ -52,6 +51,7 @@ from duck.backend.django.version import (
 from duck.backend.django.vitals import Vitals
 from duck.exceptions import DuckError
 from duck.proxy.upstream import Upstream
+from duck.services.exit import exit_sentence
 from duck.services.state import private_directory
 
 if TYPE_CHECKING:
@@ -626,11 +626,11 @@ class DjangoBackend:
             if code == EXIT_FAILED:
                 sentence = f"The Django process {process.pid} could not start the project."
             else:
-                sentence = exit_sentence(process.pid, code)
+                sentence = exit_sentence(f"The Django process {process.pid}", code)
             member.state = COMING
             self._failed(version, member.place, member, Failure("crash", sentence))
         elif state == SERVING and version.state == SERVING:
-            logger.error("%s It is started again.", exit_sentence(process.pid, code))
+            logger.error("%s It is started again.", exit_sentence(f"The Django process {process.pid}", code))
             self._died(version, member)
         if not version.members and version.state in (RETIRING, GONE) and version in self._versions:
             self._versions.remove(version)

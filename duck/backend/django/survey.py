@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django import stack
-from duck.backend.django.child import EXITED, DjangoProcess, Handles, WorkerSpec, exit_sentence
+from duck.backend.django.child import EXITED, DjangoProcess, Handles, WorkerSpec
+from duck.services.exit import exit_sentence
 from duck.services.inbox import Inbox
 
 if TYPE_CHECKING:
@@ -94,12 +93,6 @@ def survey(
     )
 
 
-def bundle_directory() -> str | None:
-    """The directory from which the ASGI server is taken that Duck brings for projects without one."""
-    spec = importlib.util.find_spec("uvicorn")
-    return str(Path(spec.origin).parent.parent) if spec is not None and spec.origin is not None else None
-
-
 class _Looking:
     """One survey under way, on an inbox of its own."""
 
@@ -161,7 +154,7 @@ class _Looking:
     def _exited(self, code: int) -> None:
         if not self._ended:
             assert self._process is not None
-            self._fail(exit_sentence(self._process.pid, code))
+            self._fail(exit_sentence(f"The Django process {self._process.pid}", code))
         self._inbox.stop()
 
 
