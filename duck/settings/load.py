@@ -166,6 +166,7 @@ def load(
             is_production = values[name] == "serve"
     if values["BASE_DIR"] is None:
         values["BASE_DIR"] = base_dir
+    _name_site(values, origins)
     return Settings(
         values,
         origins,
@@ -187,6 +188,14 @@ def is_duck_project(directory: Path) -> bool:
 
 
 _Given = dict[str, tuple[Any, Origin]]
+_SOURCES = ("command line", "environment", "file", "default")
+
+
+def _name_site(values: dict[str, Any], origins: dict[str, Origin]) -> None:
+    """DOMAIN is the first of DOMAINS, where these were given and DOMAIN was not, or in a place that goes after."""
+    name = next((name for name in values["DOMAINS"] if not name.startswith("*")), None)
+    if name is not None and _SOURCES.index(origins["DOMAINS"].source) < _SOURCES.index(origins["DOMAIN"].source):
+        values["DOMAIN"], origins["DOMAIN"] = name.strip("[]"), origins["DOMAINS"]
 
 
 def _option_origin(setting: Setting) -> Origin:

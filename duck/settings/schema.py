@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from duck.settings.declared.bounds import DEADLINES, LIMITS
+from duck.settings.declared.certificates import CERTIFICATES
 from duck.settings.declared.django import DJANGO
 from duck.settings.declared.listening import LISTENING
 from duck.settings.declared.production import MODES, PRODUCTION
@@ -24,6 +25,7 @@ _DECLARED: Final = (
     *DJANGO,
     *SIDES,
     *LISTENING,
+    *CERTIFICATES,
     *LIMITS,
     *DEADLINES,
     *FILES,

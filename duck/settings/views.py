@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from duck.settings.declared.certificates import LETS_ENCRYPT, LETS_ENCRYPT_STAGING
 from duck.settings.listen import ListenAddress, parse_listen
 
 if TYPE_CHECKING:
@@ -167,6 +168,27 @@ class ProductionView:
 
 
 @dataclass(frozen=True)
+class CertificatesView:
+    """For which names certificates are obtained, and how.
+
+    Attributes:
+        domains: as they were written; none where no certificate is to be obtained.
+        staging: the directory that is asked after failures; None for none.
+        hook: the command of dns-01, taken apart; None for http-01.
+    """
+
+    domains: tuple[str, ...]
+    email: str | None
+    agree_tos: bool
+    directory: str
+    ca_file: Path | None
+    staging: str | None
+    profile: str | None
+    hook: tuple[str, ...] | None
+    dns_wait_s: float
+
+
+@dataclass(frozen=True)
 class LogsView:
     """What is written, and how (see `duck.logs`)."""
 
@@ -309,6 +331,24 @@ def production(settings: Settings) -> ProductionView:
         drain_delay_s=settings["DRAIN_DELAY"],
         sockets_close_timeout_s=settings["SOCKETS_CLOSE_TIMEOUT"],
         sockets_close_spread_s=settings["SOCKETS_CLOSE_SPREAD"],
+    )
+
+
+def certificates(settings: Settings) -> CertificatesView:
+    """For which names certificates are obtained, and how."""
+    directory, staging, hook = settings["ACME_DIRECTORY"], settings["ACME_STAGING_DIRECTORY"], settings["ACME_DNS_HOOK"]
+    if staging is None and directory == LETS_ENCRYPT:
+        staging = LETS_ENCRYPT_STAGING
+    return CertificatesView(
+        domains=tuple(settings["DOMAINS"]),
+        email=settings["EMAIL"],
+        agree_tos=settings["AGREE_TOS"],
+        directory=directory,
+        ca_file=settings["ACME_CA_FILE"],
+        staging=staging,
+        profile=settings["ACME_PROFILE"],
+        hook=None if hook is None else tuple(shlex.split(hook)),
+        dns_wait_s=settings["ACME_DNS_WAIT"],
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from duck.exceptions import SettingsError
 from duck.settings import views
+from duck.settings.declared.certificates import LETS_ENCRYPT_STAGING
 from duck.settings.load import load
 from duck.settings.schema import SETTINGS
 
@@ -130,6 +131,11 @@ def test_a_settings_module_can_be_named(tmp_path: Path, by_path: bool) -> None:
         ("listen = ['https://a:1']", 'give "http://address:port", "unix:/path" or "fd:N"'),
         ("allowed_hosts = ['a:80']", "'a:80' in it is not one: give names without port"),
         ("domain = 'http://x'", "DOMAIN cannot be 'http://x': give a host name or IP address, without scheme or path."),
+        ("domains = ['a b']", "'a b' in it is wrong: give a host name or IP address"),
+        ("domains = ['a..org']", '\'a..org\' in it is none: give names like "example.org" or "*.example.org"'),
+        ("domains = ['*.*.org']", "'*.*.org' in it is none"),
+        ("email = 'me'", "EMAIL cannot be 'me': give an e-mail address."),
+        ("acme_directory = 'http://ca/dir'", "give an address that begins with https://"),
         ("auto_reload = 'maybe'", "give true or false"),
         ("access_log = 'xml'", "give one of dev, text, json, combined, off"),
         ("settings_module = 'x'", "{}:1: settings_module is no setting"),
@@ -268,3 +274,33 @@ def test_all_that_is_wrong_can_be_told_at_once(tmp_path: Path) -> None:
         assert name in told
     assert (loaded["PORT"], loaded["ADDRESS"]) == (8000, "0.0.0.0")
     assert not loaded.is_given("PORT")
+
+
+@pytest.mark.parametrize(
+    ("given", "environ", "toml", "domain"),
+    [
+        (("example.org", "www.example.org"), {}, "", "example.org"),
+        (("*.example.org", "example.org"), {}, "", "example.org"),
+        (("[2001:db8::1]",), {}, "", "2001:db8::1"),
+        (("bücher.example",), {}, "", "bücher.example"),
+        (("example.org",), {"DUCK_DOMAIN": "shop.example.org"}, "", "example.org"),
+        (("example.org",), {}, "domain = 'shop.example.org'", "example.org"),
+        ((), {"DUCK_DOMAIN": "shop.example.org"}, "domains = ['example.org']", "shop.example.org"),
+        ((), {}, "domains = ['example.org']\ndomain = 'shop.example.org'", "shop.example.org"),
+    ],
+)
+def test_the_first_domain_is_the_sites_name_unless_another_was_given(
+    tmp_path: Path, given: tuple[str, ...], environ: dict[str, str], toml: str, domain: str
+) -> None:
+    (tmp_path / "duck.toml").write_text(toml)
+    settings = load({"DOMAINS": given}, environ, tmp_path)
+    assert settings["DOMAIN"] == domain
+    assert views.listening(settings).domain == domain
+
+
+def test_staging_is_known_of_lets_encrypt_alone(tmp_path: Path) -> None:
+    assert views.certificates(load({}, {}, tmp_path)).staging == LETS_ENCRYPT_STAGING
+    settings = load({"ACME_DIRECTORY": "https://ca.test/directory"}, {}, tmp_path)
+    assert views.certificates(settings).staging is None
+    settings = load({"ACME_DNS_HOOK": "hook --zone 'a b'"}, {}, tmp_path)
+    assert views.certificates(settings).hook == ("hook", "--zone", "a b")

@@ -30,8 +30,8 @@ LISTENING: Final = (
         "DOMAIN",
         kinds.HOST.or_none(),
         None,
-        "The public name, used in the addresses that Duck prints and builds. By default ADDRESS.",
-        flags=("-d", "--domain"),
+        "The public name, used in the addresses that Duck prints and builds."
+        " By default the first of DOMAINS, else ADDRESS.",
     ),
     Setting(
         "Listening",
