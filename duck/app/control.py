@@ -30,7 +30,8 @@ def report(lifecycle: Lifecycle) -> dict[str, Any]:
     """All that `duck status` shows, as plain values.
 
     `state` is `starting`, `running`, `broken` (Django cannot be started), `holding` (it is being replaced) or
-    `stopping`; times in seconds, memory in bytes.
+    `stopping`; times in seconds, memory in bytes. `not_replaced` is there where `duck reload --self` has failed last,
+    and says why.
     """
     front = lifecycle.front.status()
     django = lifecycle.django
@@ -46,7 +47,7 @@ def report(lifecycle: Lifecycle) -> dict[str, Any]:
     processes += [describe_process(**process) for process in lifecycle.front.processes()]
     said: dict[str, Any] = {
         "version": duck.__version__,
-        "run": lifecycle.run,
+        "run": lifecycle.succession.run,
         "state": lifecycle.state,
         "addresses": lifecycle.addresses,
         "uptime_s": round(time.time() - lifecycle.began, 1),
@@ -59,6 +60,8 @@ def report(lifecycle: Lifecycle) -> dict[str, Any]:
     said["processes"] = processes
     if lifecycle.watched_directories is not None:
         said["reload"] = {"directories": lifecycle.watched_directories}
+    if lifecycle.succession.failure:
+        said["not_replaced"] = lifecycle.succession.failure
     if lifecycle.unloaded is not None:
         said["failure"] = lifecycle.unloaded.message
     return said

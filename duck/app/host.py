@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,9 +117,9 @@ class Host:
         """The end has begun."""
         self._notifier.stopping()
 
-    def hand_over(self) -> None:
-        """Leave to the Duck that this process becomes what it needs to speak to systemd."""
-        os.environ.update(self._notifier.hand_over())
+    def hand_over(self) -> Mapping[str, str]:
+        """The variables by which the Duck that this process becomes can speak to systemd."""
+        return self._notifier.hand_over()
 
     def stop(self) -> None:
         """Tell and reap no more."""

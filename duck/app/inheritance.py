@@ -4,6 +4,7 @@ children.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -72,15 +73,17 @@ def become_new(
     django: Mapping[str, Any] | None = None,
     run: int = 1,
     more: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> NoReturn:
-    """Run this process's command again in its place: same id, same ports, same lock.
+    """Run this process's command again in its place: same id, same ports, same lock; `environ` is added to its own.
 
-    Every descriptor is closed by the exec but these, and those that whoever made `fronts` and `django` has made to
-    outlive it. Signals that come meanwhile wait until the new Duck takes them.
+    Every descriptor is closed by the exec but these, and those that whoever made `fronts`, `django` and `more` has made
+    to outlive it. Signals that come meanwhile wait until the new Duck takes them.
+
+    Raises:
+        OSError: nobody can be run, or there is no room for what is handed over; this process goes on as it was.
     """
     descriptors = [listener.fileno() for listener in listeners]
-    for descriptor in (*descriptors, lock):
-        os.set_inheritable(descriptor, True)
     said = {
         "listeners": descriptors,
         "lock": lock,
@@ -89,17 +92,23 @@ def become_new(
         "run": run + 1,
         "more": dict(more or {}),
     }
-    # A file: what a Django project tells of itself may be longer than a variable can be.
-    with tempfile.TemporaryFile(buffering=0) as file:
-        file.write(json.dumps(said).encode())
-        file.seek(0)
-        descriptor = os.dup(file.fileno())
-    os.set_inheritable(descriptor, True)
-    os.environ[VARIABLE] = str(descriptor)
     hold_signals_back()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    try:
+        # A file: what a Django project tells of itself may be longer than a variable can be.
+        with tempfile.TemporaryFile(buffering=0) as file:
+            file.write(json.dumps(said).encode())
+            file.seek(0)
+            for descriptor in (*descriptors, lock, file.fileno()):
+                os.set_inheritable(descriptor, True)
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+                    stream.flush()
+            variables = {**os.environ, **(environ or {}), VARIABLE: str(file.fileno())}
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], variables)
+    finally:
+        for descriptor in (*descriptors, lock):
+            os.set_inheritable(descriptor, False)
+        let_signals_in()
 
 
 def hold_signals_back() -> None:

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duck
-from duck.app import inheritance
 from duck.app.banner import ready_line
 from duck.app.changes import Changes
 from duck.app.console import show_banner
@@ -36,6 +35,7 @@ from duck.app.overview import Overview
 from duck.app.presence import Presence
 from duck.app.reloads import Reloads
 from duck.app.shutdown import Drained, Shutdown
+from duck.app.succession import Succession
 from duck.app.trial import end_if_on_trial, fail_if_on_trial
 from duck.app.unloaded import Unloaded
 from duck.exceptions import SettingsError
@@ -68,8 +68,8 @@ class Lifecycle:
         listening: where it listens.
         overview: health and figures, on an address of their own.
         host: rights, sockets of systemd's, orphans.
+        succession: what the Duck before has left, and how this one is replaced.
         unloaded: why Duck's own side cannot be loaded; None where it is, or there is none.
-        run: how many Ducks this process has been, this one included.
         started, stopping: which part of its life it is in.
         ended: set at the very end.
         futures: what runs, by name; done when it has ended.
@@ -82,8 +82,8 @@ class Lifecycle:
         self.listening = Listening()
         self.overview = Overview(self)
         self.host = Host(settings)
+        self.succession = Succession()
         self.unloaded: Unloaded | None = None
-        self.run = 1
         self.began = time.time()
         self.started = False
         self.stopping = False
@@ -96,8 +96,6 @@ class Lifecycle:
         self._presence = Presence(self._restored)
         self._changes: Changes | None = None
         self._reloads: Reloads | None = None
-        self._inherited: Inheritance | None = None
-        self._left: dict[str, Any] = {}  # to the Duck that this one becomes, where its children go on
         self._shutdown: Shutdown | None = None
         self._stop_requests: list[Request] = []
         self._status = 0
@@ -123,8 +121,8 @@ class Lifecycle:
         Raises:
             DuckError: one sentence; call `abandon` then.
         """
-        inherited = self._inherited = inheritance.take()
-        self.run = inherited.run if inherited is not None else 1
+        self.succession.begin()
+        inherited = self.succession.inherited
         self.host.begin()
         if self.host.is_root and inherited is None:
             self._bind(None)
@@ -141,8 +139,8 @@ class Lifecycle:
             settings=view.settings_module or os.environ.get("DJANGO_SETTINGS_MODULE", ""),
             name=listening.name,
             started=self.began,
-            inherited=inherited.lock if inherited is not None else None,
-            keeps_directory=inherited is not None and inherited.has_children,
+            inherited=self.succession.lock,
+            keeps_directory=self.succession.has_children,
         )
         if not self.listening.sockets:
             self._bind(inherited)
@@ -153,7 +151,7 @@ class Lifecycle:
         site, admin = host.sockets if not self.settings["LISTEN"] else None, host.admin_sockets
         if inherited is not None:
             site = list(inherited.listeners)
-            admin = inherited.more.get("overview", {}).get("listeners")
+            admin = self.succession.more("overview").get("listeners")
         self.listening.open(view, site)
         self.overview.open(self.settings, self.listening.port, admin)
 
@@ -168,8 +166,7 @@ class Lifecycle:
         self._changes = Changes(self.inbox, self.project_dir, self.django, self.request_restart, self._untried)
         self._reloads = Reloads(self)
         self._presence.open(self.inbox, commands(self))
-        more = self._inherited.more if self._inherited is not None else {}
-        self.overview.start(duck.__version__, more.get("overview", {}).get("counts"))
+        self.overview.start(duck.__version__, self.succession.more("overview").get("counts"))
         if isinstance(self.front, FrontProcesses):
             self.front.on_ended = self.overview.worker_ended
         self.host.start(self.inbox, self._is_ours, lambda: True)
@@ -181,7 +178,7 @@ class Lifecycle:
         if views.reload(self.settings).enabled:
             self.start_reloader()
         self._app.record_metadata()
-        if self._inherited is not None and self._inherited.has_children:
+        if self.succession.has_children:
             logger.info("Duck %s has taken over.", duck.__version__)
         elif with_banner:
             show_banner(self)
@@ -193,8 +190,8 @@ class Lifecycle:
         if self.front.server is None or not self.front.server.running:
             self.front.start(self._app, self.settings, self.listening.sockets, thread_count(self._app, self.settings))
             self.futures["duck-server"] = _running()
-            if self._inherited is not None and isinstance(self.front, FrontProcesses):
-                self.front.take_over(self._inherited.fronts)
+            if self.succession.inherited is not None and isinstance(self.front, FrontProcesses):
+                self.front.take_over(self.succession.inherited.fronts)
 
     def start_django(self) -> None:
         """Spawn the Django process, or take the server that runs already."""
@@ -210,9 +207,10 @@ class Lifecycle:
                 on_debugged=self._changes.undebugged if self._changes is not None else lambda: None,
                 refuse=self._refusal,
             )
-            inherited = self._inherited.django if self._inherited is not None else None
-            self._took_over = inherited is not None
-            if inherited is None or not self.django.take_over(inherited):
+            inherited = self.succession.inherited
+            values = inherited.django if inherited is not None else None
+            self._took_over = values is not None
+            if values is None or not self.django.take_over(values):
                 self._took_over = False
                 self.django.start()
 
@@ -326,7 +324,7 @@ class Lifecycle:
         """Become a new Duck in the same process, whose code is read anew, with nobody interrupted.
 
         Worker processes and Django go on meanwhile; the new Duck takes them over. Threads cannot: with these it is a
-        restart.
+        restart. Where it fails this Duck serves on, and `succession` says why.
         """
         if self.stopping:
             return
@@ -335,24 +333,11 @@ class Lifecycle:
             self._begin_stop(0)
             return
         logger.info("Replacing Duck; its workers and Django go on.")
-        inheritance.hold_signals_back()
-        try:
-            self._left = {
-                "fronts": self.front.hand_over(),
-                "django": self.django.hand_over() if self.django is not None else None,
-                "more": {"overview": self.overview.hand_over()},
-            }
-        except BaseException:
-            inheritance.let_signals_in()
-            raise  # told by the inbox; this Duck goes on
-        self.stopping = self._restarting = True
-        if self._changes is not None:
-            self._changes.stop()
-        self._presence.close(keep_lock=True)
-        self.host.stop()
-        self.host.hand_over()
-        self._app.background.stop(wait=False)
-        self.inbox.stop()
+        if self._flush_logs:
+            self._flush()
+        self.succession.replace(
+            self.listening.sockets, self._presence, self.host, self.front, self.django, self.overview
+        )
 
     def signalled(self, number: int) -> None:
         """SIGINT or SIGTERM has come: stop; the second one skips to the deadline. SIGHUP loads Django again, in
@@ -413,9 +398,13 @@ class Lifecycle:
             self.inbox.close()
 
     def finish(self) -> int:
-        """After `serve`: the exit status; or, for a restart, become the new Duck and never return."""
+        """After `serve`: the exit status; or, for a restart, become the new Duck and never return.
+
+        Raises:
+            ApplicationError: there is no restart to be had.
+        """
         if self._restarting:
-            inheritance.become_new(self.listening.sockets, self._presence.fileno(), run=self.run, **self._left)
+            self.succession.start_again(self.listening.sockets, self._presence, self.host)
         return self._status
 
     def _leave(self, status: int, *, at_once: bool) -> None:
@@ -489,9 +478,7 @@ class Lifecycle:
             self._changes.stop()
         self.overview.close()
         self.host.stop()
-        if self._restarting:
-            self.host.hand_over()
-        else:
+        if not self._restarting:
             self.listening.close()
             self.listening.addresses = []
         self._app.background.stop(wait=False)
@@ -499,9 +486,12 @@ class Lifecycle:
             if future is not None and not future.done():
                 future.set_result(None)
         if self._flush_logs:
-            for handler in logging.getLogger("duck").handlers:
-                handler.flush()
+            self._flush()
         self.ended.set()
+
+    def _flush(self) -> None:
+        for handler in logging.getLogger("duck").handlers:
+            handler.flush()
 
     # -- what happens meanwhile -----------------------------------------------------------------------------------
 

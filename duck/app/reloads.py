@@ -82,7 +82,8 @@ class Reloads:
             for request in waiting:
                 request.refuse("Duck is about to end.")
             return
-        told: dict[str, Any] = {"run": lifecycle.run, "replacing": True}
+        lifecycle.succession.failure = ""  # of an earlier attempt
+        told: dict[str, Any] = {"run": lifecycle.succession.run, "replacing": True}
         for request in waiting:
             request.reply(told)
         # What was said is sent by then.

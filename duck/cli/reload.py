@@ -74,6 +74,8 @@ def _wait_for_next(control: str, run: int, deadline: float) -> dict[str, Any]:
             said = call(control, "status", deadline_s=5.0)
         except ControlError:
             continue  # its socket is made anew
+        if said["run"] == run and said.get("not_replaced"):
+            raise ApplicationError(f"{said['not_replaced']} What ran before serves on.")
         fronts = [process for process in said["processes"] if process["role"] == "front"]
         if said["run"] > run and said["state"] == "running" and all(one["state"] == "serving" for one in fronts):
             app = next(process for process in said["processes"] if process["role"] == "app")

@@ -93,12 +93,14 @@ class Instance:
         if not keeps_directory:
             clear_directory(directory)
         private_directory(directory)
+        control = directory / "control.sock"
+        control.unlink(missing_ok=True)  # of the Duck that this process was
         info = InstanceInfo(
             os.getpid(),
             os.path.realpath(project),
             settings,
             name,
-            control=str(directory / "control.sock"),
+            control=str(control),
             started=started,
         )
         instance = cls(descriptor, lock_path, directory, info)

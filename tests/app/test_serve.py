@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -326,6 +328,87 @@ class TestReload:
         wait_until(lambda: len(fronts(status)) == 2 and not before & set(fronts(status)))
         duck.signal(signal.SIGTERM)
         assert duck.wait() == 128 + signal.SIGTERM
+
+    def test_where_the_exec_fails_this_duck_serves_on_and_the_command_says_why(
+        self, project: Path, ask: Ask, status: Callable[[], dict[str, Any]], vanishing: Vanishing
+    ) -> None:
+        duck = vanishing.serve(project, "--workers", "2", "--django-workers", "1")
+        assert duck.get().text == "one"
+        wait_until(lambda: len(fronts(status)) == 2)
+        before, family = set(fronts(status)), {process.pid for process in duck.children()}
+        with Asking(duck) as asking:
+            # The trial of the new Duck succeeds, and takes the interpreter away.
+            result = ask(project, "reload", "--self")
+            assert result.returncode == 1, result.stdout
+            assert f"running {vanishing.python} again: No such file or directory." in result.stderr
+            assert "What ran before serves on." in result.stderr
+            assert status()["run"] == 1
+        assert set(asking.answers) == {(200, "one")}
+        assert set(fronts(status)) == before
+        assert {process.pid for process in duck.children()} == family
+        duck.wait_for("This Duck serves on.")
+        # It is told of what happens, as before, spawns, loads Django again, and is replaced once that is possible.
+        (project / "site1" / "version.py").write_text('VERSION = "two"\n')
+        vanishing.restore()
+        os.kill(min(before), signal.SIGKILL)
+        wait_until(lambda: len(fronts(status)) == 2 and min(before) not in fronts(status))
+        assert ask(project, "reload").returncode == 0
+        assert duck.get().text == "two"
+        vanishing.stays()
+        result = ask(project, "reload", "--self")
+        assert result.returncode == 0, result.stderr + duck.text
+        assert status()["run"] == 2
+        assert "not_replaced" not in status()
+        duck.signal(signal.SIGTERM)
+        assert duck.wait() == 128 + signal.SIGTERM
+
+
+class Vanishing:
+    """An interpreter that each process on trial takes away."""
+
+    def __init__(self, where: Path, start: Callable[[list[str], Path, dict[str, str]], Duck], environ: dict[str, str]):
+        self.python = where / "bin" / "python"
+        self._start = start
+        self._site = where / "site"
+        self.python.parent.mkdir()
+        self._site.mkdir()
+        if (Path(sys.prefix) / "pyvenv.cfg").exists():
+            shutil.copy(Path(sys.prefix) / "pyvenv.cfg", where)
+            for name in ("lib", "lib64"):
+                if (Path(sys.prefix) / name).exists():
+                    (where / name).symlink_to(Path(sys.prefix) / name)
+        self.restore()
+        (self._site / "sitecustomize.py").write_text(
+            f"import os\nif '_DUCK_TRIAL' in os.environ:\n    os.unlink({str(self.python)!r})\n"
+        )
+        user = {"DUCK_USER": "root"} if os.geteuid() == 0 else {}
+        paths = f"{self._site}{os.pathsep}{environ['PYTHONPATH']}"
+        self._environ = {**environ, "DUCK_ALLOW_UNAPPLIED_MIGRATIONS": "yes", "PYTHONPATH": paths, **user}
+
+    def serve(self, project: Path, *arguments: str) -> Duck:
+        command = [str(self.python), "-m", "duck", "serve", "--port", "0", "--python", sys.executable]
+        return self._start([*command, *arguments], project, self._environ)
+
+    def restore(self) -> None:
+        self.python.symlink_to(os.path.realpath(sys.executable))
+
+    def stays(self) -> None:
+        (self._site / "sitecustomize.py").unlink()
+
+
+@pytest.fixture
+def vanishing(tmp_path: Path, environ: dict[str, str]) -> Iterator[Vanishing]:
+    started: list[Duck] = []
+
+    def start(command: list[str], cwd: Path, variables: dict[str, str]) -> Duck:
+        started.append(Duck(command, cwd, variables))
+        return started[-1]
+
+    where = tmp_path / "vanishing"
+    where.mkdir()
+    yield Vanishing(where, start, environ)
+    for duck in started:
+        duck.close()
 
 
 class Asking:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from duck.backend.django.version import Member, Version
+from duck.backend.django.version import COMING, GONE, Member, Version
 from duck.proxy.upstream import Upstream, upstream_from_values
 
 if TYPE_CHECKING:
@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 
 
 def version_to_values(version: Version) -> dict[str, Any]:
-    """`version` as JSON can carry it; the descriptors of its processes stay open over an exec from now on."""
+    """`version` as JSON can carry it; the descriptors of its processes stay open over an exec from now on.
+
+    What has not come yet is gone: the Duck that takes over ends it.
+    """
     return {
         "number": version.number,
-        "state": version.state,
+        "state": _after(version.state),
         "facts": version.facts,
         "places": [
             {
@@ -32,7 +35,7 @@ def version_to_values(version: Version) -> dict[str, Any]:
             {
                 "role": member.place.role,
                 "index": member.place.index,
-                "state": member.state,
+                "state": _after(member.state),
                 "since": member.since,
                 "until": member.until,
                 "max_requests": member.max_requests,
@@ -62,6 +65,10 @@ def member_from_values(version: Version, process: DjangoProcess, values: Mapping
         until=values["until"],
         max_requests=values["max_requests"],
     )
+
+
+def _after(state: str) -> str:
+    return GONE if state == COMING else state
 
 
 def _to_values(upstream: Upstream | None) -> dict[str, Any] | None:

@@ -229,17 +229,13 @@ class DjangoBackend:
     def hand_over(self) -> dict[str, Any] | None:
         """What the Duck that this process becomes by an exec needs to go on with what serves; None for an end.
 
-        Plain values; those under `descriptors` stay open over the exec. What is coming is ended: it is asked for again.
+        Plain values; those under `descriptors` stay open over the exec. What is coming is ended by that Duck, and asked
+        for again. Nothing is changed here, but that who waits for a version is told to ask again: the exec may fail.
         """
         if self._stopping:
             return None
         for version in self._versions:
-            version.cancel_timers()
-            version.tell_outcome(Failure("replaced", "Duck itself was replaced meanwhile."))
-            for member in version.members:
-                if member.state == COMING:
-                    member.state = GONE
-                    member.process.kill()
+            version.tell_outcome(Failure("replaced", "Duck itself is about to be replaced; ask again."))
         versions = [version_to_values(version) for version in self._versions]
         handles = [member["process"]["handles"] for version in versions for member in version["members"]]
         return {
@@ -285,7 +281,9 @@ class DjangoBackend:
         process = DjangoProcess.take_over(value["process"], self._inbox, told, self._on_output, ended)
         member = member_from_values(version, process, value)
         version.members.append(member)
-        if member.state != SERVING or version.state != SERVING:
+        if member.state == GONE:
+            process.kill()
+        elif member.state != SERVING or version.state != SERVING:
             process.stop(self.options.stop_deadline_s)
 
     @property
