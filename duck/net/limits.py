@@ -22,6 +22,8 @@ class Limits:
         send_timeout_s: a client that takes nothing of its answer for so long is cut off.
         linger_s: after an answer that left a body unread, so long the rest is thrown away before the close, so that
             the answer is not lost to a reset (RFC 9112 §9.6).
+        handshake_timeout_s: from the connection to the end of its TLS handshake.
+        max_handshakes: TLS handshakes under way at once; who comes meanwhile is closed.
     """
 
     max_head_bytes: int = 32_768
@@ -35,3 +37,5 @@ class Limits:
     keep_alive_timeout_s: float = 75.0
     send_timeout_s: float = 60.0
     linger_s: float = 2.0
+    handshake_timeout_s: float = 10.0
+    max_handshakes: int = 1024

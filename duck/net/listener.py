@@ -17,13 +17,40 @@ if TYPE_CHECKING:
 DEFAULT_BACKLOG = 2048
 
 
+class Listener(socket.socket):
+    """A listening socket.
+
+    Attributes:
+        tls: whether connections begin with a TLS handshake.
+    """
+
+    __slots__ = ("tls",)
+
+    def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
+        super().__init__(family, type, proto, fileno)
+        self.tls = False
+
+    def dup(self) -> Listener:
+        """A copy, of which the same is spoken."""
+        copy = super().dup()
+        copy.tls = self.tls
+        return copy
+
+
+def speaks_tls(listener: socket.socket) -> bool:
+    """Whether connections to `listener` begin with a TLS handshake."""
+    return isinstance(listener, Listener) and listener.tls
+
+
 def open_listeners(
     addresses: list[ListenAddress],
     *,
     backlog: int = DEFAULT_BACKLOG,
     holder_of: Callable[[str, int], str] | None = None,
 ) -> list[socket.socket]:
-    """Bound and listening sockets for `addresses`, in order; a name with several addresses gives several.
+    """Bound and listening sockets for `addresses`, in order, each a `Listener`.
+
+    A name with several addresses gives several.
 
     `holder_of(host, port)` may say who holds a busy port, as an end of the sentence.
 
@@ -32,14 +59,16 @@ def open_listeners(
         ApplicationError: an address cannot be listened on.
     """
     opened: list[socket.socket] = []
+    listener: socket.socket
     try:
         for address in addresses:
             if address.scheme == "unix":
                 opened.append(_open_unix(address.path, backlog))
-            elif address.scheme == "fd":
-                opened.append(_adopt(address.fd, backlog))
-            else:
-                opened.extend(_open_tcp(address, backlog, holder_of))
+                continue
+            found = [_adopt(address.fd, backlog)] if address.scheme == "fd" else _open_tcp(address, backlog, holder_of)
+            for listener in found:
+                listener.tls = address.tls
+                opened.append(listener)
     except BaseException:
         for listener in opened:
             listener.close()
@@ -47,7 +76,7 @@ def open_listeners(
     return opened
 
 
-def _open_tcp(address: ListenAddress, backlog: int, holder_of: Callable[[str, int], str] | None) -> list[socket.socket]:
+def _open_tcp(address: ListenAddress, backlog: int, holder_of: Callable[[str, int], str] | None) -> list[Listener]:
     try:
         found = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
@@ -56,11 +85,11 @@ def _open_tcp(address: ListenAddress, backlog: int, holder_of: Callable[[str, in
         raise ApplicationError(
             f"cannot listen on {address.host!r}: it is no address of this machine; `localhost` is, and `0.0.0.0` is all"
         ) from error
-    opened: list[socket.socket] = []
+    opened: list[Listener] = []
     port = address.port
     failure: OSError | None = None
     for family, kind, protocol, _, where in dict.fromkeys(found):
-        listener = socket.socket(family, kind, protocol)
+        listener = Listener(family, kind, protocol)
         try:
             if os.name == "posix":
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -105,7 +134,7 @@ def _watch_for_vanished_peers(listener: socket.socket) -> None:
             listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def _open_unix(path: str, backlog: int) -> socket.socket:
+def _open_unix(path: str, backlog: int) -> Listener:
     """A Unix listener; a socket file that nobody listens on any more is replaced, anything else is left alone."""
     try:
         if stat.S_ISSOCK(os.stat(path).st_mode):
@@ -121,7 +150,7 @@ def _open_unix(path: str, backlog: int) -> socket.socket:
             raise ApplicationError(f"cannot listen on {path}: a file that is no socket is there; remove it first")
     except OSError:
         pass  # nothing is there, or nobody may look; `bind` says which
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = Listener(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         before = os.umask(0o117)  # for the owner and its group; a directory restricts it further
         try:
@@ -145,9 +174,9 @@ def _open_unix(path: str, backlog: int) -> socket.socket:
     return listener
 
 
-def _adopt(descriptor: int, backlog: int) -> socket.socket:
+def _adopt(descriptor: int, backlog: int) -> Listener:
     try:
-        listener = socket.socket(fileno=descriptor)
+        listener = Listener(fileno=descriptor)
         listener.listen(backlog)
     except OSError as error:
         raise ApplicationError(

@@ -9,17 +9,20 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from duck.exceptions import ClientGone, ProtocolError
+from duck.net.client_duplex import ClientDuplex
+from duck.net.clock import NEVER
 from duck.net.exchange import Exchange, failure_status
 from duck.net.peer import Peer
 from duck.net.server_connection import ServerConnection
 from duck.net.stats import Stats, merge
+from duck.net.tls_connection import TlsConnection
 from duck.wire.render import plain_error
 
 if TYPE_CHECKING:
-    from duck.net.client_duplex import ClientDuplex
     from duck.net.clock import Clock
     from duck.net.interfaces import Handler
     from duck.net.limits import Limits
+    from duck.net.tls import Contexts
 
 logger = logging.getLogger("duck.net")
 
@@ -75,6 +78,8 @@ class Server:
         draining: every answer is the last one of its connection.
         closes_idle: idle connections are closed: it drains, and who had a request under way could send it.
         requests: exchanges begun since the start.
+        contexts: what TLS is served with; None for none.
+        handshakes: under way.
         refused_count: requests that could not be understood, and connections that were too many.
         stats: counts of the exchanges that have ended.
     """
@@ -90,6 +95,7 @@ class Server:
         server_name: str = "",
         on_exchange: Callable[[Exchange], None] | None = None,
         on_refusal: Callable[[Peer, ProtocolError], None] | None = None,
+        contexts: Contexts | None = None,
     ) -> None:
         self.loop = loop
         self.clock = clock
@@ -99,7 +105,9 @@ class Server:
         self.server_name = server_name
         self.on_exchange = on_exchange
         self.on_refusal = on_refusal
-        self.connections: set[ServerConnection | ClientDuplex] = set()
+        self.contexts = contexts
+        self.connections: set[ServerConnection | ClientDuplex | TlsConnection] = set()
+        self.handshakes = 0
         self.draining = False
         self.closes_idle = False
         self.requests = 0
@@ -112,6 +120,15 @@ class Server:
     def protocol(self) -> asyncio.Protocol:
         """A protocol for a connection just accepted: one by its methods, not by its base (see ServerConnection)."""
         return cast("asyncio.Protocol", ServerConnection(self))
+
+    def tls_protocol(self) -> asyncio.Protocol:
+        """The same for a connection that begins with a TLS handshake."""
+        assert self.contexts is not None
+        return cast("asyncio.Protocol", TlsConnection(self, self.contexts))
+
+    def protocol_for(self, chosen: str | None) -> asyncio.Protocol:
+        """What serves a connection whose handshake has chosen the protocol `chosen` (ALPN); None for none."""
+        return self.protocol()
 
     def drain(self, on_empty: Callable[[], None], idle_s: float = 0.0) -> None:
         """Let every connection end with its next answer; `on_empty` is called once all have ended.
@@ -134,7 +151,7 @@ class Server:
 
     def cut(self, *, upgraded: bool = True) -> int:
         """End every connection now, or without `upgraded` those that still speak HTTP; how many these are."""
-        connections = [one for one in self.connections if upgraded or isinstance(one, ServerConnection)]
+        connections = [one for one in self.connections if upgraded or not isinstance(one, ClientDuplex)]
         for connection in connections:
             connection.cut()
         return len(connections)
@@ -175,6 +192,37 @@ class Server:
             trusted=host in self.trust and (host != "" or not isinstance(local, tuple)),
         )
 
+    def handshaking(self, connection: TlsConnection) -> bool:
+        """A TLS connection begins; False when too many do."""
+        if self.handshakes >= self.limits.max_handshakes:
+            self.stats.handshakes_failed += 1
+            connection.deadline = NEVER
+            return False
+        self.handshakes += 1
+        self.connections.add(connection)
+        self.clock.watched.add(connection)
+        return True
+
+    def handshaken(self, connection: TlsConnection) -> None:
+        """Its handshake is complete; what is above it opens in the same call."""
+        self.stats.handshakes += 1
+        self._forget_handshake(connection)
+
+    def handshake_ended(self, connection: TlsConnection, *, failed: bool) -> None:
+        """It has ended without one."""
+        if connection not in self.connections:
+            return
+        if failed:
+            self.stats.handshakes_failed += 1
+        self._forget_handshake(connection)
+        if self._on_empty is not None:
+            self._check_empty()
+
+    def _forget_handshake(self, connection: TlsConnection) -> None:
+        self.handshakes -= 1
+        self.connections.discard(connection)
+        self.clock.watched.discard(connection)
+
     def opened(self, connection: ServerConnection) -> bool:
         """Take a new connection in; False when there are too many."""
         self.connections.add(connection)
@@ -206,7 +254,7 @@ class Server:
         """Forget an ended connection."""
         self.connections.discard(connection)
         self.clock.watched.discard(connection)
-        if not isinstance(connection, ServerConnection):
+        if isinstance(connection, ClientDuplex):
             self.stats.tunnels -= 1
         if self._on_empty is not None:
             self._check_empty()

@@ -138,7 +138,9 @@ class ServerConnection:
         server = self._server
         self._transport = wire = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
         self.peer = server.peer_of(wire)
-        self.deadline = server.clock.time() + server.limits.keep_alive_timeout_s
+        limits = server.limits
+        # Whose TLS handshake outlasted the end of the wait for idle ones has its request ready.
+        self.deadline = server.clock.time() + (limits.linger_s if server.closes_idle else limits.keep_alive_timeout_s)
         if not server.opened(self):
             self._refuse(ProtocolError("too many connections; try again soon", 503))
 
@@ -676,6 +678,10 @@ class ServerConnection:
             self._read_heads(buffer)
 
     # -- the end --------------------------------------------------------------------------------------------------
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Answer before anything was read, and close: the client is wrong here."""
+        self._refuse(error)
 
     def _refuse(self, error: ProtocolError, is_head: bool = False) -> None:
         """Answer what cannot be understood, and close: what follows on this connection cannot be framed."""

@@ -54,6 +54,7 @@ class Stats:
     Attributes:
         accepted: connections taken in, those too many included.
         crowded_out: connections that were too many.
+        handshakes, handshakes_failed: of TLS, complete, and ended before that.
         upgraded: exchanges that became tunnels.
         tunnels: of these, those that are open now.
     """
@@ -75,6 +76,8 @@ class Stats:
         "_waits_s",
         "accepted",
         "crowded_out",
+        "handshakes",
+        "handshakes_failed",
         "tunnels",
         "upgraded",
     )
@@ -82,6 +85,8 @@ class Stats:
     def __init__(self) -> None:
         self.accepted = 0
         self.crowded_out = 0
+        self.handshakes = 0
+        self.handshakes_failed = 0
         self.upgraded = 0
         self.tunnels = 0
         self._requests = [0] * (len(METHODS) * CLASSES)
@@ -160,6 +165,7 @@ class Stats:
             "clients_gone": self._gone,
             "backend_failures": {str(status): count for status, count in self._failures.items()},
             "connections": {"accepted": self.accepted, "crowded_out": self.crowded_out, "upgraded": self.upgraded},
+            "tls": {"handshakes": self.handshakes, "failed": self.handshakes_failed},
         }
 
 

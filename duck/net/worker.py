@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from duck.net.clock import Clock
-from duck.net.listener import DEFAULT_BACKLOG
+from duck.net.listener import DEFAULT_BACKLOG, speaks_tls
 from duck.net.server import Server, Trust
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from duck.net.interfaces import Handler
     from duck.net.limits import Limits
     from duck.net.peer import Peer
+    from duck.net.tls import Contexts
 
 logger = logging.getLogger("duck.net")
 
@@ -58,6 +59,7 @@ class Worker:
         on_exchange: Callable[[Exchange], None] | None = None,
         on_refusal: Callable[[Peer, ProtocolError], None] | None = None,
         backlog: int = DEFAULT_BACKLOG,
+        contexts: Contexts | None = None,
         make_loop: Callable[[], asyncio.AbstractEventLoop] = new_loop,
     ) -> None:
         self.name = name
@@ -70,6 +72,7 @@ class Worker:
         self._on_exchange = on_exchange
         self._on_refusal = on_refusal
         self._backlog = backlog
+        self._contexts = contexts
         self._make_loop = make_loop
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clock: Clock | None = None
@@ -155,7 +158,7 @@ class Worker:
     async def _open(self) -> None:
         loop = asyncio.get_running_loop()
         self._clock = clock = Clock(loop)
-        self.server = server = Server(
+        self.server = Server(
             loop,
             clock,
             self._make_handler(loop, clock),
@@ -164,6 +167,7 @@ class Worker:
             server_name=self._server_name,
             on_exchange=self._on_exchange,
             on_refusal=self._on_refusal,
+            contexts=self._contexts,
         )
         clock.start()
         for listener in self._listeners:
@@ -172,13 +176,17 @@ class Worker:
             self._copies.append(listener.dup())
             # A loop listens again, with a backlog of its own (100) where it is told none.
             backlog = self._backlog
+            protocol = self._protocol(listener)
             if listener.family == getattr(socket, "AF_UNIX", None):
-                accepting: asyncio.AbstractServer = await loop.create_unix_server(
-                    server.protocol, sock=copy, backlog=backlog
-                )
+                accepting: asyncio.AbstractServer = await loop.create_unix_server(protocol, sock=copy, backlog=backlog)
             else:
-                accepting = await loop.create_server(server.protocol, sock=copy, backlog=backlog)
+                accepting = await loop.create_server(protocol, sock=copy, backlog=backlog)
             self._accepting.append(accepting)
+
+    def _protocol(self, listener: socket.socket) -> Callable[[], asyncio.Protocol]:
+        """What is spoken on `listener`."""
+        assert self.server is not None
+        return self.server.tls_protocol if speaks_tls(listener) else self.server.protocol
 
     def stop_accepting(self) -> None:
         """Leave new connections to the backlog; on the loop only."""
@@ -215,7 +223,7 @@ class Worker:
         assert server is not None and loop is not None
         if takes_backlog:
             for listener in self._copies:
-                self._take_backlog(listener, server.protocol)
+                self._take_backlog(listener, self._protocol(listener))
         self.stop_accepting()
         finished = False
 

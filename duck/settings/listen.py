@@ -14,17 +14,19 @@ class ListenAddress:
     """One place to listen at.
 
     Attributes:
-        scheme: `http` over TCP, `unix` for a socket path, `fd` for an inherited listening socket.
-        host, port: of `http`; port 0 takes a free one.
+        scheme: `http` and `https` over TCP, `unix` for a socket path, `fd` for an inherited listening socket.
+        host, port: of `http` and `https`; port 0 takes a free one.
         path: of `unix`, absolute.
         fd: of `fd`.
+        tls: whether TLS is spoken there.
     """
 
-    scheme: Literal["http", "unix", "fd"]
+    scheme: Literal["http", "https", "unix", "fd"]
     host: str = ""
     port: int = 0
     path: str = ""
     fd: int = -1
+    tls: bool = False
 
     @property
     def url(self) -> str:
@@ -34,11 +36,11 @@ class ListenAddress:
         if self.scheme == "fd":
             return f"fd:{self.fd}"
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{self.scheme}://{host}:{self.port}"
 
 
 def parse_listen(text: str, base: Path | None = None) -> ListenAddress:
-    """Read `http://address:port`, `unix:/path` or `fd:N`; a relative socket path starts at `base`.
+    """Read `http(s)://address:port`, `unix:/path` or `fd:N`; a relative socket path starts at `base`.
 
     Raises:
         ValueError: with what would be right.
@@ -50,11 +52,14 @@ def parse_listen(text: str, base: Path | None = None) -> ListenAddress:
             return ListenAddress("unix", path=str((base or Path.cwd()) / path))
     elif re.fullmatch(r"fd:\d+", text):
         return ListenAddress("fd", fd=int(text[3:]))
-    elif text.startswith("http://"):
-        host, port = split_host_port(text.removeprefix("http://").rstrip("/"))
+    elif text.startswith(("http://", "https://")):
+        scheme, _, rest = text.partition("://")
+        host, port = split_host_port(rest.rstrip("/"))
+        if host is not None and scheme == "https":
+            return ListenAddress("https", host=host, port=443 if port is None else port, tls=True)
         if host is not None:
             return ListenAddress("http", host=host, port=80 if port is None else port)
-    raise ValueError('give "http://address:port", "unix:/path" or "fd:N"')
+    raise ValueError('give "http://address:port", "https://address:port", "unix:/path" or "fd:N"')
 
 
 def parse_addrport(text: str) -> tuple[str | None, int | None]:

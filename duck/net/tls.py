@@ -1,0 +1,189 @@
+"""The certificates of a server, chosen by name, and changed while it serves.
+
+    ClientHello ──> front context ──names the host──> table: exact, wildcard, first ──> that certificate's context
+
+The front context stays: it holds the keys of session tickets, so that clients resume across a change of certificates.
+A change replaces the table; connections that are there keep what they have.
+"""
+
+from __future__ import annotations
+
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from duck.exceptions import SSLError
+from duck.net.certificate import Certificate, read_certificate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# RFC 9325 §4.2: forward secrecy and authenticated encryption only. TLS 1.3 has suites of its own, all of that kind.
+CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+# The keys of tickets are made anew after so long: who steals them reads no more than that of TLS 1.2.
+TICKET_KEYS_S: Final = 24 * 3600.0
+
+NONE: Final = "none"
+REQUESTED: Final = "requested"
+REQUIRED: Final = "required"
+_VERIFY: Final = {NONE: ssl.CERT_NONE, REQUESTED: ssl.CERT_OPTIONAL, REQUIRED: ssl.CERT_REQUIRED}
+
+
+@dataclass(frozen=True)
+class TlsConfig:
+    """What TLS is served with.
+
+    Attributes:
+        pairs: files of a certificate with its chain, and of its key; the first is for clients that name no host that
+            another one holds.
+        client_certificates: whether clients are asked for one: `none`, `requested` or `required`.
+        client_ca: PEM file of the authorities that clients' certificates may be from.
+        protocols: for ALPN, the preferred one first.
+        trusts_readable_keys: a key that others may read is accepted, too: a mounted secret has no other mode.
+    """
+
+    pairs: tuple[tuple[str, str], ...]
+    client_certificates: str = NONE
+    client_ca: str | None = None
+    protocols: tuple[str, ...] = ("http/1.1",)
+    trusts_readable_keys: bool = False
+
+
+class Contexts:
+    """What handshakes are made with; for any number of loops and threads.
+
+    Attributes:
+        asks_clients: whether clients are asked for a certificate.
+
+    Raises:
+        SSLError: a file is missing, unreadable or wrong.
+    """
+
+    def __init__(self, config: TlsConfig, now: Callable[[], float] = time.monotonic) -> None:
+        _silence_bad_names()
+        self._now = now
+        self._lock = threading.Lock()
+        self.config = config
+        self.asks_clients = config.client_certificates != NONE
+        self._certificates: tuple[Certificate, ...] = ()
+        self._exact: dict[str, ssl.SSLContext] = {}
+        self._wild: dict[str, ssl.SSLContext] = {}
+        self._default: ssl.SSLContext
+        self._front: ssl.SSLContext
+        self._stale_at = 0.0
+        self.reload(config)
+
+    @property
+    def front(self) -> ssl.SSLContext:
+        """What a handshake begins with."""
+        if self._now() >= self._stale_at:
+            self._renew_front()
+        return self._front
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """Of all pairs, in order."""
+        return self._certificates
+
+    def reload(self, config: TlsConfig | None = None) -> None:
+        """Read the files again, or those of another `config`; on an error all stays as it was.
+
+        Raises:
+            SSLError: a file is missing, unreadable or wrong.
+        """
+        with self._lock:
+            config = config or self.config
+            certificates = tuple(
+                read_certificate(chain, key, trusts_readable=config.trusts_readable_keys) for chain, key in config.pairs
+            )
+            if not certificates:
+                raise SSLError("There is no certificate to serve HTTPS with; give one with --certfile and --keyfile.")
+            exact: dict[str, ssl.SSLContext] = {}
+            wild: dict[str, ssl.SSLContext] = {}
+            contexts = []
+            for certificate in certificates:
+                context = _context(config)
+                certificate.load_into(context)
+                contexts.append(context)
+                for name in certificate.names:
+                    table, key = (wild, name[2:]) if name.startswith("*.") else (exact, name)
+                    table.setdefault(key, context)
+            changed = not self._certificates or _verification(config) != _verification(self.config)
+            self.config, self._certificates = config, certificates
+            self._exact, self._wild, self._default = exact, wild, contexts[0]
+            if changed:
+                # Sessions that other authorities let in are not resumed.
+                self.asks_clients = config.client_certificates != NONE
+                self._renew_front()
+            else:
+                self._front.set_alpn_protocols(list(config.protocols))
+
+    def _renew_front(self) -> None:
+        front = _context(self.config)
+        front.sni_callback = self._choose
+        self._front = front
+        self._stale_at = self._now() + TICKET_KEYS_S
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, front: ssl.SSLContext) -> None:
+        """Give `connection` the certificate for `name`; called by OpenSSL within each handshake."""
+        context = self._default
+        if name:
+            name = name.lower().rstrip(".")
+            found = self._exact.get(name)
+            if found is None:
+                found = self._wild.get(name.partition(".")[2])  # one label, and no more (RFC 9525 §6.3)
+            if found is not None:
+                context = found
+        connection.context = context
+
+
+def _context(config: TlsConfig) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.set_alpn_protocols(list(config.protocols))
+    if config.client_certificates != NONE:
+        try:
+            context.load_verify_locations(cafile=config.client_ca)
+        except (OSError, ssl.SSLError, TypeError) as error:
+            raise SSLError(
+                f"The authorities of clients' certificates in {config.client_ca} cannot be read:"
+                f" {getattr(error, 'strerror', None) or 'it is no PEM file of certificates'};"
+                " name one with --ca-file."
+            ) from error
+        context.verify_mode = _VERIFY[config.client_certificates]
+    return context
+
+
+def _verification(config: TlsConfig) -> tuple[Any, ...]:
+    if config.client_ca is None or config.client_certificates == NONE:
+        return (config.client_certificates,)
+    try:
+        with open(config.client_ca, "rb") as file:
+            return config.client_certificates, file.read()
+    except OSError:
+        return config.client_certificates, config.client_ca
+
+
+def _silence_bad_names() -> None:
+    """Have nothing printed of names that are no ASCII: `ssl` has nobody to raise that to, and clients may send any."""
+    before = sys.unraisablehook
+    if getattr(before, "is_of_duck", False):
+        return
+
+    def tell(unraisable: Any) -> None:
+        if not (isinstance(unraisable.exc_value, UnicodeDecodeError) and isinstance(unraisable.object, bytes)):
+            before(unraisable)
+
+    tell.is_of_duck = True  # type: ignore[attr-defined]
+    sys.unraisablehook = tell
+
+
+def readable_names(certificates: Sequence[Certificate]) -> list[str]:
+    """All names that `certificates` are for, each once."""
+    return list(dict.fromkeys(name for certificate in certificates for name in certificate.names))
