@@ -77,9 +77,11 @@ class FrontWorker:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             config = site_config(self._app, self._settings, use_django=self._told["use_django"])
-            # What all of them may keep on disk together.
+            count = self._told["count"]
             self._front.config = dataclasses.replace(
-                config, max_spool_bytes=config.max_spool_bytes // self._told["count"]
+                config,
+                max_spool_bytes=config.max_spool_bytes // count,  # what all of them may keep on disk together
+                share=(self._told["number"] - 1, count),
             )
             # What the App has said meanwhile comes before the first connection.
             self._inbox.watch(self._control, self._readable)

@@ -53,6 +53,7 @@ class SiteConfig:
         development: `runserver`: failures are shown to clients of this machine, and `/.duck/` is reserved in DEBUG.
         application: makes the application lane's handler, given the direct lane's; None outside a Duck project.
         decide: `"duck"` or `"django"` for a path as routes see it; with `application`.
+        share: this front among so many, from 0 (see Backends).
         through_application: Django's URLs, too, pass the application lane, for Duck's middlewares.
     """
 
@@ -76,6 +77,7 @@ class SiteConfig:
     application: Callable[[ProxyHandler], Handler] | None = None
     decide: Callable[[str], str] | None = None
     through_application: bool = False
+    share: tuple[int, int] = (0, 1)
 
 
 class Site:
@@ -106,6 +108,7 @@ class Site:
             hold_timeout_s=config.hold_timeout_s,
             tunnel_idle_s=config.tunnel_idle_s or 0.0,
             max_queue=config.max_queue,
+            share=config.share,
             on_broken=self._show_failure,
         )
         self._body_limits = [(re.compile(pattern), size) for pattern, size in config.body_limits]

@@ -47,7 +47,7 @@ class LinkConnection:
 
     Attributes:
         started_at: a place for `on_busy` and `on_idle` to keep a time in.
-        computed_us: the CPU time of the last request's view.
+        all_us: the CPU time that all views of the process had had when its last view ended, modulo 2**32.
         recalled: the level of the worker's RECALL; 0 while there was none.
     """
 
@@ -62,8 +62,8 @@ class LinkConnection:
         "_secret",
         "_state",
         "_transport",
+        "all_us",
         "calls",
-        "computed_us",
         "recalled",
         "started_at",
     )
@@ -89,7 +89,7 @@ class LinkConnection:
         self._transport: asyncio.Transport | None = None
         self.calls = 0
         self.started_at = NEVER
-        self.computed_us = 0
+        self.all_us = 0
         self.recalled = 0
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------------
@@ -217,17 +217,20 @@ class LinkConnection:
         self._state = ENDING
         if call is not None:
             call.link_found(path)
-        self.link_free(0)
+        self._free()
 
-    def link_free(self, cpu_us: int) -> None:
+    def link_free(self, all_us: int) -> None:
         """The view has ended."""
         call = self._call
         if call is not None:
             self._call = None
             call.link_cut("the worker ended the call without an answer")
+        self.all_us = all_us
+        self._free()
+
+    def _free(self) -> None:
         if self._state is BUSY or self._state is ENDING:
             self._state = IDLE
-            self.computed_us = cpu_us
             self._on_idle(self)
 
     def link_recall(self, level: int) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from duck.proxy.upstream import Generation, Upstream
 
 SHUN_S: Final = 1.0
+# How many more may wait for a process of one's own than for another; each takes a millisecond at most (see pace).
+OWN_QUEUE: Final = 64
 _SHUNNED: Final = 1 << 30  # more than any load
 
 
@@ -23,9 +25,10 @@ class Backend:
 
     Attributes:
         shunned: it could not be reached a moment ago, so that any other is asked first.
+        is_own: this front's share of the processes holds it.
     """
 
-    __slots__ = ("_identity", "_loop", "https", "is_link", "links", "shunned", "turns", "upstream")
+    __slots__ = ("_identity", "_loop", "https", "is_link", "is_own", "links", "shunned", "turns", "upstream")
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class Backend:
         self.upstream = upstream
         self._loop = loop
         self.shunned = False
+        self.is_own = True
         self.is_link = upstream.protocol == "link"
         name = upstream.name
         self.turns = Turns(
@@ -102,6 +106,10 @@ class Backends:
     Those that were in the generation before, `previous`, are the same objects: their connections, and who waits for
     them, are not touched by the switch.
 
+    `share` is this front among so many, from 0. Where all processes are busy, each front keeps to its own: two that
+    share one have two calls at work in it, which hand the interpreter lock over. A process that has time to spare is
+    anybody's.
+
     Attributes:
         finder: the link that is asked where static files lie; None where nobody can be asked.
     """
@@ -116,8 +124,10 @@ class Backends:
         queue_timeout_s: float = 30.0,
         connect_timeout_s: float = 5.0,
         previous: Backends | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.generation = generation
+        self._clock = clock
 
         def make(upstream: Upstream, kept: list[Backend]) -> Backend:
             for backend in kept:
@@ -137,6 +147,10 @@ class Backends:
         old_finders = [] if previous is None else previous._finders
         self.pages: list[Backend] = [make(upstream, old_pages) for upstream in generation.pages]
         self.sockets: list[Backend] = [make(upstream, old_sockets) for upstream in generation.sockets]
+        self._own = [self.pages[index] for index in own_share(len(self.pages), *share)]
+        for backend in self.pages:
+            backend.is_own = backend in self._own
+        self._own_first = sorted(self.pages, key=lambda backend: not backend.is_own)
         self._finders: list[Backend] = []
         if generation.finder is not None:
             self._finders.append(make(generation.finder, old_finders))
@@ -144,9 +158,14 @@ class Backends:
         self.finder: Backend | None = askable[0] if askable else None
 
     def pick_page(self) -> Backend:
-        """Who takes the next plain request: the one with the least to do."""
-        pages = self.pages
-        return pages[0] if len(pages) == 1 else min(pages, key=_load)
+        """Who takes the next plain request: the one with the least to do; one that others keep busy, only in need."""
+        pages = self._own_first
+        least = pages[0] if len(pages) == 1 else min(pages, key=_load)
+        if least.is_own or not least.turns.utilisation.is_full(self._clock.time()):
+            return least
+        own = min(self._own, key=_load)
+        load = own.load
+        return own if load < 0 or (own.turns.pace.narrow and load < least.load + OWN_QUEUE) else least
 
     def pick_socket(self) -> Backend | None:
         """Who takes the next upgrade; None where nobody can."""
@@ -162,6 +181,13 @@ class Backends:
         for backend in (*self.pages, *self.sockets, *self._finders):
             if backend not in kept:
                 backend.close()
+
+
+def own_share(count: int, index: int, fronts: int) -> list[int]:
+    """Which of `count` processes are those of front `index` of so many: each has one at least."""
+    if count <= fronts:
+        return [index % count] if count else []
+    return list(range(index % fronts, count, fronts))
 
 
 def _load(backend: Backend) -> int:

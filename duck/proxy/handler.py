@@ -62,6 +62,7 @@ class ProxyHandler:
         tunnel_idle_s: float = 0.0,
         half_closed_s: float = 1.0,
         max_queue: int = 1024,
+        share: tuple[int, int] = (0, 1),
         on_broken: Callable[[Exchange], None] | None = None,
     ) -> None:
         self.loop = loop
@@ -81,6 +82,7 @@ class ProxyHandler:
         self._queue_timeout_s = queue_timeout_s
         self._tunnel_idle_s = tunnel_idle_s
         self._max_queue = max_queue
+        self._share = share
         self._on_broken = on_broken
 
     # -- the generation -------------------------------------------------------------------------------------------
@@ -96,6 +98,7 @@ class ProxyHandler:
             queue_timeout_s=self._queue_timeout_s,
             connect_timeout_s=self._connect_timeout_s,
             previous=old,
+            share=self._share,
         )
         self.gate.open()
         if old is not None:

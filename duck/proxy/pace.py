@@ -15,10 +15,10 @@ from __future__ import annotations
 from typing import Final
 
 from duck.net.clock import NEVER
+from duck.proxy.utilisation import FULL
 
 WINDOW_S: Final = 0.02
 SHORT_S: Final = 0.001  # at most, in the mean, for a narrow pace
-FULL: Final = 0.85  # of the time, the process computes: more threads cannot make it faster
 ENOUGH: Final = 0.7
 SLOW_S: Final = 0.003
 IDLE_S: Final = 0.1
@@ -45,7 +45,10 @@ class Pace:
         self._penalty = FIRST_PENALTY_S
 
     def ended(self, now: float, computed: float, took: float, crowded: bool) -> None:
-        """A call ended that took so long, and `computed` so long; `crowded`: others wait, or run beside it."""
+        """A call ended that took so long; `crowded`: others wait, or run beside it.
+
+        `computed`: how long the process has computed since the last call ended, for whomever.
+        """
         if self._since == NEVER or now - self._since > IDLE_S:
             # A pause, or the very first: what is known is not of today's views.
             self.narrow = False

@@ -10,6 +10,7 @@ from duck.net.clock import NEVER
 from duck.net.link_connection import LinkConnection
 from duck.proxy.pace import SLOW_S, Pace
 from duck.proxy.pool import Pool
+from duck.proxy.utilisation import Utilisation
 from duck.wire.link import FRONT_BYTES, HARD
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Turns:
         "_upstream",
         "pace",
         "pool",
+        "utilisation",
     )
 
     def __init__(
@@ -54,6 +56,7 @@ class Turns:
         self._clock = clock
         self._front = os.urandom(FRONT_BYTES)
         self.pace = Pace()
+        self.utilisation = Utilisation()
         self._current: LinkConnection | None = None
         self._looking: asyncio.TimerHandle | None = None
         self.pool: Pool[LinkConnection] = Pool(
@@ -90,7 +93,7 @@ class Turns:
             connection.started_at = NEVER
             now = self._clock.time()
             crowded = len(pool.waiting) > 0 or pool.busy > 1
-            self.pace.ended(now, connection.computed_us * 1e-6, now - started, crowded)
+            self.pace.ended(now, self.utilisation.told(now, connection.all_us), now - started, crowded)
         if connection is self._current or not self.pace.narrow:
             self._current = None
             pool.held = False

@@ -24,7 +24,7 @@ soft, when it has no request for the slot; hard, after the present one (see back
                                                         CUT      the answer ends here, incomplete; a reason, UTF-8
                                                         FOUND    its absolute path (file system bytes), or nothing
                                                         FREE     the view has ended, the next request may come; the
-                                                                 CPU time of its thread since the last FREE (u32, us)
+                                                                 CPU time of all views of the process (u32, us, wraps)
                                                         RECALL   give the slot back; 1: soft, 2: hard (u8)
 
     one connection: [AUTH] ASK         ->    HELLO
@@ -61,6 +61,8 @@ SOFT: Final = 1  # RECALL levels
 HARD: Final = 2
 
 COMPLETE: Final = 1  # HEAD flag
+
+MAX_U32: Final = 0xFFFFFFFF
 
 FRAME: Final = struct.Struct("!IB")
 HEAD_FIXED: Final = struct.Struct("!HBqHI")
@@ -114,7 +116,7 @@ class AnswerReceiver(Protocol):
     def link_end(self) -> None: ...
     def link_cut(self, reason: str) -> None: ...
     def link_found(self, path: bytes) -> None: ...
-    def link_free(self, cpu_us: int) -> None: ...
+    def link_free(self, all_us: int) -> None: ...
     def link_recall(self, level: int) -> None: ...
 
 
@@ -145,9 +147,9 @@ def head_frame(
     )
 
 
-def free_frame(cpu_us: int) -> bytes:
-    """A FREE frame; `cpu_us`: see the table above."""
-    return _FREE_FRAME.pack(4, FREE, min(cpu_us, 0xFFFFFFFF))
+def free_frame(all_us: int) -> bytes:
+    """A FREE frame; `all_us`: see the table above."""
+    return _FREE_FRAME.pack(4, FREE, all_us & MAX_U32)
 
 
 def request_frame(head: bytes, body: bytes = b"") -> bytes:

@@ -33,7 +33,7 @@ class Answer:
     ended: bool = False
     cut: str | None = None
     freed: bool = False
-    cpu_us: int = 0
+    all_us: int = 0
 
     @property
     def body(self) -> bytes:
@@ -180,9 +180,9 @@ class LinkClient:
     def link_recall(self, level: int) -> None:
         self.recalled = level
 
-    def link_free(self, cpu_us: int) -> None:
+    def link_free(self, all_us: int) -> None:
         self.answer.freed = True
-        self.answer.cpu_us = cpu_us
+        self.answer.all_us = all_us
 
 
 class Worker:

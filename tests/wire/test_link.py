@@ -72,8 +72,8 @@ class Told:
     def link_recall(self, level: int) -> None:
         self.events.append(("recall", level))
 
-    def link_free(self, cpu_us: int) -> None:
-        self.events.append(("free", cpu_us))
+    def link_free(self, all_us: int) -> None:
+        self.events.append(("free", all_us))
 
 
 def told(*pieces: bytes) -> list[tuple[object, ...]]:

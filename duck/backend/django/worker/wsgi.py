@@ -82,6 +82,7 @@ class WSGIServer:
         self.find = find
         self.is_quick: Callable[[Any], bool] = is_quick or (lambda result: False)
         self.stopping = False
+        self.views_us = 0  # CPU time of all views; without a lock: what is lost now and then does no harm
         self.environs = Environs(base_environ())
         self._taking = Slots(listener, threads, secret)
         self._count = threads
@@ -308,7 +309,9 @@ class Slot:
 
     def _free_frame(self) -> bytes:
         before, self._cpu_ns = self._cpu_ns, _thread_time_ns()
-        free = free_frame((self._cpu_ns - before) // 1000)
+        server = self._server
+        server.views_us += (self._cpu_ns - before) // 1000
+        free = free_frame(server.views_us)
         return self._grant.take_owed() + free if self._grant.owed else free
 
     def _whole_answer(self, body: bytes) -> bytes:
