@@ -141,7 +141,7 @@ def test_a_failing_stack_is_named_and_the_others_are_measured(site: Site) -> Non
 
 
 def test_cpu_time_of_children_is_counted(tmp_path: Path) -> None:
-    burn = "import time\nwhile time.process_time() < 0.15: pass\nprint('burnt', flush=True)\n"
+    burn = "import time\nwhile time.process_time() < 0.3: pass\nprint('burnt', flush=True)\n"
     program = f"import subprocess, sys, time\nsubprocess.run([sys.executable, '-c', {burn!r}])\ntime.sleep(60)\n"
     server = Server("parent", [sys.executable, "-c", program], tmp_path)
     server.start()
@@ -149,7 +149,7 @@ def test_cpu_time_of_children_is_counted(tmp_path: Path) -> None:
         family = server.family()
         while "burnt" not in server.output() or len(server.family()) > 1:
             server.check()
-        assert cpu_seconds(family) > 0.14
+        assert cpu_seconds(family) > 0.25  # the kernel counts in whole ticks
         assert resident_bytes(family) > 1 << 20
         process = psutil.Process(family[0].pid)
     finally:
