@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from duck.exceptions import BackendCut, BackendUnreachable
 from duck.net.clock import NEVER
-from duck.wire.link import ABORT, ASK, AUTH, FIND, FRONT_BYTES, AnswerReader, LinkError, frame
+from duck.wire.link import ABORT, ASK, AUTH, FIND, FRONT_BYTES, TAKEN, AnswerReader, LinkError, frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ class LinkCall(Protocol):
     def link_cut(self, reason: str) -> None: ...
     def link_found(self, path: bytes) -> None: ...
     def link_lost(self, error: Exception) -> None:
-        """The worker has gone before the call was over."""
+        """The worker, or the slot, has gone before the call was over; `error` says whether it was begun."""
 
 
 class LinkConnection:
@@ -117,11 +117,10 @@ class LinkConnection:
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
-        self._lose(
-            BackendUnreachable(
-                f"{self._name} closed its link" + (f": {error}" if error else ""), backend=self._name, retryable=True
-            )
-        )
+        # A pipe breaks under what is written: of a request that was not written to its end nothing was begun.
+        begun = self._call is not None and not isinstance(error, BrokenPipeError)
+        why = f": {error}" if error else ""
+        self._lose(BackendUnreachable(f"{self._name} closed its link{why}", backend=self._name, retryable=not begun))
 
     # -- for the pool and the call --------------------------------------------------------------------------------
 
@@ -234,9 +233,13 @@ class LinkConnection:
             self._on_idle(self)
 
     def link_recall(self, level: int) -> None:
-        """The worker wants the slot for another front."""
+        """The worker wants the slot for another front, or has taken it."""
         self.recalled = level
-        if self._state is IDLE:
+        if level == TAKEN and self._state is BUSY:
+            name = self._name
+            self._lose(BackendUnreachable(f"{name} took a slot back", backend=name, retryable=True))
+            self.close()
+        elif self._state is IDLE:
             self.close()
 
     def _lose(self, error: Exception) -> None:

@@ -155,12 +155,17 @@ class LinkCall(Call):
         raise AssertionError("an answer to a look-up that was not made")
 
     def link_lost(self, error: Exception) -> None:
-        """The worker died over this request."""
+        """The worker died over this request, or before it."""
         connection, self._connection = self._connection, None
         exchange = self._exchange
         self.deadline = NEVER
         if exchange.is_over:
             self._finish()
+        elif isinstance(error, BackendError) and error.retryable:
+            # Nothing of it was begun: whatever it is, it may be sent again.
+            if self._backend is not None:
+                self._backend.links.drop_idle()
+            self._proxy.dispatch(self)
         elif (
             connection is not None
             and not exchange.is_answered

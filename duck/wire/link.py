@@ -9,7 +9,8 @@ has ended (its `close()` included) and the next request may come, and no request
 of that request may be long gone by then.
 
 Fronts that ask for more slots than there are threads get their shares by RECALL, which has a front close connections:
-soft, when it has no request for the slot; hard, after the present one (see backend.django.worker.slots).
+soft, when it has no request for the slot; hard, after the present one (see backend.django.worker.slots). The slot of a
+front that does not react is taken from it: what it may have sent on that connection since was not read.
 
     frame    = length (u32, big endian, of the payload)  type (u8)  payload
 
@@ -25,7 +26,8 @@ soft, when it has no request for the slot; hard, after the present one (see back
                                                         FOUND    its absolute path (file system bytes), or nothing
                                                         FREE     the view has ended, the next request may come; the
                                                                  CPU time of all views of the process (u32, us, wraps)
-                                                        RECALL   give the slot back; 1: soft, 2: hard (u8)
+                                                        RECALL   give the slot back; 1: soft, 2: hard, 3: it was
+                                                                 taken (u8)
 
     one connection: [AUTH] ASK         ->    HELLO
     one request:   REQUEST [ABORT]    ->    HEAD DATA* (END | CUT) FREE
@@ -59,6 +61,7 @@ RECALL: Final = 23
 FRONT_BYTES: Final = 8  # of ASK
 SOFT: Final = 1  # RECALL levels
 HARD: Final = 2
+TAKEN: Final = 3
 
 COMPLETE: Final = 1  # HEAD flag
 

@@ -24,7 +24,11 @@ def nap(request):
     time.sleep({NAP_S})
     return HttpResponse("rested")
 
-urlpatterns.append(path("nap", nap))
+def take(request):
+    return HttpResponse(request.body)
+
+take.csrf_exempt = True
+urlpatterns += [path("nap", nap), path("take", take)]
 """
 
 
@@ -137,3 +141,23 @@ def test_what_a_front_had_that_ends_serves_the_other(pair: Pair) -> None:
     # Views that run go on to their end.
     assert pair.at_once(1, "/nap", pair.threads) < 2.75 * NAP_S
     wait(lambda: not pool.open)  # type: ignore[no-untyped-call]
+
+
+def test_a_front_that_is_stuck_keeps_no_slot_from_the_other_and_loses_no_request(pair: Pair) -> None:
+    stuck = pair.fronts[0]
+    pair.at_once(0, "/nap", pair.threads)
+    assert len(stuck.pool.idle) == pair.threads  # type: ignore[attr-defined]
+    client = stuck.connect()  # type: ignore[no-untyped-call]
+    assert client.ask(get("/hello")).body == b"hello"
+    awake = threading.Event()
+    stuck.worker.post(lambda: awake.wait(20))  # type: ignore[attr-defined]
+    try:
+        # What it may repeat, and what it may not, wait for its loop with the news that its slots were taken.
+        client.sendall(b"POST /take HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi")
+        assert pair.at_once(1, "/nap", pair.threads) < 4.0
+    finally:
+        awake.set()
+    assert client.answer().body == b"hi"
+    # At the end both are served as before.
+    for front in (0, 1):
+        pair.at_once(front, "/nap", pair.threads)

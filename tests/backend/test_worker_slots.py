@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -19,12 +20,22 @@ if TYPE_CHECKING:
     from tests.backend.link_client import LinkClient, Worker
 
 SOON_S = 2.0  # on a machine that is busy; where it is not, all of this takes milliseconds
+NAP = """
+def nap(request):
+    time.sleep(float(request.GET["s"]))
+    return HttpResponse("rested")
+
+def much(request):
+    return HttpResponse(b"x" * 8_000_000)
+
+urlpatterns += [path("nap", nap), path("much", much)]
+"""
 FRONTS = [b"front %02d" % number for number in range(8)]
 
 
 @pytest.fixture
 def share(make_project: MakeProject, make_worker: MakeWorker) -> Iterator[Share]:
-    with Share(make_worker(make_project(urls=VIEWS), threads=4).wait_ready(), 4) as share:
+    with Share(make_worker(make_project(urls=VIEWS + NAP), threads=4).wait_ready(), 4) as share:
         yield share
 
 
@@ -99,8 +110,11 @@ def test_busy_slots_are_recalled_down_to_equal_shares_as_their_requests_end(shar
     for slot in first:
         if slot.recalled == link.HARD:
             slot.socket.close()
-    slots = [slot for slot in asking if is_granted(slot, 0.5)]
+    slots: list[LinkClient] = []
+    while len(slots) < 2:
+        slots += [slot for slot in asking if slot not in slots and is_granted(slot, 0.01)]
     assert len(slots) == 2
+    assert not any(is_granted(slot, 0.01) for slot in asking if slot not in slots)
     # A soft recall is for a front with nothing to ask; one that goes on keeps its share.
     going_on = [slot for slot in first if slot.recalled == link.SOFT]
     for slot in (*going_on, *slots):
@@ -159,6 +173,76 @@ def test_what_a_dead_front_had_and_asked_for_is_the_others(share: Share) -> None
     for slot in asking:
         assert slot.get("/hello").body == b"hello"
     assert time.monotonic() - began < SOON_S
+
+
+class TestAFrontThatDoesNotReact:
+    """It is stopped, or stuck: it keeps its connections open, and reads nothing."""
+
+    def test_loses_idle_slots_that_others_ask_for(self, share: Share) -> None:
+        numb = share.granted(FRONTS[0], 4)
+        asking = [share.ask(FRONTS[1]) for _ in range(4)]
+        began = time.monotonic()
+        for slot in asking:
+            assert slot.get("/hello").body == b"hello"
+        assert time.monotonic() - began < 2 * SOON_S
+        for slot in numb:
+            with pytest.raises(EOFError):
+                slot.read_answer()
+            assert slot.recalled == link.TAKEN
+
+    def test_loses_those_that_its_views_have_left_and_answers_that_run_go_on(self, share: Share) -> None:
+        numb = share.granted(FRONTS[0], 4)
+        for slot in numb[:3]:
+            slot.send("GET", "/slow")
+        numb[3].send("GET", "/much")  # more than a connection holds: its thread waits in the middle
+        asking = [share.ask(FRONTS[1]) for _ in range(3)]
+        for slot in asking:
+            assert slot.get("/hello").body == b"hello"
+        for slot in numb[:3]:
+            assert slot.read_answer().body == b"slow"
+        assert len(numb[3].read_answer().body) == 8_000_000
+
+    def test_knows_that_what_it_sent_too_late_was_not_begun(self, share: Share) -> None:
+        (numb,) = share.granted(FRONTS[0], 1)
+        others = share.granted(FRONTS[1], 3)
+        for slot in others:
+            slot.send("GET", "/nap?s=3")
+        share.ask(FRONTS[2]).wait_hello()
+        with contextlib.suppress(BrokenPipeError):
+            numb.send("GET", "/hello")
+        with pytest.raises((EOFError, ConnectionResetError)):
+            numb.read_answer()
+        assert numb.recalled == link.TAKEN
+        assert not numb.answer.status
+
+    def test_comes_after_all_others_with_what_it_asked_for_before(self, share: Share) -> None:
+        share.granted(FRONTS[0], 4)
+        late = [share.ask(FRONTS[0]) for _ in range(8)]
+        asking = [share.ask(FRONTS[1]) for _ in range(4)]
+        began = time.monotonic()
+        for slot in asking:
+            assert slot.get("/hello").body == b"hello"
+        assert time.monotonic() - began < 2 * SOON_S
+        # Once nobody else asks, or it has reacted, it is served as any other.
+        for slot in asking:
+            slot.socket.close()
+        for slot in late[:4]:
+            assert slot.get("/hello").body == b"hello"
+
+    def test_is_as_any_other_again_when_it_asks(self, share: Share) -> None:
+        share.granted(FRONTS[0], 4)
+        others = [share.ask(FRONTS[1]) for _ in range(4)]
+        for slot in others:
+            slot.wait_hello()
+        for slot in others:
+            slot.send("GET", "/nap?s=1")
+        awake = share.ask(FRONTS[0])
+        waiting = share.ask(FRONTS[1])
+        for slot in others:
+            slot.read_answer()
+            slot.socket.close()
+        assert awake.get("/hello").body == b"hello"
+        assert waiting.get("/hello").body == b"hello"
 
 
 def test_a_front_alone_is_never_told_anything(share: Share) -> None:

@@ -186,6 +186,42 @@ def test_a_post_is_never_repeated(front, link_backend, size, caplog):
     assert "worker closed its link" in caplog.text
 
 
+@pytest.mark.parametrize("size", [0, 10, 300_000])
+def test_what_was_sent_on_a_slot_that_was_taken_is_sent_again_whatever_it_is(front, link_backend, size):
+    def script(slot, items, fields, body):
+        if slot.number == 0 and items["method"] == "POST":
+            slot.send(link.frame(link.RECALL, bytes((link.TAKEN,))))  # it crossed the request, which nobody reads
+            raise EOFError
+        slot.answer(body)
+
+    backend = link_backend(script)
+    front.switch(backend.upstream())
+    assert front.ask(get()).status == 200
+    answer = front.ask(post(b"x" * size))
+    assert (answer.status, answer.body) == (200, b"x" * size)
+    assert len(backend.connections) == 2
+    wait(lambda: not front.site.spool.used)
+
+
+@pytest.mark.parametrize("size", [0, 10, 300_000])
+def test_what_could_not_be_written_to_its_end_is_sent_again_whatever_it_is(front, link_backend, size):
+    deaf = threading.Event()
+
+    def script(slot, items, fields, body):
+        slot.answer(body)
+        if slot.number == 0:
+            slot.sock.shutdown(socket.SHUT_RD)  # what is written from now on meets a broken pipe
+            deaf.set()
+
+    backend = link_backend(script)
+    front.switch(backend.upstream())
+    assert front.ask(get()).status == 200
+    assert deaf.wait(10)
+    answer = front.ask(post(b"x" * size))
+    assert (answer.status, answer.body) == (200, b"x" * size)
+    wait(lambda: not front.site.spool.used)
+
+
 def test_a_request_that_kills_its_workers_is_repeated_once(front, link_backend):
     def script(slot, items, fields, body):
         raise EOFError

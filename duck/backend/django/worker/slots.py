@@ -10,6 +10,11 @@ where somebody asks and no thread is free, slots are recalled; a front gives one
     hard    give it back after the present request: from a front that has at least two more than one that asks; and,
             where there are more fronts than threads, in turn
 
+A front that is stopped, or stuck, hears no recall. While somebody asks in vain, an idle slot that was recalled a second
+ago is taken from its front, which is told so and knows that what it has sent since was not read. Such a front is numb:
+what else it has and does not use is taken at once, and what it has asked for comes after all others, until it asks
+anew, or some seconds have passed. What a slot is busy with is never taken: a view, or an answer, may take its time.
+
 A front alone never asks in vain, and nothing here is done for a request. The connections that ask are read by one
 thread; those that were granted are read by the thread that serves them.
 """
@@ -22,17 +27,20 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from typing import Deque, Dict, List, Optional, Set
+from typing import Deque, Dict, List, Optional, Set, Tuple
 
-from ....wire.link import ASK, AUTH, FRONT_BYTES, HARD, RECALL, SOFT, frame
+from ....wire.link import ASK, AUTH, FRONT_BYTES, HARD, RECALL, SOFT, TAKEN, frame
 
 _ASK_TIMEOUT_S = 5.0
 _TURN_S = 0.01  # a slot is used so long before it goes to the next of too many fronts
 _LOOK_S = 0.01  # after a recall: has the front given it back, or found a request for it?
+_LOOKS_S = 0.1  # between two looks while somebody asks in vain
+_PATIENCE_S = 1.0  # an idle slot that was recalled is given back within this, or taken
+_NUMB_S = 5.0  # after a slot was taken from a front
 _BACKLOG = 1024
 _MAX_KNOWN = 256  # fronts, of which most are gone
 
-_RECALL_FRAMES = {level: frame(RECALL, bytes((level,))) for level in (SOFT, HARD)}
+_RECALL_FRAMES = {level: frame(RECALL, bytes((level,))) for level in (SOFT, HARD, TAKEN)}
 _ASK_START = frame(ASK, bytes(FRONT_BYTES))[:5]
 
 
@@ -45,9 +53,22 @@ class Grant:
         owed: the level of a recall to be said with the end of the present request; 0 for none.
         requests: how many it has had; counted by the thread that serves it.
         told: the level of the last recall, and told_after how many requests it came.
+        taken: it was taken from the front: what comes on the connection is not for this process any more.
     """
 
-    __slots__ = ("connection", "front", "lock", "owed", "requests", "since", "told", "told_after")
+    __slots__ = (
+        "_silent_after",
+        "_silent_since",
+        "connection",
+        "front",
+        "lock",
+        "owed",
+        "requests",
+        "since",
+        "taken",
+        "told",
+        "told_after",
+    )
 
     def __init__(self, connection: socket.socket, front: bytes, now: float) -> None:
         self.connection = connection
@@ -58,6 +79,9 @@ class Grant:
         self.requests = 0
         self.told = 0
         self.told_after = 0
+        self.taken = False
+        self._silent_since = 0.0  # the first look at which it was as it is: recalled, idle, no request since
+        self._silent_after = -1
 
     def recall(self, level: int) -> None:
         """Ask for it back: now where it is idle, else as its request ends."""
@@ -79,6 +103,36 @@ class Grant:
         """The frame that is owed; empty where none is. With the lock held."""
         level, self.owed = self.owed, 0
         return _RECALL_FRAMES[level] if level else b""
+
+    def is_silent(self, now: float) -> bool:
+        """Whether its front has left a recall without an answer for long. By one thread, again and again."""
+        if not self.told or not self.is_idle:
+            self._silent_after = -1
+            return False
+        if self._silent_after != self.requests:
+            self._silent_after = self.requests
+            self._silent_since = now
+            return False
+        return now - self._silent_since >= _PATIENCE_S
+
+    def take_back(self) -> bool:
+        """Take it from its front, unless a request is served; whether it was taken. Its thread ends the connection."""
+        if not self.lock.acquire(blocking=False):
+            return False
+        try:
+            # A request that its thread is reading now is dropped as it sees this.
+            self.taken = True
+            self.owed = 0
+            self.connection.send(_RECALL_FRAMES[TAKEN], getattr(socket, "MSG_DONTWAIT", 0))
+        except OSError:
+            pass  # its end says as much
+        finally:
+            self.lock.release()
+        try:
+            self.connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it has ended
+        return True
 
     @property
     def is_idle(self) -> bool:
@@ -115,6 +169,7 @@ class Slots:
         self._asking: Deque[_Asking] = deque()
         self._granted: Set[Grant] = set()
         self._turns: Dict[bytes, float] = {}  # when each front was granted its last slot
+        self._numb: Dict[bytes, float] = {}  # until when each front is taken for one that does not react
         self._waiting = 0  # threads
         self._closed = False
         self._look_at = 0.0  # when recalls are to be looked at again; 0 for never
@@ -161,7 +216,7 @@ class Slots:
                 self._waiting -= 1
             counts = Counter(grant.front for grant in self._granted)
             now = time.monotonic()
-            chosen = min(self._asking, key=lambda one: (counts[one.front], self._turns.get(one.front, 0.0)))
+            chosen = min(self._asking, key=lambda one: self._rank(one.front, counts, now))
             self._asking.remove(chosen)
             if len(self._turns) > _MAX_KNOWN:
                 self._turns.clear()
@@ -184,18 +239,37 @@ class Slots:
 
     # -- recalls: with the lock held ------------------------------------------------------------------------------
 
+    def _rank(self, front: bytes, counts: "Counter[bytes]", now: float) -> Tuple[bool, int, float]:
+        """Who has the least goes first, and of these who has waited longest."""
+        return self._is_numb(front, now), counts[front], self._turns.get(front, 0.0)
+
+    def _is_numb(self, front: bytes, now: float) -> bool:
+        return bool(self._numb) and self._numb.get(front, 0.0) > now
+
+    def _take_back(self, grant: Grant, now: float) -> bool:
+        if not grant.take_back():
+            return False
+        if len(self._numb) > _MAX_KNOWN:
+            self._numb.clear()
+        self._numb[grant.front] = now + _NUMB_S
+        return True
+
     def _balance(self) -> None:
         """Recall slots for those who ask in vain."""
         self._look_at = 0.0
         if not self._asking or self._waiting:
             return
         now = time.monotonic()
+        self._look_again(now + _LOOKS_S)
         counts = Counter(grant.front for grant in self._granted)
         wanted = Counter(one.front for one in self._asking)
         kept: List[Grant] = []
         promised = self._count - len(self._granted)  # between two connections
         for grant in self._granted:
-            if grant.told == HARD or (grant.told and grant.is_idle and grant.requests == grant.told_after):
+            if grant.taken or (grant.is_silent(now) and wanted.keys() != {grant.front} and self._take_back(grant, now)):
+                promised += 1
+                counts[grant.front] -= 1
+            elif grant.told == HARD or (grant.told and grant.is_idle and grant.requests == grant.told_after):
                 promised += 1
                 counts[grant.front] -= 1
                 if grant.told != HARD:
@@ -203,7 +277,7 @@ class Slots:
             else:
                 kept.append(grant)
         while wanted:
-            front = min(wanted, key=lambda front: (counts[front], self._turns.get(front, 0.0)))
+            front = min(wanted, key=lambda front: self._rank(front, counts, now))
             if promised > 0:
                 promised -= 1
             else:
@@ -227,6 +301,9 @@ class Slots:
         )
         if not others:
             return None
+        for grant in others:
+            if grant.is_idle and self._is_numb(grant.front, now) and self._take_back(grant, now):
+                return grant
         for grant in others:
             if grant.is_idle and not grant.told:
                 grant.recall(SOFT)
@@ -325,6 +402,7 @@ class Slots:
             if self._closed:
                 one.connection.close()
                 return
+            self._numb.pop(one.front, None)
             self._asking.append(one)
             if self._waiting:
                 self._changed.notify()

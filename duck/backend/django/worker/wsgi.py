@@ -241,6 +241,9 @@ class Slot:
                 self.began = monotonic()
                 self._head_sent = False
                 lock.acquire()
+                if grant.taken:
+                    lock.release()
+                    return  # the front knows that this request was not begun
                 grant.requests += 1
                 self._request(data)
                 lock.release()
