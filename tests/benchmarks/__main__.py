@@ -13,15 +13,16 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from tests.benchmarks import faults, load, report, soak
+from tests.benchmarks import faults, load, report, rows, secure, soak
 from tests.benchmarks.measure import Outcome, measure
 from tests.benchmarks.memory import raise_file_limit
 from tests.benchmarks.project import make_site
-from tests.benchmarks.rows import CONNECTIONS, IDLE_CONNECTIONS, ROWS, Site
+from tests.benchmarks.rows import CONNECTIONS, IDLE_CONNECTIONS, Site
 from tests.benchmarks.servers import Failed, Missing
 from tests.benchmarks.stacks import ROOT, THREADS, RawBackend, compile_duck, machine
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ROWS = {**rows.ROWS, **secure.ROWS}
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 
 
@@ -57,8 +58,8 @@ def main() -> int:
     if sys.argv[1:2] == ["faults"]:
         return faults.main(sys.argv[2:], say)
     chosen = arguments()
-    rows = [ROWS[name] for name in chosen.rows or ROWS]
-    wants_compiled = any("duck, compiled" in row.make for row in rows) and (
+    asked = [ROWS[name] for name in chosen.rows or ROWS]
+    wants_compiled = any("duck, compiled" in row.make for row in asked) and (
         not chosen.stack or "duck, compiled" in chosen.stack
     )
     logs = {"off": [False], "on": [True], "both": [False, True]}[chosen.access_log]
@@ -76,7 +77,7 @@ def main() -> int:
         except Failed as failed:
             say(str(failed))
             return 1
-        for row in rows:
+        for row in asked:
             for access_log in logs if row.load else [False]:
                 outcome = measure(
                     row,
@@ -98,7 +99,7 @@ def main() -> int:
     }
     tables = {
         name: report.markdown([outcome for outcome in outcomes if outcome.row.table == name], facts)
-        for name in dict.fromkeys(row.table for row in rows)
+        for name in dict.fromkeys(row.table for row in asked)
     }
     print("\n" + "\n".join(tables.values()) + f"\nmeasured in {time.monotonic() - started:.0f} s", flush=True)
     if chosen.json:

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks.servers import Failed
+from tests.benchmarks.servers import Failed, Missing
 
 # What a browser sends for a page of a Django site: twelve fields, about 700 bytes, `Host` aside.
 BROWSER_FIELDS = {
@@ -53,11 +53,15 @@ class Load:
 
     Attributes:
         varied: no two requests have the same fields: each is of another session.
+        fresh: every request is the only one of its connection.
+        streams: requests at once on each connection, over HTTP/2; 0 for HTTP/1.1.
     """
 
     path: str
     connections: int
     varied: bool = False
+    fresh: bool = False
+    streams: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,14 +91,19 @@ def request_around_number(path: str, host: str) -> tuple[str, str]:
     return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{before}{SESSION}", f"{after[9:]}\r\n"
 
 
-def run(load: Load, port: int, seconds: int, directory: Path) -> Answers:
+def run(load: Load, port: int, seconds: int, directory: Path, scheme: str = "http") -> Answers:
     """Ask for so many whole seconds.
 
     Raises:
+        Missing: there is no generator for such a load.
         Failed: the generator failed, or nothing was answered.
     """
-    url = f"http://127.0.0.1:{port}{load.path}"
+    url = f"{scheme}://127.0.0.1:{port}{load.path}"
+    if load.streams:
+        return _run_h2load(load, url, seconds, directory)
     wrk = shutil.which("wrk")
+    if scheme == "https" and not wrk:
+        raise Missing("wrk is not installed, which is what asks over TLS")
     if wrk:
         script = directory / "report.lua"
         text = WRK_DONE
@@ -104,7 +113,8 @@ def run(load: Load, port: int, seconds: int, directory: Path) -> Answers:
             text += WRK_VARIED % (json.dumps(before), json.dumps(after))
         script.write_text(text)
         command = [wrk, "-t", "1", "-c", str(load.connections), "-d", f"{seconds}s", "-s", str(script)]
-        for name, value in BROWSER_FIELDS.items():
+        fields = {**BROWSER_FIELDS, "Connection": "close"} if load.fresh else BROWSER_FIELDS
+        for name, value in fields.items():
             command += ["-H", f"{name}: {value}"]
         command.append(url)
     else:
@@ -118,3 +128,30 @@ def run(load: Load, port: int, seconds: int, directory: Path) -> Answers:
     if not answers.requests:
         raise Failed(f"no answer from {url}")
     return answers
+
+
+def _run_h2load(load: Load, url: str, seconds: int, directory: Path) -> Answers:
+    """The same over HTTP/2; h2load writes a line for each answer: when it was asked, the status, how long it took."""
+    h2load = shutil.which("h2load")
+    if not h2load:
+        raise Missing("h2load is not installed, which is what asks over HTTP/2")
+    log = directory / "h2load.log"
+    log.unlink(missing_ok=True)
+    command = [h2load, "-c", str(load.connections), "-m", str(load.streams), "-D", str(seconds), "--warm-up-time=0"]
+    for name, value in BROWSER_FIELDS.items():
+        if name != "Connection":
+            command += ["-H", f"{name.lower()}: {value}"]
+    result = subprocess.run([*command, f"--log-file={log}", url], capture_output=True, text=True, timeout=seconds + 60)
+    if "Application protocol: h2\n" not in result.stdout:
+        raise Failed(f"h2load said: {result.stdout}{result.stderr}")
+    lines = [line.split("\t") for line in log.read_text().splitlines()]
+    took_us = sorted(int(line[2]) for line in lines)
+    if not took_us:
+        raise Failed(f"no answer from {url}: {result.stdout}{result.stderr}")
+    return Answers(
+        requests=len(took_us),
+        seconds=float(seconds),
+        p50_us=float(took_us[len(took_us) // 2]),
+        p99_us=float(took_us[len(took_us) * 99 // 100]),
+        errors=sum(line[1] != "200" for line in lines),
+    )

@@ -138,9 +138,15 @@ def _measure_cpu(
             running.callback(stack.stop)
             try:
                 stack.start()
-                load.run(row.load, stack.port, 1, site.directory)
+                load.run(row.load, stack.port, 1, site.directory, stack.scheme)
+            except Missing as missing:
+                outcome.missing[name] = str(missing)
+                say(f"{row.name}: {name} is left out: {missing}")
             except Failed as failed:
                 outcome.failed[name] = str(failed)
+        for name in outcome.missing:
+            made.pop(name, None)
+            outcome.stacks.pop(name, None)
         for number in range(rounds):
             names = [name for name in made if name not in outcome.failed]
             # Each round begins with another stack: none always follows the same neighbour.
@@ -158,7 +164,7 @@ def _measure_cpu(
 
 def _measure_once(asked: load.Load, stack: Stack, series: Series, site: Site, seconds: int) -> None:
     before = cpu_seconds(stack.family())
-    answers = load.run(asked, stack.port, seconds, site.directory)
+    answers = load.run(asked, stack.port, seconds, site.directory, stack.scheme)
     used = cpu_seconds(stack.family()) - before
     stack.check()
     series.value.append(used / answers.requests * 1e6)

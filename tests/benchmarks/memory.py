@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import socket
+import ssl
 import time
 from typing import TYPE_CHECKING
 
@@ -130,6 +131,8 @@ def _connect(stack: Stack, *, receive_buffer: int = 0) -> socket.socket:
     if receive_buffer:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     client.connect(("127.0.0.1", stack.port))
+    if stack.scheme == "https":
+        return ssl._create_unverified_context().wrap_socket(client)
     return client
 
 
@@ -153,7 +156,7 @@ def _is_closed(client: socket.socket) -> bool:
     client.setblocking(False)
     try:
         return client.recv(1) == b""
-    except BlockingIOError:
+    except (BlockingIOError, ssl.SSLWantReadError):
         return False
     except OSError:
         return True

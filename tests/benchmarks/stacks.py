@@ -10,15 +10,20 @@ import os
 import platform
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from duck import __version__
 from tests.benchmarks.servers import START_TIMEOUT_S, Failed, Missing, Server, free_port
+
+if TYPE_CHECKING:
+    from tests.certificates import Pair
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -31,14 +36,22 @@ class Stack:
     Args:
         servers: in the order of their start, each with the address at which it is ready.
         path: what is asked, and answered with 200, before anything is measured.
+        scheme: `http` or `https`.
     """
 
     def __init__(
-        self, name: str, servers: list[tuple[Server, str | tuple[str, int]]], port: int, version: str, path: str = "/"
+        self,
+        name: str,
+        servers: list[tuple[Server, str | tuple[str, int]]],
+        port: int,
+        version: str,
+        path: str = "/",
+        scheme: str = "http",
     ) -> None:
         self.name = name
         self.port = port
         self.version = version
+        self.scheme = scheme
         self._servers = servers
         self._path = path
 
@@ -63,13 +76,19 @@ class Stack:
         """Every process that counts."""
         return [process for server, _ in self._servers if server.counted for process in server.family()]
 
+    def _connection(self) -> http.client.HTTPConnection:
+        if self.scheme == "http":
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        context = ssl._create_unverified_context()
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=5, context=context)
+
     def _wait_for_answer(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         status: object = None
         while time.monotonic() < deadline:
             self.check()
             try:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+                connection = self._connection()
                 connection.request("GET", self._path)
                 status = connection.getresponse().status
                 connection.close()
@@ -143,11 +162,12 @@ http {{
     scgi_temp_path {directory}/nginx-{port}-scgi;
     {upstream}
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{tls};
         {locations}
     }}
 }}
 """
+NGINX_TLS = " ssl http2;\n        ssl_certificate {};\n        ssl_certificate_key {}"
 NGINX_PROXY = """\
 location / {
             proxy_pass http://backend;
@@ -169,8 +189,12 @@ def nginx(
     access_log: bool = False,
     file_cache: bool = False,
     workers: int = 1,
+    pair: Pair | None = None,
 ) -> tuple[Server, int, str]:
-    """nginx before `upstream` (`127.0.0.1:port` or `unix:/path`), or for files below `static`, or both."""
+    """nginx before `upstream` (`127.0.0.1:port` or `unix:/path`), or for files below `static`, or both.
+
+    With `pair` it speaks TLS, and HTTP/1.1 or HTTP/2 over it.
+    """
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if not program:
         raise Missing("nginx is not installed")
@@ -195,10 +219,80 @@ def nginx(
             if upstream
             else "",
             locations="\n        ".join(locations),
+            tls=NGINX_TLS.format(*pair) if pair else "",
         )
     )
     server = Server("nginx", [program, "-p", str(directory), "-c", str(config)], directory)
     return server, port, f"nginx {version}"
+
+
+# -- Caddy ------------------------------------------------------------------------------------------------------------
+
+CADDYFILE = """\
+{{
+    admin off
+    auto_https off
+    storage file_system {directory}/caddy
+}}
+https://127.0.0.1:{port} {{
+    tls {chain} {key}
+    {log}
+    {directive}
+}}
+"""
+
+
+def caddy(
+    directory: Path, pair: Pair, *, upstream: str = "", static: Path | None = None, access_log: bool = False
+) -> tuple[Server, int, str]:
+    """Caddy with TLS before `upstream` (`127.0.0.1:port`), or for files below `static`."""
+    program = shutil.which("caddy")
+    if not program:
+        raise Missing("caddy is not installed")
+    version = subprocess.run([program, "version"], capture_output=True, text=True).stdout.split()[0].lstrip("v")
+    port = free_port()
+    config = directory / f"Caddyfile-{port}"
+    config.write_text(
+        CADDYFILE.format(
+            directory=directory,
+            port=port,
+            chain=pair[0],
+            key=pair[1],
+            log=f"log {{\n        output file {directory}/caddy-{port}-access.log\n    }}" if access_log else "",
+            directive=f"reverse_proxy {upstream}"
+            if upstream
+            else f"handle_path /static/* {{\n        root * {static}\n        file_server\n    }}",
+        )
+    )
+    command = [program, "run", "--config", str(config), "--adapter", "caddyfile"]
+    environment = {"HOME": str(directory), "XDG_DATA_HOME": str(directory), "XDG_CONFIG_HOME": str(directory)}
+    return Server("caddy", command, directory, environment=environment), port, f"caddy {version}"
+
+
+# -- Python servers of an application alone, over TLS -----------------------------------------------------------------
+
+
+def granian_alone(directory: Path, pair: Pair, *, access_log: bool = False) -> tuple[Server, int, str]:
+    """granian with TLS, before an application that answers what the hop's backend does."""
+    version = installed("granian")
+    port = free_port()
+    command = [sys.executable, "-m", "granian", "--interface", "asgi", "--no-ws", "--http", "auto", "--workers", "1"]
+    command += ["--ssl-certificate", pair[0], "--ssl-keyfile", pair[1]]
+    command += ["--access-log"] if access_log else ["--no-access-log"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--working-dir", str(HERE)]
+    return Server("granian", [*command, "answer:application"], directory), port, version
+
+
+def hypercorn_alone(directory: Path, pair: Pair, *, access_log: bool = False) -> tuple[Server, int, str]:
+    """hypercorn with TLS and uvloop, before the same application."""
+    version = installed("hypercorn")
+    port = free_port()
+    command = [sys.executable, "-m", "hypercorn", "--certfile", pair[0], "--keyfile", pair[1], "-k", "uvloop"]
+    command += ["--bind", f"127.0.0.1:{port}"]
+    if access_log:
+        command += ["--access-logfile", str(directory / f"hypercorn-{port}-access.log")]
+    environment = {"PYTHONPATH": str(HERE)}
+    return Server("hypercorn", [*command, "answer:application"], directory, environment=environment), port, version
 
 
 # -- Django servers ---------------------------------------------------------------------------------------------------
@@ -277,11 +371,13 @@ def duck(
     access_log: bool = False,
     package: Path = ROOT,
     workers: int = 0,
+    pair: Pair | None = None,
 ) -> tuple[Server, int, str]:
     """`duck` of `package` for the Django project `site`, or for a server that runs already.
 
     Args:
         workers: of `duck serve`, so many front processes and as many of Django; 0 for `duck runserver`.
+        pair: what it speaks TLS with; None for plain HTTP.
     """
     port = free_port()
     state = directory / f"duck-{port}"
@@ -289,7 +385,10 @@ def duck(
     nothing = directory / f"no-project-{port}"
     nothing.mkdir()
     command = [sys.executable, "-m", "duck", "serve" if workers else "runserver"]
-    command += ["--address", "127.0.0.1", "--port", str(port)]
+    if pair:
+        command += ["--listen", f"https://127.0.0.1:{port}", "--certfile", pair[0], "--keyfile", pair[1]]
+    else:
+        command += ["--address", "127.0.0.1", "--port", str(port)]
     if workers:
         command += ["--workers", str(workers), "--django-workers", str(workers), "--admin-listen", "off"]
         command += ["--user", getpass.getuser()]  # root has to name who serves

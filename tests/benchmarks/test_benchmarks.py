@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.benchmarks import load, measure, memory, report, stacks
+from tests.benchmarks import load, measure, memory, report, secure, stacks
 from tests.benchmarks.load import Load
 from tests.benchmarks.measure import Outcome, Ratio, Series
 from tests.benchmarks.project import make_site
 from tests.benchmarks.rows import ROWS, Row, Site, Wanted
-from tests.benchmarks.servers import Failed, Server, cpu_seconds, resident_bytes
+from tests.benchmarks.servers import Failed, Missing, Server, cpu_seconds, resident_bytes
 from tests.benchmarks.stacks import RawBackend, Stack
 
 needs_nginx = pytest.mark.skipif(
@@ -111,6 +111,45 @@ def test_memory_is_measured(site: Site) -> None:
     if "nginx + granian" in outcome.missing:
         pytest.skip(outcome.missing["nginx + granian"])
     assert len(outcome.stacks["nginx + granian"].value) == 1
+
+
+@needs_nginx
+@pytest.mark.parametrize("name", ["tls-hop", "h2-hop", "handshake"])
+def test_a_row_over_tls_is_measured(site: Site, name: str) -> None:
+    chosen = ("nginx", "granian, no hop", "hypercorn, no hop")
+    outcome = measure.measure(
+        secure.ROWS[name],
+        site,
+        rounds=1,
+        seconds=1,
+        access_log=False,
+        only=chosen,
+        say=lambda sentence: None,
+    )
+    assert not outcome.failed
+    assert not outcome.missing
+    assert all(series.errors == 0 for series in outcome.stacks.values())
+    assert set(outcome.stacks) == set(chosen)
+
+
+@needs_nginx
+def test_idle_connections_over_tls_are_measured(site: Site) -> None:
+    row = Row("tls-idle", "idle", secure.ROWS["tls-idle"].make, grow=lambda stack: memory.idle(stack, 50))
+    outcome = measure.measure(
+        row, site, rounds=1, seconds=1, access_log=False, only=("nginx",), say=lambda sentence: None
+    )
+    assert not outcome.failed
+    assert len(outcome.stacks["nginx"].value) == 1
+
+
+def test_what_asks_over_tls_is_named_where_it_is_missing(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda *arguments, **options: None)
+    with pytest.raises(Missing, match="wrk is not installed"):
+        load.run(Load("/", 2), site.backend.port, 1, tmp_path, "https")
+    with pytest.raises(Missing, match="h2load is not installed"):
+        load.run(Load("/", 2, streams=2), site.backend.port, 1, tmp_path, "https")
 
 
 def test_a_missing_peer_is_left_out_by_name(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
