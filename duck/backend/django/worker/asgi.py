@@ -256,7 +256,7 @@ def serve_asgi(spec: Spec, control: Control, debugger: Debugger, choice: Choice,
 
     def ping(command: Dict[str, Any]) -> None:
         def answer() -> None:
-            control.send("pong", requests=application.requests, busy=application.active)
+            control.send("pong", **application.vitals(float(command.get("view_deadline_s", 0.0))))
 
         loop = application.loop
         # Answered by the loop: a view that keeps it from turning hangs the whole process.

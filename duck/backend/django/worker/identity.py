@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import time
 from typing import Any, Awaitable, Callable, Dict, List, Optional, Tuple
+
+from .unanswered import Unanswered
 
 Scope = Dict[str, Any]
 Receive = Callable[[], Awaitable[Dict[str, Any]]]
@@ -28,12 +31,14 @@ class Identified:
     Attributes:
         active: HTTP requests in flight.
         requests: all scopes that it has served.
+        unanswered: those that have been sent nothing yet.
         loop: the one that scopes are served on; None before the first.
     """
 
     def __init__(self, application: Any, field: str, secret: str, *, prefix: str = "", lifespan: bool = True) -> None:
         self.active = 0
         self.requests = 0
+        self.unanswered = Unanswered()
         self.loop: Optional[asyncio.AbstractEventLoop] = None
         self._application = application
         self._field = field.lower().encode()
@@ -52,16 +57,31 @@ class Identified:
         scope = self._identify(scope)
         if not scope:
             await _refuse(kind, receive, send)
-        elif kind == "http":
-            self.requests += 1
-            self.active += 1
-            try:
-                await self._application(scope, receive, send)
-            finally:
-                self.active -= 1
         else:
-            self.requests += 1
-            await self._application(scope, receive, send)
+            await self._serve(scope, receive, send, 1 if kind == "http" else 0)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, weight: int) -> None:
+        self.requests += 1
+        self.active += weight
+        call = self.unanswered.begin(scope, receive, send)
+        try:
+            await self._application(scope, call.receive, call.send)
+        finally:
+            self.active -= weight
+            call.end()
+
+    def vitals(self, view_deadline_s: float) -> Dict[str, Any]:
+        """How this process is, told by its loop; what was sent nothing for so long (0: for ever) is told of once."""
+        now = time.monotonic()
+        told: Dict[str, Any] = {
+            "requests": self.requests,
+            "busy": self.active,
+            "oldest_view_s": round(self.unanswered.oldest_s(now), 3),
+        }
+        stuck = self.unanswered.stuck(now, view_deadline_s) if view_deadline_s else []
+        if stuck:
+            told["stuck"] = stuck
+        return told
 
     def _identify(self, scope: Scope) -> Scope:
         """The scope with what its private field tells, and without that field; empty where it tells nothing valid."""
