@@ -46,8 +46,15 @@ DEMO = ROOT / ".demo" / "demo"
 INSTALLED_MARK = "_DUCK_MANAGE_INSTALLED"  # set across the exec into .venv, so that it is tried once
 
 GROUPS = {"test": ("test", "docs", "bench"), "lint": ("test",), "docs": ("docs",), "bench": ("bench",)}
-# Debian packages of the servers and clients that tests run, by the program each brings.
-SERVERS = {"nginx": "nginx-light", "wrk": "wrk", "h2load": "nghttp2-client"}
+# Debian packages of the servers, clients and tools that tests run, by a program that each brings.
+SERVERS = {
+    "nginx": "nginx-light",
+    "wrk": "wrk",
+    "h2load": "nghttp2-client",
+    "pebble": "pebble",
+    "certutil": "libnss3-tools",
+    "openssl": "openssl",
+}
 POLICY = Path("/usr/sbin/policy-rc.d")
 # Test files that take minutes: begun first, so that none is left alone at the end.
 LONGEST = (

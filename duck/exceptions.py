@@ -3,6 +3,7 @@
     DuckError
     ├── SettingsError             a setting: unknown, of the wrong type, out of range
     ├── SSLError                  a certificate or key: missing, unreadable, not matching
+    ├── CertificateError          a certificate cannot be obtained, kept or trusted; says when to try again
     ├── ApplicationError          the App: a second instance, an address that is none
     │   ├── AlreadyRunning        another Duck holds this project, settings module and name
     │   └── AddressInUse          another process holds the port
@@ -34,6 +35,21 @@ class SettingsError(DuckError):
 
 class SSLError(DuckError):
     """A certificate or private key is missing, unreadable or wrong."""
+
+
+class CertificateError(DuckError):
+    """A certificate cannot be obtained, written or trusted.
+
+    Args:
+        kind: `name`, `terms`, `authority` (not reached, or it refused), `validation` (it could not see that the name is
+            ours), `limit` (too many orders), `disk`, `busy` (another process is at it) or `hook`.
+        retry_after_s: what the authority said of the next try; None where it said nothing.
+    """
+
+    def __init__(self, message: str, *, kind: str = "authority", retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.retry_after_s = retry_after_s
 
 
 class ApplicationError(DuckError):

@@ -1,0 +1,1 @@
+"""Certificates: made for development, obtained and renewed for public names, kept in the state directory."""

@@ -1,0 +1,377 @@
+"""A certificate authority that speaks ACME (RFC 8555), and our account there.
+
+    <state>/acme/accounts/<directory's hash>/account.json    its address, the terms that were accepted, and when
+    <state>/acme/accounts/<directory's hash>/key.pem
+
+Everything here waits for the network: it runs in a process of its own (see `keeper`), never in one that serves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import josepy
+import requests
+from acme import client, errors, messages
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from josepy.jwa import ES256
+from josepy.jwk import JWKEC
+
+import duck
+from duck.exceptions import CertificateError
+from duck.services.certificates.challenge import DNS_01, Prover
+from duck.services.certificates.leaf import PrivateKey, key_pem, new_key, signing_request
+from duck.services.certificates.names import address_of
+from duck.services.certificates.private_file import read_json, write_json, write_private
+
+if TYPE_CHECKING:
+    from duck.services.certificates.store import Pair
+
+_TIMEOUT_S: Final = 30
+_NONCES: Final = 10
+_ORDER_S: Final = 180.0
+_SHORT_LIVED: Final = "shortlived"
+
+
+def account_directory(state: Path, directory: str) -> Path:
+    """Where the account at `directory` is kept."""
+    return state / "acme" / "accounts" / hashlib.sha256(directory.encode()).hexdigest()[:16]
+
+
+def accepted_terms(state: Path, directory: str) -> bool:
+    """Whether there is an account at `directory`, whose terms were accepted when it was made."""
+    return bool(read_json(account_directory(state, directory) / "account.json").get("uri"))
+
+
+class Authority:
+    """One authority; connects when it is first asked.
+
+    Args:
+        state: the state directory.
+        directory: the address of its ACME directory.
+        ca_file: what its own certificate is checked by; None for the system's authorities.
+        agrees: whether its terms are accepted.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        directory: str,
+        *,
+        ca_file: Path | None = None,
+        email: str | None = None,
+        agrees: bool = False,
+        timeout_s: int = _TIMEOUT_S,
+    ) -> None:
+        self.directory = directory
+        self._account_file = account_directory(state, directory) / "account.json"
+        self._key_file = account_directory(state, directory) / "key.pem"
+        self._ca_file = ca_file
+        self._email = email
+        self._agrees = agrees
+        self._timeout_s = timeout_s
+        self._key: PrivateKey | None = None
+        self._client: client.ClientV2 | None = None
+        self._network: _Network | None = None
+
+    # -- what it says of itself -----------------------------------------------------------------------------------
+
+    def look(self) -> dict[str, Any]:
+        """What its directory says, without an account: `terms`, `caa`, `profiles`, `renewal_info`; and `clock_s`, by
+        how much its clock is ahead of ours.
+
+        Raises:
+            CertificateError: it is not reached.
+        """
+        connected = self._connect(JWKEC(key=new_key()))
+        meta = connected.directory.meta
+        assert self._network is not None
+        said = self._network.date
+        return {
+            "terms": meta.terms_of_service,
+            "caa": list(meta.caa_identities or ()),
+            "profiles": dict(meta.profiles or {}),
+            "renewal_info": "renewalInfo" in connected.directory.to_partial_json(),
+            "clock_s": None if said is None else said - time.time(),
+        }
+
+    # -- the account ----------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Connect with our account, which is made where there is none.
+
+        Raises:
+            CertificateError: it is not reached, its terms have not been accepted, or it refuses.
+        """
+        if self._client is not None and self._network is not None and self._network.account is not None:
+            return
+        account = read_json(self._account_file)
+        try:
+            loaded: Any = load_pem_private_key(self._key_file.read_bytes(), None)
+        except (OSError, ValueError):
+            loaded, account = new_key(), {}
+        self._key = loaded
+        connected = self._connect(JWKEC(key=loaded))
+        if account.get("uri"):
+            registration = messages.Registration()
+            connected.net.account = messages.RegistrationResource(uri=account["uri"], body=registration)
+        else:
+            self._register()
+
+    def _register(self) -> None:
+        connected = self._client
+        assert connected is not None and self._key is not None
+        terms = connected.directory.meta.terms_of_service
+        if terms and not self._agrees and read_json(self._account_file).get("terms") != terms:
+            raise CertificateError(
+                f"The terms of {self.directory} are at {terms}; accept them by --agree-tos, once.", kind="terms"
+            )
+        # Before the authority knows of it: an account whose key is lost is of no use.
+        write_private(self._key_file, key_pem(self._key))
+        wanted = messages.NewRegistration.from_data(email=self._email, terms_of_service_agreed=True if terms else None)
+        with _told(self):
+            try:
+                made = connected.new_account(wanted)
+                uri = made.uri
+            except errors.ConflictError as error:
+                uri = error.location  # of an earlier try whose answer was lost
+                connected.net.account = messages.RegistrationResource(uri=uri, body=messages.Registration())
+        write_json(
+            self._account_file,
+            {
+                "directory": self.directory,
+                "uri": uri,
+                "email": self._email,
+                "terms": terms,
+                "agreed": datetime.now(UTC).isoformat(timespec="seconds") if terms else None,
+            },
+        )
+
+    # -- certificates ---------------------------------------------------------------------------------------------
+
+    def obtain(
+        self, name: str, key: PrivateKey, prover: Prover, *, profile: str | None = None, deadline_s: float = _ORDER_S
+    ) -> tuple[bytes, str | None]:
+        """A certificate for `name`, canonical, as PEM with its chain; and the profile that was asked for.
+
+        Raises:
+            CertificateError: it did not get so far; `kind` says why.
+        """
+        self.open()
+        connected = self._client
+        assert connected is not None
+        profile = self._profile(name, profile)
+        deadline = datetime.now() + timedelta(seconds=deadline_s)
+        try:
+            with _told(self):
+                return self._obtain(connected, name, key, prover, profile, deadline), profile
+        except CertificateError as error:
+            if not isinstance(error.__cause__, messages.Error) or error.__cause__.code != "accountDoesNotExist":
+                raise
+        # It has forgotten us, as a private authority that was set up anew does.
+        connected.net.account = None
+        self._register()
+        with _told(self):
+            return self._obtain(connected, name, key, prover, profile, deadline), profile
+
+    def _obtain(
+        self,
+        connected: client.ClientV2,
+        name: str,
+        key: PrivateKey,
+        prover: Prover,
+        profile: str | None,
+        deadline: datetime,
+    ) -> bytes:
+        order = connected.new_order(signing_request(key, [name]), profile=profile)
+        presented: list[tuple[str, str]] = []
+        try:
+            waiting = []
+            for authorization in order.authorizations:
+                if authorization.body.status == messages.STATUS_VALID:
+                    continue
+                challenge = _choose(authorization.body.challenges, prover.kind, name)
+                response, value = challenge.chall.response_and_validation(connected.net.key)
+                token = challenge.chall.encode("token")
+                presented.append((token, value))
+                prover.present(name, token, value)
+                waiting.append((challenge, response))
+            if waiting:
+                prover.settle()
+            for challenge, response in waiting:
+                connected.answer_challenge(challenge, response)
+            connected.poll_authorizations(order, deadline)
+            done = connected.finalize_order(order, deadline)
+        finally:
+            for token, value in presented:
+                prover.remove(name, token, value)
+        return str(done.fullchain_pem).encode()
+
+    def _profile(self, name: str, wanted: str | None) -> str | None:
+        assert self._client is not None
+        offered = dict(self._client.directory.meta.profiles or {})
+        if wanted is None:
+            # Let's Encrypt issues for addresses in this profile only.
+            return _SHORT_LIVED if address_of(name) is not None and _SHORT_LIVED in offered else None
+        if wanted not in offered:
+            known = ", ".join(sorted(offered)) or "none"
+            raise CertificateError(
+                f"{self.directory} has no profile {wanted!r}, but {known}; correct ACME_PROFILE, or leave it out.",
+                kind="authority",
+            )
+        return wanted
+
+    def renewal(self, pair: Pair) -> tuple[float | None, float]:
+        """When `pair` should be renewed, drawn from the window that the authority suggests (RFC 9773 §4.2), and when to
+        ask again; None where it suggests nothing.
+
+        Raises:
+            CertificateError: it is not reached.
+        """
+        connected = self._connect(JWKEC(key=new_key())) if self._client is None else self._client
+        with _told(self):
+            at, again = connected.renewal_time(pair.chain.read_bytes())
+        # Naive moments of the library are of the local time zone.
+        return None if at is None else at.timestamp(), again.timestamp()
+
+    # -- the connection -------------------------------------------------------------------------------------------
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """What it last said of when to come again."""
+        return None if self._network is None else self._network.retry_after_s
+
+    def close(self) -> None:
+        """Give the connections back."""
+        network, self._network, self._client = self._network, None, None
+        if network is not None:
+            network.session.close()
+
+    def _connect(self, key: JWKEC) -> client.ClientV2:
+        self.close()
+        verify: Any = True if self._ca_file is None else str(self._ca_file)
+        network = _Network(
+            key,
+            alg=ES256,
+            verify_ssl=verify,
+            user_agent=f"duck-server/{duck.__version__}",
+            timeout=self._timeout_s,
+        )
+        self._network = network
+        with _told(self):
+            directory = client.ClientV2.get_directory(self.directory, network)
+        self._client = client.ClientV2(directory, net=network)
+        return self._client
+
+
+class _Network(client.ClientNetwork):
+    """Asks again with another nonce as often as the authority wants it to, and remembers what it said of time."""
+
+    retry_after_s: float | None = None
+    date: float | None = None
+
+    def post(self, *arguments: Any, **named: Any) -> requests.Response:
+        for _ in range(_NONCES):
+            try:
+                # The library's own second try is one of two, and one nonce in five may be refused.
+                return super().post(*arguments, **named)
+            except messages.Error as error:
+                if error.code != "badNonce":
+                    raise
+        return super().post(*arguments, **named)
+
+    def _send_request(self, *arguments: Any, **named: Any) -> requests.Response:
+        response = super()._send_request(*arguments, **named)
+        self.date = _moment(response.headers.get("Date"))
+        said = response.headers.get("Retry-After") if response.status_code in (429, 503) else None
+        self.retry_after_s = None
+        if said is not None:
+            moment = _moment(said)
+            self.retry_after_s = float(said) if said.isdecimal() else None
+            if moment is not None:
+                self.retry_after_s = max(0.0, moment - time.time())
+        return response
+
+
+def _moment(text: str | None) -> float | None:
+    try:
+        return None if text is None else parsedate_to_datetime(text).timestamp()
+    except ValueError:
+        return None
+
+
+def _choose(challenges: Any, kind: str, name: str) -> messages.ChallengeBody:
+    for challenge in challenges:
+        if challenge.chall.typ == kind:
+            found: messages.ChallengeBody = challenge
+            return found
+    offered = ", ".join(str(challenge.chall.typ) for challenge in challenges)
+    remedy = "leave ACME_DNS_HOOK out" if kind == DNS_01 else "give --acme-dns-hook"
+    raise CertificateError(
+        f"The authority would have {name} proved by {offered}, and not by {kind}; {remedy}.", kind="validation"
+    )
+
+
+@contextmanager
+def _told(authority: Authority) -> Iterator[None]:
+    """Tell failures of the library as ours."""
+    where = authority.directory
+    try:
+        yield
+    except errors.ValidationError as error:
+        raise CertificateError(_why_unproved(error), kind="validation") from error
+    except errors.IssuanceError as error:
+        raise CertificateError(f"{where} did not issue it: {_why(error.error)}", kind="authority") from error
+    except errors.ARIError as error:
+        raise CertificateError(f"{where} did not tell when to renew: {error.__cause__ or error}.") from error
+    except errors.TimeoutError as error:
+        raise CertificateError(f"{where} did not come to an end in time; it is tried again.") from error
+    except messages.Error as error:
+        kind = {"rateLimited": "limit", "userActionRequired": "terms"}.get(error.code or "", "authority")
+        sentence = f"{where} refused: {_why(error)}"
+        raise CertificateError(sentence, kind=kind, retry_after_s=authority.retry_after_s) from error
+    except requests.exceptions.SSLError as error:
+        raise CertificateError(
+            f"The certificate of {where} is not one that is trusted ({_reason(error)}); name its authority with"
+            " --acme-ca-file."
+        ) from error
+    except requests.exceptions.RequestException as error:
+        raise CertificateError(f"{where} is not reached: {_reason(error)}.") from error
+    except (errors.Error, ValueError, josepy.errors.Error, KeyError) as error:
+        # What answers there is no ACME server, or one that breaks RFC 8555.
+        raise CertificateError(f"{where} answers what is no ACME ({type(error).__name__}: {error}).") from error
+
+
+def _why_unproved(error: errors.ValidationError) -> str:
+    reasons = [
+        f"{authorization.body.identifier.value} by {challenge.chall.typ}: {_why(challenge.error)}"
+        for authorization in error.failed_authzrs
+        for challenge in authorization.body.challenges
+        if challenge.error is not None
+    ]
+    return f"The authority could not see that the name is ours: {' '.join(reasons)}"
+
+
+def _why(error: messages.Error) -> str:
+    detail = (error.detail or error.description or str(error.typ)).strip()
+    parts = [detail, *((problem.detail or "").strip() for problem in error.subproblems or ())]
+    return " ".join(part if part.endswith(".") else f"{part}." for part in parts if part)
+
+
+def _reason(error: Exception) -> str:
+    """The innermost cause, which is what a person can act upon."""
+    cause: BaseException = error
+    while True:
+        inner = getattr(cause, "reason", None)
+        following = inner if isinstance(inner, BaseException) else cause.__cause__ or cause.__context__
+        if following is None or following is cause:
+            break
+        cause = following
+    return (getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).strip().rstrip(".")

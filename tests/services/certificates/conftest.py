@@ -1,0 +1,50 @@
+"""A real certificate authority, with a DNS of its own in which all names are of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from duck.settings.views import CertificatesView
+from tests.services.certificates.pebble import Pebble
+from tests.services.certificates.small_authority import SmallAuthority, small_authority
+
+
+@pytest.fixture(scope="session")
+def pebble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
+    made = Pebble.start(tmp_path_factory.mktemp("pebble"))
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    path = tmp_path / "state"
+    path.mkdir(mode=0o700)
+    return path
+
+
+@pytest.fixture
+def authority() -> Iterator[SmallAuthority]:
+    with small_authority() as made:
+        yield made
+
+
+@pytest.fixture
+def view(authority: SmallAuthority) -> CertificatesView:
+    """The settings that name it."""
+    return CertificatesView(
+        domains=("example.test",),
+        email=None,
+        agree_tos=True,
+        directory=authority.directory,
+        ca_file=None,
+        staging=None,
+        profile=None,
+        hook=None,
+        dns_wait_s=0.0,
+    )
