@@ -65,7 +65,9 @@ def public_addresses(listeners: Iterable[socket.socket], listening: ListeningVie
     for listener in listeners:
         uri = uri_of(listener)
         if is_tcp(listener) and listening.addresses[0].host == "localhost":
-            uri = f"http://localhost:{listener.getsockname()[1]}"
+            uri = f"{uri.partition(':')[0]}://localhost:{listener.getsockname()[1]}"
+        elif is_tcp(listener) and listening.addresses[0].host == "*" and listening.is_site:
+            uri = absolute_url(uri.partition(":")[0], listening.domain, listener.getsockname()[1])
         found[uri] = None
     return list(found)
 

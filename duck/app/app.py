@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from duck import settings as installed
 from duck.app.address import absolute_url, check_address
 from duck.app.front import Front
+from duck.app.https import read_pairs
 from duck.app.lifecycle import Lifecycle
 from duck.app.runner import Runner, name_process
 from duck.app.untold import tell_in_one_sentence
@@ -156,13 +157,13 @@ class App:
 
     @property
     def absolute_uri(self) -> str:
-        """Where the App is reached, by its public name: `http://localhost:8000`."""
-        return self._absolute("http")
+        """Where the App is reached, by its public name: `http://localhost:8000`, or `https://...`."""
+        return self._absolute("https" if self.lifecycle.https.enabled else "http")
 
     @property
     def absolute_ws_uri(self) -> str:
-        """Where its WebSockets are reached: `ws://localhost:8000`."""
-        return self._absolute("ws")
+        """Where its WebSockets are reached: `ws://localhost:8000`, or `wss://...`."""
+        return self._absolute("wss" if self.lifecycle.https.enabled else "ws")
 
     def build_absolute_uri(self, path: str) -> str:
         """The URL of `path` at this App."""
@@ -380,21 +381,16 @@ class App:
 
     @staticmethod
     def check_ssl_credentials() -> None:
-        """Check that certificate and key are there.
+        """Check the certificates and keys that the settings name.
 
         Raises:
-            SSLError: they are not, or no settings say where they would be.
+            SSLError: one of them is missing, unreadable, expired, or not for the other; or none is named.
         """
         settings = installed.current()
-        for name in ("SSL_CERTFILE_LOCATION", "SSL_PRIVATE_KEY_LOCATION"):
-            try:
-                path = settings[name] if settings is not None else None
-            except KeyError:
-                path = None
-            if not path:
-                raise SSLError(f"{name} is not set, so there is no certificate to serve HTTPS with.")
-            if not Path(path).is_file():
-                raise SSLError(f"{name} is {path}, which is no file.")
+        pairs = views.https(settings).pairs if settings is not None else ()
+        if settings is None or not pairs:
+            raise SSLError("SSL_CERTFILE_LOCATION is not set, so there is no certificate to serve HTTPS with.")
+        read_pairs(settings, pairs)
 
     def set_process_name(self) -> None:
         """Show `process_name` as the name of this process, where the system can (Linux: its first 15 bytes)."""
@@ -407,7 +403,7 @@ class App:
                 "DUCK_SERVER_NAME": self.domain,
                 "DUCK_SERVER_PORT": self.lifecycle.port or self.port,
                 "DUCK_SERVER_DOMAIN": self.domain,
-                "DUCK_SERVER_PROTOCOL": "http",
+                "DUCK_SERVER_PROTOCOL": "https" if self.lifecycle.https.enabled else "http",
                 "DUCK_SERVER_URL": self.absolute_uri,
                 "DUCK_USES_IPV6": self.uses_ipv6,
                 "DUCK_DJANGO_ADDR": self.DJANGO_ADDR,

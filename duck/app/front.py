@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from duck.exceptions import SSLError
 from duck.http.core.httpd.servers import HTTPServer
 from duck.http.site import Site
 from duck.http.waiting import READY_PATH
@@ -18,6 +19,7 @@ from duck.logs import to_console, wants_colour
 from duck.net.descriptors import make_room
 from duck.net.exchange_log import ExchangeLog
 from duck.net.limits import Limits
+from duck.net.tls import Contexts
 from duck.settings import views
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from duck.net.clock import Clock
     from duck.net.exchange import Exchange
     from duck.net.interfaces import Handler
+    from duck.net.tls import TlsConfig
     from duck.proxy.upstream import Generation
     from duck.settings.load import Settings
 
@@ -43,6 +46,7 @@ class Front:
     Attributes:
         server: None before `start`.
         config: of every site; set before `start`.
+        tls: what HTTPS is served with; set before `start`, None for no HTTPS.
         count: how many workers there are.
         restarts: 0, see `FrontProcesses`.
     """
@@ -50,6 +54,7 @@ class Front:
     def __init__(self, post: Callable[[Callable[[], None]], None]) -> None:
         self.server: HTTPServer | None = None
         self.config: SiteConfig | None = None
+        self.tls: TlsConfig | None = None
         self.count = 1
         self.restarts = 0
         self._post = post
@@ -72,6 +77,8 @@ class Front:
         )
         self.count = workers
         server.limits = _limits(settings)
+        if self.tls is not None:
+            server.contexts = Contexts(self.tls)
         server.backlog = listening.backlog
         server.trusted_proxies = list(listening.trusted_proxies)
         self._access = views.logs(settings).access
@@ -82,6 +89,16 @@ class Front:
             server.listen_socket(listener.dup())
         server.start()
         self.server = server
+
+    def reload_tls(self, config: TlsConfig) -> None:
+        """Serve new connections with `config`; where its files cannot be used, all stays as it was."""
+        self.tls = config
+        contexts = self.server.contexts if self.server is not None else None
+        if contexts is not None:
+            try:
+                contexts.reload(config)
+            except SSLError as error:
+                logger.error("The certificates are served as before: %s", error)
 
     def abort(self) -> None:
         """End the server now, where there is one."""

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from duck.app import front_worker
 from duck.app.front_messages import generation_to_values
+from duck.app.https import config_to_values
 from duck.exceptions import ApplicationError
+from duck.net.listener import speaks_tls
 from duck.services.child import Child
 from duck.services.exit import exit_sentence
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from duck.app.app import App
     from duck.http.site import SiteConfig
+    from duck.net.tls import TlsConfig
     from duck.proxy.upstream import Generation
     from duck.services.inbox import Inbox
     from duck.settings.load import Settings
@@ -72,6 +75,7 @@ class FrontProcesses:
 
     Attributes:
         config: as of `Front`; each process makes its own, of the same settings.
+        tls: as of `Front`.
         count: how many processes there are.
         restarts: how many processes were started in the place of others.
         on_ended: called with the name of a process that has gone (see `snapshots`), while it still has figures.
@@ -79,6 +83,7 @@ class FrontProcesses:
 
     def __init__(self, inbox: Callable[[], Inbox], count: int) -> None:
         self.config: SiteConfig | None = None
+        self.tls: TlsConfig | None = None
         self.server: FrontProcesses | None = None
         self.restarts = 0
         self.on_ended: Callable[[str], None] = lambda name: None
@@ -137,7 +142,8 @@ class FrontProcesses:
         assert self.config is not None
         descriptors = [listener.fileno() for listener in self._listeners]
         told = {
-            "listeners": descriptors,
+            "listeners": [(listener.fileno(), speaks_tls(listener)) for listener in self._listeners],
+            "tls": config_to_values(self.tls),
             "number": number,
             "count": self.count,
             "use_django": self.config.use_django,
@@ -170,6 +176,12 @@ class FrontProcesses:
     def broken(self, failure: Mapping[str, Any]) -> None:
         """Answer requests for Django with what its start reported."""
         self._tell({"do": "broken", "failure": dict(failure)})
+
+    def reload_tls(self, config: TlsConfig) -> None:
+        """Have every process serve new connections with `config`."""
+        self.tls = config
+        for member in (*self._members, *self._old):
+            member.child.send("reload_tls", tls=config_to_values(config))
 
     def _tell(self, message: dict[str, Any]) -> None:
         self._last = message

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from duck.app.front import Front
 from duck.app.front_messages import generation_from_values
+from duck.app.https import config_from_values
 from duck.app.lanes import site_config
 from duck.backend.django.worker.control import die_with_parent, end_group, tie_group
 from duck.exceptions import DuckError
+from duck.net.listener import Listener
 from duck.net.stats import merge
 
 if TYPE_CHECKING:
@@ -48,6 +50,12 @@ def serve(app: App, settings: Settings) -> int:
     return FrontWorker(app, settings, json.loads(os.environ.pop(VARIABLE))).run()
 
 
+def _adopt(descriptor: int, *, tls: bool) -> Listener:
+    listener = Listener(fileno=descriptor)
+    listener.tls = tls
+    return listener
+
+
 class FrontWorker:
     """On the main thread: the inbox, and the App's messages; on its own: the loop."""
 
@@ -60,8 +68,10 @@ class FrontWorker:
         assert isinstance(front, Front)
         self._front = front
         self._control = socket.socket(fileno=told["control_fd"])
-        self._listeners = [socket.socket(fileno=descriptor) for descriptor in told["listeners"]]
-        for descriptor in (self._control.fileno(), told["lifeline_fd"], *told["listeners"]):
+        self._listeners: list[socket.socket] = [_adopt(descriptor, tls=tls) for descriptor, tls in told["listeners"]]
+        front.tls = config_from_values(told["tls"])
+        inherited = (listener.fileno() for listener in self._listeners)
+        for descriptor in (self._control.fileno(), told["lifeline_fd"], *inherited):
             os.set_inheritable(descriptor, False)
         self._unread = b""
         self._is_draining = False
@@ -122,6 +132,10 @@ class FrontWorker:
             front.hold(message["reason"])
         elif do == "broken":
             front.broken(message["failure"])
+        elif do == "reload_tls":
+            config = config_from_values(message["tls"])
+            if config is not None:
+                front.reload_tls(config)
         elif do == "status":
             self._send("status", id=message["id"], **self._figures())
         elif do == "drain":

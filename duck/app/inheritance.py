@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
+from duck.net.listener import speaks_tls
+
 VARIABLE: Final = "_DUCK_INHERITED"
 
 # Their default is to end the process, and the new Duck takes them a while after the exec.
@@ -28,14 +30,14 @@ class Inheritance:
     """Descriptors and plain values.
 
     Attributes:
-        listeners: of bound, listening sockets, in order.
+        listeners: of bound, listening sockets, in order, and whether TLS is spoken there.
         lock: of the instance lock, held.
         fronts: front worker processes that serve, as `FrontProcesses.take_over` takes them.
         django: the Django processes that serve, as `DjangoService.take_over` takes them; None where there are none.
         run: what the Duck before was called in `duck status`; the next one has the next number.
     """
 
-    listeners: tuple[int, ...]
+    listeners: tuple[tuple[int, bool], ...]
     lock: int
     fronts: tuple[Mapping[str, Any], ...] = ()
     django: Mapping[str, Any] | None = None
@@ -56,7 +58,8 @@ def take() -> Inheritance | None:
     with open(int(text), "rb") as file:
         said = json.load(file)
     return Inheritance(
-        listeners=tuple(said["listeners"]),
+        # A Duck without TLS has left descriptors alone.
+        listeners=tuple((one, False) if isinstance(one, int) else (one[0], one[1]) for one in said["listeners"]),
         lock=said["lock"],
         fronts=tuple(said["fronts"]),
         django=said["django"],
@@ -85,7 +88,7 @@ def become_new(
     """
     descriptors = [listener.fileno() for listener in listeners]
     said = {
-        "listeners": descriptors,
+        "listeners": [(listener.fileno(), speaks_tls(listener)) for listener in listeners],
         "lock": lock,
         "fronts": list(fronts),
         "django": django,

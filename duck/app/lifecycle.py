@@ -29,6 +29,7 @@ from duck.app.control import commands
 from duck.app.front_processes import FrontProcesses
 from duck.app.fronts import make_front, thread_count
 from duck.app.host import Host
+from duck.app.https import Https
 from duck.app.lanes import site_config
 from duck.app.listening import Listening
 from duck.app.overview import Overview
@@ -66,6 +67,7 @@ class Lifecycle:
         front: the main server and the sites of its workers.
         django: None where no Django stands behind.
         listening: where it listens.
+        https: the certificates of it.
         overview: health and figures, on an address of their own.
         host: rights, sockets of systemd's, orphans.
         succession: what the Duck before has left, and how this one is replaced.
@@ -80,6 +82,7 @@ class Lifecycle:
         self.front = make_front(app, settings, lambda: self.inbox)
         self.django: DjangoService | None = None
         self.listening = Listening()
+        self.https = Https(settings)
         self.overview = Overview(self)
         self.host = Host(settings)
         self.succession = Succession()
@@ -127,6 +130,8 @@ class Lifecycle:
         if self.host.is_root and inherited is None:
             self._bind(None)
             self.host.drop([path for path in self.listening.paths if path])
+        self.https.check()
+        self.front.tls = self.https.config()
         view = views.django(self.settings)
         self.django = DjangoService.find(self.settings, self.inbox)
         self._load_sites()
@@ -148,7 +153,10 @@ class Lifecycle:
 
     def _bind(self, inherited: Inheritance | None) -> None:
         view, host = views.listening(self.settings), self.host
-        site, admin = host.sockets if not self.settings["LISTEN"] else None, host.admin_sockets
+        secure = self.settings["ENABLE_HTTPS"] or view.is_site
+        given = host.sockets if not self.settings["LISTEN"] else None
+        site = [(descriptor, secure) for descriptor in given] if given is not None else None
+        admin = host.admin_sockets
         if inherited is not None:
             site = list(inherited.listeners)
             admin = self.succession.more("overview").get("listeners")
@@ -170,6 +178,7 @@ class Lifecycle:
         if isinstance(self.front, FrontProcesses):
             self.front.on_ended = self.overview.worker_ended
         self.host.start(self.inbox, self._is_ours, lambda: True)
+        self.https.start(self.inbox, self.front.reload_tls)
         self.start_server()
         if self.unloaded is not None:
             self._show_unloaded(self.unloaded)
@@ -477,6 +486,7 @@ class Lifecycle:
         if self._changes is not None:
             self._changes.stop()
         self.overview.close()
+        self.https.stop()
         self.host.stop()
         if not self._restarting:
             self.listening.close()

@@ -32,14 +32,14 @@ class Listening:
         self.addresses: list[str] = []
         self.port = 0
 
-    def open(self, view: ListeningView, inherited: Sequence[int] | None = None) -> None:
-        """Bind what the settings say, or take over the descriptors of the Duck that this process was before.
+    def open(self, view: ListeningView, inherited: Sequence[tuple[int, bool]] | None = None) -> None:
+        """Bind what the settings say, or take over descriptors that are open already, and whether TLS is spoken there.
 
         Raises:
             AddressInUse, ApplicationError: nothing stays open.
         """
         addresses = (
-            [ListenAddress("fd", fd=descriptor) for descriptor in inherited]
+            [ListenAddress("fd", fd=descriptor, tls=tls) for descriptor, tls in inherited]
             if inherited is not None
             else listen_addresses(view)
         )

@@ -33,7 +33,7 @@ class MicroApp:
         parent_app: the App it belongs to.
         domain: the public name; `addr` by default.
         uses_ipv6: resolve a host name to IPv6.
-        enable_https: serve HTTPS; this version has none and says so.
+        enable_https: serve HTTPS, with the certificate that the settings name.
         no_logs: keep its requests out of the access log.
         workers: worker threads; None is one.
         force_worker_processes: processes instead of threads; this version has none and says so.
@@ -42,7 +42,7 @@ class MicroApp:
 
     Raises:
         ApplicationError: the address is none.
-        SSLError: HTTPS was asked for.
+        SSLError: HTTPS was asked for, and there is no certificate that can be used.
     """
 
     def __init__(
@@ -117,12 +117,12 @@ class MicroApp:
     @property
     def absolute_uri(self) -> str:
         """Where it is reached, by its public name."""
-        return absolute_url("http", self.domain, self.port)
+        return absolute_url("https" if self.enable_https else "http", self.domain, self.port)
 
     @property
     def absolute_ws_uri(self) -> str:
         """Where its WebSockets are reached."""
-        return absolute_url("ws", self.domain, self.port)
+        return absolute_url("wss" if self.enable_https else "ws", self.domain, self.port)
 
     def build_absolute_uri(self, path: str) -> str:
         """The URL of `path` here."""

@@ -20,6 +20,7 @@ from duck.app.address import listen_addresses
 from duck.app.finding import ERROR, OK, WARNING, Finding
 from duck.exceptions import ApplicationError
 from duck.net.descriptors import make_room
+from duck.net.listener import remedy_of_low_ports
 from duck.services.instance import running_instances
 from duck.services.ports import holder_of
 from duck.services.privileges import acting_as, obstacles, serving_account
@@ -97,8 +98,10 @@ def addresses(settings: Settings, duck: InstanceInfo | None) -> Iterator[Finding
 
 def is_reached_from_outside(address: ListenAddress) -> bool:
     """Whether other machines may connect there; what is handed over is not known."""
-    if address.scheme != "http":
+    if address.scheme not in ("http", "https"):
         return False
+    if address.host == "*":
+        return True
     try:
         found = socket.getaddrinfo(address.host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -122,7 +125,7 @@ def _address(address: ListenAddress, duck: InstanceInfo | None, option: str) -> 
         if error.errno != errno.EADDRINUSE:
             remedy = "choose another address or port."
             if error.errno in (errno.EACCES, errno.EPERM):
-                remedy = "a port below 1024 needs the right to bind it, choose one above."
+                remedy = f"{remedy_of_low_ports()}."
             return Finding(ERROR, "address", f"{address.url} cannot be bound ({error.strerror}); {remedy}")
         holder = holder_of(address.host, address.port)
         if duck is not None and holder is not None and _is_of(holder.pid, duck):
@@ -141,7 +144,11 @@ def _bind(address: ListenAddress) -> None:
     failure: OSError | None = None
     bound = False
     for family, kind, protocol, _, where in socket.getaddrinfo(
-        address.host, address.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+        None if address.host == "*" else address.host,
+        address.port,
+        type=socket.SOCK_STREAM,
+        proto=socket.IPPROTO_TCP,
+        flags=socket.AI_PASSIVE,
     ):
         try:
             with socket.socket(family, kind, protocol) as probe:

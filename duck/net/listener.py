@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import stat
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -78,8 +79,9 @@ def open_listeners(
 
 def _open_tcp(address: ListenAddress, backlog: int, holder_of: Callable[[str, int], str] | None) -> list[Listener]:
     try:
+        host = None if address.host == "*" else address.host
         found = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+            host, address.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
         )
     except (socket.gaierror, UnicodeError) as error:
         raise ApplicationError(
@@ -117,10 +119,19 @@ def _open_tcp(address: ListenAddress, backlog: int, holder_of: Callable[[str, in
     reason = os.strerror(failure.errno or 0) if failure is not None else "no address"
     remedy = ""
     if failure is not None and failure.errno in (errno.EACCES, errno.EPERM):
-        remedy = "; a port below 1024 needs the right to bind it, choose one above"
+        remedy = f"; {remedy_of_low_ports()}"
     elif failure is not None and failure.errno == errno.EADDRNOTAVAIL:
         remedy = "; it is no address of this machine, `0.0.0.0` is all of them"
     raise ApplicationError(f"cannot listen on {address.url}: {reason}{remedy}") from failure
+
+
+def remedy_of_low_ports() -> str:
+    """What gives the right to bind a port below 1024, as the end of a sentence."""
+    interpreter = os.path.realpath(sys.executable)
+    return (
+        "a port below 1024 needs the right to bind it: have systemd open the socket, start as root with --user NAME,"
+        f" say `setcap cap_net_bind_service=+ep {interpreter}`, or choose a port above"
+    )
 
 
 def _watch_for_vanished_peers(listener: socket.socket) -> None:

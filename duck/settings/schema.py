@@ -11,6 +11,7 @@ from typing import Final
 from duck.settings.declared.bounds import DEADLINES, LIMITS
 from duck.settings.declared.certificates import CERTIFICATES
 from duck.settings.declared.django import DJANGO
+from duck.settings.declared.https import HTTPS
 from duck.settings.declared.listening import LISTENING
 from duck.settings.declared.production import MODES, PRODUCTION
 from duck.settings.declared.project import PROJECT, SIDES
@@ -25,6 +26,7 @@ _DECLARED: Final = (
     *DJANGO,
     *SIDES,
     *LISTENING,
+    *HTTPS,
     *CERTIFICATES,
     *LIMITS,
     *DEADLINES,

@@ -7,10 +7,11 @@ App makes the one from the other with `dataclasses.asdict`.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from duck.exceptions import SettingsError
 from duck.settings.declared.certificates import LETS_ENCRYPT, LETS_ENCRYPT_STAGING
 from duck.settings.listen import ListenAddress, parse_listen
 
@@ -25,6 +26,7 @@ class ListeningView:
     Attributes:
         addresses: one or more; of `http` the host may be a name, to be resolved for IPv6 if `ipv6`.
         domain: the public name, without a port.
+        is_site: whether it is all addresses, for the names of DOMAINS.
         prefix: None for Django's own FORCE_SCRIPT_NAME, else a path without its final slash, `""` for none.
         trusted_proxies: networks whose forwarded fields are believed; `unix` for whoever comes through a Unix socket.
     """
@@ -36,6 +38,7 @@ class ListeningView:
     name: str
     prefix: str | None
     trusted_proxies: tuple[str, ...]
+    is_site: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class LimitsView:
     min_body_rate: int
     keep_alive_timeout_s: float
     send_timeout_s: float
+    handshake_timeout_s: float
+    max_handshakes: int
 
 
 @dataclass(frozen=True)
@@ -168,6 +173,33 @@ class ProductionView:
 
 
 @dataclass(frozen=True)
+class HttpsView:
+    """HTTPS, and what plain HTTP is answered.
+
+    Attributes:
+        enabled: whether any address speaks HTTPS.
+        is_site: whether it is the site of DOMAINS on the ports of HTTP and HTTPS, on all addresses.
+        pairs: files of certificates and of their keys, as they were given.
+        redirect: whether plain HTTP at `redirect_port` is redirected.
+        hsts: the value of Strict-Transport-Security; `""` for none.
+        fields, secure_fields: added to all answers, and to those over HTTPS.
+    """
+
+    enabled: bool
+    is_site: bool
+    pairs: tuple[tuple[str, str], ...]
+    trusts_readable_keys: bool
+    client_certificates: str
+    client_ca: str | None
+    redirect: bool
+    redirect_port: int
+    redirect_status: int
+    hsts: str
+    fields: tuple[tuple[str, str], ...]
+    secure_fields: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class CertificatesView:
     """For which names certificates are obtained, and how.
 
@@ -198,11 +230,16 @@ class LogsView:
 
 
 def listening(settings: Settings) -> ListeningView:
-    """Where to listen: LISTEN, else ADDRESS and PORT."""
+    """Where to listen: LISTEN, else ADDRESS and PORT; of a site by DOMAINS every address, on HTTPS's own port."""
     addresses = tuple(parse_listen(url) for url in settings["LISTEN"])
-    if not addresses:
+    secure = settings["ENABLE_HTTPS"]
+    if not addresses and _is_site(settings):
+        addresses = (ListenAddress("https", host="*", port=443, tls=True),)
+    elif not addresses:
         host = str(settings["ADDRESS"]).strip("[]")
-        addresses = (ListenAddress("http", host=host, port=settings["PORT"]),)
+        addresses = (ListenAddress("https" if secure else "http", host=host, port=settings["PORT"], tls=secure),)
+    elif secure:
+        addresses = tuple(replace(one, tls=True) if one.scheme == "fd" else one for one in addresses)
     return ListeningView(
         addresses=addresses,
         domain=settings["DOMAIN"] or settings["ADDRESS"],
@@ -211,6 +248,7 @@ def listening(settings: Settings) -> ListeningView:
         name=settings["NAME"],
         prefix=None if settings["PREFIX"] is None else settings["PREFIX"].rstrip("/"),
         trusted_proxies=tuple(settings["TRUSTED_PROXIES"]),
+        is_site=_is_site(settings),
     )
 
 
@@ -227,6 +265,8 @@ def limits(settings: Settings) -> LimitsView:
         min_body_rate=settings["MIN_BODY_RATE"],
         keep_alive_timeout_s=settings["KEEP_ALIVE_TIMEOUT"],
         send_timeout_s=settings["SEND_TIMEOUT"],
+        handshake_timeout_s=settings["SSL_HANDSHAKE_TIMEOUT"],
+        max_handshakes=settings["SSL_MAX_HANDSHAKES"],
     )
 
 
@@ -332,6 +372,60 @@ def production(settings: Settings) -> ProductionView:
         sockets_close_timeout_s=settings["SOCKETS_CLOSE_TIMEOUT"],
         sockets_close_spread_s=settings["SOCKETS_CLOSE_SPREAD"],
     )
+
+
+def https(settings: Settings) -> HttpsView:
+    """HTTPS, and what plain HTTP is answered."""
+    is_site = _is_site(settings)
+    chains = [str(path) for path in settings["SSL_CERTFILE_LOCATION"]]
+    keys = [str(path) for path in settings["SSL_PRIVATE_KEY_LOCATION"]]
+    if keys and len(keys) != len(chains):
+        raise SettingsError(
+            f"There are {len(chains)} certificates and {len(keys)} private keys; give --keyfile"
+            " (SSL_PRIVATE_KEY_LOCATION) once for each --certfile (SSL_CERTFILE_LOCATION), in the same order."
+        )
+    clients = settings["SSL_CLIENT_CERTIFICATES"]
+    if clients != "none" and settings["SSL_CA_FILE"] is None:
+        raise SettingsError(
+            f"SSL_CLIENT_CERTIFICATES is {clients}, and nothing says whose certificates are right;"
+            " name the authorities with --ca-file (SSL_CA_FILE)."
+        )
+    enabled = is_site or any(address.tls for address in listening(settings).addresses) or settings["ENABLE_HTTPS"]
+    given = settings.is_given("FORCE_HTTPS")
+    return HttpsView(
+        enabled=enabled,
+        is_site=is_site,
+        pairs=tuple(zip(chains, keys or chains, strict=True)),
+        trusts_readable_keys=settings["SSL_ALLOW_READABLE_KEYS"],
+        client_certificates=clients,
+        client_ca=None if settings["SSL_CA_FILE"] is None else str(settings["SSL_CA_FILE"]),
+        redirect=settings["FORCE_HTTPS"] if given else is_site,
+        redirect_port=80
+        if is_site and not settings.is_given("FORCE_HTTPS_BIND_PORT")
+        else settings["FORCE_HTTPS_BIND_PORT"],
+        redirect_status=settings["FORCE_HTTPS_STATUS"],
+        hsts=_hsts(settings),
+        fields=tuple(settings["SECURITY_HEADERS"].items()),
+        secure_fields=tuple(settings["SSL_SECURITY_HEADERS"].items()),
+    )
+
+
+def _is_site(settings: Settings) -> bool:
+    """Whether it is `duck serve --domain` without a word on where to listen."""
+    if settings["MODE"] != "serve" or not settings["DOMAINS"]:
+        return False
+    if settings.is_given("ENABLE_HTTPS") and not settings["ENABLE_HTTPS"]:
+        return False
+    return not any(settings.is_given(name) for name in ("LISTEN", "ADDRESS", "PORT"))
+
+
+def _hsts(settings: Settings) -> str:
+    """RFC 6797 §6.1."""
+    if not settings["HSTS_MAX_AGE"]:
+        return ""
+    value = f"max-age={settings['HSTS_MAX_AGE']:.0f}"
+    value += "; includeSubDomains" if settings["HSTS_INCLUDE_SUBDOMAINS"] else ""
+    return value + ("; preload" if settings["HSTS_PRELOAD"] else "")
 
 
 def certificates(settings: Settings) -> CertificatesView:

@@ -18,6 +18,7 @@ from duck.exceptions import AddressInUse, ApplicationError, SSLError
 from duck.http.core.httpd.servers import HTTPServer
 from duck.urls import path
 from duck.wire.head import ResponseHead
+from tests.certificates import Authority
 
 if TYPE_CHECKING:
     from duck.net.clock import Clock
@@ -80,7 +81,7 @@ class TestMicroApp:
         assert answer.headers["location"] == "https://example.org/a%20b?c=%2F"
 
     def test_what_this_version_has_not_is_said(self) -> None:
-        with pytest.raises(SSLError, match="enable_ssl"):
+        with pytest.raises(SSLError, match="SSL_CERTFILE_LOCATION"):
             MicroApp(enable_https=True)
         with pytest.raises(ApplicationError, match="force_worker_processes"):
             MicroApp(workers=2, force_worker_processes=True)
@@ -197,8 +198,54 @@ class TestServer:
         with pytest.raises(ApplicationError, match="serves already"):
             server.start()
 
-    def test_there_is_no_tls_yet(self, server: HTTPServer) -> None:
+    def test_without_a_certificate_there_is_no_https(self, server: HTTPServer) -> None:
         assert not server.is_https()
+        with pytest.raises(SSLError, match="no certificate to listen"):
+            server.listen("https://127.0.0.1:0")
         assert server.reload_ssl_context() is False
         with socket.socket() as client, pytest.raises(SSLError):
             server.ssl_wrap_socket(client)
+
+    def test_https_is_served_with_the_files_named_and_read_again_when_told(
+        self, running: list[Any], tmp_path: Path
+    ) -> None:
+        authority = Authority(tmp_path)
+        chain, key = authority.issue("localhost", "127.0.0.1")
+        server = HTTPServer(("127.0.0.1", 0), Plain(), enable_ssl=True, ssl_params={"certfile": chain, "keyfile": key})
+        running.append(server)
+        server.start()
+        assert server.is_https()
+        (uri,) = server.get_uris()
+        assert uri.startswith("https://127.0.0.1:")
+        with httpx.Client(verify=authority.client(), trust_env=False) as before:
+            assert before.get(uri).text == "duck-worker-0"
+            authority.issue("127.0.0.1", file="localhost")
+            assert server.reload_ssl_context() is True
+            with httpx.Client(verify=authority.client(), trust_env=False) as after:
+                assert after.get(uri).text == "duck-worker-0"
+                with pytest.raises(httpx.ConnectError, match=r"doesn't match|mismatch"):
+                    after.get(uri.replace("127.0.0.1", "localhost"))
+            assert before.get(uri).text == "duck-worker-0"
+        Path(chain).write_text("")
+        with pytest.raises(SSLError):
+            server.reload_ssl_context()
+
+    def test_a_socket_of_the_programs_own_is_wrapped(self, running: list[Any], tmp_path: Path) -> None:
+        authority = Authority(tmp_path)
+        chain, key = authority.issue("localhost")
+        server = HTTPServer(("127.0.0.1", 0), Plain(), enable_ssl=True, ssl_params={"certfile": chain, "keyfile": key})
+        ours, theirs = socket.socketpair()
+        wrapped: list[Any] = []
+        thread = threading.Thread(target=lambda: wrapped.append(server.ssl_wrap_socket(ours)))
+        thread.start()
+        with authority.client().wrap_socket(theirs, server_hostname="localhost") as client:
+            thread.join(10)
+            client.sendall(b"hello")
+            with wrapped[0] as server_side:
+                assert server_side.recv(10) == b"hello"
+
+    def test_parameters_that_nobody_knows_are_refused(self) -> None:
+        with pytest.raises(SSLError, match="certfile is missing"):
+            HTTPServer(("127.0.0.1", 0), Plain(), enable_ssl=True, ssl_params={})
+        with pytest.raises(SSLError, match="ciphers is none of them"):
+            HTTPServer(("127.0.0.1", 0), Plain(), enable_ssl=True, ssl_params={"certfile": "x", "ciphers": "x"})

@@ -128,7 +128,7 @@ def test_a_settings_module_can_be_named(tmp_path: Path, by_path: bool) -> None:
         ("django_side_urls = ['(']", "'(' in it is wrong: as a regular expression it cannot be read"),
         ("django_side_urls = '/a'\nport=1", None),
         ("port = ", "{} is not TOML: Invalid value"),
-        ("listen = ['https://a:1']", 'give "http://address:port", "unix:/path" or "fd:N"'),
+        ("listen = ['ftp://a:1']", 'give "http://address:port", "https://address:port", "unix:/path" or "fd:N"'),
         ("allowed_hosts = ['a:80']", "'a:80' in it is not one: give names without port"),
         ("domain = 'http://x'", "DOMAIN cannot be 'http://x': give a host name or IP address, without scheme or path."),
         ("domains = ['a b']", "'a b' in it is wrong: give a host name or IP address"),

@@ -79,7 +79,9 @@ def test_what_is_no_addrport_is_refused(text: str) -> None:
         parse_addrport(text)
 
 
-@pytest.mark.parametrize("text", ["", "x", "unix:", "fd:x", "https://a:1", "http://", "http://a:b", "http://a/b"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "unix:", "fd:x", "https:/a:1", "ftp://a:1", "http://", "http://a:b", "http://a/b"]
+)
 def test_what_is_no_listening_url_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="give"):
         parse_listen(text)

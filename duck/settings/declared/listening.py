@@ -46,7 +46,8 @@ LISTENING: Final = (
         "LISTEN",
         kinds.items(kinds.LISTEN, "listening URLs"),
         [],
-        "Where to listen, instead of ADDRESS and PORT: `http://address:port`, `unix:/path` or `fd:N`.",
+        "Where to listen, instead of ADDRESS and PORT: `http://address:port`, `https://address:port`, `unix:/path` or"
+        " `fd:N`; the address `*` is every one of this machine.",
         flags=("--listen",),
         metavar="URL",
     ),

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
+from duck import settings as installed
 from duck.exceptions import ApplicationError, SSLError
 from duck.http.core.httpd.message import PathCallbacks
 from duck.net.limits import Limits
-from duck.net.listener import DEFAULT_BACKLOG, open_listeners
+from duck.net.listener import DEFAULT_BACKLOG, open_listeners, speaks_tls
+from duck.net.tls import NONE, REQUESTED, REQUIRED, Contexts, TlsConfig
 from duck.net.worker import IDLE_S, Worker
+from duck.settings import views
 from duck.settings.listen import ListenAddress, parse_listen
 
 if TYPE_CHECKING:
@@ -42,7 +46,8 @@ class BaseServer:
         application: gives the handler of each worker.
         domain: the public name, used in `absolute_uri`; `addr`'s host by default.
         uses_ipv6: whether a host name is resolved to IPv6.
-        enable_ssl, ssl_params: HTTPS; this version has none and says so.
+        enable_ssl: whether `addr`, and what is listened at by host and port, speaks HTTPS.
+        ssl_params: of `ssl`: `certfile`, `keyfile`, `ca_certs`, `cert_reqs`; by default what the settings say.
         no_logs: whether requests are kept out of the access log.
         workers: number of worker threads; None and 1 mean one.
         force_worker_processes: processes instead of threads; this version has none and says so.
@@ -51,6 +56,7 @@ class BaseServer:
         limits, trusted_proxies, backlog, server_name, on_exchange, on_refusal: given to the workers by `start`; change
             them before. `on_exchange` is called on a worker's loop at the end of each exchange, unless `no_logs`.
         holder_of: says who holds a busy port, for the error.
+        contexts: what TLS is served with; None for no HTTPS.
         on_abort: called by `abort` while the loops still run, to post there what has to be closed.
     """
 
@@ -66,8 +72,6 @@ class BaseServer:
         workers: int | None = None,
         force_worker_processes: bool = False,
     ) -> None:
-        if enable_ssl:
-            raise SSLError("This version of Duck serves no HTTPS yet; leave enable_ssl off and end TLS in front of it.")
         if force_worker_processes and (workers or 1) > 1:
             raise ApplicationError(
                 f"This version of Duck runs its {workers} workers as threads only; leave force_worker_processes off."
@@ -92,6 +96,7 @@ class BaseServer:
         self.holder_of: Callable[[str, int], str] | None = None
         self.on_abort: Callable[[], None] | None = None
         self.name = "duck-worker"
+        self.contexts: Contexts | None = make_contexts(ssl_params) if enable_ssl else None
         self._listeners: list[socket.socket] = []
         self._workers: list[Worker] = []
         self._ended = threading.Event()
@@ -100,13 +105,18 @@ class BaseServer:
     # -- where it listens -----------------------------------------------------------------------------------------
 
     def listen(self, address: str | tuple[str, int]) -> list[socket.socket]:
-        """Listen at `http://addr:port`, `unix:/path`, `fd:N`, or a host and port; port 0 takes a free one.
+        """Listen at `http://addr:port`, `https://addr:port`, `unix:/path`, `fd:N`, or a host and port.
+
+        Port 0 takes a free one.
 
         Raises:
             AddressInUse: another process listens there.
             ApplicationError: nobody can listen there, or the server serves already.
+            SSLError: `https` is to be spoken there, and the server has no certificate.
         """
         parsed = self._address(address) if isinstance(address, str) else self._tcp(*address)
+        if parsed.tls and self.contexts is None:
+            raise SSLError(f"The server has no certificate to listen at {parsed.url} with; make it with enable_ssl.")
         return self._add(open_listeners([parsed], backlog=self.backlog, holder_of=self.holder_of))
 
     def listen_all(self, port: int) -> list[socket.socket]:
@@ -135,7 +145,7 @@ class BaseServer:
         return list(self._listeners)
 
     def get_uris(self) -> list[str]:
-        """Where it listens: `http://127.0.0.1:8000`, with IP addresses and real ports, or `unix:/path`."""
+        """Where it listens: `http(s)://127.0.0.1:8000`, with IP addresses and real ports, or `unix:/path`."""
         return [uri_of(listener) for listener in self._listeners]
 
     @property
@@ -149,7 +159,7 @@ class BaseServer:
 
     def is_https(self) -> bool:
         """Whether HTTPS can be served."""
-        return self.enable_ssl
+        return self.contexts is not None
 
     # -- callbacks by path ----------------------------------------------------------------------------------------
 
@@ -196,6 +206,7 @@ class BaseServer:
                     on_exchange=None if self.no_logs else self.on_exchange,
                     on_refusal=None if self.no_logs else self.on_refusal,
                     backlog=self.backlog,
+                    contexts=self.contexts,
                 )
                 worker.start()
                 self._workers.append(worker)
@@ -308,19 +319,36 @@ class BaseServer:
 
     # -- TLS ------------------------------------------------------------------------------------------------------
 
-    _ssl_context: None = None
+    @property
+    def _ssl_context(self) -> ssl.SSLContext | None:
+        return self.contexts.front if self.contexts is not None else None
 
     def reload_ssl_context(self) -> bool:
-        """Load certificate and key again; False, since there is no TLS context that could be reloaded."""
-        return False
+        """Read certificate and key again, for new connections; none is dropped, and their sessions can be resumed.
 
-    def ssl_wrap_socket(self, client_socket: socket.socket) -> Any:
-        """A TLS socket around `client_socket`.
+        Returns:
+            Whether that was done: False without HTTPS.
+
+        Raises:
+            SSLError: a file cannot be used; what was served stays.
+        """
+        if self.contexts is None:
+            return False
+        self.contexts.reload()
+        return True
+
+    def ssl_wrap_socket(self, client_socket: socket.socket) -> ssl.SSLSocket:
+        """A TLS socket around `client_socket`, the server's end of an accepted connection; blocks for the handshake.
+
+        For programs that carry connections themselves; those that the server accepts need nothing of it.
 
         Raises:
             SSLError: the server has no certificate.
         """
-        raise SSLError(f"The server at {self.domain} has no certificate, so {client_socket!r} cannot be wrapped.")
+        context = self._ssl_context
+        if context is None:
+            raise SSLError(f"The server at {self.domain} has no certificate, so {client_socket!r} cannot be wrapped.")
+        return context.wrap_socket(client_socket, server_side=True)
 
     # -- below ----------------------------------------------------------------------------------------------------
 
@@ -338,7 +366,8 @@ class BaseServer:
     def _tcp(self, host: str, port: int) -> ListenAddress:
         if self.uses_ipv6 and host == "localhost":
             host = "::1"
-        return ListenAddress("http", host=host.strip("[]"), port=port)
+        scheme: Literal["http", "https"] = "https" if self.enable_ssl else "http"
+        return ListenAddress(scheme, host=host.strip("[]"), port=port, tls=self.enable_ssl)
 
     def _add(self, listeners: Sequence[socket.socket]) -> list[socket.socket]:
         if self._workers:
@@ -371,4 +400,45 @@ def uri_of(listener: socket.socket) -> str:
     if isinstance(address, str):
         return f"unix:{address}"
     host, port = address[0], address[1]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if speaks_tls(listener) else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+_CLIENTS: Final = {ssl.CERT_NONE: NONE, ssl.CERT_OPTIONAL: REQUESTED, ssl.CERT_REQUIRED: REQUIRED}
+
+
+def make_contexts(ssl_params: Mapping[str, Any] | None) -> Contexts:
+    """What `ssl_params` say TLS is served with; None for what the settings say.
+
+    Raises:
+        SSLError: there is no certificate, or a file or parameter is wrong.
+    """
+    if ssl_params is None:
+        settings = installed.current()
+        view = views.https(settings) if settings is not None else None
+        if view is None or not view.pairs:
+            raise SSLError(
+                "There is no certificate to serve HTTPS with: give ssl_params with certfile and keyfile, or set"
+                " SSL_CERTFILE_LOCATION and SSL_PRIVATE_KEY_LOCATION."
+            )
+        return Contexts(
+            TlsConfig(
+                view.pairs,
+                client_certificates=view.client_certificates,
+                client_ca=view.client_ca,
+                trusts_readable_keys=view.trusts_readable_keys,
+            )
+        )
+    unknown = sorted(set(ssl_params) - {"certfile", "keyfile", "ca_certs", "cert_reqs"})
+    if unknown or not ssl_params.get("certfile"):
+        what = f"{unknown[0]} is none of them" if unknown else "certfile is missing"
+        raise SSLError(f"ssl_params has certfile, keyfile, ca_certs and cert_reqs, and {what}.")
+    chain = str(ssl_params["certfile"])
+    authorities = ssl_params.get("ca_certs")
+    return Contexts(
+        TlsConfig(
+            ((chain, str(ssl_params.get("keyfile") or chain)),),
+            client_certificates=_CLIENTS[ssl_params.get("cert_reqs", ssl.CERT_NONE)],
+            client_ca=None if authorities is None else str(authorities),
+        )
+    )

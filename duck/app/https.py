@@ -1,0 +1,203 @@
+"""Https: the certificates of an App, from before anything is bound until the end: checked, watched, told to the front.
+
+Where they come from is not decided here: from files that the settings name, or from what `provide` was given. They
+change by their files changing, which is looked for, or by `change`; then each worker reads them again (`reload_tls`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from duck.exceptions import SSLError
+from duck.net.certificate import Certificate, read_certificate
+from duck.net.tls import TlsConfig
+from duck.settings import views
+
+if TYPE_CHECKING:
+    from duck.services.inbox import Inbox, Timer
+    from duck.settings.load import Settings
+
+logger = logging.getLogger("duck.app")
+
+Pair = tuple[str, str]
+
+LOOK_S: Final = 2.0
+# A certificate is replaced before its key, or after it: for so long that is no fault.
+_SETTLE_LOOKS: Final = 5
+
+
+class Https:
+    """The HTTPS of one run; for the inbox's thread.
+
+    Attributes:
+        enabled: whether any address speaks HTTPS.
+        certificates: what is served, once `check` has read it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._pairs: tuple[Pair, ...] = ()
+        self.certificates: tuple[Certificate, ...] = ()
+        self._tell: Callable[[TlsConfig], None] = lambda config: None
+        self._inbox: Inbox | None = None
+        self._timer: Timer | None = None
+        self._seen: tuple[object, ...] = ()
+        self._looks_wrong = 0
+
+    @property
+    def enabled(self) -> bool:
+        """Whether any address speaks HTTPS."""
+        return views.https(self._settings).enabled
+
+    def provide(self, pairs: Sequence[Pair]) -> None:
+        """Serve these, where the settings name none; before `check`."""
+        self._pairs = tuple(pairs)
+
+    def config(self) -> TlsConfig | None:
+        """What the front serves with; None without HTTPS."""
+        return tls_config(self._settings, self._present()) if self.enabled else None
+
+    def check(self) -> None:
+        """Read all files, as the user who serves.
+
+        Raises:
+            SSLError: one of them is missing, unreadable or wrong, or there is none.
+        """
+        if self.enabled:
+            self.certificates = read_pairs(self._settings, self._present())
+            self._seen = _signature(self._files())
+
+    def start(self, inbox: Inbox, tell: Callable[[TlsConfig], None]) -> None:
+        """Look for changes from now on; `tell` takes what the front shall serve with."""
+        self._tell = tell
+        if self.enabled:
+            self._inbox = inbox
+            self._timer = inbox.call_later(LOOK_S, self._look)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def change(self, pairs: Sequence[Pair]) -> None:
+        """Serve these from now on, where the settings name none: new connections get them, and none is dropped.
+
+        Raises:
+            SSLError: one of them cannot be used; what is served stays.
+        """
+        certificates = read_pairs(self._settings, tuple(pairs))
+        self._pairs = tuple(pairs)
+        self._take(certificates, _signature(self._files()))
+
+    def reload(self) -> None:
+        """Read the files again now.
+
+        Raises:
+            SSLError: one of them cannot be used; what is served stays.
+        """
+        seen = _signature(self._files())
+        self._take(read_pairs(self._settings, self._present()), seen)
+
+    def _take(self, certificates: tuple[Certificate, ...], seen: tuple[object, ...]) -> None:
+        self.certificates, self._seen, self._looks_wrong = certificates, seen, 0
+        self._tell(tls_config(self._settings, self._present()))
+        first = certificates[0]
+        logger.info(
+            "New connections get the certificate%s of %s, valid until %s.",
+            "s" if len(certificates) > 1 else "",
+            ", ".join(certificate.chain for certificate in certificates),
+            f"{first.not_after:%Y-%m-%d %H:%M} UTC",
+        )
+
+    def _look(self) -> None:
+        assert self._inbox is not None
+        self._timer = self._inbox.call_later(LOOK_S, self._look)
+        seen = _signature(self._files())
+        if seen == self._seen:
+            return
+        try:
+            self._take(read_pairs(self._settings, self._present()), seen)
+        except SSLError as error:
+            self._looks_wrong += 1
+            if self._looks_wrong == _SETTLE_LOOKS:
+                logger.error("The changed certificate is not used, and the one before is served on: %s", error)
+                self._seen, self._looks_wrong = seen, 0
+
+    def _present(self) -> tuple[Pair, ...]:
+        return views.https(self._settings).pairs or self._pairs
+
+    def _files(self) -> list[str]:
+        view = views.https(self._settings)
+        files = [path for pair in self._present() for path in pair]
+        return [*files, view.client_ca] if view.client_ca is not None else files
+
+
+def tls_config(settings: Settings, pairs: tuple[Pair, ...]) -> TlsConfig:
+    """What TLS is served with, of these certificates."""
+    view = views.https(settings)
+    return TlsConfig(
+        pairs=pairs,
+        client_certificates=view.client_certificates,
+        client_ca=view.client_ca if view.client_certificates != "none" else None,
+        protocols=offered_protocols(settings),
+        trusts_readable_keys=view.trusts_readable_keys,
+    )
+
+
+def offered_protocols(settings: Settings) -> tuple[str, ...]:
+    """What is offered by ALPN, the preferred one first; `Server.protocol_for` has a class for each."""
+    return ("http/1.1",)
+
+
+def read_pairs(settings: Settings, pairs: tuple[Pair, ...]) -> tuple[Certificate, ...]:
+    """The certificates in `pairs`.
+
+    Raises:
+        SSLError: one of them cannot be used, or there is none.
+    """
+    if not pairs:
+        raise SSLError(
+            "HTTPS is enabled and there is no certificate for it: name one with --certfile (SSL_CERTFILE_LOCATION) and"
+            " --keyfile (SSL_PRIVATE_KEY_LOCATION)."
+        )
+    trusts = views.https(settings).trusts_readable_keys
+    return tuple(read_certificate(chain, key, trusts_readable=trusts) for chain, key in pairs)
+
+
+def config_to_values(config: TlsConfig | None) -> dict[str, object] | None:
+    """`config` as JSON can carry it."""
+    if config is None:
+        return None
+    return {
+        "pairs": [list(pair) for pair in config.pairs],
+        "client_certificates": config.client_certificates,
+        "client_ca": config.client_ca,
+        "protocols": list(config.protocols),
+        "trusts_readable_keys": config.trusts_readable_keys,
+    }
+
+
+def config_from_values(values: dict[str, object] | None) -> TlsConfig | None:
+    """What `config_to_values` made."""
+    if values is None:
+        return None
+    config = TlsConfig(**values)  # type: ignore[arg-type]
+    return replace(config, pairs=tuple((chain, key) for chain, key in config.pairs), protocols=tuple(config.protocols))
+
+
+def _signature(files: Sequence[str]) -> tuple[object, ...]:
+    """What differs when a file was replaced or written to, at the end of any links."""
+    found: list[object] = []
+    for path in files:
+        try:
+            told = os.stat(path)
+        except OSError:
+            found.append((path, None))
+        else:
+            found.append((path, told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns))
+    return tuple(found)
