@@ -24,6 +24,7 @@ from duck.backend.django.worker.control import die_with_parent, end_group, tie_g
 from duck.exceptions import DuckError
 from duck.net.listener import Listener
 from duck.net.stats import merge
+from duck.services.json_lines import JsonLines
 
 if TYPE_CHECKING:
     from duck.app.app import App
@@ -38,6 +39,7 @@ ALIVE_S: Final = 1.0
 # them, learn of the end by its answer and not by a closed connection.
 IDLE_S: Final = 2.0
 _READ_BYTES: Final = 262_144
+_MAX_MESSAGE_BYTES: Final = 32 << 20  # twice of what the App lets wait
 
 
 def is_front_worker() -> bool:
@@ -73,7 +75,7 @@ class FrontWorker:
         inherited = (listener.fileno() for listener in self._listeners)
         for descriptor in (self._control.fileno(), told["lifeline_fd"], *inherited):
             os.set_inheritable(descriptor, False)
-        self._unread = b""
+        self._said = JsonLines(_MAX_MESSAGE_BYTES, lambda: logger.error("The App said what is no message."))
         self._is_draining = False
 
     def run(self) -> int:
@@ -118,9 +120,8 @@ class FrontWorker:
             data = b""
         if not data:
             end_group()
-        *lines, self._unread = (self._unread + data).split(b"\n")
-        for line in lines:
-            self._do(json.loads(line))
+        for message in self._said.feed(data):
+            self._do(message)
 
     def _do(self, message: dict[str, Any]) -> None:
         do = message["do"]

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from duck.exceptions import ApplicationError
 from duck.services.exit import ExitWatch
+from duck.services.json_lines import JsonLines
 
 if TYPE_CHECKING:
     from duck.services.inbox import Inbox
@@ -58,7 +59,7 @@ class Child:
         self._inbox = inbox
         self._control = control
         self._lifeline = lifeline
-        self._unread = b""
+        self._said = JsonLines(_MAX_UNREAD, self._garbled)
         self._unsent = b""
         control.setblocking(False)
         inbox.watch(control, self._readable)
@@ -100,7 +101,7 @@ class Child:
             os.set_inheritable(descriptor, False)
         control = socket.socket(fileno=values["control"])
         child = cls(inbox, values["pid"], control, values["lifeline"], values["started"])
-        child._unread = values.get("unread", "").encode("latin-1")
+        child._said.unread = values.get("unread", "").encode("latin-1")
         child._unsent = values.get("unsent", "").encode("latin-1")
         if child._unsent:
             inbox.call_later(0.0, child._write_on)
@@ -116,7 +117,7 @@ class Child:
             "lifeline": self._lifeline,
             "started": self.started,
             # Messages of which one half has passed: without the other, what follows would be none.
-            "unread": self._unread.decode("latin-1"),
+            "unread": self._said.unread.decode("latin-1"),
             "unsent": self._unsent.decode("latin-1"),
         }
 
@@ -179,16 +180,11 @@ class Child:
         if not data:
             self._inbox.unwatch(self._control)
             return
-        *lines, self._unread = (self._unread + data).split(b"\n")
-        if len(self._unread) > _MAX_UNREAD:
-            self._unread = b""
-        for line in lines:
-            try:
-                message = json.loads(line)
-            except ValueError:
-                logger.warning("The process %d said what is no message.", self.pid)
-                continue
+        for message in self._said.feed(data):
             self.on_message(message)
+
+    def _garbled(self) -> None:
+        logger.warning("The process %d said what is no message.", self.pid)
 
     def _exited(self) -> None:
         if self.has_exited:

@@ -145,9 +145,9 @@ else:
     until(lambda: said)
     # Half an answer was read, and half a message sent.
     child.send("much", text="x" * 1_000_000)
-    until(lambda: child._unread)
+    until(lambda: child.hand_over()["unread"])
     child.send("more", text="x" * 1_000_000)
-    assert child._unread and child._unsent
+    assert child.hand_over()["unread"] and child._unsent
     with tempfile.TemporaryFile("w") as file:
         json.dump(child.hand_over(), file)
         file.seek(0)

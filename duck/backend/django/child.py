@@ -14,24 +14,20 @@ import json
 import logging
 import os
 import signal
-import socket
-import subprocess
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from traceback import FrameSummary
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django import stack
-from duck.backend.django.discover import child_environment
-from duck.exceptions import ProjectError
+from duck.backend.django.handles import Handles, WorkerSpec
 from duck.services.exit import ExitWatch
+from duck.services.json_lines import JsonLines
 
 if TYPE_CHECKING:
     from duck.backend.django.discover import Interpreter
     from duck.services.inbox import Inbox, Timer
-    from duck.services.privileges import Account
 
 logger = logging.getLogger("duck.django")
 
@@ -44,125 +40,12 @@ _STATES: Final = {state: state for state in (STARTING, READY, STOPPING, EXITED)}
 
 EXIT_FAILED: Final = 3  # backend.django.worker.failure: the failure has been reported
 
-WORKER: Final = Path(__file__).parent / "worker" / "__main__.py"
 _READ_BYTES = 65_536
 _MAX_LINE_BYTES = 65_536
 _MAX_MESSAGE_BYTES = 1 << 20  # of its control socket; what is longer is no message
 _TERM_AFTER_S = 0.5  # after the deadline of a stop, which the process keeps by itself
 _KILL_AFTER_S = 1.5
 _STACK_AFTER_S = 0.25  # a signal is served at once, by a process that runs at all
-
-
-@dataclass(frozen=True)
-class WorkerSpec:
-    """What a Django process is told (see backend/django/worker/spec.py for each item)."""
-
-    cwd: str
-    manage: str | None
-    address: str | tuple[str, int]
-    role: str = "auto"
-    mode: str = "runserver"
-    threads: int = 16
-    settings: str | None = None
-    secret: str = ""
-    identity_field: str = ""
-    bundle: str | None = None
-    wsgi: str | None = None
-    asgi: str | None = None
-    prefix: str = ""
-    checks: str = ""
-
-
-@dataclass(frozen=True)
-class Handles:
-    """The ends of a process that this side holds: descriptors of its control socket, output, lifeline and stacks.
-
-    Attributes:
-        process: None for one that was taken over.
-        started: when it was spawned (monotonic seconds).
-    """
-
-    pid: int
-    process: subprocess.Popen[bytes] | None
-    control: socket.socket
-    output: int
-    lifeline: int
-    stack: int
-    started: float
-
-    @classmethod
-    def spawn(
-        cls,
-        interpreter: Interpreter,
-        cwd: str,
-        variable: str,
-        told: Mapping[str, Any],
-        *,
-        has_terminal: bool = False,
-        account: Account | None = None,
-    ) -> Handles:
-        """Start the worker's program; it finds `told` and its ends of the descriptors in environment `variable`.
-
-        `account` is who it becomes, where this process is still root.
-
-        Raises:
-            ProjectError: the interpreter cannot be started.
-        """
-        control, theirs = socket.socketpair()
-        output_out, output = os.pipe()
-        lifeline, lifeline_in = os.pipe()
-        stack_out, stack_fd = os.pipe()
-        descriptors = {"control_fd": theirs.fileno(), "lifeline_fd": lifeline, "stack_fd": stack_fd}
-        environ = child_environment(os.environ, interpreter.path)
-        environ[variable] = json.dumps({**told, **descriptors, "parent": os.getpid(), **stack.SIGNALS})
-        becomes: dict[str, Any] = {}
-        if account is not None and not account.is_root and os.geteuid() == 0:
-            becomes = {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
-            environ |= {"HOME": account.home, "USER": account.name, "LOGNAME": account.name}
-        try:
-            process = subprocess.Popen(
-                [interpreter.path, str(WORKER)],
-                # A debugger's prompt reads from the App's terminal, once it was lent. What else asks something would
-                # wait for ever, unseen behind what the others print.
-                stdin=None if has_terminal else subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=cwd,
-                env=environ,
-                pass_fds=list(descriptors.values()),
-                process_group=0,
-                **becomes,
-            )
-        except OSError as error:
-            control.close()
-            for descriptor in (output_out, lifeline_in, stack_out):
-                os.close(descriptor)
-            raise ProjectError(f"{interpreter.path} cannot be started: {error.strerror}.") from error
-        finally:
-            theirs.close()
-            for descriptor in (lifeline, output, stack_fd):
-                os.close(descriptor)
-        return cls(process.pid, process, control, output_out, lifeline_in, stack_out, time.monotonic())
-
-    @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> Handles:
-        """Those that were handed over an exec, for this program alone from now on."""
-        for name in ("control", "output", "lifeline", "stack"):
-            os.set_inheritable(values[name], False)
-        return cls(
-            values["pid"],
-            None,
-            socket.socket(fileno=values["control"]),
-            values["output"],
-            values["lifeline"],
-            values["stack"],
-            values["started"],
-        )
-
-
-def _spec_from(values: Mapping[str, Any]) -> WorkerSpec:
-    address = values["address"]
-    return WorkerSpec(**{**values, "address": address if isinstance(address, str) else (address[0], address[1])})
 
 
 class DjangoProcess:
@@ -195,7 +78,7 @@ class DjangoProcess:
         self._on_output = on_output
         self._on_exit = on_exit
         self._line = b""
-        self._message = b""
+        self._messages = JsonLines(_MAX_MESSAGE_BYTES, self._garbled)
         self._timers: list[Timer] = []
         self._is_traceable = False
         self.pid = handles.pid
@@ -241,13 +124,18 @@ class DjangoProcess:
     ) -> DjangoProcess:
         """The process that this one had before it became a new Duck by an exec; `values` as `hand_over` gave them."""
         process = cls(
-            _spec_from(values["spec"]), Handles.from_values(values["handles"]), inbox, on_event, on_output, on_exit
+            WorkerSpec.from_values(values["spec"]),
+            Handles.from_values(values["handles"]),
+            inbox,
+            on_event,
+            on_output,
+            on_exit,
         )
         process.ready = values["ready"]
         process.state = _STATES[values["state"]]
         process._is_traceable = values["traceable"]
         process._line = values["line"].encode("latin-1")
-        process._message = values["message"].encode("latin-1")
+        process._messages.unread = values["message"].encode("latin-1")
         return process
 
     def hand_over(self) -> dict[str, Any]:
@@ -268,7 +156,7 @@ class DjangoProcess:
             "state": self.state,
             "traceable": self._is_traceable,
             "line": self._line.decode("latin-1"),
-            "message": self._message.decode("latin-1"),
+            "message": self._messages.unread.decode("latin-1"),
         }
 
     def command(self, name: str, **facts: Any) -> None:
@@ -347,20 +235,19 @@ class DjangoProcess:
         if not data:
             self._inbox.unwatch(self._control)
             return
-        *lines, message = (self._message + data).split(b"\n")
-        self._message = message[:_MAX_MESSAGE_BYTES]
-        for line in lines:
-            self._take(line)
+        for event in self._messages.feed(data):
+            self._take(event)
 
-    def _take(self, line: bytes) -> None:
+    def _garbled(self) -> None:
         # The project shares the process, and may write to a descriptor that it closed before.
-        try:
-            event = json.loads(line)
-            name = event["event"]
-        except (ValueError, TypeError, KeyError):
-            if not self._is_garbled:
-                self._is_garbled = True
-                logger.warning("The Django process %d wrote to Duck's control socket what is no message.", self.pid)
+        if not self._is_garbled:
+            self._is_garbled = True
+            logger.warning("The Django process %d wrote to Duck's control socket what is no message.", self.pid)
+
+    def _take(self, event: dict[str, Any]) -> None:
+        name = event.get("event")
+        if name is None:
+            self._garbled()
             return
         if name == "ready":
             self.ready = event

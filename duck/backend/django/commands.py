@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from duck.backend.django.child import DjangoProcess, Handles, WorkerSpec
+from duck.backend.django.child import DjangoProcess
+from duck.backend.django.handles import Handles, WorkerSpec
 from duck.backend.django.version import Failure
 from duck.exceptions import ProjectError
 

@@ -30,8 +30,8 @@ from duck.backend.django.child import (
     STARTING,
     STOPPING,
     DjangoProcess,
-    WorkerSpec,
 )
+from duck.backend.django.handles import WorkerSpec
 from duck.backend.django.health import probe
 from duck.backend.django.terminal import Terminal
 from duck.backend.django.version import (

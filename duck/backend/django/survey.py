@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django import stack
-from duck.backend.django.child import EXITED, DjangoProcess, Handles, WorkerSpec
+from duck.backend.django.child import EXITED, DjangoProcess
+from duck.backend.django.handles import Handles, WorkerSpec
 from duck.services.exit import exit_sentence
 from duck.services.inbox import Inbox
 

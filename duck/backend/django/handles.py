@@ -1,0 +1,136 @@
+"""How a Django process is started: what it is told, and the descriptors through which it is watched and spoken to."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from duck.backend.django import stack
+from duck.backend.django.discover import child_environment
+from duck.exceptions import ProjectError
+
+if TYPE_CHECKING:
+    from duck.backend.django.discover import Interpreter
+    from duck.services.privileges import Account
+
+WORKER: Final = Path(__file__).parent / "worker" / "__main__.py"
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """What a Django process is told (see backend/django/worker/spec.py for each item)."""
+
+    cwd: str
+    manage: str | None
+    address: str | tuple[str, int]
+    role: str = "auto"
+    mode: str = "runserver"
+    threads: int = 16
+    settings: str | None = None
+    secret: str = ""
+    identity_field: str = ""
+    bundle: str | None = None
+    wsgi: str | None = None
+    asgi: str | None = None
+    prefix: str = ""
+    checks: str = ""
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> WorkerSpec:
+        """The one that was handed over an exec as plain values (`dataclasses.asdict`)."""
+        address = values["address"]
+        return cls(**{**values, "address": address if isinstance(address, str) else (address[0], address[1])})
+
+
+@dataclass(frozen=True)
+class Handles:
+    """The ends of a process that this side holds: descriptors of its control socket, output, lifeline and stacks.
+
+    Attributes:
+        process: None for one that was taken over.
+        started: when it was spawned (monotonic seconds).
+    """
+
+    pid: int
+    process: subprocess.Popen[bytes] | None
+    control: socket.socket
+    output: int
+    lifeline: int
+    stack: int
+    started: float
+
+    @classmethod
+    def spawn(
+        cls,
+        interpreter: Interpreter,
+        cwd: str,
+        variable: str,
+        told: Mapping[str, Any],
+        *,
+        has_terminal: bool = False,
+        account: Account | None = None,
+    ) -> Handles:
+        """Start the worker's program; it finds `told` and its ends of the descriptors in environment `variable`.
+
+        `account` is who it becomes, where this process is still root.
+
+        Raises:
+            ProjectError: the interpreter cannot be started.
+        """
+        control, theirs = socket.socketpair()
+        output_out, output = os.pipe()
+        lifeline, lifeline_in = os.pipe()
+        stack_out, stack_fd = os.pipe()
+        descriptors = {"control_fd": theirs.fileno(), "lifeline_fd": lifeline, "stack_fd": stack_fd}
+        environ = child_environment(os.environ, interpreter.path)
+        environ[variable] = json.dumps({**told, **descriptors, "parent": os.getpid(), **stack.SIGNALS})
+        becomes: dict[str, Any] = {}
+        if account is not None and not account.is_root and os.geteuid() == 0:
+            becomes = {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
+            environ |= {"HOME": account.home, "USER": account.name, "LOGNAME": account.name}
+        try:
+            process = subprocess.Popen(
+                [interpreter.path, str(WORKER)],
+                # A debugger's prompt reads from the App's terminal, once it was lent. What else asks something would
+                # wait for ever, unseen behind what the others print.
+                stdin=None if has_terminal else subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=cwd,
+                env=environ,
+                pass_fds=list(descriptors.values()),
+                process_group=0,
+                **becomes,
+            )
+        except OSError as error:
+            control.close()
+            for descriptor in (output_out, lifeline_in, stack_out):
+                os.close(descriptor)
+            raise ProjectError(f"{interpreter.path} cannot be started: {error.strerror}.") from error
+        finally:
+            theirs.close()
+            for descriptor in (lifeline, output, stack_fd):
+                os.close(descriptor)
+        return cls(process.pid, process, control, output_out, lifeline_in, stack_out, time.monotonic())
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Handles:
+        """Those that were handed over an exec, for this program alone from now on."""
+        for name in ("control", "output", "lifeline", "stack"):
+            os.set_inheritable(values[name], False)
+        return cls(
+            values["pid"],
+            None,
+            socket.socket(fileno=values["control"]),
+            values["output"],
+            values["lifeline"],
+            values["stack"],
+            values["started"],
+        )
