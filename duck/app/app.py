@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from duck import settings as installed
 from duck.app.address import absolute_url, check_address
+from duck.app.force_https import NEEDS_HTTPS
 from duck.app.front import Front
 from duck.app.https import read_pairs
 from duck.app.lifecycle import Lifecycle
@@ -295,15 +296,17 @@ class App:
         self.lifecycle.start_django()
 
     def start_force_https_server(self, log_message: bool = True) -> None:
-        """Start the redirect from HTTP to HTTPS.
+        """Start the redirect from HTTP to HTTPS; nothing happens where it runs. Conditions: ENABLE_HTTPS, FORCE_HTTPS.
 
         Raises:
-            SettingsError: HTTPS is not enabled: then there is nothing to redirect to.
+            SettingsError: HTTPS is not enabled: then there is nothing to redirect to; or FORCE_HTTPS is off.
         """
-        raise SettingsError(
-            "FORCE_HTTPS needs ENABLE_HTTPS, and this version of Duck serves no HTTPS yet;"
-            " redirect to HTTPS in the server that ends TLS in front of it."
-        )
+        view = views.https(self.settings)
+        if not view.enabled:
+            raise SettingsError(NEEDS_HTTPS)
+        if not view.redirect:
+            raise SettingsError("FORCE_HTTPS is off, so there is no redirect to start; set it, or say --force-https.")
+        self.lifecycle.start_redirect(tell=log_message)
 
     def start_ducksight_reloader(self) -> None:
         """Watch the project's files. Conditions: AUTO_RELOAD, and `runserver` or a main.py in development."""

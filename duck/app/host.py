@@ -7,6 +7,7 @@ then:      the project is looked for, imported and started; nothing of it ever r
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,8 +23,10 @@ from duck.settings import views
 if TYPE_CHECKING:
     from duck.services.inbox import Inbox
     from duck.services.privileges import Account
+    from duck.services.systemd import InheritedSocket
     from duck.settings.load import Settings
 
+_HTTP_NAME = "http"
 _ADMIN_NAME = "admin"  # FileDescriptorName= of the socket unit for health and figures
 
 
@@ -32,11 +35,13 @@ class Host:
 
     Attributes:
         sockets: descriptors that systemd opened for the site; None where it opened none.
+        redirect_sockets: those of them that plain HTTP is redirected at: named `http`, or on port 80.
         admin_sockets: the same for health and figures.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.sockets: list[int] | None = None
+        self.redirect_sockets: list[int] | None = None
         self.admin_sockets: list[int] | None = None
         self._settings = settings
         self._serves = views.production(settings).serves
@@ -55,8 +60,11 @@ class Host:
             return
         self._notifier = Notifier.take(os.environ)
         opened = take_sockets(os.environ)
-        site = [socket.fd for socket in opened if socket.name != _ADMIN_NAME]
-        admin = [socket.fd for socket in opened if socket.name == _ADMIN_NAME]
+        https = views.https(self._settings)
+        redirect = [one.fd for one in opened if https.enabled and https.redirect and _is_for_redirect(one)]
+        site = [one.fd for one in opened if one.name != _ADMIN_NAME and one.fd not in redirect]
+        self.redirect_sockets = redirect or None
+        admin = [one.fd for one in opened if one.name == _ADMIN_NAME]
         self.sockets, self.admin_sockets = site or None, admin or None
         self._account = account = serving_account(views.production(self._settings).user)
         if account is None:
@@ -127,3 +135,11 @@ class Host:
             self._watchdog.stop()
         if self._reaper is not None:
             self._reaper.stop()
+
+
+def _is_for_redirect(opened: InheritedSocket) -> bool:
+    if opened.name == _HTTP_NAME:
+        return True
+    with socket.socket(fileno=os.dup(opened.fd)) as copy:
+        where = copy.getsockname()
+    return opened.name != _ADMIN_NAME and isinstance(where, tuple) and where[1] == 80

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from duck.exceptions import SSLError
 from duck.net.certificate import Certificate, read_certificate
 from duck.net.tls import TlsConfig
+from duck.services.state import state_directory
 from duck.settings import views
 
 if TYPE_CHECKING:
@@ -147,6 +148,13 @@ def tls_config(settings: Settings, pairs: tuple[Pair, ...]) -> TlsConfig:
         protocols=offered_protocols(settings),
         trusts_readable_keys=view.trusts_readable_keys,
     )
+
+
+def challenge_directory(settings: Settings) -> str | None:
+    """Where answers to http-01 challenges lie while an authority may ask; None where no certificate is obtained."""
+    if not (views.production(settings).serves and views.certificates(settings).domains):
+        return None
+    return str(state_directory(settings["STATE_DIR"], make=False) / "acme" / "challenges")
 
 
 def offered_protocols(settings: Settings) -> tuple[str, ...]:

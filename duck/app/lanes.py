@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from duck.app.https import challenge_directory
 from duck.exceptions import DuckError, SettingsError
 from duck.http.site import SiteConfig
 from duck.settings import views
@@ -50,6 +51,7 @@ def site_config(app: App, settings: Settings, *, use_django: bool, with_own_side
         static=files.static,
         media=files.media,
         use_django=use_django,
+        challenges=challenge_directory(settings),
         development=not views.production(settings).serves,
         application=application,
         decide=decide,

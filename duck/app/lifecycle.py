@@ -26,10 +26,11 @@ from duck.app.banner import ready_line
 from duck.app.changes import Changes
 from duck.app.console import show_banner
 from duck.app.control import commands
+from duck.app.force_https import Redirect
 from duck.app.front_processes import FrontProcesses
 from duck.app.fronts import make_front, thread_count
 from duck.app.host import Host
-from duck.app.https import Https
+from duck.app.https import Https, challenge_directory
 from duck.app.lanes import site_config
 from duck.app.listening import Listening
 from duck.app.overview import Overview
@@ -68,6 +69,7 @@ class Lifecycle:
         django: None where no Django stands behind.
         listening: where it listens.
         https: the certificates of it.
+        redirect: from plain HTTP, where it is wanted.
         overview: health and figures, on an address of their own.
         host: rights, sockets of systemd's, orphans.
         succession: what the Duck before has left, and how this one is replaced.
@@ -83,6 +85,7 @@ class Lifecycle:
         self.django: DjangoService | None = None
         self.listening = Listening()
         self.https = Https(settings)
+        self.redirect = Redirect(app, settings)
         self.overview = Overview(self)
         self.host = Host(settings)
         self.succession = Succession()
@@ -162,6 +165,8 @@ class Lifecycle:
             admin = self.succession.more("overview").get("listeners")
         self.listening.open(view, site)
         self.overview.open(self.settings, self.listening.port, admin)
+        left = self.succession.more("redirect").get("listeners")
+        self.redirect.open(left if inherited is not None else host.redirect_sockets)
 
     def start(self, *, with_banner: bool = True) -> None:
         """Start the workers, Django, the control socket and the reloader.
@@ -180,6 +185,7 @@ class Lifecycle:
         self.host.start(self.inbox, self._is_ours, lambda: True)
         self.https.start(self.inbox, self.front.reload_tls)
         self.start_server()
+        self.start_redirect(tell=with_banner and not self.succession.has_children)
         if self.unloaded is not None:
             self._show_unloaded(self.unloaded)
         elif self.django is not None:
@@ -201,6 +207,14 @@ class Lifecycle:
             self.futures["duck-server"] = _running()
             if self.succession.inherited is not None and isinstance(self.front, FrontProcesses):
                 self.front.take_over(self.succession.inherited.fronts)
+
+    def start_redirect(self, *, tell: bool = True) -> None:
+        """Redirect plain HTTP to HTTPS, where that is wanted."""
+        if self.redirect.sockets and not self._app.force_https_server_up:
+            names = [name for certificate in self.https.certificates for name in certificate.names]
+            names += views.certificates(self.settings).domains
+            self.redirect.start(self.listening.secure_port, names, challenge_directory(self.settings), tell=tell)
+            self.futures["force-https-server"] = _running()
 
     def start_django(self) -> None:
         """Spawn the Django process, or take the server that runs already."""
@@ -345,7 +359,7 @@ class Lifecycle:
         if self._flush_logs:
             self._flush()
         self.succession.replace(
-            self.listening.sockets, self._presence, self.host, self.front, self.django, self.overview
+            self.listening.sockets, self._presence, self.host, self.front, self.django, self.overview, self.redirect
         )
 
     def signalled(self, number: int) -> None:
@@ -413,7 +427,7 @@ class Lifecycle:
             ApplicationError: there is no restart to be had.
         """
         if self._restarting:
-            self.succession.start_again(self.listening.sockets, self._presence, self.host)
+            self.succession.start_again(self.listening.sockets, self._presence, self.host, self.redirect)
         return self._status
 
     def _leave(self, status: int, *, at_once: bool) -> None:
@@ -452,6 +466,7 @@ class Lifecycle:
         if not self._restarting:
             # For a restart they stay open: who connects meanwhile waits in the backlog.
             self.listening.close()
+            self.redirect.close()
         deadline_s = self.settings["SHUTDOWN_TIMEOUT"]
         if self.django is not None and (
             # The keys that asked for the end were typed at a debugger's prompt: nobody will let the request go on.
@@ -491,6 +506,7 @@ class Lifecycle:
         if not self._restarting:
             self.listening.close()
             self.listening.addresses = []
+            self.redirect.close()
         self._app.background.stop(wait=False)
         for future in self.futures.values():
             if future is not None and not future.done():

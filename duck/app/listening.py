@@ -8,7 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from duck.app.address import is_tcp, listen_addresses, public_addresses
-from duck.net.listener import open_listeners
+from duck.net.listener import open_listeners, speaks_tls
 from duck.services.ports import who_holds
 from duck.settings.listen import ListenAddress
 
@@ -25,12 +25,14 @@ class Listening:
         sockets: bound and listening, in order; empty before and after.
         addresses: the same as a user writes them.
         port: of the first TCP listener, 0 where there is none.
+        secure_port: of the first that speaks TLS, 0 where there is none.
     """
 
     def __init__(self) -> None:
         self.sockets: list[socket.socket] = []
         self.addresses: list[str] = []
         self.port = 0
+        self.secure_port = 0
 
     def open(self, view: ListeningView, inherited: Sequence[tuple[int, bool]] | None = None) -> None:
         """Bind what the settings say, or take over descriptors that are open already, and whether TLS is spoken there.
@@ -45,6 +47,8 @@ class Listening:
         )
         self.sockets = open_listeners(addresses, backlog=view.backlog, holder_of=who_holds)
         self.port = next((item.getsockname()[1] for item in self.sockets if is_tcp(item)), 0)
+        secure = [item for item in self.sockets if is_tcp(item) and speaks_tls(item)]
+        self.secure_port = secure[0].getsockname()[1] if secure else 0
         self.addresses = public_addresses(self.sockets, view)
 
     @property

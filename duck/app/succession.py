@@ -22,6 +22,7 @@ from duck.exceptions import ApplicationError
 if TYPE_CHECKING:
     import socket
 
+    from duck.app.force_https import Redirect
     from duck.app.front_processes import FrontProcesses
     from duck.app.host import Host
     from duck.app.inheritance import Inheritance
@@ -76,6 +77,7 @@ class Succession:
         fronts: FrontProcesses,
         django: DjangoService | None,
         overview: Overview,
+        redirect: Redirect,
     ) -> None:
         """Become a new Duck, to which all of this is handed over; returns only where that fails.
 
@@ -86,7 +88,7 @@ class Succession:
             handed: dict[str, Any] = {
                 "fronts": fronts.hand_over(),
                 "django": django.hand_over() if django is not None else None,
-                "more": {"overview": overview.hand_over()},
+                "more": {"overview": overview.hand_over(), "redirect": {"listeners": redirect.hand_over()}},
             }
             inheritance.become_new(listeners, presence.fileno(), run=self.run, environ=host.hand_over(), **handed)
         except OSError as error:
@@ -96,7 +98,9 @@ class Succession:
             self.failure = f"Duck cannot be replaced: {type(error).__name__}: {error}."
             logger.exception("%s This Duck serves on.", self.failure)
 
-    def start_again(self, listeners: Sequence[socket.socket], presence: Presence, host: Host) -> NoReturn:
+    def start_again(
+        self, listeners: Sequence[socket.socket], presence: Presence, host: Host, redirect: Redirect
+    ) -> NoReturn:
         """Become a new Duck after all has ended but listeners and lock; a failure that may pass is waited for.
 
         Raises:
@@ -104,7 +108,8 @@ class Succession:
         """
         for left in range(_ATTEMPTS, 0, -1):
             try:
-                inheritance.become_new(listeners, presence.fileno(), run=self.run, environ=host.hand_over())
+                more = {"redirect": {"listeners": redirect.hand_over()}}
+                inheritance.become_new(listeners, presence.fileno(), run=self.run, more=more, environ=host.hand_over())
             except OSError as error:
                 if left == 1:
                     raise ApplicationError(_sentence(error)) from error

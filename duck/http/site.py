@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.exceptions import BackendUnreachable
+from duck.http.challenges import PREFIX, ChallengeFiles
 from duck.http.errors import error_answer
 from duck.http.file_names import url_prefix
 from duck.http.files import MediaFiles, StaticFiles
@@ -50,6 +51,7 @@ class SiteConfig:
         prefix: path prefix that moves to SCRIPT_NAME; None for Django's FORCE_SCRIPT_NAME, `""` for none.
         static, media: whether Duck answers those files where the project allows it.
         use_django: False where all answers are Duck's own.
+        challenges: directory of answers to http-01 challenges, given on plain HTTP; None to leave their paths alone.
         development: `runserver`: failures are shown to clients of this machine, and `/.duck/` is reserved in DEBUG.
         application: makes the application lane's handler, given the direct lane's; None outside a Duck project.
         decide: `"duck"` or `"django"` for a path as routes see it; with `application`.
@@ -73,6 +75,7 @@ class SiteConfig:
     static: bool = True
     media: bool = True
     use_django: bool = True
+    challenges: str | None = None
     development: bool = False
     application: Callable[[ProxyHandler], Handler] | None = None
     decide: Callable[[str], str] | None = None
@@ -117,6 +120,7 @@ class Site:
         self._files: list[tuple[bytes, Handler]] = []
         self._prefix = (config.prefix or "").rstrip("/").encode()
         self._reserves = config.development
+        self._challenges = ChallengeFiles(config.challenges) if config.challenges is not None else None
 
     # -- steering: by the App, on this loop -----------------------------------------------------------------------
 
@@ -171,6 +175,9 @@ class Site:
                 exchange.backend = FILES
                 files.handle(exchange)
                 return
+        if self._challenges is not None and path.startswith(PREFIX) and exchange.peer.scheme == b"http":
+            self._challenges.handle(exchange)
+            return
         if self._reserves and path.startswith(_RESERVED):
             self._answer_reserved(exchange)
             return
