@@ -51,6 +51,7 @@ SERVERS = {
     "nginx": "nginx-light",
     "wrk": "wrk",
     "h2load": "nghttp2-client",
+    "chromium": "chromium",
     "pebble": "pebble",
     "certutil": "libnss3-tools",
     "openssl": "openssl",
@@ -64,6 +65,7 @@ LONGEST = (
     "tests/load",
     "tests/app",
     "tests/projects",
+    "tests/browser",
 )
 
 

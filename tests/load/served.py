@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import ssl
 import sys
 import tempfile
 import time
@@ -102,6 +103,10 @@ class Served:
         self._server.start()
         self._server.wait_for(("127.0.0.1", self.port))
         self.wait_until(lambda: self.state() == "running", "running")
+
+    def certificate(self) -> str:
+        """What it serves HTTPS with, as PEM."""
+        return ssl.get_server_certificate(("127.0.0.1", self.port))
 
     def wait_until(self, true: Any, what: str, deadline_s: float = START_S) -> None:
         """Until `true()`.
