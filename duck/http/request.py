@@ -157,6 +157,7 @@ class HttpRequest:
             "SERVER_PORT": str(peer.server_port),
             "SERVER_PROTOCOL": _PROTOCOLS.get(head.version, "HTTP/1.1"),
             "wsgi.url_scheme": self.scheme,
+            **dict(peer.certificate),
         }
         for name in self.headers:
             # A name with `_` would stand for another one with `-`: dropped, as in Django's own server.

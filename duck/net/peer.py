@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+if TYPE_CHECKING:
+    from duck.net.client_certificate import Variables
+
 
 class Peer:
     """The identity of a request's client, as Django will see it.
@@ -13,12 +19,15 @@ class Peer:
         server_host, server_port: the listener's address; what SERVER_NAME and SERVER_PORT say.
         scheme: `b"http"` or `b"https"`.
         trusted: the connection comes from an address in TRUSTED_PROXIES.
+        certificate: what the client's certificate says, where clients are asked for one (see `client_certificate`).
         via: of a request that came through a trusted proxy: that proxy's own address, else `""`.
     """
 
     __slots__ = (
+        "certificate",
         "host",
         "http_fields",
+        "identity",
         "link_fields",
         "link_port",
         "link_shared",
@@ -40,6 +49,7 @@ class Peer:
         scheme: bytes = b"http",
         trusted: bool = False,
         via: str = "",
+        certificate: Variables = (),
     ) -> None:
         self.host = host
         self.port = port
@@ -48,6 +58,7 @@ class Peer:
         self.scheme = scheme
         self.trusted = trusted
         self.via = via
+        self.certificate = certificate
         # The parts of a link frame's head that never change on this connection (wire.link.REQUEST_ITEMS).
         self.link_port = str(port).encode()
         self.link_shared = b"\0".join((scheme, host.encode(), server_host.encode(), str(server_port).encode()))
@@ -59,6 +70,12 @@ class Peer:
         if client:
             self.link_fields += b"\0X-Forwarded-For\0" + client
             self.http_fields += b"X-Forwarded-For: " + client + b"\r\n"
+        # Who asks, for an ASGI application (backend.django.worker.identity).
+        self.identity = scheme + f" {host or '-'} {port} {server_host} {server_port}".encode()
+        if certificate:
+            # No field of a client's can have such a name (RFC 9110 §5.1): the worker makes it a variable as it is.
+            self.link_fields += b"".join(f"\0:{name}\0{value}".encode() for name, value in certificate)
+            self.identity += b" " + urlencode(certificate).encode()
 
     def __repr__(self) -> str:
         return f"<Peer {self.host}:{self.port} by {self.scheme.decode()} to {self.server_host}:{self.server_port}>"

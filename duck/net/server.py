@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from duck.exceptions import ClientGone, ProtocolError
+from duck.net.client_certificate import variables_of
 from duck.net.client_duplex import ClientDuplex
 from duck.net.clock import NEVER
 from duck.net.exchange import Exchange, failure_status
@@ -190,6 +191,7 @@ class Server:
             scheme=scheme,
             # Without an address it is a Unix socket's, or a client's that is gone already.
             trusted=host in self.trust and (host != "" or not isinstance(local, tuple)),
+            certificate=variables_of(transport.get_extra_info("peercert")) if scheme == b"https" else (),
         )
 
     def handshaking(self, connection: TlsConnection) -> bool:

@@ -379,13 +379,16 @@ class TlsConnection:
         return self._above
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """`sslcontext`, `ssl_object`, `peercert` (verified, or empty), or what the transport below tells."""
+        """`sslcontext`, `ssl_object`, `peercert`, or what the transport below tells.
+
+        `peercert` is verified, empty where none was shown, and None where clients are not asked.
+        """
         if name == "sslcontext":
             return self._contexts.front
         if name == "ssl_object":
             return self._ssl
         if name == "peercert":
-            return self._ssl.getpeercert() if self._ssl is not None and self._contexts.asks_clients else None
+            return (self._ssl.getpeercert() or {}) if self._ssl is not None and self._contexts.asks_clients else None
         return self._wire.get_extra_info(name, default) if self._wire is not None else default
 
     def _close_notify(self) -> None:

@@ -88,11 +88,7 @@ class Backend:
         """The line that tells a wrapped ASGI application who asks; empty for servers that Duck did not start."""
         if not self._identity:
             return b""
-        return (
-            self._identity
-            + peer.scheme
-            + f" {peer.host or '-'} {peer.port} {peer.server_host} {peer.server_port}\r\n".encode()
-        )
+        return self._identity + peer.identity + b"\r\n"
 
     def close(self) -> None:
         """Take no more calls; those under way end by themselves."""

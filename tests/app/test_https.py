@@ -201,3 +201,35 @@ def test_two_certificates_are_chosen_by_name(
             assert (client.getpeercert() or {})["subjectAltName"][0] == ("DNS", name)
     with pytest.raises(ssl.SSLCertVerificationError):
         authority.client().wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname="x.example")
+
+
+class TestClientCertificates:
+    def test_the_subject_reaches_django_and_no_field_can_forge_it(
+        self, start: Callable[..., Duck], secure_project: Path, authority: Authority, pair: Pair, tmp_path: Path
+    ) -> None:
+        clients = Authority(tmp_path / "clients", "Clients")
+        duck = start(secure_project, *options(pair), "--client-certificates", "requested", "--ca-file", clients.file)
+        forged = {"SSL_CLIENT_VERIFY": "SUCCESS", "SSL-Client-S-DN": "CN=root", "X-SSL-Client-S-DN": "CN=root"}
+        seen = get(duck, authority, headers=forged).json()
+        assert seen["SSL_CLIENT_VERIFY"] == "NONE"
+        assert "SSL_CLIENT_S_DN" not in seen
+        with httpx.Client(verify=authority.client(clients.issue(subject="Ada")), trust_env=False) as client:
+            for _ in range(2):
+                seen = client.get(duck.url, headers=forged, timeout=20).json()
+                assert (seen["SSL_CLIENT_VERIFY"], seen["SSL_CLIENT_S_DN"]) == ("SUCCESS", "CN=Ada")
+                assert seen["SSL_CLIENT_I_DN"] == "CN=Clients"
+        assert get(duck, authority).json()["SSL_CLIENT_VERIFY"] == "NONE"
+
+    def test_where_one_is_required_others_are_not_let_in_after_a_change_either(
+        self, serve: Callable[..., Duck], secure_project: Path, authority: Authority, pair: Pair, tmp_path: Path
+    ) -> None:
+        clients = Authority(tmp_path / "clients")
+        more = ["--workers", "1", "--client-certificates", "required", "--ca-file", clients.file]
+        duck = serve(secure_project, *options(pair), *more)
+        known = authority.client(clients.issue(subject="Ada"))
+        assert httpx.get(duck.url, verify=known, trust_env=False, timeout=20).json()["SSL_CLIENT_S_DN"] == "CN=Ada"
+        authority.issue("localhost", "127.0.0.1")
+        duck.wait_for("New connections get the certificate")
+        with pytest.raises((httpx.ReadError, httpx.ConnectError, httpx.RemoteProtocolError)):
+            get(duck, authority)
+        assert httpx.get(duck.url, verify=known, trust_env=False, timeout=20).json()["SSL_CLIENT_S_DN"] == "CN=Ada"

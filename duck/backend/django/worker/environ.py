@@ -31,6 +31,8 @@ class _Keys(Dict[str, str]):
 
 
 def _environ_key(name: str) -> str:
+    if name[:1] == ":":
+        return name[1:]  # of the front's own (net.peer): no field can have such a name
     if "_" in name:
         return ""  # `X_Forwarded_For` would become the key of `X-Forwarded-For`
     key = name.upper().replace("-", "_")

@@ -1,6 +1,8 @@
 """The client's identity for an ASGI application: told by the front in a private field, put into the scope.
 
-    <secret> <scheme> <client host> <client port> <server host> <server port>
+    <secret> <scheme> <client host> <client port> <server host> <server port> [<client certificate>]
+
+The certificate is of the form `SSL_CLIENT_VERIFY=SUCCESS&SSL_CLIENT_S_DN=...`, and there only where clients are asked.
 
 An HTTP server for ASGI has no other way in from outside; the secret of this run tells the front from anybody else who
 reaches the socket.
@@ -12,6 +14,7 @@ import asyncio
 import hmac
 import time
 from typing import Any, Awaitable, Callable, Dict, List, Optional, Tuple
+from urllib.parse import parse_qsl
 
 from .unanswered import Unanswered
 
@@ -96,9 +99,9 @@ class Identified:
             else:
                 headers.append((name, value))
         parts = (told or b"").split(b" ")
-        if len(parts) != 6 or not self._secret or not hmac.compare_digest(parts[0], self._secret):
+        if len(parts) not in (6, 7) or not self._secret or not hmac.compare_digest(parts[0], self._secret):
             return {}
-        scheme, client_host, client_port, server_host, server_port = (part.decode("latin-1") for part in parts[1:])
+        scheme, client_host, client_port, server_host, server_port = (part.decode("latin-1") for part in parts[1:6])
         if not (client_port.isdigit() and server_port.isdigit()):
             return {}
         known = dict(scope)
@@ -106,9 +109,24 @@ class Identified:
         known["scheme"] = _SOCKET_SCHEMES.get(scheme, scheme) if scope["type"] == "websocket" else scheme
         known["client"] = [client_host, int(client_port)] if client_host else None
         known["server"] = [server_host, int(server_port)]
+        if len(parts) == 7:
+            known["extensions"] = {**(scope.get("extensions") or {}), "tls": _tls_extension(parts[6])}
         if self._prefix:
             known["root_path"] = self._prefix
         return known
+
+
+def _tls_extension(told: bytes) -> Dict[str, Any]:
+    """ASGI's TLS extension, as far as the front knows; of the client's certificate only the name."""
+    said = dict(parse_qsl(told.decode("latin-1")))
+    return {
+        "server_cert": None,
+        "client_cert_chain": [],
+        "client_cert_name": said.get("SSL_CLIENT_S_DN"),
+        "client_cert_error": None,
+        "tls_version": None,
+        "cipher_suite": None,
+    }
 
 
 async def _idle_lifespan(scope: Scope, receive: Receive, send: Send) -> None:
