@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.wire.link import ASK, AUTH, FRONT_BYTES, REQUEST_ITEMS, AnswerReader, LinkError, frame, request_frame
@@ -35,6 +36,22 @@ def probe(upstream: Upstream, path: str, facts: Mapping[str, Any], prefix: str, 
     except (OSError, EOFError, LinkError) as error:
         return f"did not answer ({error or 'the connection was closed'})"
     return "" if 200 <= status < 400 else f"answered {status}"
+
+
+def probe_on_thread(
+    upstream: Upstream,
+    path: str,
+    facts: Mapping[str, Any],
+    prefix: str,
+    timeout_s: float,
+    told: Callable[[str], None],
+) -> None:
+    """The same on a thread of its own, for it may take long; `told` is called there with what it returns."""
+
+    def ask() -> None:
+        told(probe(upstream, path, facts, prefix, timeout_s))
+
+    threading.Thread(target=ask, name=f"duck-health-{facts['pid']}", daemon=True).start()
 
 
 def allowed_host(hosts: Sequence[str]) -> str:

@@ -11,28 +11,22 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import signal
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from duck.backend.django import stack
 from duck.backend.django.carried import member_from_values, version_from_values, version_to_values
 from duck.backend.django.child import (
     EXIT_FAILED,
-    READY,
-    STARTING,
     STOPPING,
     DjangoProcess,
 )
 from duck.backend.django.handles import WorkerSpec
-from duck.backend.django.health import probe
+from duck.backend.django.options import BackendOptions
+from duck.backend.django.prompts import Prompts
+from duck.backend.django.starts import Starts
 from duck.backend.django.terminal import Terminal
 from duck.backend.django.version import (
     COMING,
@@ -40,7 +34,6 @@ from duck.backend.django.version import (
     PAGES,
     RETIRING,
     SERVING,
-    SOCKETS,
     Backoff,
     Failure,
     Member,
@@ -49,14 +42,9 @@ from duck.backend.django.version import (
     Version,
 )
 from duck.backend.django.vitals import Vitals
-from duck.exceptions import DuckError
-from duck.proxy.upstream import Upstream
 from duck.services.exit import exit_sentence
-from duck.services.state import private_directory
 
 if TYPE_CHECKING:
-    from traceback import FrameSummary
-
     from duck.backend.django.discover import Interpreter, Project
     from duck.proxy.upstream import Generation
     from duck.services.inbox import Inbox, Timer
@@ -65,54 +53,7 @@ __all__ = ["BackendOptions", "DjangoBackend", "DjangoProcess", "Failure", "Worke
 
 logger = logging.getLogger("duck.django")
 
-IDENTITY_FIELD: Final = "x-duck-identity"
-
 _RETIRE_FALLBACK_S: Final = 3.0
-
-
-@dataclass(frozen=True)
-class BackendOptions:
-    """How the project is run.
-
-    Attributes:
-        run_directory: existing directory of mode 0700 for the processes' sockets; its path is short.
-        mode: `runserver` (manage.py is run) or `serve` (the entry module is imported).
-        workers: processes for pages.
-        threads: of each WSGI process.
-        start_deadline_s: until a version is ready; a debugger's prompt stops the clock.
-        stop_deadline_s: for requests in flight in a process that was replaced.
-        bundle: directory that holds the ASGI server for projects that have none, or None.
-        use_tcp: loopback ports and a secret instead of Unix sockets.
-        max_requests: after about so many a process is replaced; 0 for never.
-        memory_limit_bytes: with so much resident memory it is replaced; 0 for any.
-        heartbeat_s: between two questions how a process is.
-        heartbeat_timeout_s: one that has not answered for so long hangs, and is killed; 0 for never.
-        view_deadline_s: a view that has sent nothing for so long costs its process, 0 for never.
-        health_path: asked of each process of a new version before that is used; None for nothing.
-        allow_unapplied_migrations: a new version may take over although migrations are missing.
-        refuse: why a project that tells these facts is not to be served, in a sentence; empty where it is.
-    """
-
-    run_directory: str
-    settings: str | None = None
-    mode: str = "runserver"
-    workers: int = 1
-    threads: int = 16
-    start_deadline_s: float = 60.0
-    stop_deadline_s: float = 30.0
-    bundle: str | None = None
-    wsgi: str | None = None
-    asgi: str | None = None
-    prefix: str = ""
-    use_tcp: bool = not hasattr(socket, "AF_UNIX")
-    max_requests: int = 0
-    memory_limit_bytes: int = 0
-    heartbeat_s: float = 2.0
-    heartbeat_timeout_s: float = 30.0
-    view_deadline_s: float = 0.0
-    health_path: str | None = None
-    allow_unapplied_migrations: bool = False
-    refuse: Callable[[Mapping[str, Any]], str] = lambda facts: ""
 
 
 class DjangoBackend:
@@ -153,14 +94,23 @@ class DjangoBackend:
         self._on_down = on_down
         self._on_output = on_output
         self._on_debugger = on_debugger
-        self._terminal = terminal or Terminal()
-        self._waiting: list[DjangoProcess] = []  # for the terminal, which one prompt has at a time
-        self._secret = secrets.token_hex(16)
+        self._prompts = Prompts(terminal or Terminal())
         self._number = 0  # the highest that was given out
         self._posted = 0  # the number of the last generation
-        self._spawned = 0
         self._versions: list[Version] = []  # all with a living process, the one coming, and the one that serves
         self._vitals = Vitals(options, inbox, self._serving, self._hung, self._worn)
+        self._starts = Starts(
+            project,
+            interpreter,
+            options,
+            inbox,
+            on_output=on_output,
+            on_event=self._event,
+            on_exit=self._exited,
+            on_ready=self._take_place,
+            on_failed=self._failed,
+            max_requests=self._vitals.max_requests,
+        )
         self._backoff = Backoff()
         self._restart: Timer | None = None
         self._stopped: list[Callable[[], None]] = []
@@ -193,8 +143,8 @@ class DjangoBackend:
         self._number += 1
         version = Version(self._number, on_outcome=on_outcome)
         self._versions.append(version)
-        version.deadline = self._inbox.call_later(self.options.start_deadline_s, partial(self._too_late, version))
-        self._launch(version, version.place(PAGES, 0), checks=self._checks())
+        self._starts.expect(version)
+        self._starts.launch(version, version.place(PAGES, 0), checks=self._checks())
 
     def acknowledged(self, number: int) -> None:
         """Every front worker uses generation `number`, and nothing is in flight in older ones: their own may end."""
@@ -240,8 +190,8 @@ class DjangoBackend:
         handles = [member["process"]["handles"] for version in versions for member in version["members"]]
         return {
             "number": self._number,
-            "spawned": self._spawned,
-            "secret": self._secret,
+            "spawned": self._starts.launcher.spawned,
+            "secret": self._starts.launcher.secret,
             "restarts": self.restarts,
             "versions": versions,
             "descriptors": [one[name] for one in handles for name in ("control", "output", "lifeline", "stack")],
@@ -250,8 +200,8 @@ class DjangoBackend:
     def take_over(self, values: Mapping[str, Any]) -> bool:
         """Go on with what served before the exec, `values` as `hand_over` gave them; whether it still does."""
         self._number = values["number"]
-        self._spawned = values["spawned"]
-        self._secret = values["secret"]
+        self._starts.launcher.spawned = values["spawned"]
+        self._starts.launcher.secret = values["secret"]
         self.restarts = values["restarts"]
         for told in values["versions"]:
             version = version_from_values(told)
@@ -332,54 +282,10 @@ class DjangoBackend:
         strict = self.current is not None and not self.options.allow_unapplied_migrations
         return "strict" if strict else "lenient"
 
-    def _launch(self, version: Version, place: Place, *, checks: str = "") -> None:
-        """Start a process for `place`."""
-        options = self.options
-        self._spawned += 1
-        address: str | tuple[str, int] = ("127.0.0.1", 0)
-        if not options.use_tcp:
-            address = os.path.join(options.run_directory, f"django-{self._spawned}-{place.role}.sock")
-        decides = place.role == PAGES and (place.index == 0 or version.facts.get("protocol") == "http")
-        spec = WorkerSpec(
-            cwd=str(self.project.root),
-            manage=str(self.project.manage),
-            address=address,
-            role="auto" if decides else place.role,
-            mode=options.mode,
-            threads=options.threads,
-            settings=options.settings,
-            secret=self._secret,
-            identity_field=IDENTITY_FIELD,
-            bundle=options.bundle,
-            wsgi=options.wsgi,
-            asgi=options.asgi,
-            prefix=options.prefix,
-            checks=checks,
-        )
-
-        def told(event: dict[str, Any]) -> None:
-            self._event(version, member, event)
-
-        def ended(code: int) -> None:
-            self._exited(version, member, code)
-
-        try:
-            if not options.use_tcp:
-                # Cleaners of temporary directories may have taken it away.
-                private_directory(Path(options.run_directory))
-            process = DjangoProcess.spawn(spec, self.interpreter, self._inbox, told, self._on_output, ended)
-        except DuckError as error:
-            self._failed(version, place, None, Failure("spawn", str(error)))
-            return
-        member = Member(process, place, max_requests=self._vitals.max_requests())
-        version.members.append(member)
-        if version.state == SERVING:
-            member.deadline = self._inbox.call_later(options.start_deadline_s, partial(self._too_late, version, member))
-
     def _event(self, version: Version, member: Member, event: dict[str, Any]) -> None:
         name = event.get("event")
         if name == "ready":
-            self._ready(version, member, event)
+            self._starts.ready(version, member, event)
         elif name == "pong":
             self._vitals.told(member, event)
         elif name == "failed":
@@ -392,65 +298,8 @@ class DjangoBackend:
             self._debugger(member.process, bool(event["active"]))
         elif name == "interrupted":
             # Ctrl-C at a prompt reached the process that has the terminal; it is meant for Duck.
-            self._take_terminal(member.process)
+            self._prompts.end(member.process)
             os.kill(os.getpid(), signal.SIGINT)
-
-    def _ready(self, version: Version, member: Member, facts: dict[str, Any]) -> None:
-        if member.state != COMING:
-            return
-        place = member.place
-        if place.index == 0:
-            for sentence in facts.get("warnings", ()):
-                logger.warning("%s", sentence)
-        if version.state == COMING and place.key == (PAGES, 0):
-            refusal = self.options.refuse(facts)
-            if refusal:
-                self._failed(version, place, member, Failure("refused", refusal))
-                return
-            version.facts = facts
-            self._fill(version)
-        if version.state == COMING and place.role == PAGES and self.options.health_path:
-            self._probe(version, member, facts)
-        else:
-            self._take_place(version, member, facts)
-
-    def _fill(self, version: Version) -> None:
-        """Start the other processes of a version, now that the first has told how it is served."""
-        facts = version.facts
-        workers = self.options.workers
-        if facts["protocol"] != "link" and workers > 1 and facts.get("in_memory_channels"):
-            logger.warning(
-                "The project's channel layer lives in memory, which processes do not share: one Django process is "
-                "started instead of %d; name a layer such as channels_redis in CHANNEL_LAYERS for more.",
-                workers,
-            )
-            workers = 1
-        places = [version.place(PAGES, index) for index in range(1, workers)]
-        if facts.get("sockets_wanted") and facts["protocol"] == "link":
-            places.append(version.place(SOCKETS, 0))
-        for place in places:
-            if version.state == COMING:
-                self._launch(version, place)
-
-    def _probe(self, version: Version, member: Member, facts: dict[str, Any]) -> None:
-        """Ask the health path of a process, on a thread: it may take long."""
-        options = self.options
-        path = options.health_path or "/"
-        upstream = self._upstream(member, facts)
-
-        def heard(why: str) -> None:
-            if member.state != COMING:
-                return
-            if why:
-                self._failed(version, member.place, member, Failure("health", f"The health path {path} {why}."))
-            else:
-                self._take_place(version, member, facts)
-
-        def ask() -> None:
-            why = probe(upstream, path, facts, options.prefix, options.start_deadline_s)
-            self._inbox.post(partial(heard, why))
-
-        threading.Thread(target=ask, name=f"duck-health-{member.process.pid}", daemon=True).start()
 
     def _take_place(self, version: Version, member: Member, facts: dict[str, Any]) -> None:
         """A process is ready: it serves from now on, with its whole version, or in place of another of that."""
@@ -459,17 +308,8 @@ class DjangoBackend:
         before = version.at(place, SERVING)
         member.state = SERVING
         member.since = time.monotonic()
-        place.upstream = self._upstream(member, facts)
-        place.finder = None
-        finder = facts.get("finder")
-        if place.role == PAGES and finder:
-            place.finder = Upstream(
-                "link",
-                finder if isinstance(finder, str) else (finder[0], finder[1]),
-                1,
-                f"django finder {facts['pid']}",
-                secret="" if isinstance(finder, str) else self._secret,
-            )
+        place.upstream = self._starts.launcher.upstream(place, facts)
+        place.finder = self._starts.launcher.finder(place, facts)
         if version.state == COMING:
             if version.is_complete:
                 self._serve(version)
@@ -482,18 +322,6 @@ class DjangoBackend:
         self._post(version)
         if before is not None:
             before.until = version.number
-
-    def _upstream(self, member: Member, facts: dict[str, Any]) -> Upstream:
-        address = facts["address"]
-        protocol = facts["protocol"]
-        return Upstream(
-            protocol,
-            address if isinstance(address, str) else (address[0], address[1]),
-            facts["slots"],
-            f"django {member.place.role} {facts['pid']}",
-            secret=self._secret if protocol == "http" or not isinstance(address, str) else "",
-            identity_field=IDENTITY_FIELD if protocol == "http" else "",
-        )
 
     def _serve(self, version: Version) -> None:
         """A version is complete, and takes over."""
@@ -520,42 +348,6 @@ class DjangoBackend:
         self._inbox.call_later(_RETIRE_FALLBACK_S, partial(self.acknowledged, version.number))
 
     # -- a process does not come ----------------------------------------------------------------------------------
-
-    def _too_late(self, version: Version, member: Member | None = None) -> None:
-        """The deadline of a start has passed: that of `version`, or of one process of a version that serves."""
-        if (version if member is None else member).state != COMING:
-            return
-        if version.is_debugging if member is None else member.process.is_debugging:
-            timer = self._inbox.call_later(self.options.start_deadline_s, partial(self._too_late, version, member))
-            if member is None:
-                version.deadline = timer
-            else:
-                member.deadline = timer
-            return
-        (version if member is None else member).is_late = True
-        starting = [one for one in version.members if one.process.state is STARTING] if member is None else [member]
-        if starting:
-            starting[-1].process.ask_stack(partial(self._told_late, version, starting[-1]))
-        else:
-            self._told_late(version, version.members[-1], [])
-
-    def _told_late(self, version: Version, member: Member, frames: list[FrameSummary]) -> None:
-        root = self.project.root
-        place = stack.place_of(frames, root)
-        where = f" and is still at {place}" if place else ""
-        if not where and member.process.state is READY:
-            where = f" and has not answered {self.options.health_path}"
-        failure = Failure(
-            "deadline",
-            f"Django was not ready in {self.options.start_deadline_s:g} s{where}; "
-            "DJANGO_SERVER_WAIT_TIME says how long to wait.",
-            stack.shown(frames),
-            stack.files_of(frames, root),
-        )
-        if version.state == COMING:
-            self._failed(version, member.place, None, failure)
-        elif member.is_late:
-            self._failed(version, member.place, member, failure)
 
     def _failed(self, version: Version, place: Place, member: Member | None, failure: Failure) -> None:
         """A process does not come up: its version is given up, or tries again where it serves."""
@@ -612,14 +404,14 @@ class DjangoBackend:
         process = member.process
         state = member.state
         version.members.remove(member)
-        self._take_terminal(process)
+        self._prompts.end(process)
         if process.is_debugging:
             process.is_debugging = False
             self._on_debugger(self.is_debugging)
         if self._stopping:
             pass
         elif state == COMING and (version.is_late or member.is_late):
-            self._told_late(version, member, [])  # what asked where it stands has ended it
+            self._starts.late(version, member)  # what asked where it stands has ended it
         elif state == COMING or (state == SERVING and version.state == COMING):
             if code == EXIT_FAILED:
                 sentence = f"The Django process {process.pid} could not start the project."
@@ -655,7 +447,7 @@ class DjangoBackend:
     def _start_now(self, version: Version, place: Place) -> None:
         place.restart = None
         if version.state == SERVING and version.at(place, COMING) is None:
-            self._launch(version, place)
+            self._starts.launch(version, place)
 
     def _restart_later(self) -> None:
         if self._restart is None and not self._stopping:
@@ -682,7 +474,7 @@ class DjangoBackend:
             return
         if why:
             logger.info("%s %s; another takes its place.", member.title, why)
-        self._launch(version, place)
+        self._starts.launch(version, place)
 
     def _hung(self, member: Member) -> None:
         """End a process that does not answer; what that leads to its exit does."""
@@ -707,26 +499,9 @@ class DjangoBackend:
             for done in callbacks:
                 done()
 
-    # -- the terminal ---------------------------------------------------------------------------------------------
-
     def _debugger(self, process: DjangoProcess, active: bool) -> None:
         if active:
-            if self._terminal.borrower is not None:
-                self._waiting.append(process)
-            else:
-                self._lend_terminal(process)
+            self._prompts.begin(process)
         else:
-            self._take_terminal(process)
+            self._prompts.end(process)
         self._on_debugger(self.is_debugging)
-
-    def _lend_terminal(self, process: DjangoProcess) -> None:
-        self._terminal.lend(process.pid)
-        process.command("terminal", granted=True)
-
-    def _take_terminal(self, process: DjangoProcess) -> None:
-        """Take back what `process` may have, and lend it to the next that waits."""
-        if process in self._waiting:
-            self._waiting.remove(process)
-        self._terminal.take_back(process.pid)
-        if self._waiting and self._terminal.borrower is None:
-            self._lend_terminal(self._waiting.pop(0))

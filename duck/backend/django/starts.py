@@ -1,0 +1,194 @@
+"""Starts: processes on their way from their spawn to the moment at which they may serve, within a deadline.
+
+launch ──ready, not refused──> the others of its version are launched ──HEALTH_PATH answers──> it may serve
+   └──────the spawn, the deadline, or one of these fails──> failed
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from duck.backend.django import stack
+from duck.backend.django.child import READY, STARTING, DjangoProcess
+from duck.backend.django.health import probe_on_thread
+from duck.backend.django.launcher import Launcher
+from duck.backend.django.version import COMING, PAGES, SERVING, SOCKETS, Failure, Member, Place, Version
+from duck.exceptions import DuckError
+
+if TYPE_CHECKING:
+    from traceback import FrameSummary
+
+    from duck.backend.django.discover import Interpreter, Project
+    from duck.backend.django.options import BackendOptions
+    from duck.services.inbox import Inbox
+
+logger = logging.getLogger("duck.django")
+
+
+class Starts:
+    """Of one project. Everything is called, and calls back, on the inbox's thread.
+
+    Callbacks:
+        on_output(text): see `DjangoProcess`.
+        on_event(version, member, event): what a process says; `ready` is to be given back to it.
+        on_exit(version, member, code): a process has gone.
+        on_ready(version, member, facts): a process may serve.
+        on_failed(version, place, member, failure): one does not come up; without a member what was to be there, or all.
+        max_requests(): of a new process.
+
+    Attributes:
+        launcher: addresses and the secret.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        interpreter: Interpreter,
+        options: BackendOptions,
+        inbox: Inbox,
+        *,
+        on_output: Callable[[str], None],
+        on_event: Callable[[Version, Member, dict[str, Any]], None],
+        on_exit: Callable[[Version, Member, int], None],
+        on_ready: Callable[[Version, Member, dict[str, Any]], None],
+        on_failed: Callable[[Version, Place, Member | None, Failure], None],
+        max_requests: Callable[[], int],
+    ) -> None:
+        self.launcher = Launcher(project, options)
+        self._project = project
+        self._interpreter = interpreter
+        self._options = options
+        self._inbox = inbox
+        self._on_output = on_output
+        self._on_event = on_event
+        self._on_exit = on_exit
+        self._on_ready = on_ready
+        self._on_failed = on_failed
+        self._max_requests = max_requests
+
+    def launch(self, version: Version, place: Place, *, checks: str = "") -> None:
+        """Start a process for `place`."""
+
+        def told(event: dict[str, Any]) -> None:
+            self._on_event(version, member, event)
+
+        def ended(code: int) -> None:
+            self._on_exit(version, member, code)
+
+        try:
+            spec = self.launcher.spec(version, place, checks)
+            process = DjangoProcess.spawn(spec, self._interpreter, self._inbox, told, self._on_output, ended)
+        except DuckError as error:
+            self._on_failed(version, place, None, Failure("spawn", str(error)))
+            return
+        member = Member(process, place, max_requests=self._max_requests())
+        version.members.append(member)
+        if version.state == SERVING:
+            member.deadline = self._inbox.call_later(
+                self._options.start_deadline_s, partial(self._too_late, version, member)
+            )
+
+    def expect(self, version: Version) -> None:
+        """All of `version` has to be ready within the deadline of a start."""
+        version.deadline = self._inbox.call_later(self._options.start_deadline_s, partial(self._too_late, version))
+
+    def ready(self, version: Version, member: Member, facts: dict[str, Any]) -> None:
+        """A process has told `facts` and says that it is ready: see whether it may serve."""
+        if member.state != COMING:
+            return
+        place = member.place
+        if place.index == 0:
+            for sentence in facts.get("warnings", ()):
+                logger.warning("%s", sentence)
+        if version.state == COMING and place.key == (PAGES, 0):
+            refusal = self._options.refuse(facts)
+            if refusal:
+                self._on_failed(version, place, member, Failure("refused", refusal))
+                return
+            version.facts = facts
+            self._fill(version)
+        if version.state == COMING and place.role == PAGES and self._options.health_path:
+            self._probe(version, member, facts)
+        else:
+            self._on_ready(version, member, facts)
+
+    def _fill(self, version: Version) -> None:
+        """Start the other processes of a version, now that the first has told how it is served."""
+        facts = version.facts
+        workers = self._options.workers
+        if facts["protocol"] != "link" and workers > 1 and facts.get("in_memory_channels"):
+            logger.warning(
+                "The project's channel layer lives in memory, which processes do not share: one Django process is "
+                "started instead of %d; name a layer such as channels_redis in CHANNEL_LAYERS for more.",
+                workers,
+            )
+            workers = 1
+        places = [version.place(PAGES, index) for index in range(1, workers)]
+        if facts.get("sockets_wanted") and facts["protocol"] == "link":
+            places.append(version.place(SOCKETS, 0))
+        for place in places:
+            if version.state == COMING:
+                self.launch(version, place)
+
+    def _probe(self, version: Version, member: Member, facts: dict[str, Any]) -> None:
+        """Ask the health path of a process, on a thread: it may take long."""
+        options = self._options
+        path = options.health_path or "/"
+        upstream = self.launcher.upstream(member.place, facts)
+
+        def heard(why: str) -> None:
+            if member.state != COMING:
+                return
+            if why:
+                self._on_failed(version, member.place, member, Failure("health", f"The health path {path} {why}."))
+            else:
+                self._on_ready(version, member, facts)
+
+        probe_on_thread(
+            upstream,
+            path,
+            facts,
+            options.prefix,
+            options.start_deadline_s,
+            lambda why: self._inbox.post(partial(heard, why)),
+        )
+
+    def _too_late(self, version: Version, member: Member | None = None) -> None:
+        """The deadline of a start has passed: that of `version`, or of one process of a version that serves."""
+        if (version if member is None else member).state != COMING:
+            return
+        if version.is_debugging if member is None else member.process.is_debugging:
+            timer = self._inbox.call_later(self._options.start_deadline_s, partial(self._too_late, version, member))
+            if member is None:
+                version.deadline = timer
+            else:
+                member.deadline = timer
+            return
+        (version if member is None else member).is_late = True
+        starting = [one for one in version.members if one.process.state is STARTING] if member is None else [member]
+        if starting:
+            starting[-1].process.ask_stack(partial(self.late, version, starting[-1]))
+        else:
+            self.late(version, version.members[-1])
+
+    def late(self, version: Version, member: Member, frames: Sequence[FrameSummary] = ()) -> None:
+        """`member` was not ready in time, and stands at `frames`; known for none where what asked has ended it."""
+        root = self._project.root
+        place = stack.place_of(frames, root)
+        where = f" and is still at {place}" if place else ""
+        if not where and member.process.state is READY:
+            where = f" and has not answered {self._options.health_path}"
+        failure = Failure(
+            "deadline",
+            f"Django was not ready in {self._options.start_deadline_s:g} s{where}; "
+            "DJANGO_SERVER_WAIT_TIME says how long to wait.",
+            stack.shown(frames),
+            stack.files_of(frames, root),
+        )
+        if version.state == COMING:
+            self._on_failed(version, member.place, None, failure)
+        elif member.is_late:
+            self._on_failed(version, member.place, member, failure)
