@@ -185,7 +185,7 @@ class App:
     @property
     def server_up(self) -> bool:
         """Whether the main server accepts connections."""
-        return self.running and bool(self.lifecycle.addresses) and not self.lifecycle.stopping
+        return self.running and bool(self.lifecycle.addresses) and not self.lifecycle.ending.has_begun
 
     @property
     def django_server_up(self) -> bool:
@@ -251,7 +251,7 @@ class App:
             wait_for_thread_pool_executor_shutdown: with `no_exit`, wait for background calls that run.
             close_log_file: flush the log at the end.
         """
-        self.lifecycle.request_stop(
+        self.lifecycle.ending.ask(
             0,
             quiet=not log_to_console,
             call_hook=call_on_pre_stop_handler,
@@ -260,14 +260,14 @@ class App:
         )
         if self.lifecycle.on_own_thread() or not self.lifecycle.started:
             return
-        self.lifecycle.ended.wait(self.settings["SHUTDOWN_TIMEOUT"] + 15.0)
+        self.lifecycle.ending.ended.wait(self.settings["SHUTDOWN_TIMEOUT"] + 15.0)
         self.background.stop(wait=no_exit and wait_for_thread_pool_executor_shutdown)
         if not no_exit and self.disable_ipc_handler:
             raise SystemExit(0)
 
     def restart(self) -> None:
         """Stop as `stop` does, then start again in the same process: same id, same listeners, nobody is refused."""
-        self.lifecycle.request_restart()
+        self.lifecycle.ending.ask_restart()
 
     def stop_servers(
         self, stop_force_https_server: bool = True, log_to_console: bool = True, wait: bool = True
@@ -281,7 +281,7 @@ class App:
         """
         if stop_force_https_server and self.force_https_app is not None:
             self.force_https_app.stop()
-        self.lifecycle.stop_servers(quiet=not log_to_console, wait=wait)
+        self.lifecycle.ending.stop_servers(quiet=not log_to_console, wait=wait)
 
     def start_server(self) -> None:
         """Start the main server on its worker threads; nothing happens where it runs."""

@@ -21,7 +21,7 @@ def commands(lifecycle: Lifecycle) -> dict[str, Callable[[Request], None]]:
         "ping": lambda request: request.reply({"pid": os.getpid(), "version": duck.__version__}),
         "status": lambda request: lifecycle.front.refresh(lambda: request.reply(report(lifecycle))),
         "reload": lifecycle.reload_asked,
-        "stop": lifecycle.stop_asked,
+        "stop": lifecycle.ending.commanded,
         "settings": lambda request: request.reply({"settings": _settings(lifecycle)}),
     }
 

@@ -26,6 +26,7 @@ from duck.app.banner import ready_line
 from duck.app.changes import Changes
 from duck.app.console import show_banner
 from duck.app.control import commands
+from duck.app.ending import Ending
 from duck.app.force_https import Redirect
 from duck.app.front_processes import FrontProcesses
 from duck.app.fronts import make_front, thread_count
@@ -36,12 +37,11 @@ from duck.app.listening import Listening
 from duck.app.overview import Overview
 from duck.app.presence import Presence
 from duck.app.reloads import Reloads
-from duck.app.shutdown import Drained, Shutdown
 from duck.app.succession import Succession
 from duck.app.trial import end_if_on_trial, fail_if_on_trial
 from duck.app.unloaded import Unloaded
 from duck.exceptions import SettingsError
-from duck.services.django import BROKEN, STARTING, DjangoService
+from duck.services.django import BROKEN, DjangoService
 from duck.services.inbox import Inbox
 from duck.services.state import state_directory
 from duck.settings import views
@@ -51,13 +51,9 @@ if TYPE_CHECKING:
     from duck.app.inheritance import Inheritance
     from duck.proxy.upstream import Generation
     from duck.services.ipc import Request
-    from duck.services.service import Service
     from duck.settings.load import Settings
 
 logger = logging.getLogger("duck.app")
-
-# How long an end waits for requests that Django is not going to answer, in seconds.
-_VAIN_S = 0.5
 
 
 class Lifecycle:
@@ -74,8 +70,10 @@ class Lifecycle:
         host: rights, sockets of systemd's, orphans.
         succession: what the Duck before has left, and how this one is replaced.
         unloaded: why Duck's own side cannot be loaded; None where it is, or there is none.
-        started, stopping: which part of its life it is in.
-        ended: set at the very end.
+        ending: how it ends, and whether that has begun.
+        started: whether it has been started.
+        presence: how others find it.
+        changes, reloads: what leads to new code; None before the start.
         futures: what runs, by name; done when it has ended.
     """
 
@@ -92,27 +90,18 @@ class Lifecycle:
         self.unloaded: Unloaded | None = None
         self.began = time.time()
         self.started = False
-        self.stopping = False
-        self.ended = threading.Event()
+        self.ending = Ending(app, self)
         self.futures: dict[str, Future[Any] | None] = dict.fromkeys(
             ("duck-server", "django-server", "force-https-server", "automations-dispatcher")
         )
         self._app = app
         self._thread: threading.Thread | None = None
-        self._presence = Presence(self._restored)
-        self._changes: Changes | None = None
-        self._reloads: Reloads | None = None
-        self._shutdown: Shutdown | None = None
-        self._stop_requests: list[Request] = []
-        self._status = 0
-        self._restarting = False
-        self._leaves = False  # the end is near, and whoever asks should go elsewhere
+        self.presence = Presence(self._restored)
+        self.changes: Changes | None = None
+        self.reloads: Reloads | None = None
         self._announced = False
         self._told_generation = 0
         self._took_over = False  # what serves was told of by the Duck that this process was
-        self._quiet = False
-        self._call_hook = True
-        self._flush_logs = True
 
     @cached_property
     def inbox(self) -> Inbox:
@@ -142,7 +131,7 @@ class Lifecycle:
             state_directory(self.settings["STATE_DIR"], project=self.project_dir)
         end_if_on_trial()
         listening = views.listening(self.settings)
-        self._presence.take(
+        self.presence.take(
             project=self.project_dir,
             settings=view.settings_module or os.environ.get("DJANGO_SETTINGS_MODULE", ""),
             name=listening.name,
@@ -152,7 +141,7 @@ class Lifecycle:
         )
         if not self.listening.sockets:
             self._bind(inherited)
-        self._presence.publish(self.listening.addresses)
+        self.presence.publish(self.listening.addresses)
 
     def _bind(self, inherited: Inheritance | None) -> None:
         view, host = views.listening(self.settings), self.host
@@ -176,9 +165,9 @@ class Lifecycle:
         """
         self._thread = threading.current_thread()
         self.started = True
-        self._changes = Changes(self.inbox, self.project_dir, self.django, self.request_restart, self._untried)
-        self._reloads = Reloads(self)
-        self._presence.open(self.inbox, commands(self))
+        self.changes = Changes(self.inbox, self.project_dir, self.django, self.ending.ask_restart, self._untried)
+        self.reloads = Reloads(self)
+        self.presence.open(self.inbox, commands(self))
         self.overview.start(duck.__version__, self.succession.more("overview").get("counts"))
         if isinstance(self.front, FrontProcesses):
             self.front.on_ended = self.overview.worker_ended
@@ -223,11 +212,11 @@ class Lifecycle:
         if self.futures["django-server"] is None:
             self.futures["django-server"] = _running()
             self.django.attach(
-                self._presence.directory,
+                self.presence.directory,
                 on_generation=self._generation,
                 on_broken=self._broken,
                 on_hold=self.front.hold,
-                on_debugged=self._changes.undebugged if self._changes is not None else lambda: None,
+                on_debugged=self.changes.undebugged if self.changes is not None else lambda: None,
                 refuse=self._refusal,
             )
             inherited = self.succession.inherited
@@ -239,19 +228,19 @@ class Lifecycle:
 
     def start_reloader(self) -> None:
         """Watch the project's files, and act on what changes."""
-        if self._changes is None or self.stopping:
+        if self.changes is None or self.ending.has_begun:
             return
         roots = [self.settings.base_dir] if self.settings.is_duck_project else []
         if self.django is not None and self.django.root is not None:
             roots.append(self.django.root)
-        self._changes.watch(roots, views.reload(self.settings))
+        self.changes.watch(roots, views.reload(self.settings))
 
     def abandon(self) -> None:
         """Give everything back at once, after a start that failed."""
         self.front.kill()
         if self.django is not None:
             self.django.kill()
-        self._close()
+        self.ending.give_back()
 
     # -- serve ----------------------------------------------------------------------------------------------------
 
@@ -266,7 +255,7 @@ class Lifecycle:
     @property
     def state(self) -> str:
         """`starting`, `running`, `broken`, `holding` or `stopping`, for people and programs."""
-        if self.stopping:
+        if self.ending.has_begun:
             return "stopping"
         if self.unloaded is not None:
             return BROKEN
@@ -275,7 +264,7 @@ class Lifecycle:
     @property
     def not_ready(self) -> str:
         """Why requests would not be answered, in words; empty where they would be. For any thread."""
-        if self._leaves:
+        if self.ending.is_near:
             return "stopping"
         server = self.front.server
         if server is None or not server.running:
@@ -296,7 +285,7 @@ class Lifecycle:
     @property
     def watched_directories(self) -> int | None:
         """How many directories are watched for changes; None where none is."""
-        return self._changes.directories if self._changes is not None else None
+        return self.changes.directories if self.changes is not None else None
 
     @property
     def process_name(self) -> str:
@@ -312,54 +301,22 @@ class Lifecycle:
 
     # -- stop -----------------------------------------------------------------------------------------------------
 
-    def request_stop(
-        self,
-        status: int = 0,
-        *,
-        quiet: bool = False,
-        call_hook: bool = True,
-        stop_reloader: bool = True,
-        flush_logs: bool = True,
-    ) -> None:
-        """Have it stop soon. For any thread; what is said first counts."""
-
-        def begin() -> None:
-            if self.stopping:
-                return
-            self._quiet, self._call_hook, self._flush_logs = quiet, call_hook, flush_logs
-            self._begin_stop(status, stop_reloader=stop_reloader)
-
-        if self.started:
-            self.inbox.post(begin)
-
-    def request_restart(self) -> None:
-        """Have it stop soon, and become a new Duck in the same process. For any thread."""
-
-        def begin() -> None:
-            if not self.stopping:
-                self._restarting = True
-                self._begin_stop(0)
-
-        if self.started:
-            self.inbox.post(begin)
-
     def replace_self(self) -> None:
         """Become a new Duck in the same process, whose code is read anew, with nobody interrupted.
 
         Worker processes and Django go on meanwhile; the new Duck takes them over. Threads cannot: with these it is a
         restart. Where it fails this Duck serves on, and `succession` says why.
         """
-        if self.stopping:
+        if self.ending.has_begun:
             return
         if not isinstance(self.front, FrontProcesses):
-            self._restarting = True
-            self._begin_stop(0)
+            self.ending.restarts = True
+            self.ending.begin(0)
             return
         logger.info("Replacing Duck; its workers and Django go on.")
-        if self._flush_logs:
-            self._flush()
+        self.ending.flush()
         self.succession.replace(
-            self.listening.sockets, self._presence, self.host, self.front, self.django, self.overview, self.redirect
+            self.listening.sockets, self.presence, self.host, self.front, self.django, self.overview, self.redirect
         )
 
     def signalled(self, number: int) -> None:
@@ -368,52 +325,20 @@ class Lifecycle:
         """
         if number == getattr(signal, "SIGHUP", None) and views.production(self.settings).serves:
             self.hung_up()
-        elif self._shutdown is not None:
-            logger.info("Stopping now, without waiting for what runs.")
-            self._restarting = False
-            self._status = 128 + number
-            self._shutdown.hurry()
-        elif not self.stopping:
-            # Ctrl-C is somebody who waits; SIGTERM may come from an orchestrator whose balancer does not know yet.
-            self._leave(128 + number, at_once=self._leaves or number == signal.SIGINT)
+        else:
+            self.ending.signalled(number)
 
     def hung_up(self) -> None:
         """Load Django again, as `duck reload` does."""
-        if self._reloads is not None:
-            self._reloads.hung_up()
+        if self.reloads is not None:
+            self.reloads.hung_up()
 
     def reload_asked(self, request: Request) -> None:
         """The command `reload`."""
-        if self._reloads is None:
+        if self.reloads is None:
             request.refuse("Duck is starting; try again.")
         else:
-            self._reloads.asked(request)
-
-    def stop_asked(self, request: Request) -> None:
-        """The command `stop`: told of the progress, answered when all has ended but this process."""
-        self._stop_requests.append(request)
-        request.progress(f"Stopping, within {self.settings['SHUTDOWN_TIMEOUT']:g} seconds.")
-        if not self.stopping:
-            self._leave(0, at_once=self._leaves or bool(request.arguments.get("now")))
-        elif request.arguments.get("now") and self._shutdown is not None:
-            self._shutdown.hurry()
-
-    def stop_servers(self, *, quiet: bool, wait: bool) -> None:
-        """End servers and Django, and go on without them. For any thread; `wait` only on others than the inbox's."""
-        finished = threading.Event()
-
-        def begin() -> None:
-            if not quiet:
-                logger.info("Stopping the servers.")
-            Shutdown(
-                self.inbox, self._servers(), self._services(), self.settings["SHUTDOWN_TIMEOUT"], finished.set
-            ).begin()
-
-        if not self.started:
-            return
-        self.inbox.post(begin)
-        if wait and not self.on_own_thread():
-            finished.wait(self.settings["SHUTDOWN_TIMEOUT"] + 12.0)
+            self.reloads.asked(request)
 
     def close(self) -> None:
         """Give the inbox's descriptors back; what is posted later is dropped."""
@@ -426,98 +351,9 @@ class Lifecycle:
         Raises:
             ApplicationError: there is no restart to be had.
         """
-        if self._restarting:
-            self.succession.start_again(self.listening.sockets, self._presence, self.host, self.redirect)
-        return self._status
-
-    def _leave(self, status: int, *, at_once: bool) -> None:
-        """Stop, after DRAIN_DELAY in which all goes on as before but that `/readyz` says no."""
-        delay_s = views.production(self.settings).drain_delay_s
-        self._leaves = True
-        if at_once or not delay_s:
-            self._begin_stop(status)
-            return
-        logger.info("Stopping in %g s, so that who sends requests can learn of it.", delay_s)
-
-        def begin() -> None:
-            if not self.stopping:
-                self._begin_stop(status)
-
-        self.inbox.call_later(delay_s, begin)
-
-    def _begin_stop(self, status: int, *, stop_reloader: bool = True) -> None:
-        self.stopping = self._leaves = True
-        self._status = status
-        if self._restarting:
-            self.host.reloading()
-        else:
-            self.host.stopping()
-        if not self._quiet:
-            logger.info("%s; finishing what runs.", "Restarting" if self._restarting else "Stopping")
-        if self._call_hook:
-            try:
-                self._app.on_pre_stop()
-            except Exception:
-                logger.exception("on_pre_stop failed; stopping all the same")
-        if self._changes is not None:
-            self._changes.stop(watching=stop_reloader)
-        if self._reloads is not None:
-            self._reloads.stop()
-        if not self._restarting:
-            # For a restart they stay open: who connects meanwhile waits in the backlog.
-            self.listening.close()
-            self.redirect.close()
-        deadline_s = self.settings["SHUTDOWN_TIMEOUT"]
-        if self.django is not None and (
-            # The keys that asked for the end were typed at a debugger's prompt: nobody will let the request go on.
-            self.django.is_debugging
-            # What waits for a project that loads for a minute, or hangs, would hold up who wants to mend it.
-            or (self.django.state == STARTING and not self._restarting)
-        ):
-            deadline_s = min(deadline_s, _VAIN_S)
-        self._shutdown = Shutdown(
-            self.inbox, self._servers(), self._services(), deadline_s, self._stopped, is_last=not self._restarting
-        )
-        self._shutdown.begin()
-
-    def _stopped(self) -> None:
-        for request in self._stop_requests:
-            request.reply({"stopped": True, "pid": os.getpid()})
-        if not self._quiet and not self._restarting:
-            logger.info("Stopped.")
-        self._close()
-        self.inbox.stop()
-
-    def _servers(self) -> list[Drained]:
-        front: list[Drained] = [self.front.server] if self.front.server is not None else []
-        return [*front, *(microapp.server for microapp in self._app.microapps)]
-
-    def _services(self) -> list[Service]:
-        return [self.django] if self.django is not None and self.futures["django-server"] is not None else []
-
-    def _close(self) -> None:
-        """Give back what the kernel does not take by itself; for a restart lock and listeners are kept."""
-        self._presence.close(keep_lock=self._restarting)
-        if self._changes is not None:
-            self._changes.stop()
-        self.overview.close()
-        self.https.stop()
-        self.host.stop()
-        if not self._restarting:
-            self.listening.close()
-            self.listening.addresses = []
-            self.redirect.close()
-        self._app.background.stop(wait=False)
-        for future in self.futures.values():
-            if future is not None and not future.done():
-                future.set_result(None)
-        if self._flush_logs:
-            self._flush()
-        self.ended.set()
-
-    def _flush(self) -> None:
-        for handler in logging.getLogger("duck").handlers:
-            handler.flush()
+        if self.ending.restarts:
+            self.succession.start_again(self.listening.sockets, self.presence, self.host, self.redirect)
+        return self.ending.status
 
     # -- what happens meanwhile -----------------------------------------------------------------------------------
 
@@ -548,7 +384,7 @@ class Lifecycle:
     def _broken(self, failure: Mapping[str, Any]) -> None:
         self.front.broken(failure)
         if failure["stage"] == "refused" and not self._announced:
-            self._leave(1, at_once=True)  # nothing that happens later would mend it
+            self.ending.approach(1, at_once=True)  # nothing that happens later would mend it
 
     def _announce(self) -> None:
         self.host.ready(f"serving {', '.join(self.addresses)}")
@@ -567,7 +403,7 @@ class Lifecycle:
 
     def _restored(self) -> None:
         """The directory of the sockets was cleaned away: those of Django's processes have gone with it."""
-        if self.django is not None and self.unloaded is None and not self.stopping:
+        if self.django is not None and self.unloaded is None and not self.ending.has_begun:
             self.django.replace()
 
     def _untried(self, output: str) -> None:
@@ -603,8 +439,8 @@ class Lifecycle:
             text,
             " or ".join(os.path.relpath(path, self.project_dir) for path in unloaded.files[:3]),
         )
-        if self._changes is not None:
-            self._changes.watch_for_recovery(unloaded.files)
+        if self.changes is not None:
+            self.changes.watch_for_recovery(unloaded.files)
 
 
 def _running() -> Future[Any]:

@@ -26,7 +26,7 @@ class Reloads:
 
     def asked(self, request: Request) -> None:
         """The command `reload`: answered when the new code serves, refused with the reason when it does not."""
-        if self._lifecycle.stopping:
+        if self._lifecycle.ending.has_begun:
             request.refuse("Duck is about to end.")
         elif request.arguments.get("self"):
             request.progress("Seeing whether the new Duck can be loaded.")
@@ -37,7 +37,7 @@ class Reloads:
 
     def hung_up(self) -> None:
         """SIGHUP, which says nothing back."""
-        if not self._lifecycle.stopping:
+        if not self._lifecycle.ending.has_begun:
             self._load(None)
 
     def stop(self) -> None:
@@ -78,7 +78,7 @@ class Reloads:
     def _passed(self) -> None:
         waiting, self._waiting = self._waiting, []
         lifecycle = self._lifecycle
-        if lifecycle.stopping:
+        if lifecycle.ending.has_begun:
             for request in waiting:
                 request.refuse("Duck is about to end.")
             return
