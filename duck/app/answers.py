@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from duck.app import premises
-from duck.backend.django.discover import bundle_directory, find_interpreter, find_project
-from duck.backend.django.survey import survey
+from duck.backend.django.discover import find_interpreter, find_project
 from duck.exceptions import ProjectError
 from duck.http.file_names import file_name, url_prefix
 from duck.http.routing import DUCK, NotAllowed, match_path
@@ -198,19 +197,14 @@ class Answers:
             if view.use is None:
                 return None
             raise
-        found = survey(
+        found = premises.look_at(
+            settings,
             project,
             find_interpreter(project, str(view.python) if view.python is not None else None, os.environ),
             parts,
             deadline_s=self._deadline_s,
-            mode=settings["MODE"],
-            settings=view.settings_module,
-            wsgi=view.wsgi,
-            asgi=view.asgi,
-            prefix=views.listening(settings).prefix,
-            bundle=bundle_directory(),
-            path=path,
             account=premises.account_of(settings)[0],
+            path=path,
         )
         for failure in found.failures:
             where = f" at {failure.place}" if failure.place else ""

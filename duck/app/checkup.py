@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from duck.app import premises, project_check
 from duck.app.finding import ERROR, OK, WARNING, Finding
 from duck.app.lanes import load_lane
-from duck.backend.django.discover import bundle_directory, find_interpreter, find_project
-from duck.backend.django.survey import survey
+from duck.backend.django.discover import find_interpreter, find_project
 from duck.exceptions import DuckError, ProjectError, SettingsError
 from duck.settings import views
 
@@ -97,26 +96,15 @@ class Checkup:
         return project, interpreter, found
 
     def _survey(self, project: Project, interpreter: Interpreter, account: Account | None) -> Iterator[Finding]:
-        settings, view = self._settings, views.django(self._settings)
         parts = [*project_check.PARTS, *([project_check.COST] if self._measures else [])]
         try:
-            found = survey(
-                project,
-                interpreter,
-                parts,
-                deadline_s=self._deadline_s,
-                mode=settings["MODE"],
-                settings=view.settings_module,
-                wsgi=view.wsgi,
-                asgi=view.asgi,
-                prefix=views.listening(settings).prefix,
-                bundle=bundle_directory(),
-                account=account,
+            found = premises.look_at(
+                self._settings, project, interpreter, parts, deadline_s=self._deadline_s, account=account
             )
         except DuckError as error:
             yield Finding(ERROR, "interpreter", str(error))
             return
-        yield from project_check.judge(settings, found, account)
+        yield from project_check.judge(self._settings, found, account)
 
     def _own_side(self) -> Finding:
         """Import what a Duck project's settings name, as a start does."""

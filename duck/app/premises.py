@@ -18,6 +18,8 @@ import psutil
 
 from duck.app.address import listen_addresses
 from duck.app.finding import ERROR, OK, WARNING, Finding
+from duck.backend.django.discover import bundle_directory
+from duck.backend.django.survey import survey
 from duck.exceptions import ApplicationError
 from duck.net.descriptors import make_room
 from duck.net.listener import remedy_of_low_ports
@@ -29,8 +31,10 @@ from duck.settings import views
 from duck.settings.listen import ListenAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from duck.backend.django.discover import Interpreter, Project
+    from duck.backend.django.survey import Survey
     from duck.services.instance import InstanceInfo
     from duck.services.privileges import Account
     from duck.settings.load import Settings
@@ -50,6 +54,34 @@ def account_of(settings: Settings) -> tuple[Account | None, Finding | None]:
     if account.is_root:
         return account, Finding(WARNING, "user", "Views would run as root; name another with --user where you can.")
     return account, Finding(OK, "user", f"{account.name} serves.")
+
+
+def look_at(
+    settings: Settings,
+    project: Project,
+    interpreter: Interpreter,
+    parts: Sequence[str],
+    *,
+    deadline_s: float,
+    account: Account | None,
+    path: str | None = None,
+) -> Survey:
+    """What `project` tells of `parts`, brought up as a start with these settings would."""
+    view = views.django(settings)
+    return survey(
+        project,
+        interpreter,
+        parts,
+        deadline_s=deadline_s,
+        mode=settings["MODE"],
+        settings=view.settings_module,
+        wsgi=view.wsgi,
+        asgi=view.asgi,
+        prefix=views.listening(settings).prefix,
+        bundle=bundle_directory(),
+        path=path,
+        account=account,
+    )
 
 
 @contextmanager
