@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from duck.backend.django.carried import member_from_values, version_from_values, version_to_values
+from duck.backend.django.carried import version_from_values, version_to_values
 from duck.backend.django.child import (
     EXIT_FAILED,
     STOPPING,
@@ -98,7 +98,7 @@ class DjangoBackend:
         self._number = 0  # the highest that was given out
         self._posted = 0  # the number of the last generation
         self._versions: list[Version] = []  # all with a living process, the one coming, and the one that serves
-        self._vitals = Vitals(options, inbox, self._serving, self._hung, self._worn)
+        self._vitals = Vitals(options, inbox, self._serving, self._worn)
         self._starts = Starts(
             project,
             interpreter,
@@ -207,7 +207,7 @@ class DjangoBackend:
             version = version_from_values(told)
             self._versions.append(version)
             for value in told["members"]:
-                self._adopt(version, value)
+                self._starts.adopt(version, value)
         self._versions = [version for version in self._versions if version.members or version.state == SERVING]
         current = self.current
         if current is None:
@@ -220,21 +220,6 @@ class DjangoBackend:
             if current.at(place, SERVING) is None:
                 self._start_later(current, place)
         return True
-
-    def _adopt(self, version: Version, value: Mapping[str, Any]) -> None:
-        def told(event: dict[str, Any]) -> None:
-            self._event(version, member, event)
-
-        def ended(code: int) -> None:
-            self._exited(version, member, code)
-
-        process = DjangoProcess.take_over(value["process"], self._inbox, told, self._on_output, ended)
-        member = member_from_values(version, process, value)
-        version.members.append(member)
-        if member.state == GONE:
-            process.kill()
-        elif member.state != SERVING or version.state != SERVING:
-            process.stop(self.options.stop_deadline_s)
 
     @property
     def current(self) -> Version | None:
@@ -475,23 +460,6 @@ class DjangoBackend:
         if why:
             logger.info("%s %s; another takes its place.", member.title, why)
         self._starts.launch(version, place)
-
-    def _hung(self, member: Member) -> None:
-        """End a process that does not answer; what that leads to its exit does."""
-        if member.is_hung:
-            return
-        member.is_hung = True
-
-        def told(stacks: str) -> None:
-            logger.error(
-                "%s has not answered for %g s (HEARTBEAT_TIMEOUT) and is ended.%s",
-                member.title,
-                self.options.heartbeat_timeout_s,
-                f" It stands at:\n{stacks.rstrip()}" if stacks else "",
-            )
-            member.process.kill()
-
-        member.process.ask_stacks(told)
 
     def _check_stopped(self) -> None:
         if self._stopping and not any(version.members for version in self._versions):

@@ -7,15 +7,16 @@ launch ──ready, not refused──> the others of its version are launched �
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from duck.backend.django import stack
+from duck.backend.django.carried import member_from_values
 from duck.backend.django.child import READY, STARTING, DjangoProcess
 from duck.backend.django.health import probe_on_thread
 from duck.backend.django.launcher import Launcher
-from duck.backend.django.version import COMING, PAGES, SERVING, SOCKETS, Failure, Member, Place, Version
+from duck.backend.django.version import COMING, GONE, PAGES, SERVING, SOCKETS, Failure, Member, Place, Version
 from duck.exceptions import DuckError
 
 if TYPE_CHECKING:
@@ -90,6 +91,23 @@ class Starts:
             member.deadline = self._inbox.call_later(
                 self._options.start_deadline_s, partial(self._too_late, version, member)
             )
+
+    def adopt(self, version: Version, values: Mapping[str, Any]) -> None:
+        """Go on with a process of `version` that was started before an exec; one that did not serve ends."""
+
+        def told(event: dict[str, Any]) -> None:
+            self._on_event(version, member, event)
+
+        def ended(code: int) -> None:
+            self._on_exit(version, member, code)
+
+        process = DjangoProcess.take_over(values["process"], self._inbox, told, self._on_output, ended)
+        member = member_from_values(version, process, values)
+        version.members.append(member)
+        if member.state == GONE:
+            process.kill()
+        elif member.state != SERVING or version.state != SERVING:
+            process.stop(self._options.stop_deadline_s)
 
     def expect(self, version: Version) -> None:
         """All of `version` has to be ready within the deadline of a start."""

@@ -32,7 +32,6 @@ class Vitals:
 
     Args:
         members: the processes that serve.
-        on_hung: one does not answer any more.
         on_worn: one should be replaced while it still serves, for the reason given.
     """
 
@@ -41,13 +40,11 @@ class Vitals:
         options: BackendOptions,
         inbox: Inbox,
         members: Callable[[], Iterator[Member]],
-        on_hung: Callable[[Member], None],
         on_worn: Callable[[Member, str], None],
     ) -> None:
         self._options = options
         self._inbox = inbox
         self._members = members
-        self._on_hung = on_hung
         self._on_worn = on_worn
         self._timer: Timer | None = None
 
@@ -100,7 +97,7 @@ class Vitals:
                 member.pinged_at = now
                 process.command("ping", view_deadline_s=self._options.view_deadline_s)
             elif timeout_s and now - member.pinged_at >= timeout_s:
-                self._on_hung(member)
+                self._end(member)
                 continue
             self._weigh(member)
 
@@ -114,3 +111,20 @@ class Vitals:
             return
         if size >= limit:
             self._on_worn(member, f"holds {size / 1e6:.0f} MB, of {limit / 1e6:.0f} MB allowed (MEMORY_LIMIT)")
+
+    def _end(self, member: Member) -> None:
+        """End a process that does not answer; what that leads to its exit does."""
+        if member.is_hung:
+            return
+        member.is_hung = True
+
+        def told(stacks: str) -> None:
+            logger.error(
+                "%s has not answered for %g s (HEARTBEAT_TIMEOUT) and is ended.%s",
+                member.title,
+                self._options.heartbeat_timeout_s,
+                f" It stands at:\n{stacks.rstrip()}" if stacks else "",
+            )
+            member.process.kill()
+
+        member.process.ask_stacks(told)
