@@ -114,6 +114,16 @@ def become_new(
         let_signals_in()
 
 
+def descriptors_of(handed: Mapping[str, Any]) -> list[int]:
+    """The descriptors in what `become_new` is given as `fronts`, `django` and `more`."""
+    fronts, django, more = handed.get("fronts", ()), handed.get("django") or {}, handed.get("more", {})
+    return [
+        *(front[name] for front in fronts for name in ("control", "lifeline")),
+        *django.get("descriptors", ()),
+        *(descriptor for one in more.values() for descriptor in one.get("listeners", ())),
+    ]
+
+
 def hold_signals_back() -> None:
     """Let signals wait for the next Duck."""
     if hasattr(signal, "pthread_sigmask"):

@@ -11,6 +11,7 @@ everything that only this Duck has is closed by the kernel when the exec succeed
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -84,8 +85,9 @@ class Succession:
         Then everything is as before, and `failure` says why.
         """
         self.failure = ""
+        handed: dict[str, Any] = {}
         try:
-            handed: dict[str, Any] = {
+            handed |= {
                 "fronts": fronts.hand_over(),
                 "django": django.hand_over() if django is not None else None,
                 "more": {"overview": overview.hand_over(), "redirect": {"listeners": redirect.hand_over()}},
@@ -97,6 +99,8 @@ class Succession:
         except Exception as error:
             self.failure = f"Duck cannot be replaced: {type(error).__name__}: {error}."
             logger.exception("%s This Duck serves on.", self.failure)
+        for descriptor in inheritance.descriptors_of(handed):
+            os.set_inheritable(descriptor, False)
 
     def start_again(
         self, listeners: Sequence[socket.socket], presence: Presence, host: Host, redirect: Redirect

@@ -329,6 +329,7 @@ class TestReload:
         duck.signal(signal.SIGTERM)
         assert duck.wait() == 128 + signal.SIGTERM
 
+    @pytest.mark.timeout(180)  # many commands, one after the other
     def test_where_the_exec_fails_this_duck_serves_on_and_the_command_says_why(
         self, project: Path, ask: Ask, status: Callable[[], dict[str, Any]], vanishing: Vanishing
     ) -> None:
@@ -347,6 +348,7 @@ class TestReload:
         assert set(fronts(status)) == before
         assert {process.pid for process in duck.children()} == family
         duck.wait_for("This Duck serves on.")
+        assert not outliving(duck.pid)
         # It is told of what happens, as before, spawns, loads Django again, and is replaced once that is possible.
         (project / "site1" / "version.py").write_text('VERSION = "two"\n')
         vanishing.restore()
@@ -361,6 +363,17 @@ class TestReload:
         assert "not_replaced" not in status()
         duck.signal(signal.SIGTERM)
         assert duck.wait() == 128 + signal.SIGTERM
+
+
+def outliving(pid: int) -> list[str]:
+    """What descriptors of a process would stay open over an exec, but its standard ones."""
+    directory = Path(f"/proc/{pid}/fdinfo")
+    found = []
+    for entry in directory.iterdir() if directory.exists() else ():
+        flags = next(line for line in entry.read_text().splitlines() if line.startswith("flags:"))
+        if int(entry.name) > 2 and not int(flags.split()[1], 8) & os.O_CLOEXEC:
+            found.append(f"{entry.name}: {os.readlink(f'/proc/{pid}/fd/{entry.name}')}")
+    return found
 
 
 class Vanishing:
