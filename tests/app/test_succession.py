@@ -47,27 +47,27 @@ def _is_inheritable(descriptor: int) -> bool:
 
 
 @pytest.fixture
-def kept() -> Iterator[tuple[socket.socket, Any, Any]]:
+def kept() -> Iterator[tuple[socket.socket, Any, Any, Any]]:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as lock:
         presence = SimpleNamespace(fileno=lock.fileno)
         host = SimpleNamespace(hand_over=lambda: {"NOTIFY_SOCKET": "/run/notify"})
-        yield listener, presence, host
+        yield listener, presence, host, SimpleNamespace(hand_over=list)
 
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
 def test_a_failure_that_passes_is_waited_for(
-    kept: tuple[socket.socket, Any, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    kept: tuple[socket.socket, Any, Any, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     busy = OSError(errno.ETXTBSY, "Text file busy")
     execute = Exec(busy, busy)
     monkeypatch.setattr(os, "execve", execute)
     pauses: list[float] = []
     monkeypatch.setattr(succession.time, "sleep", pauses.append)
-    listener, presence, host = kept
+    listener, presence, host, redirect = kept
     with pytest.raises(Ended):
-        Succession().start_again([listener], presence, host)
+        Succession().start_again([listener], presence, host, redirect)
     assert len(pauses) == 2
     assert caplog.text.count("Text file busy. It is tried again.") == 1
     assert {listener.fileno(), presence.fileno()} <= set(execute.inheritable[-1])
@@ -75,21 +75,21 @@ def test_a_failure_that_passes_is_waited_for(
 
 
 def test_one_that_does_not_pass_is_an_error_of_one_sentence(
-    kept: tuple[socket.socket, Any, Any], monkeypatch: pytest.MonkeyPatch
+    kept: tuple[socket.socket, Any, Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execute = Exec(*[OSError(errno.ENOMEM, "Cannot allocate memory")] * 100)
     monkeypatch.setattr(os, "execve", execute)
     monkeypatch.setattr(succession.time, "sleep", lambda seconds: None)
-    listener, presence, host = kept
+    listener, presence, host, redirect = kept
     with pytest.raises(ApplicationError, match=r"cannot be replaced by running .* again: Cannot allocate memory\.$"):
-        Succession().start_again([listener], presence, host)
+        Succession().start_again([listener], presence, host, redirect)
 
 
 def test_what_was_made_ready_for_it_is_taken_back(
-    kept: tuple[socket.socket, Any, Any], monkeypatch: pytest.MonkeyPatch
+    kept: tuple[socket.socket, Any, Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "execve", Exec(OSError(errno.ENOENT, "No such file or directory")))
-    listener, presence, _ = kept
+    listener, presence, *_ = kept
     before = dict(os.environ), set(os.listdir("/proc/self/fd"))
     with pytest.raises(FileNotFoundError):
         inheritance.become_new([listener], presence.fileno(), environ={"NOTIFY_SOCKET": "/run/notify"})
