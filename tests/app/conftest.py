@@ -180,7 +180,7 @@ def ask(environ: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[st
             env=environ | variables,
             capture_output=True,
             text=True,
-            timeout=DEADLINE_S,
+            timeout=3 * DEADLINE_S,  # a reload of Duck itself starts several processes
             check=False,
         )
 

@@ -333,9 +333,9 @@ class TestReload:
     def test_where_the_exec_fails_this_duck_serves_on_and_the_command_says_why(
         self, project: Path, ask: Ask, status: Callable[[], dict[str, Any]], vanishing: Vanishing
     ) -> None:
-        duck = vanishing.serve(project, "--workers", "2", "--django-workers", "1")
+        duck = vanishing.serve(project, "--workers", "1", "--django-workers", "1")
         assert duck.get().text == "one"
-        wait_until(lambda: len(fronts(status)) == 2)
+        wait_until(lambda: len(fronts(status)) == 1)
         before, family = set(fronts(status)), {process.pid for process in duck.children()}
         with Asking(duck) as asking:
             # The trial of the new Duck succeeds, and takes the interpreter away.
@@ -353,7 +353,7 @@ class TestReload:
         (project / "site1" / "version.py").write_text('VERSION = "two"\n')
         vanishing.restore()
         os.kill(min(before), signal.SIGKILL)
-        wait_until(lambda: len(fronts(status)) == 2 and min(before) not in fronts(status))
+        wait_until(lambda: len(fronts(status)) == 1 and min(before) not in fronts(status))
         assert ask(project, "reload").returncode == 0
         assert duck.get().text == "two"
         vanishing.stays()

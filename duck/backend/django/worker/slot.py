@@ -38,7 +38,7 @@ from .link_end import FrontGone, LinkEnd
 
 if TYPE_CHECKING:
     from .environ import Environ
-    from .slots import Grant
+    from .grant import Grant
     from .wsgi import WSGIServer
 
 _MERGE_BYTES = 65_536  # longer answers are not copied once more to save a system call
