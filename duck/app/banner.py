@@ -91,6 +91,15 @@ def ready_line(facts: Mapping[str, Any], took_s: float, pids: Sequence[int] = ()
     return f"Django {facts.get('django', '?')} is ready after {took_s:.1f} s{process}: {', '.join(parts)}"
 
 
+def redirects_to_nowhere(facts: Mapping[str, Any]) -> str:
+    """One sentence on a project that sends plain HTTP to HTTPS, which is not served."""
+    return (
+        f"SECURE_SSL_REDIRECT is on in {facts.get('settings') or 'the settings'}, and HTTPS is not served here: each"
+        " page redirects to an address that nobody answers. Start with `duck runserver --https`, or turn it off for"
+        " development."
+    )
+
+
 def _static(static: Mapping[str, Any], debug: object) -> str:
     url, root = static["url"], static.get("root")
     if debug and static.get("finders"):

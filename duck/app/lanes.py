@@ -33,7 +33,8 @@ def site_config(app: App, settings: Settings, *, use_django: bool, with_own_side
     if settings.is_duck_project and with_own_side and not app.skip_setup:
         application, decide, through = _application_lane(app, settings, use_django=use_django)
     bodies, proxy, files = views.bodies(settings), views.proxy(settings), views.files(settings)
-    listening = views.listening(settings)
+    listening, https = views.listening(settings), views.https(settings)
+    hsts = [("Strict-Transport-Security", https.hsts)] if https.hsts else []
     return SiteConfig(
         max_body_bytes=bodies.max_body_bytes,
         body_limits=bodies.limits,
@@ -52,6 +53,8 @@ def site_config(app: App, settings: Settings, *, use_django: bool, with_own_side
         media=files.media,
         use_django=use_django,
         challenges=challenge_directory(settings),
+        fields=https.fields,
+        secure_fields=(*hsts, *https.secure_fields),
         development=not views.production(settings).serves,
         application=application,
         decide=decide,

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duck
-from duck.app.banner import ready_line
+from duck.app.banner import ready_line, redirects_to_nowhere
 from duck.app.changes import Changes
 from duck.app.console import show_banner
 from duck.app.control import commands
@@ -366,9 +366,15 @@ class Lifecycle:
             hidden = {name for name, served in (("static", files.static), ("media", files.media)) if not served}
             facts = {name: value for name, value in generation.facts.items() if name not in hidden}
             logger.info("%s", ready_line(facts, self.django.took_s, self.django.pids_of(generation)))
+            if facts.get("secure_ssl_redirect") and not self.https.enabled and not self._is_behind_proxies:
+                logger.warning("%s", redirects_to_nowhere(facts))
         self._told_generation = generation.number
         self._took_over = False
         self._announce()
+
+    @property
+    def _is_behind_proxies(self) -> bool:
+        return bool(views.listening(self.settings).trusted_proxies) or views.production(self.settings).serves
 
     def _refusal(self, facts: Mapping[str, Any]) -> str:
         """Why Django with these facts is not to be served."""

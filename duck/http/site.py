@@ -28,6 +28,7 @@ from duck.proxy.gate import HOLDING, OPEN
 from duck.proxy.handler import ProxyHandler
 from duck.proxy.rules import ForwardRules, identify
 from duck.proxy.spool import Spool
+from duck.wire.answer_fields import AnswerFields
 
 if TYPE_CHECKING:
     from duck.net.clock import Clock
@@ -52,6 +53,7 @@ class SiteConfig:
         static, media: whether Duck answers those files where the project allows it.
         use_django: False where all answers are Duck's own.
         challenges: directory of answers to http-01 challenges, given on plain HTTP; None to leave their paths alone.
+        fields, secure_fields: added to all answers that do not have them, and to those over HTTPS.
         development: `runserver`: failures are shown to clients of this machine, and `/.duck/` is reserved in DEBUG.
         application: makes the application lane's handler, given the direct lane's; None outside a Duck project.
         decide: `"duck"` or `"django"` for a path as routes see it; with `application`.
@@ -76,6 +78,8 @@ class SiteConfig:
     media: bool = True
     use_django: bool = True
     challenges: str | None = None
+    fields: tuple[tuple[str, str], ...] = ()
+    secure_fields: tuple[tuple[str, str], ...] = ()
     development: bool = False
     application: Callable[[ProxyHandler], Handler] | None = None
     decide: Callable[[str], str] | None = None
@@ -121,6 +125,12 @@ class Site:
         self._prefix = (config.prefix or "").rstrip("/").encode()
         self._reserves = config.development
         self._challenges = ChallengeFiles(config.challenges) if config.challenges is not None else None
+        fields, secure = encoded(config.fields), encoded(config.secure_fields)
+        self._fields = AnswerFields(fields)
+        self._secure_fields = AnswerFields([*secure, *fields])
+        # Browsers would refuse plain HTTP to every project on this machine that is ever worked on at that port.
+        self._local_fields = AnswerFields(fields, [b"strict-transport-security"])
+        self._has_fields = config.development or bool(self._secure_fields)
 
     # -- steering: by the App, on this loop -----------------------------------------------------------------------
 
@@ -170,6 +180,8 @@ class Site:
         if exchange.peer.trusted:
             # For every lane and for the log: a file's client is no other than a page's.
             exchange.peer = identify(exchange.request, exchange.peer, self._trust)
+        if self._has_fields:
+            exchange.answer_fields = self._fields_for(exchange)
         for prefix, files in self._files:
             if path.startswith(prefix):
                 exchange.backend = FILES
@@ -182,6 +194,11 @@ class Site:
             self._answer_reserved(exchange)
             return
         self.pass_on(exchange)
+
+    def _fields_for(self, exchange: Exchange) -> AnswerFields | None:
+        if self._config.development and is_loopback_name(exchange.request.authority):
+            return self._local_fields
+        return (self._secure_fields if exchange.peer.scheme == b"https" else self._fields) or None
 
     def pass_on(self, exchange: Exchange) -> None:
         """Answer what is no file: by Duck's own views or by Django."""
@@ -282,6 +299,20 @@ class Site:
 
     def _soon(self, callback: Callable[[], None]) -> object:
         return self._loop.call_soon(callback)
+
+
+def is_loopback_name(authority: bytes) -> bool:
+    """Whether a request's Host names this machine, as every machine calls itself (RFC 6761 §6.3)."""
+    host = authority.lower()
+    if host.startswith(b"["):
+        return host.partition(b"]")[0] == b"[::1"
+    host = host.partition(b":")[0].removesuffix(b".")
+    return host == b"localhost" or host.endswith(b".localhost") or re.fullmatch(rb"127(\.\d+){3}", host) is not None
+
+
+def encoded(fields: tuple[tuple[str, str], ...]) -> list[tuple[bytes, bytes]]:
+    """Fields of settings as they are sent."""
+    return [(name.encode("ascii"), value.encode("latin-1")) for name, value in fields]
 
 
 class _Rest:

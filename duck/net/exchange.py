@@ -27,6 +27,7 @@ from duck.wire.fields import get_all
 if TYPE_CHECKING:
     from duck.net.interfaces import BodySink, Duplex, Producer, ResponseSink, Stream
     from duck.net.peer import Peer
+    from duck.wire.answer_fields import AnswerFields
     from duck.wire.fields import Fields
     from duck.wire.head import RequestHead, ResponseHead
 
@@ -64,11 +65,13 @@ class Exchange:
         waited_s: how long it stood in the queue for a backend.
         dispatched_at: when it was sent to its backend, the last time; 0 where it was not.
         answered_at: when the backend began an answer that did not come whole; else 0.
+        answer_fields: what is added to the answer's head or taken out of it, whoever makes it; None for nothing.
         ended_at: when all was over; 0 before that. These four by `Clock.time`, in seconds.
     """
 
     __slots__ = (
         "_id",
+        "answer_fields",
         "answer_state",
         "answered_at",
         "backend",
@@ -114,6 +117,7 @@ class Exchange:
         self.dispatched_at = 0.0
         self.answered_at = 0.0
         self.ended_at = 0.0
+        self.answer_fields: AnswerFields | None = None
         self._id = b""
 
     # -- the request's body ---------------------------------------------------------------------------------------
@@ -181,6 +185,8 @@ class Exchange:
             return
         self.answer_state = SENDING
         self.status = head.status
+        if self.answer_fields is not None:
+            head = self.answer_fields.apply(head)
         self.stream.send_head(self, head)
 
     def data(self, chunk: bytes) -> None:
@@ -232,6 +238,8 @@ class Exchange:
         self.status = head.status
         self.bytes_sent = len(body)
         self.producer = None
+        if self.answer_fields is not None:
+            head = self.answer_fields.apply(head)
         self.stream.send_answer(self, head, body)
 
     def abort(self, error: Exception) -> None:

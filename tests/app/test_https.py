@@ -233,3 +233,18 @@ class TestClientCertificates:
         with pytest.raises((httpx.ReadError, httpx.ConnectError, httpx.RemoteProtocolError)):
             get(duck, authority)
         assert httpx.get(duck.url, verify=known, trust_env=False, timeout=20).json()["SSL_CLIENT_S_DN"] == "CN=Ada"
+
+
+def test_a_project_that_redirects_to_https_is_told_of_the_option(
+    start: Callable[..., Duck], secure_project: Path, authority: Authority, pair: Pair
+) -> None:
+    with (secure_project / "site1" / "settings.py").open("a") as settings:
+        settings.write("\nSECURE_SSL_REDIRECT = True\nSECURE_HSTS_SECONDS = 3600\n")
+    duck = start(secure_project)
+    assert "Start with `duck runserver --https`" in duck.wait_for("SECURE_SSL_REDIRECT is on in site1.settings")
+    duck.close()
+    duck = start(secure_project, *options(pair))
+    answer = get(duck, authority)
+    assert answer.status_code == 200  # it knows that this is HTTPS
+    assert "strict-transport-security" not in answer.headers
+    assert "SECURE_SSL_REDIRECT" not in duck.text
