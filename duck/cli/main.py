@@ -41,6 +41,7 @@ _COMMANDS: Final = {
     "stop": ("instances", "stop", "Stop the Duck that runs for this directory."),
     "check": ("check", "check", "Look at everything that a start needs, and start nothing."),
     "routes": ("routes", "routes", "Show who answers what: static and media files, Duck's own views, Django's."),
+    "cert": ("cert", "cert", "Show, obtain, renew and trust certificates."),
     "settings": ("settings", "settings", "Show each setting, its value and where it was given."),
     "makeproject": ("makeproject", "makeproject", "Make a new project with a Django project in it."),
     "django-add": ("django_add", "django_add", "Put an existing Django project behind this Duck project."),

@@ -28,13 +28,21 @@ def cli_page() -> str:
     """docs/reference/cli.md."""
     codes = "".join(f"| {code} | {meaning} |\n" for code, meaning in EXIT_CODES.items())
     context = click.Context(cli, info_name="duck", help_option_names=["-h", "--help"])
-    return _OPENING + codes + "".join(_command(context, name) for name in cli.list_commands(context))
+    return _OPENING + codes + "".join(_commands(context, cli))
 
 
-def _command(context: click.Context, name: str) -> str:
-    command = cli.get_command(context, name)
-    assert command is not None, name
-    own = click.Context(command, info_name=name, parent=context)
+def _commands(context: click.Context, group: click.Group, above: str = "") -> Iterator[str]:
+    """Each command of `group`, and those of a group after it."""
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None, name
+        own = click.Context(command, info_name=name, parent=context)
+        yield _command(own, command, f"{above}{name}")
+        if isinstance(command, click.Group):
+            yield from _commands(own, command, f"{above}{name} ")
+
+
+def _command(own: click.Context, command: click.Command, name: str) -> str:
     usage = " ".join(command.collect_usage_pieces(own))
     # A dash of two hyphens would become one long one in prose.
     text = re.sub(r"(?m)^(For example[^:]*): (.+)$", r"\1: `\2`", inspect.cleandoc(command.help or ""))
