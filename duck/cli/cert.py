@@ -35,6 +35,8 @@ def cert() -> None:
     """Show, obtain, renew and trust certificates.
 
     `duck serve --domain` obtains and renews by itself; these commands look at what it does, and do it by hand.
+
+    For example: duck cert doctor --domain example.org
     """
 
 
