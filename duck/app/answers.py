@@ -88,9 +88,10 @@ class Answers:
         self, raw: bytes, facts: dict[str, Any], told: dict[str, Any], passed: list[str]
     ) -> dict[str, Any] | None:
         for side, url, where in self._files(facts):
-            if not raw.startswith(url.encode()):
+            prefix = url_prefix(url) or url
+            if not unquote_to_bytes(raw).startswith(prefix.encode()):
                 continue
-            name = file_name(raw, url_prefix(url) or url)
+            name = file_name(raw, prefix)
             setting = f"{side.upper()}_URL"
             file = None
             if name is not None:

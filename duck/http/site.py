@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_to_bytes
 
 from duck.exceptions import BackendUnreachable
 from duck.http.challenges import PREFIX, ChallengeFiles
@@ -182,8 +183,10 @@ class Site:
             exchange.peer = identify(exchange.request, exchange.peer, self._trust)
         if self._has_fields:
             exchange.answer_fields = self._fields_for(exchange)
+        # A client may encode any byte (RFC 3986 §2.4), and has to encode some: files look at what it stands for.
+        decoded = unquote_to_bytes(path) if b"%" in path else path
         for prefix, files in self._files:
-            if path.startswith(prefix):
+            if decoded.startswith(prefix):
                 exchange.backend = FILES
                 files.handle(exchange)
                 return
@@ -279,22 +282,24 @@ class Site:
         rest = _Rest(self)
         static = facts.get("static") or {}
         url = str(static.get("url") or "")
-        if self._config.static and static.get("installed") and url_prefix(url) is not None:
+        prefix = url_prefix(url)
+        if self._config.static and static.get("installed") and prefix is not None:
             if facts.get("debug") and static.get("finders"):
                 finder = LinkFinder(self.proxy)
                 handlers.append(
-                    (url.encode(), StaticFiles(url, rest, find=finder, now=self._clock.time, soon=self._soon))
+                    (prefix.encode(), StaticFiles(url, rest, find=finder, now=self._clock.time, soon=self._soon))
                 )
             elif static.get("root"):
                 root = str(static["root"])
                 handlers.append(
-                    (url.encode(), StaticFiles(url, rest, root=root, now=self._clock.time, soon=self._soon))
+                    (prefix.encode(), StaticFiles(url, rest, root=root, now=self._clock.time, soon=self._soon))
                 )
         media = facts.get("media") or {}
         url = str(media.get("url") or "")
-        if self._config.media and media.get("served") and media.get("root") and url_prefix(url) is not None:
+        prefix = url_prefix(url)
+        if self._config.media and media.get("served") and media.get("root") and prefix is not None:
             root = str(media["root"])
-            handlers.append((url.encode(), MediaFiles(url, root, rest, now=self._clock.time, soon=self._soon)))
+            handlers.append((prefix.encode(), MediaFiles(url, root, rest, now=self._clock.time, soon=self._soon)))
         return sorted(handlers, key=lambda handler: -len(handler[0]))
 
     def _soon(self, callback: Callable[[], None]) -> object:

@@ -100,6 +100,7 @@ class TestTheTable:
         ("/reeds", "django", "", "with a slash behind it one does"),
         ("/nothing/", "django", "", "No pattern matches: Django answers 404"),
         ("/static/reed.txt", "static", "reeds/static/reed.txt", "STATIC_URL is /static/, and the file is there."),
+        ("/%73tatic/reed.txt", "static", "reeds/static/reed.txt", "STATIC_URL is /static/, and the file is there."),
         ("/media/a.txt", "media", "uploads/a.txt", "MEDIA_URL is /media/, and the file is there."),
         ("/.duck/ready", "reserved", "Duck's own", "In development"),
     ],

@@ -74,6 +74,18 @@ def test_a_route_has_its_own_limit_however_it_is_spelled(make_front, link_backen
     assert [status(b"/sm%61ll", 11), status(b"/x/../small", 11)] == [413, 413]
 
 
+@pytest.mark.parametrize("url", ["/stätic files/", "/st%C3%A4tic%20files/"])
+def test_files_are_below_their_url_however_it_is_spelled(make_front, link_backend, tmp_path, url):
+    (tmp_path / "a.css").write_bytes(b"a")
+    front = make_front()
+    static = {"installed": True, "url": url, "root": str(tmp_path), "finders": False}
+    front.switch(link_backend(told).upstream(), static=static)
+    client = front.connect()
+    for path in ("/st%C3%A4tic%20files/a.css", "/st%c3%a4tic%20files/a.css", "/%73t%C3%A4tic%20files/a.css"):
+        assert client.ask(get(path)).body == b"a", path
+    assert client.ask(get("/st%25C3%25A4tic%2520files/a.css")).body.startswith(b"|/st%25C3")
+
+
 def test_a_waiting_page_learns_when_to_load_again(make_front, link_backend):
     front = make_front(development=True)
     client = front.connect()
