@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 
@@ -24,15 +25,19 @@ def open_standard_streams() -> None:
 def main() -> int:
     """Run the command line of this process; returns the exit code (docs/reference/cli.md lists them)."""
     open_standard_streams()
-    from duck.cli.clash import clash_sentence
+    try:
+        from duck.cli.clash import clash_sentence
 
-    sentence = clash_sentence()
-    if sentence:
-        sys.stderr.write(f"duck: {sentence}\n")
-        return 1
-    from duck.cli.main import run
+        sentence = clash_sentence()
+        if sentence:
+            sys.stderr.write(f"duck: {sentence}\n")
+            return 1
+        from duck.cli.main import run
 
-    return run(sys.argv[1:])
+        return run(sys.argv[1:])
+    except KeyboardInterrupt:
+        # Ctrl-C while the modules are loaded, or before a command has its own way to end.
+        return 128 + signal.SIGINT
 
 
 if __name__ == "__main__":

@@ -351,6 +351,12 @@ class DjangoService:
         text = f"\n{failure.traceback.rstrip()}" if failure.traceback and not told else ""
         self._told = failure.traceback
         serves = self._backend.current is not None and self._last is not None
+        if failure.stage == "refused" and self._last is None:
+            # Duck ends, since nothing that happens later would mend it.
+            logger.error("Django could not be started: %s", failure.message)
+            self.state = BROKEN
+            self._on_broken(asdict(failure))
+            return
         what = "What ran before keeps running" if serves else "Duck keeps running"
         again = self._recovery.sentence(failure)
         logger.error("Django could not be started: %s%s\n%s; %s.", failure.message, text, what, again)

@@ -196,6 +196,8 @@ class DuckSight(FileSystemEventHandler):
         with self._lock:
             observer, self._observer = self._observer, None
         if observer is not None:
+            # A change that comes meanwhile is an error to its thread, and a bare line on the user's terminal.
+            logging.getLogger("watchdog").setLevel(logging.CRITICAL)
             observer.stop()
             observer.join(2.0)
 

@@ -194,6 +194,7 @@ class TestDebug:
         assert duck.wait() == 1
         assert "DEBUG is on in site1.settings" in duck.text
         assert "or say --allow-debug" in duck.text
+        assert "keeps running" not in duck.text
         assert "Traceback" not in duck.text
 
     def test_it_is_served_there_when_that_was_said(self, serve: Serve, project: Path) -> None:

@@ -251,3 +251,18 @@ def test_closed_standard_streams_are_the_null_device(tmp_path: Path) -> None:
     look = LOOK.format(root=str(ROOT), said=str(said))
     subprocess.run([sys.executable, "-c", CLOSED.format(source=look)], check=True, timeout=30)
     assert said.read_text() == "([True, True, True], '', None)"
+
+
+def test_ctrl_c_while_the_modules_are_loaded_ends_in_silence(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    # A shell may have had the signal ignored for what it runs in the background.
+    source = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom duck.__main__ import main"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{source}\nraise SystemExit(main())"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from pathlib import Path
@@ -191,6 +192,14 @@ class TestDuckSight:
         (root / "app" / "views.py").write_text("x = 3333\n")
         inbox.run_once(0.1)
         assert seen == []
+
+
+    def test_what_the_library_reads_after_stop_is_no_error(self, watched, caplog: pytest.LogCaptureFixture) -> None:
+        sight, _, _ = watched
+        sight.stop()
+        # As its thread does where an event comes while it is being stopped.
+        logging.getLogger("watchdog.observers.inotify").error("called when the thread is inactive")
+        assert caplog.messages == []
 
 
 class TestRecovery:
