@@ -33,6 +33,7 @@ class Listening:
         self.addresses: list[str] = []
         self.port = 0
         self.secure_port = 0
+        self._made: set[str] = set()  # paths of Unix sockets that are Duck's to remove
 
     def open(self, view: ListeningView, inherited: Sequence[tuple[int, bool]] | None = None) -> None:
         """Bind what the settings say, or take over descriptors that are open already, and whether TLS is spoken there.
@@ -45,6 +46,8 @@ class Listening:
             if inherited is not None
             else listen_addresses(view)
         )
+        # One that systemd opened goes on listening when Duck ends: without its file nobody would find it again.
+        self._made = {address.path for address in listen_addresses(view) if address.scheme == "unix"}
         self.sockets = open_listeners(addresses, backlog=view.backlog, holder_of=who_holds)
         self.port = next((item.getsockname()[1] for item in self.sockets if is_tcp(item)), 0)
         secure = [item for item in self.sockets if is_tcp(item) and speaks_tls(item)]
@@ -66,12 +69,12 @@ class Listening:
         return [name for name in names if isinstance(name, str) and name.startswith("/")]
 
     def close(self) -> None:
-        """Accept no more, and remove the files of Unix sockets; may be said again."""
+        """Accept no more, and remove the files of Unix sockets that were made for Duck; may be said again."""
         sockets, self.sockets = self.sockets, []
         for listener in sockets:
             path = listener.getsockname()
             listener.close()
-            if isinstance(path, str) and path.startswith("/"):
+            if path in self._made:
                 try:
                     os.unlink(path)
                 except OSError:

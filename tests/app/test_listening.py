@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
+from duck.app.listening import Listening
 from duck.exceptions import ApplicationError
 from duck.net.listener import open_listeners
 from duck.settings.listen import ListenAddress
+from duck.settings.views import ListeningView
 
 
 def refusal(path: Path) -> str:
@@ -40,3 +43,33 @@ def test_a_directory_that_may_not_be_written_to_is_named(tmp_path: Path) -> None
 def test_a_path_too_long_for_the_system_is_told_with_its_length(tmp_path: Path) -> None:
     path = tmp_path / ("x" * 120)
     assert f"this one has {len(str(path))} bytes" in refusal(path)
+
+
+def view_of(address: ListenAddress) -> ListeningView:
+    return ListeningView((address,), "localhost", False, 16, "default", None, ())
+
+
+def test_the_file_of_a_socket_that_duck_made_goes_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "web.sock"
+    view = view_of(ListenAddress("unix", path=str(path)))
+    before, after = Listening(), Listening()
+    before.open(view)
+    # As a replacement of Duck takes it over.
+    after.open(view, [(os.dup(before.sockets[0].fileno()), False)])
+    assert path.is_socket()
+    after.close()
+    assert not path.exists()
+    before.close()
+
+
+def test_the_file_of_a_socket_that_another_opened_stays(tmp_path: Path) -> None:
+    path = tmp_path / "web.sock"
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind(str(path))
+        opened.listen()
+        listening = Listening()
+        listening.open(view_of(ListenAddress("fd", fd=os.dup(opened.fileno()))))
+        assert listening.paths == [str(path)]
+        listening.close()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))

@@ -193,7 +193,6 @@ class TestDuckSight:
         inbox.run_once(0.1)
         assert seen == []
 
-
     def test_what_the_library_reads_after_stop_is_no_error(self, watched, caplog: pytest.LogCaptureFixture) -> None:
         sight, _, _ = watched
         sight.stop()
