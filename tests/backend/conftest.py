@@ -59,6 +59,12 @@ def slow(request):
     time.sleep(0.3)
     return HttpResponse("slow")
 
+together = threading.Barrier(3)
+
+def meet(request):
+    together.wait(20)
+    return HttpResponse("met")
+
 def file(request):
     return FileResponse(open(request.GET["path"], "rb"))
 
@@ -84,8 +90,8 @@ def empty(request):
 
 urlpatterns = [
     path("hello", hello), path("meta", meta), path("numbers", numbers), path("endless", endless),
-    path("broken", broken_stream), path("slow", slow), path("file", file), path("closed", what_closed),
-    path("late", late), path("boom", boom), path("leave", leave), path("empty", empty),
+    path("broken", broken_stream), path("slow", slow), path("meet", meet), path("file", file),
+    path("closed", what_closed), path("late", late), path("boom", boom), path("leave", leave), path("empty", empty),
     path("meta/<path:rest>", lambda request, rest: meta(request)),
 ]
 """

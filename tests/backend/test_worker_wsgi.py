@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -218,13 +217,11 @@ def test_requests_run_at_once_up_to_the_number_of_threads(served: Worker) -> Non
     clients = [served.client() for _ in range(3)]
     for client in clients:
         client.wait_hello()
-    started = time.monotonic()
     for client in clients:
-        client.send("GET", "/slow")
+        client.send("GET", "/meet")
     for client in clients:
-        assert client.read_answer().body == b"slow"
+        assert client.read_answer().body == b"met"
         client.socket.close()
-    assert time.monotonic() - started < 0.8
 
 
 def test_a_frame_that_is_none_ends_the_connection_alone(served: Worker) -> None:
