@@ -11,6 +11,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Final
 
+from duck.app.front_processes import FrontProcesses
 from duck.app.shutdown import Drained, Shutdown
 from duck.services.django import STARTING
 from duck.settings import views
@@ -51,6 +52,12 @@ class Ending:
         self._quiet = False
         self._call_hook = True
         self._flush_logs = True
+
+    @property
+    def longest_s(self) -> float:
+        """How long what is under way may go on, in seconds; worker threads have one deadline for all of it."""
+        view = views.closing(self._run.settings)
+        return view.longest_s if isinstance(self._run.front, FrontProcesses) else view.deadline_s
 
     def signalled(self, number: int) -> None:
         """SIGINT or SIGTERM has come: stop; the second one skips to the deadline."""
@@ -97,7 +104,7 @@ class Ending:
     def commanded(self, request: Request) -> None:
         """The command `stop`: told of the progress, answered when all has ended but this process."""
         self._requests.append(request)
-        request.progress(f"Stopping, within {self._run.settings['SHUTDOWN_TIMEOUT']:g} seconds.")
+        request.progress(f"Stopping, within {self.longest_s:g} seconds.")
         if not self.has_begun:
             self.approach(0, at_once=self.is_near or bool(request.arguments.get("now")))
         elif request.arguments.get("now") and self._shutdown is not None:
@@ -111,14 +118,19 @@ class Ending:
             if not quiet:
                 logger.info("Stopping the servers.")
             Shutdown(
-                self._run.inbox, self._servers(), self._services(), self._run.settings["SHUTDOWN_TIMEOUT"], finished.set
+                self._run.inbox,
+                self._servers(),
+                self._services(),
+                self._run.settings["SHUTDOWN_TIMEOUT"],
+                finished.set,
+                longest_s=self.longest_s,
             ).begin()
 
         if not self._run.started:
             return
         self._run.inbox.post(begin)
         if wait and not self._run.on_own_thread():
-            finished.wait(self._run.settings["SHUTDOWN_TIMEOUT"] + 12.0)
+            finished.wait(self.longest_s + 12.0)
 
     def approach(self, status: int, *, at_once: bool) -> None:
         """Stop, after DRAIN_DELAY in which all goes on as before but that `/readyz` says no."""
@@ -136,7 +148,7 @@ class Ending:
         self._run.inbox.call_later(delay_s, late)
 
     def begin(self, status: int, *, stop_reloader: bool = True) -> None:
-        """Stop now: drain, and end all within SHUTDOWN_TIMEOUT; then become a new Duck where it `restarts`."""
+        """Stop now: drain, and end all within its deadlines; then become a new Duck where it `restarts`."""
         self.has_begun = self.is_near = True
         self.status = status
         if self.restarts:
@@ -158,16 +170,22 @@ class Ending:
             # For a restart they stay open: who connects meanwhile waits in the backlog.
             self._run.listening.close()
             self._run.redirect.close()
-        deadline_s = self._run.settings["SHUTDOWN_TIMEOUT"]
+        deadline_s, longest_s = self._run.settings["SHUTDOWN_TIMEOUT"], self.longest_s
         if self._run.django is not None and (
             # The keys that asked for the end were typed at a debugger's prompt: nobody will let the request go on.
             self._run.django.is_debugging
             # What waits for a project that loads for a minute, or hangs, would hold up who wants to mend it.
             or (self._run.django.state == STARTING and not self.restarts)
         ):
-            deadline_s = min(deadline_s, _VAIN_S)
+            deadline_s = longest_s = min(deadline_s, _VAIN_S)
         self._shutdown = Shutdown(
-            self._run.inbox, self._servers(), self._services(), deadline_s, self._stopped, is_last=not self.restarts
+            self._run.inbox,
+            self._servers(),
+            self._services(),
+            deadline_s,
+            self._stopped,
+            longest_s=longest_s,
+            is_last=not self.restarts,
         )
         self._shutdown.begin()
 

@@ -35,6 +35,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger("duck.app")
 
 
+_Tell = Callable[["Site", Callable[[], None] | None], None]
+
+
+class _Countdown:
+    """Calls `done` the last of `count` times that it is called; at once, where that is none."""
+
+    def __init__(self, count: int, done: Callable[[], None] | None) -> None:
+        self._count = count
+        self._done = done
+        if not count and done is not None:
+            done()
+
+    def __call__(self) -> None:
+        self._count -= 1
+        if self._count == 0 and self._done is not None:
+            self._done()
+
+
 class Front:
     """Carries the state of Django to every worker; a worker that starts later gets the last one.
 
@@ -61,7 +79,7 @@ class Front:
         self._sites: list[tuple[asyncio.AbstractEventLoop, Site]] = []
         self._logs: list[tuple[asyncio.AbstractEventLoop, ExchangeLog]] = []
         self._lock = threading.Lock()
-        self._last: Callable[[Site], None] | None = None
+        self._last: _Tell | None = None
         self._access = "off"
         self._local = threading.local()
 
@@ -135,40 +153,42 @@ class Front:
             self._sites.append((loop, site))
             last = self._last
         if last is not None:
-            last(site)
+            last(site, None)
         return site
 
-    def switch(self, generation: Generation, acknowledged: Callable[[], None]) -> None:
-        """Send requests to `generation`; `acknowledged` is called on the inbox once every worker does so."""
-        self._tell(lambda site: site.switch(generation), acknowledged)
+    def switch(
+        self, generation: Generation, acknowledged: Callable[[], None], left: Callable[[], None] = lambda: None
+    ) -> None:
+        """Send requests to `generation`; `acknowledged` is called on the inbox once every worker does so.
+
+        `left` is called there once no worker has anything in flight any more at what `generation` does without.
+        """
+        self._tell(lambda site, on_left: site.switch(generation, on_left), acknowledged, left)
 
     def hold(self, reason: str) -> None:
         """Let requests for Django wait until the next `switch` or `broken`."""
-        self._tell(lambda site: site.hold(reason))
+        self._tell(lambda site, on_left: site.hold(reason))
 
     def broken(self, failure: Mapping[str, Any]) -> None:
         """Answer requests for Django with what its start reported."""
-        self._tell(lambda site: site.broken(dict(failure)))
+        self._tell(lambda site, on_left: site.broken(dict(failure)))
 
     def status(self) -> dict[str, Any]:
         """Counters of the server; empty before it was started."""
         return self.server.status() if self.server is not None else {}
 
-    def _tell(self, tell: Callable[[Site], None], acknowledged: Callable[[], None] | None = None) -> None:
+    def _tell(
+        self, tell: _Tell, acknowledged: Callable[[], None] | None = None, left: Callable[[], None] | None = None
+    ) -> None:
         with self._lock:
             self._last = tell
             sites = list(self._sites)
-        waiting = len(sites)
-
-        def one_told() -> None:
-            nonlocal waiting
-            waiting -= 1
-            if waiting == 0 and acknowledged is not None:
-                acknowledged()
+        one_told = _Countdown(len(sites), acknowledged)
+        one_left = _Countdown(len(sites), left)
 
         def told(site: Site) -> None:
             try:
-                tell(site)
+                tell(site, lambda: self._post(one_left))
             finally:
                 self._post(one_told)
 
@@ -177,6 +197,7 @@ class Front:
                 loop.call_soon_threadsafe(told, site)
             except RuntimeError:  # its loop has ended
                 self._post(one_told)
+                self._post(one_left)
 
     def _close_sites(self) -> None:
         with self._lock:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.app import front_worker
-from duck.app.front_messages import generation_to_values
+from duck.app.front_messages import drain_orders, generation_to_values
 from duck.app.https import config_to_values
 from duck.exceptions import ApplicationError
 from duck.net.listener import speaks_tls
@@ -93,8 +93,10 @@ class FrontProcesses:
         self._old: list[FrontProcess] = []  # of the Duck that this process was before, or being drained
         self._listeners: list[socket.socket] = []
         self._last: dict[str, Any] | None = None  # what each was told last
-        self._told_id = 0
+        # Above those of the Duck that this process was, whose answers may still come.
+        self._told_id = time.monotonic_ns()
         self._untold: dict[int, tuple[set[FrontProcess], Callable[[], None]]] = {}
+        self._unleft: dict[int, tuple[set[FrontProcess], Callable[[], None]]] = {}
         self._asked: dict[int, tuple[set[FrontProcess], Callable[[], None]]] = {}
         self._backoff_s = [0.0] * count
         self._on_drained: Callable[[], None] | None = None
@@ -114,13 +116,7 @@ class FrontProcesses:
         """Start the processes; they serve `listeners`, each as soon as it can."""
         assert self.config is not None
         self._listeners = list(listeners)
-        self._deadlines = {
-            "deadline_s": settings["SHUTDOWN_TIMEOUT"],
-            "takes_backlog": False,
-            "idle_s": front_worker.IDLE_S,
-            "spread_s": settings["SOCKETS_CLOSE_SPREAD"],
-            "sockets_s": max(settings["SHUTDOWN_TIMEOUT"], settings["SOCKETS_CLOSE_TIMEOUT"]),
-        }
+        self._deadlines = drain_orders(settings)
         self._silence_s = settings["HEARTBEAT_TIMEOUT"] or float("inf")
         self.server = self
         for number in range(1, self.count + 1):
@@ -161,13 +157,21 @@ class FrontProcesses:
 
     # -- what they are told of Django -----------------------------------------------------------------------------
 
-    def switch(self, generation: Generation, acknowledged: Callable[[], None]) -> None:
-        """Send requests to `generation`; `acknowledged` is called once every process does so."""
+    def switch(
+        self, generation: Generation, acknowledged: Callable[[], None], left: Callable[[], None] = lambda: None
+    ) -> None:
+        """Send requests to `generation`; `acknowledged` is called once every process does so.
+
+        `left` is called once none has anything in flight any more at what `generation` does without. Those that are
+        drained count, too: they answer who asks on a connection that was kept.
+        """
         self._told_id += 1
-        members = {member for member in (*self._members, *self._old) if member.state is not DRAINING}
-        self._untold[self._told_id] = (members, acknowledged)
-        self._tell({"do": "switch", "id": self._told_id, "generation": generation_to_values(generation)})
-        self._check(self._untold, self._told_id)
+        number = self._told_id
+        self._untold[number] = ({*self._members, *self._old}, acknowledged)
+        self._unleft[number] = ({*self._members, *self._old}, left)
+        self._tell({"do": "switch", "id": number, "generation": generation_to_values(generation)})
+        self._check(self._untold, number)
+        self._check(self._unleft, number)
 
     def hold(self, reason: str) -> None:
         """Let requests for Django wait until the next `switch` or `broken`."""
@@ -204,10 +208,11 @@ class FrontProcesses:
             if number in self._asked:
                 self._asked[number][0].discard(member)
                 self._check(self._asked, number)
-        elif event == "told":
-            for number in [number for number in self._untold if number <= message["id"]]:
-                self._untold[number][0].discard(member)
-                self._check(self._untold, number)
+        elif event in ("told", "left"):
+            waited = self._untold if event == "told" else self._unleft
+            for number in [number for number in waited if number <= message["id"]]:
+                waited[number][0].discard(member)
+                self._check(waited, number)
         elif event == "failed":
             logger.error("Front worker %d cannot serve: %s", member.child.pid, message["message"])
 
@@ -234,7 +239,7 @@ class FrontProcesses:
             self._old.remove(member)
         for name in ("requests", "refused"):
             self._ended[name] = self._ended.get(name, 0) + member.figures.get(name, 0)
-        for waited in (self._untold, self._asked):
+        for waited in (self._untold, self._unleft, self._asked):
             for number in list(waited):
                 waited[number][0].discard(member)
                 self._check(waited, number)
@@ -374,7 +379,8 @@ class FrontProcesses:
         orders = self._drain or self._deadlines
         member.child.send("drain", **orders)
         # Its own deadline comes first; this one is for one that hangs.
-        self._inbox.call_later(max(orders["deadline_s"], orders["sockets_s"]) + 2.0, member.child.kill)
+        longest_s = max(orders["deadline_s"], orders["streams_s"], orders["sockets_s"])
+        self._inbox.call_later(longest_s + 2.0, member.child.kill)
 
     def _check_drained(self) -> None:
         if self._on_drained is not None and not self._members and not self._old:

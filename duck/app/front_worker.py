@@ -17,7 +17,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.app.front import Front
-from duck.app.front_messages import generation_from_values
+from duck.app.front_messages import drain_orders, generation_from_values
 from duck.app.https import config_from_values
 from duck.app.lanes import site_config
 from duck.backend.django.worker.control import die_with_parent, end_group, tie_group
@@ -35,9 +35,6 @@ logger = logging.getLogger("duck.app")
 VARIABLE: Final = "_DUCK_FRONT"
 EXIT_FAILED: Final = 3  # the failure has been reported
 ALIVE_S: Final = 1.0
-# How long a worker that ends waits for requests on connections that are kept alive: their clients, a balancer among
-# them, learn of the end by its answer and not by a closed connection.
-IDLE_S: Final = 2.0
 _READ_BYTES: Final = 262_144
 _MAX_MESSAGE_BYTES: Final = 32 << 20  # twice of what the App lets wait
 
@@ -128,7 +125,11 @@ class FrontWorker:
         front = self._front
         if do == "switch":
             number = message["id"]
-            front.switch(generation_from_values(message["generation"]), lambda: self._send("told", id=number))
+            front.switch(
+                generation_from_values(message["generation"]),
+                lambda: self._send("told", id=number),
+                lambda: self._send("left", id=number),
+            )
         elif do == "hold":
             front.hold(message["reason"])
         elif do == "broken":
@@ -160,7 +161,7 @@ class FrontWorker:
 
     def _terminated(self) -> None:
         """SIGTERM, which the App does not send: end in order; the App starts another one."""
-        self._drain(self._settings["SHUTDOWN_TIMEOUT"], idle_s=IDLE_S)
+        self._drain(**drain_orders(self._settings))
 
     # -- what the App is told -------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from duck.app.https import challenge_directory
 from duck.exceptions import DuckError, SettingsError
 from duck.http.site import SiteConfig
+from duck.net.farewell import Farewell
 from duck.settings import views
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def site_config(app: App, settings: Settings, *, use_django: bool, with_own_side
         application, decide, through = _application_lane(app, settings, use_django=use_django)
     bodies, proxy, files = views.bodies(settings), views.proxy(settings), views.files(settings)
     listening, https = views.listening(settings), views.https(settings)
+    closing = views.closing(settings)
     hsts = [("Strict-Transport-Security", https.hsts)] if https.hsts else []
     return SiteConfig(
         max_body_bytes=bodies.max_body_bytes,
@@ -47,6 +49,7 @@ def site_config(app: App, settings: Settings, *, use_django: bool, with_own_side
         hold_timeout_s=max(proxy.queue_timeout_s, views.django(settings).wait_s),
         max_queue=proxy.max_queue,
         tunnel_idle_s=proxy.tunnel_idle_timeout_s,
+        farewell=Farewell(closing.spread_s, closing.sockets_s, closing.streams_s),
         trusted_proxies=listening.trusted_proxies,
         prefix=listening.prefix,
         static=files.static,

@@ -357,9 +357,9 @@ class Lifecycle:
 
     # -- what happens meanwhile -----------------------------------------------------------------------------------
 
-    def _generation(self, generation: Generation, acknowledged: Callable[[], None]) -> None:
+    def _generation(self, generation: Generation, acknowledged: Callable[[], None], left: Callable[[], None]) -> None:
         assert self.django is not None
-        self.front.switch(generation, acknowledged)
+        self.front.switch(generation, acknowledged, left)
         # One that went on serving because its successor failed is no news.
         if generation.facts and generation.number != self._told_generation and not self._took_over:
             files = views.files(self.settings)

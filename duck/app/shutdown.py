@@ -51,9 +51,11 @@ class Shutdown:
     """Ends servers, then services; on the inbox's thread.
 
     Args:
-        servers: drained at the same time, by one deadline.
+        servers: drained at the same time, by one deadline for requests without an answer; other things may have longer
+            ones.
         services: stopped together once the servers have ended, since what is being answered needs them.
         done: called once, at the end.
+        longest_s: the longest of these deadlines, where it is not `deadline_s`.
         is_last: nobody takes the listeners over, so that who waits there is answered now or never.
     """
 
@@ -65,6 +67,7 @@ class Shutdown:
         deadline_s: float,
         done: Callable[[], None],
         *,
+        longest_s: float = 0.0,
         is_last: bool = True,
     ) -> None:
         self.state = State.DRAINING
@@ -72,6 +75,7 @@ class Shutdown:
         self._servers = list(servers)
         self._services = list(services)
         self._deadline_s = deadline_s
+        self._longest_s = max(deadline_s, longest_s)
         self._is_last = is_last
         self._deadline = 0.0
         self._done = done
@@ -81,12 +85,12 @@ class Shutdown:
 
     def begin(self) -> None:
         """Drain; the rest follows by itself."""
-        self._deadline = time.monotonic() + self._deadline_s
+        self._deadline = time.monotonic() + self._longest_s
         if not self._servers:
             self._stop_services()
             return
         # A worker keeps the deadline itself; this one is for a worker whose loop is stuck.
-        self._inbox.call_later(self._deadline_s + 1.0, self._stop_services)
+        self._inbox.call_later(self._longest_s + 1.0, self._stop_services)
         for server in self._servers:
             server.drain(
                 self._deadline_s,

@@ -15,6 +15,7 @@ from duck.http.core.proxyhandler import AsyncHttpProxyHandler
 from duck.http.errors import error_answer, format_traceback
 from duck.http.request_data import RequestData
 from duck.net.exchange import TUNNEL
+from duck.net.farewell import CONFIRM_S, Farewell
 from duck.proxy.rules import identify
 from duck.utils.xsocket import ssl_xsocket, xsocket
 
@@ -65,7 +66,7 @@ class AppHandler:
         self._debug = debug
         self._max_body_bytes = max_body_bytes
         self._spool = spool
-        self._tasks: dict[asyncio.Task[None], Exchange] = {}
+        self._tasks: dict[asyncio.Task[None], xsocket] = {}
         self._threads: ThreadPoolExecutor | None = None
         self._awaits = is_async(gateway)
         if not self._awaits:
@@ -84,7 +85,7 @@ class AppHandler:
         carrier = make(exchange)
         name = f"duck-app {exchange.request.method[:16]!r} {exchange.request.target[:80]!r}"
         task = asyncio.get_running_loop().create_task(self._answer(exchange, carrier), name=name)
-        self._tasks[task] = exchange
+        self._tasks[task] = carrier
         task.add_done_callback(self._done)
         carrier.on_lost = task.cancel
 
@@ -93,17 +94,42 @@ class AppHandler:
         """How many exchanges are being answered."""
         return len(self._tasks)
 
-    def drain(self, spread_s: float = 0.0, deadline_s: float = 0.0) -> None:
-        """End what would not end by itself, over `spread_s` seconds: WebSocket views say 1001, upgrades are closed.
+    def drain(self, farewell: Farewell | None = None) -> None:
+        """End what would not end by itself: WebSocket views say 1001, streams of events end by their last chunk.
 
-        What streams events is cut at the deadline with everything else.
+        What Django answers, the direct lane ends, and the client hears of it through here.
         """
-        tunnels = [task for task, exchange in self._tasks.items() if exchange.answer_state is TUNNEL]
-        for index, task in enumerate(tunnels):
-            if delay_s := spread_s * index / len(tunnels):
-                task.get_loop().call_later(delay_s, task.cancel)
-            else:
-                task.cancel()
+        farewell = Farewell() if farewell is None else farewell
+        later = asyncio.get_running_loop().call_later
+        tunnels = self._own_tunnels()
+        for (task, carrier), (delay_s, _) in zip(tunnels, farewell.sockets(len(tunnels)), strict=True):
+            later(delay_s, self._go_away, task, carrier)
+        # And those that open meanwhile.
+        later(min(max(farewell.spread_s, 1.0), farewell.sockets_s / 2), self._go_away_late)
+        streams = [one.exchange for one in self._tasks.values() if one.exchange.open_ended and not one.exchange.backend]
+        for exchange, delay_s in zip(streams, farewell.streams(len(streams)), strict=True):
+            later(delay_s, _end_stream, exchange)
+
+    def _own_tunnels(self) -> list[tuple[asyncio.Task[None], xsocket]]:
+        return [
+            (task, carrier)
+            for task, carrier in self._tasks.items()
+            if carrier.exchange.answer_state is TUNNEL and not carrier.exchange.backend
+        ]
+
+    def _go_away(self, task: asyncio.Task[None], carrier: xsocket) -> None:
+        go_away, carrier.on_go_away = carrier.on_go_away, None
+        if go_away is None:
+            task.cancel()
+            return
+        go_away()
+        # A view that waits for something else than its client does not hear of it.
+        task.get_loop().call_later(CONFIRM_S, task.cancel)
+
+    def _go_away_late(self) -> None:
+        for task, carrier in self._own_tunnels():
+            if carrier.on_go_away is not None:
+                self._go_away(task, carrier)
 
     async def close(self, deadline_s: float) -> None:
         """Drain, let what runs end, at most `deadline_s` seconds; then cancel it. No exchange may come after this."""
@@ -151,7 +177,7 @@ class AppHandler:
         exchange.response.answer(*answer)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        exchange = self._tasks.pop(task)
+        exchange = self._tasks.pop(task).exchange
         if task.cancelled():
             if not exchange.is_over:
                 exchange.response.abort(ClientGone("the server stopped before the answer was complete"))
@@ -159,3 +185,7 @@ class AppHandler:
             logger.error("an exchange of the application lane failed", exc_info=error)
             if not exchange.is_over:
                 exchange.response.abort(DuckError("the application lane failed"))
+
+
+def _end_stream(exchange: Exchange) -> None:
+    exchange.leave(ClientGone("Duck went away"), in_order=exchange.streams_events)

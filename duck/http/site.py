@@ -11,7 +11,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -24,6 +24,7 @@ from duck.http.finder import LinkFinder
 from duck.http.routing import match_path
 from duck.http.waiting import READY_PATH, load_again_when_ready
 from duck.net.exchange import FILES
+from duck.net.farewell import Farewell
 from duck.net.server import Trust
 from duck.proxy.gate import HOLDING, OPEN
 from duck.proxy.handler import ProxyHandler
@@ -51,6 +52,7 @@ class SiteConfig:
         body_limits: expressions matched against the whole path, and bytes; the first that matches replaces
             `max_body_bytes`.
         prefix: path prefix that moves to SCRIPT_NAME; None for Django's FORCE_SCRIPT_NAME, `""` for none.
+        farewell: to WebSockets and streams of Django processes that are replaced.
         static, media: whether Duck answers those files where the project allows it.
         use_django: False where all answers are Duck's own.
         challenges: directory of answers to http-01 challenges, given on plain HTTP; None to leave their paths alone.
@@ -73,6 +75,7 @@ class SiteConfig:
     hold_timeout_s: float = 60.0
     max_queue: int = 1024
     tunnel_idle_s: float | None = None
+    farewell: Farewell = field(default_factory=Farewell)
     trusted_proxies: tuple[str, ...] = ()
     prefix: str | None = None
     static: bool = True
@@ -117,6 +120,7 @@ class Site:
             tunnel_idle_s=config.tunnel_idle_s or 0.0,
             max_queue=config.max_queue,
             share=config.share,
+            farewell=config.farewell,
             on_broken=self._show_failure,
         )
         self._body_limits = [(re.compile(pattern), size) for pattern, size in config.body_limits]
@@ -135,14 +139,14 @@ class Site:
 
     # -- steering: by the App, on this loop -----------------------------------------------------------------------
 
-    def switch(self, generation: Generation) -> None:
-        """Send requests to `generation` from now on, those that wait too."""
+    def switch(self, generation: Generation, on_left: Callable[[], None] | None = None) -> None:
+        """Send requests to `generation` from now on, those that wait too; `on_left`: see `ProxyHandler.switch`."""
         facts = self.facts = generation.facts
         self.failure = None
         self.proxy.rules = self._rules(facts)
         self._reserves = self._config.development and bool(facts.get("debug", True))
         self._files = self._file_handlers(facts)
-        self.proxy.switch(generation)
+        self.proxy.switch(generation, on_left)
 
     def hold(self, reason: str) -> None:
         """Let requests for Django wait."""
@@ -154,15 +158,12 @@ class Site:
         self.failure = failure
         self.proxy.gate.break_()
 
-    def drain(self, spread_s: float = 0.0, deadline_s: float = 0.0) -> None:
-        """End what would not end by itself, evenly over `spread_s` seconds; everything else is answered.
-
-        Event streams end before `deadline_s` seconds have passed.
-        """
-        self.proxy.drain(spread_s, deadline_s=deadline_s)
+    def drain(self, farewell: Farewell) -> None:
+        """The worker is to end: end what would not end by itself; everything else is answered."""
+        self.proxy.drain(farewell)
         drain = getattr(self._application, "drain", None)
         if drain is not None:
-            drain(spread_s)
+            drain(farewell)
 
     def snapshot(self) -> dict[str, Any]:
         """What `Server.snapshot` adds of backends."""

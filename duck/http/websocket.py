@@ -166,6 +166,7 @@ class WebSocketView:
             await refusal.write_to(socket)
             return
         self._duplex = socket.upgrade(refusal)
+        socket.on_go_away = self._go_away
         loop = asyncio.get_running_loop()
         self._heard_at = loop.time()
         name = f"duck-websocket {self.request.path[:80]}"
@@ -331,6 +332,16 @@ class WebSocketView:
                 await duplex.send(data)
             else:
                 duplex.send_eof()
+
+    def _go_away(self) -> None:
+        """The server ends: tell the client; what came before that the view may still receive."""
+        core, duplex = self._core, self._duplex
+        assert core is not None and duplex is not None
+        if core.state is OPEN and not duplex.is_lost:
+            core.send_close(CloseCode.GOING_AWAY)
+            for data in core.data_to_send():
+                duplex.write(data)
+            self._end_of_messages()
 
     async def _fail(self, code: CloseCode, reason: str = "") -> None:
         core = self._core

@@ -56,6 +56,8 @@ class Exchange:
         body_sink: who takes the request's body, once `read_body` was called.
         producer: who makes the answer, to be paused, resumed and cancelled.
         status: of the final answer, 0 before it.
+        open_ended: whether the answer's length is not known; it may have no end.
+        streams_events: whether it is a stream of events besides, whose clients come back by themselves at its end.
         bytes_sent: of the answer's body.
         bytes_received: of the request's body.
         started: when the head was complete, by `Clock.time`, in seconds.
@@ -83,6 +85,7 @@ class Exchange:
         "error",
         "max_body_bytes",
         "on_end",
+        "open_ended",
         "paused",
         "peer",
         "producer",
@@ -92,6 +95,7 @@ class Exchange:
         "started",
         "status",
         "stream",
+        "streams_events",
         "waited_s",
     )
 
@@ -108,6 +112,8 @@ class Exchange:
         self.producer: Producer | None = None
         self.paused = False
         self.status = 0
+        self.open_ended = False
+        self.streams_events = False
         self.bytes_sent = 0
         self.bytes_received = 0
         self.backend = ""
@@ -185,6 +191,9 @@ class Exchange:
             return
         self.answer_state = SENDING
         self.status = head.status
+        if head.content_length is None:
+            self.open_ended = True
+            self.streams_events = b"text/event-stream" in head.block
         if self.answer_fields is not None:
             head = self.answer_fields.apply(head)
         self.stream.send_head(self, head)
@@ -312,6 +321,19 @@ class Exchange:
         if producer is not None:
             self.producer = None
             producer.cancel(error)
+
+    def leave(self, error: Exception, *, in_order: bool) -> None:
+        """End an answer that goes on: as if it were complete, where nobody takes its end for the whole; else cut it."""
+        if self.answer_state is not SENDING:
+            return
+        self.error = error
+        producer, self.producer = self.producer, None
+        if producer is not None:
+            producer.cancel(error)
+        if in_order:
+            self.response.end(None)
+        else:
+            self.response.abort(error)
 
     def pause_answer(self) -> None:
         """For the stream: the client is slow."""

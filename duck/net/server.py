@@ -150,9 +150,13 @@ class Server:
             connection.drain()
         self._check_empty()
 
-    def cut(self, *, upgraded: bool = True) -> int:
-        """End every connection now, or without `upgraded` those that still speak HTTP; how many these are."""
+    def cut(self, *, upgraded: bool = True, answering: bool = True) -> int:
+        """End every connection now; without `upgraded` those that still speak HTTP, without `answering` those whose
+        answer has not begun. How many these are.
+        """
         connections = [one for one in self.connections if upgraded or not isinstance(one, ClientDuplex)]
+        if not answering:
+            connections = [one for one in connections if not (isinstance(one, ServerConnection) and one.is_answering)]
         for connection in connections:
             connection.cut()
         return len(connections)

@@ -730,6 +730,14 @@ class ServerConnection:
         if self._state is HEAD and not self._buffer and self._exchange is None:
             self._close()
 
+    @property
+    def is_answering(self) -> bool:
+        """Whether the client has begun to get an answer, and not got all of it."""
+        exchange, transport = self._exchange, self._transport
+        if exchange is not None:
+            return exchange.is_answered
+        return transport is not None and transport.get_write_buffer_size() > 0
+
     def cut(self) -> None:
         """Close at once, whatever is under way: Duck stops."""
         if self._transport is not None:

@@ -5,7 +5,7 @@
 
 OPEN     bytes pass
 LEAVING  each side was told, or is told behind the frame that is under way, that this end goes away (WebSocket's 1001);
-         what still comes is thrown away, until both sides have said the same
+         what still comes is thrown away, until both sides have said the same, for CONFIRM_S once both were told
 CLOSED   what was written is still sent; then both connections are closed
 """
 
@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Final
 
 from duck.exceptions import BackendCut, ClientGone, DuckError
 from duck.net.clock import NEVER
+from duck.net.farewell import CONFIRM_S
 from duck.wire.ws import GOING_AWAY, FrameFollower, close_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from duck.net.clock import Clock
+    from duck.net.farewell import Farewell
     from duck.net.interfaces import Duplex
 
 # After its client has closed its half a backend may be silent this long before it closes its own.
@@ -32,8 +34,6 @@ HALF_CLOSED_S: Final = 60.0
 BACKEND_ENDED_S: Final = 5.0
 # How long a backend may take nothing of what was written to it before its tunnel was closed.
 FLUSH_S: Final = 10.0
-# How long both sides may take to confirm that the tunnel goes away.
-GO_AWAY_S: Final = 3.0
 
 OPEN: Final = "open"
 LEAVING: Final = "leaving"
@@ -107,6 +107,8 @@ class _End(FrameFollower):
         """Tell the other side that this one goes away: now, or behind the frame that is under way."""
         if self.ended:
             self._direction = _HAS_SAID
+            if self.other.has_told:
+                self._tunnel.told()
         elif self.is_between_frames:
             self._say_so()
         else:
@@ -117,6 +119,8 @@ class _End(FrameFollower):
         if not self.is_closed:  # else this side has said so itself, and nothing may follow
             self.write(close_frame(GOING_AWAY, b"" if self.is_backend else os.urandom(4)))
         self.duplex.resume_reading()  # what still comes is not written to the other side, however slow that is
+        if self.other.has_told:
+            self._tunnel.told()
 
     def _data_while_leaving(self, data: bytes) -> None:
         if self._direction == _ENDS_ITS_FRAME:
@@ -131,6 +135,11 @@ class _End(FrameFollower):
         if data:
             self.feed(data)
         self._tunnel.check_left()
+
+    @property
+    def has_told(self) -> bool:
+        """Whether the other side was told that this one goes away, or knows."""
+        return self._direction == _HAS_SAID
 
     @property
     def has_left(self) -> bool:
@@ -247,8 +256,11 @@ class Tunnel:
         else:
             self.deadline = min(self.deadline, self._clock.time() + HALF_CLOSED_S)
 
-    def go_away(self, within_s: float = GO_AWAY_S) -> None:
-        """Close by RFC 6455 §7, both sides having `within_s` seconds to confirm; what is no WebSocket just ends."""
+    def go_away(self, within_s: float = CONFIRM_S) -> None:
+        """Close by RFC 6455 §7, within `within_s` seconds; what is no WebSocket just ends.
+
+        So long may a frame take that is under way; both sides have CONFIRM_S of it to confirm.
+        """
         if self.state is not OPEN:
             return
         self.error = ClientGone("Duck went away")
@@ -260,6 +272,10 @@ class Tunnel:
         self._client.go_away()
         self._backend.go_away()
         self.check_left()
+
+    def told(self) -> None:
+        """Both sides were told, and are to confirm."""
+        self.deadline = min(self.deadline, self._clock.time() + CONFIRM_S)
 
     def check_left(self) -> None:
         """Close once both sides have confirmed."""
@@ -293,11 +309,9 @@ class Tunnel:
             on_end(self)
 
 
-def go_away(tunnels: Collection[Tunnel], loop: asyncio.AbstractEventLoop, spread_s: float, within_s: float) -> None:
-    """Have `tunnels` go away, evenly over `spread_s` seconds, so that their clients do not all come back at once."""
-    count = len(tunnels)
-    for index, tunnel in enumerate(list(tunnels)):
-        delay_s = spread_s * index / count
+def go_away(tunnels: Collection[Tunnel], loop: asyncio.AbstractEventLoop, farewell: Farewell) -> None:
+    """Have `tunnels` go away, each at its turn."""
+    for tunnel, (delay_s, within_s) in zip(tuple(tunnels), farewell.sockets(len(tunnels)), strict=True):
         if delay_s:
             loop.call_later(delay_s, tunnel.go_away, within_s)
         else:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from duck.net.clock import Clock
+from duck.net.farewell import Farewell
 from duck.net.listener import DEFAULT_BACKLOG, speaks_tls
 from duck.net.server import Server, Trust
 
@@ -110,6 +111,7 @@ class Worker:
         done: Callable[[], None],
         *,
         spread_s: float = 0.0,
+        streams_s: float | None = None,
         sockets_s: float | None = None,
         idle_s: float = IDLE_S,
         takes_backlog: bool = False,
@@ -119,12 +121,18 @@ class Worker:
         `done` is called on the worker's loop; for any thread.
 
         Args:
-            spread_s: WebSockets are closed evenly over so many seconds, lest their clients come back all at once.
-            sockets_s: WebSockets are cut after so many seconds; by default, and never earlier than, with the rest.
+            spread_s: WebSockets and event streams are ended evenly over so many seconds, lest their clients come back
+                all at once.
+            streams_s: answers that have begun are cut after so many seconds, event streams ended before that; by
+                default with the rest, and never earlier.
+            sockets_s: WebSockets are cut after so many seconds; by default with the rest, and never earlier.
             idle_s: idle connections are closed after so many seconds; who asks on one meanwhile is answered.
             takes_backlog: who has connected and was not accepted yet is answered, too: nobody else will.
         """
-        if not self.post(lambda: self._drain(deadline_s, done, spread_s, sockets_s, idle_s, takes_backlog)):
+        streams_s = deadline_s if streams_s is None else max(deadline_s, streams_s)
+        sockets_s = deadline_s if sockets_s is None else max(deadline_s, sockets_s)
+        farewell = Farewell(spread_s, sockets_s, streams_s)
+        if not self.post(lambda: self._drain(deadline_s, done, farewell, idle_s, takes_backlog)):
             done()
 
     def stop(self, timeout_s: float = 5.0) -> None:
@@ -214,8 +222,7 @@ class Worker:
         self,
         deadline_s: float,
         done: Callable[[], None],
-        spread_s: float,
-        sockets_s: float | None,
+        farewell: Farewell,
         idle_s: float,
         takes_backlog: bool,
     ) -> None:
@@ -239,14 +246,16 @@ class Worker:
             _tell_of(server.cut())
             finish()
 
-        last_s = deadline_s if sockets_s is None else max(deadline_s, sockets_s)
+        last_s = max(deadline_s, farewell.streams_s, farewell.sockets_s)
         timers = [loop.call_later(last_s, overdue)]
-        if deadline_s < last_s:
-            timers.append(loop.call_later(deadline_s, lambda: _tell_of(server.cut(upgraded=False))))
+        if farewell.streams_s < last_s:
+            timers.append(loop.call_later(farewell.streams_s, lambda: _tell_of(server.cut(upgraded=False))))
+        if deadline_s < min(last_s, farewell.streams_s):
+            timers.append(loop.call_later(deadline_s, lambda: _tell_of(server.cut(upgraded=False, answering=False))))
         # What would never end by itself (a tunnel, a view's WebSocket) its handler ends.
         drain = getattr(server.handler, "drain", None)
         if drain is not None:
-            drain(spread_s, deadline_s)
+            drain(farewell)
 
         def begin(_: object = None) -> None:
             server.drain(finish, min(idle_s, deadline_s / 2))

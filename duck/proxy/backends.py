@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from duck.net.clock import NEVER
 from duck.net.upstream_connection import UpstreamConnection
 from duck.proxy.pool import Pool
 from duck.proxy.turns import Turns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from duck.net.clock import Clock
     from duck.net.peer import Peer
     from duck.proxy.upstream import Generation, Upstream
@@ -26,9 +30,22 @@ class Backend:
     Attributes:
         shunned: it could not be reached a moment ago, so that any other is asked first.
         is_own: this front's share of the processes holds it.
+        left_at: when it was replaced, by `Clock.time`; NEVER while it was not.
     """
 
-    __slots__ = ("_identity", "_loop", "https", "is_link", "is_own", "links", "shunned", "turns", "upstream")
+    __slots__ = (
+        "_clock",
+        "_identity",
+        "_loop",
+        "https",
+        "is_link",
+        "is_own",
+        "left_at",
+        "links",
+        "shunned",
+        "turns",
+        "upstream",
+    )
 
     def __init__(
         self,
@@ -42,6 +59,8 @@ class Backend:
     ) -> None:
         self.upstream = upstream
         self._loop = loop
+        self._clock = clock
+        self.left_at = NEVER
         self.shunned = False
         self.is_own = True
         self.is_link = upstream.protocol == "link"
@@ -90,10 +109,17 @@ class Backend:
             return b""
         return self._identity + peer.identity + b"\r\n"
 
-    def close(self) -> None:
-        """Take no more calls; those under way end by themselves."""
-        self.links.close()
-        self.https.close()
+    @property
+    def is_left(self) -> bool:
+        """Whether it was replaced: what was begun there ends, and nothing new begins."""
+        return self.left_at != NEVER
+
+    def close(self, on_empty: Callable[[Backend], None] | None = None) -> None:
+        """Take no more calls; those under way end by themselves. `on_empty` is called once nothing is in flight."""
+        self.left_at = self._clock.time()
+        unused, used = (self.https, self.links) if self.is_link else (self.links, self.https)
+        unused.close()
+        used.close(None if on_empty is None else partial(on_empty, self))
 
 
 class Backends:
@@ -171,12 +197,15 @@ class Backends:
         """Those that can take a call of `backend`."""
         return self.pages if backend in self.pages else self.sockets
 
-    def close(self, successor: Backends | None = None) -> None:
-        """The generation is replaced, by that of `successor`, which goes on with what both have."""
+    def without(self, successor: Backends | None = None) -> set[Backend]:
+        """Those that are left when the generation is replaced by that of `successor`, which goes on with the others."""
         kept = set() if successor is None else {*successor.pages, *successor.sockets, *successor._finders}
-        for backend in (*self.pages, *self.sockets, *self._finders):
-            if backend not in kept:
-                backend.close()
+        return {*self.pages, *self.sockets, *self._finders} - kept
+
+    def close(self) -> None:
+        """The worker ends."""
+        for backend in self.without():
+            backend.close()
 
 
 def own_share(count: int, index: int, fronts: int) -> list[int]:

@@ -113,7 +113,7 @@ class Call:
         if self.queued_at:
             self._count_wait(self._proxy.clock.time())
         if self._proxy.streams:
-            self._proxy.streams.discard(self._exchange)
+            self._proxy.streams.pop(self._exchange, None)
         if self._watched:
             self._watched = False
             self.deadline = NEVER

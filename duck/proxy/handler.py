@@ -7,8 +7,9 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.exceptions import BackendError, ClientGone, LimitExceeded
-from duck.net.exchange import SENDING, failure_status
-from duck.net.tunnel import GO_AWAY_S, Tunnel, go_away
+from duck.net.exchange import failure_status
+from duck.net.farewell import BEFORE_THE_CUT_S, Farewell
+from duck.net.tunnel import Tunnel, go_away
 from duck.proxy.backends import Backend, Backends
 from duck.proxy.gate import BROKEN, OPEN, Gate
 from duck.proxy.http_call import HttpCall
@@ -34,8 +35,6 @@ logger = logging.getLogger("duck.proxy")
 
 # Between two attempts to reach a backend that is being replaced.
 RETRY_S: Final = 0.1
-# How long before the deadline of a drain the last event stream is ended.
-BEFORE_THE_CUT_S: Final = 0.25
 
 
 class ProxyHandler:
@@ -45,6 +44,8 @@ class ProxyHandler:
         rules: what backends are told; replaced with each generation.
         gate: holds requests while there is no backend.
         retries: requests that were sent a second time, the connection having died under the first.
+        tunnels: those that are open, each with the backend at its other end.
+        streams: answers without a length while they last, each with its backend.
     """
 
     def __init__(
@@ -63,8 +64,10 @@ class ProxyHandler:
         half_closed_s: float = 1.0,
         max_queue: int = 1024,
         share: tuple[int, int] = (0, 1),
+        farewell: Farewell | None = None,
         on_broken: Callable[[Exchange], None] | None = None,
     ) -> None:
+        """`farewell`: to tunnels and streams of backends that are replaced."""
         self.loop = loop
         self.clock = clock
         self.spool = spool
@@ -72,11 +75,16 @@ class ProxyHandler:
         self.read_timeout_s = read_timeout_s
         self.half_closed_s = half_closed_s
         self.gate = Gate(clock, self.fail, timeout_s=hold_timeout_s)
-        self.tunnels: set[Tunnel] = set()
-        self.streams: set[Exchange] = set()  # of events, while they last
+        self.tunnels: dict[Tunnel, Backend] = {}
+        self.streams: dict[Exchange, Backend] = {}
         self.retries = 0
-        self._draining = False
+        self._farewell = Farewell() if farewell is None else farewell
+        self._draining: Farewell | None = None
+        self._drains_at = 0.0
         self._backends: Backends | None = None
+        # What is in flight at backends that were replaced, and who waits for its end.
+        self._left: set[Backend] = set()
+        self._leaving: list[tuple[set[Backend], Callable[[], None]]] = []
         self._trust = trust
         self._connect_timeout_s = connect_timeout_s
         self._queue_timeout_s = queue_timeout_s
@@ -87,8 +95,12 @@ class ProxyHandler:
 
     # -- the generation -------------------------------------------------------------------------------------------
 
-    def switch(self, generation: Generation) -> None:
-        """Send what comes from now on, and what waits, to `generation`; upstreams that it keeps are not touched."""
+    def switch(self, generation: Generation, on_left: Callable[[], None] | None = None) -> None:
+        """Send what comes from now on, and what waits, to `generation`; upstreams that it keeps are not touched.
+
+        Tunnels and streams of those that it does not keep are ended in order, and other calls finish. `on_left` is
+        called once nothing is in flight any more at these and at what was left before: they may be stopped.
+        """
         old = self._backends
         self._backends = Backends(
             generation,
@@ -101,8 +113,31 @@ class ProxyHandler:
             share=self._share,
         )
         self.gate.open()
-        if old is not None:
-            old.close(self._backends)
+        left = set() if old is None else old.without(self._backends)
+        self._left |= left
+        if on_left is not None:
+            if self._left:
+                self._leaving.append((set(self._left), on_left))
+            else:
+                on_left()
+        for backend in left:
+            backend.close(self._is_empty)
+        if self._draining is None:
+            go_away([one for one, backend in self.tunnels.items() if backend in left], self.loop, self._farewell)
+            streams = [one for one, backend in self.streams.items() if backend in left]
+            for exchange, delay_s in zip(streams, self._farewell.streams(len(streams)), strict=True):
+                self.loop.call_later(delay_s, self._end_stream, exchange)
+
+    def _is_empty(self, backend: Backend) -> None:
+        """Nothing is in flight any more at a backend that was replaced."""
+        self._left.discard(backend)
+        waiting, self._leaving = self._leaving, []
+        for backends, on_left in waiting:
+            backends.discard(backend)
+            if backends:
+                self._leaving.append((backends, on_left))
+            else:
+                on_left()
 
     @property
     def generation(self) -> Generation | None:
@@ -307,7 +342,7 @@ class ProxyHandler:
 
     # -- tunnels --------------------------------------------------------------------------------------------------
 
-    def tunnel(self, exchange: Exchange, connection: UpstreamConnection, head: ResponseHead) -> None:
+    def tunnel(self, exchange: Exchange, connection: UpstreamConnection, head: ResponseHead, backend: Backend) -> None:
         """Join the client's connection and the backend's, which has answered 101 with `head`."""
         try:
             client: Duplex = exchange.response.upgrade(head)
@@ -316,42 +351,44 @@ class ProxyHandler:
             return
 
         def ended(tunnel: Tunnel) -> None:
-            self.tunnels.discard(tunnel)
+            self.tunnels.pop(tunnel, None)
             exchange.bytes_received = tunnel.bytes_up
             exchange.bytes_sent = tunnel.bytes_down
             exchange.error = exchange.error or tunnel.error
 
         tunnel = Tunnel(client, connection, self.clock, self._tunnel_idle_s, ended)
         if not tunnel.has_ended:
-            self.tunnels.add(tunnel)
-            if self._draining:
+            self.tunnels[tunnel] = backend
+            if self._draining is not None or backend.is_left:
                 tunnel.go_away()
 
-    def drain(self, spread_s: float = 0.0, within_s: float = GO_AWAY_S, *, deadline_s: float = 0.0) -> None:
-        """Close the tunnels, evenly over `spread_s` seconds, each within `within_s`: nobody but their clients would.
+    def drain(self, farewell: Farewell) -> None:
+        """The worker is to end: say farewell to tunnels and streams, which would not end by themselves.
 
-        Event streams go on, for some of them are short, and are ended in order, over as long, before `deadline_s`
-        seconds have passed: then they would be cut. Their clients come back by themselves.
+        Most streams go on until their deadline is near, for some are short. Those of events are ended in order then,
+        for their clients come back by themselves; others are cut, lest they look complete.
         """
-        self._draining = True
-        go_away(self.tunnels, self.loop, spread_s, within_s)
-        streams = list(self.streams)
-        spread_s = min(spread_s, deadline_s / 2)
-        begin_s = max(0.0, deadline_s - spread_s - BEFORE_THE_CUT_S)
-        for index, exchange in enumerate(streams):
-            self.loop.call_later(begin_s + spread_s * index / len(streams), self._end_stream, exchange)
+        self._draining = farewell
+        self._drains_at = self.clock.time()
+        go_away(self.tunnels, self.loop, farewell)
+        for exchange, delay_s in zip(tuple(self.streams), farewell.streams(len(self.streams)), strict=True):
+            self.loop.call_later(delay_s, self._end_stream, exchange)
 
-    def streams_events(self, exchange: Exchange, head: ResponseHead) -> None:
-        """Remember an answer of unknown length while it lasts, if it is a stream of events."""
-        if b"text/event-stream" in head.block:
-            self.streams.add(exchange)
+    def goes_on(self, exchange: Exchange, backend: Backend) -> None:
+        """Remember an answer of unknown length while it lasts."""
+        self.streams[exchange] = backend
+        if self._draining is not None:
+            ends_at = self._drains_at + self._draining.streams_s
+        elif backend.is_left:
+            ends_at = backend.left_at + self._farewell.streams_s
+        else:
+            return
+        delay_s = max(0.0, ends_at - BEFORE_THE_CUT_S - self.clock.time())
+        self.loop.call_later(delay_s, self._end_stream, exchange)
 
     def _end_stream(self, exchange: Exchange) -> None:
-        if exchange.answer_state is SENDING and exchange in self.streams:
-            error = ClientGone("Duck went away")
-            exchange.error = error
-            self._drop_call(exchange, error)
-            exchange.response.end(None)
+        if exchange in self.streams:
+            exchange.leave(ClientGone("Duck went away"), in_order=exchange.streams_events)
 
     def close(self) -> None:
         """The worker ends."""

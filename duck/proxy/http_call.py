@@ -178,8 +178,8 @@ class HttpCall(Call):
     def upstream_head(self, head: ResponseHead) -> None:
         """The answer begins."""
         self._exchange.answered_at = self._proxy.clock.time()
-        if head.content_length is None:
-            self._proxy.streams_events(self._exchange, head)
+        if head.content_length is None and self._backend is not None:
+            self._proxy.goes_on(self._exchange, self._backend)
         self._exchange.response.head(head)
         self._moved()
 
@@ -227,20 +227,25 @@ class HttpCall(Call):
                 self._exchange, BackendError(f"{self._name} switched protocols unasked", backend=self._name)
             )
             return
-        self._proxy.tunnel(self._exchange, connection, head)
+        self._proxy.tunnel(self._exchange, connection, head, self._backend)
 
     def upstream_lost(self, error: BackendError) -> None:
         """The backend is gone before the answer was complete."""
         exchange = self._exchange
-        reused = self._reused
+        backend = self._backend
+        # A process that Duck started has died: every upgrade meets that on a new connection. Another server may have
+        # closed a kept connection as the request left; one that closes a new one would do so again.
+        has_died = backend is not None and backend.upstream.patient
+        may_pass = self._reused or has_died
         self._finish()
         if exchange.is_over:
             return
         replayable = exchange.request.content_length == 0 and exchange.request.method in IDEMPOTENT
-        if error.retryable and reused and replayable and not exchange.is_answered and not self._retried:
-            # A kept connection that the backend closed as the request left: nothing was answered on it.
+        if error.retryable and may_pass and replayable and not exchange.is_answered and not self._retried:
             self._retried = True
             self._proxy.retries += 1
+            if backend is not None and has_died:
+                backend.https.drop_idle()  # they have died with it, and may not know it yet
             self._proxy.dispatch(self)
         else:
             self._proxy.fail(exchange, error)

@@ -115,8 +115,8 @@ class LinkCall(Call):
             response.answer(head, body)
             return
         self._exchange.answered_at = self._proxy.clock.time()
-        if content_length is None:
-            self._proxy.streams_events(self._exchange, head)
+        if content_length is None and self._backend is not None:
+            self._proxy.goes_on(self._exchange, self._backend)
         response.head(head)
         if body:
             self.link_data(body)

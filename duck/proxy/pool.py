@@ -84,6 +84,7 @@ class Pool(Generic[C]):
         self._dials: dict[C, asyncio.Task[None]] = {}
         self._fresh: set[C] = set()  # being dialled, or connected and not yet usable; `open` has them, too
         self._closing = False
+        self._on_empty: Callable[[], None] | None = None
         clock.watched.add(self)
 
     @property
@@ -145,19 +146,33 @@ class Pool(Generic[C]):
         if self.waiting and not self._closing:
             self._dial_for_waiting()
 
-    def close(self) -> None:
-        """No more calls: idle connections close, busy ones when they are done; who waits is refused."""
+    def close(self, on_empty: Callable[[], None] | None = None) -> None:
+        """No more calls: idle connections close, busy ones when they are done; who waits is refused.
+
+        `on_empty` is called once no connection is left, tunnels included; here, where there is none.
+        """
         self._closing = True
         self._clock.watched.discard(self)
-        for connection, task in list(self._dials.items()):
-            if connection in self._fresh:  # another may have its first call already
+        for connection in list(self._fresh):
+            task = self._dials.get(connection)
+            if task is not None:
                 task.cancel()
+            else:
+                connection.close()  # connected, and waits for a slot
         for connection in list(self.idle):
             connection.close()
         self.idle.clear()
         self._refuse_all(
             BackendUnreachable(f"{self.upstream.name} was replaced", backend=self.upstream.name, retryable=True)
         )
+        self._on_empty = on_empty
+        self._check_empty()
+
+    def _check_empty(self) -> None:
+        on_empty = self._on_empty
+        if on_empty is not None and not self.open and not self.upgraded:
+            self._on_empty = None
+            on_empty()
 
     def expire(self, now: float) -> None:
         """Refuse who has waited too long."""
@@ -209,6 +224,7 @@ class Pool(Generic[C]):
         except asyncio.CancelledError:
             self.open.discard(connection)
             self._fresh.discard(connection)
+            self._check_empty()
             raise
         finally:
             self._dials.pop(connection, None)
@@ -219,6 +235,7 @@ class Pool(Generic[C]):
 
     def _no_connection(self, error: BackendError) -> None:
         """A dial came to nothing. While others work, those who wait may still get theirs."""
+        self._check_empty()
         if not self.open:
             self._refuse_all(error)
 
@@ -256,6 +273,8 @@ class Pool(Generic[C]):
         if connection in self.idle:
             self.idle.remove(connection)
         if self._closing:
+            self._fresh.discard(connection)
+            self._check_empty()
             return
         if connection in self._fresh:
             # Taken and dropped before it could be used: dialling again at once would be a loop.

@@ -76,7 +76,7 @@ class DjangoService:
         self._output = ProcessOutput(
             "django", to_console, style=settings["LOG_FORMAT"], colour=wants_colour(sys.stderr)
         )
-        self._on_generation: Callable[[Generation, Callable[[], None]], None]
+        self._on_generation: Callable[[Generation, Callable[[], None], Callable[[], None]], None]
         self._on_broken: Callable[[Mapping[str, Any]], None]
         self._on_hold: Callable[[str], None]
         self._on_debugged: Callable[[], None]
@@ -106,7 +106,7 @@ class DjangoService:
         self,
         directory: Path,
         *,
-        on_generation: Callable[[Generation, Callable[[], None]], None],
+        on_generation: Callable[[Generation, Callable[[], None], Callable[[], None]], None],
         on_broken: Callable[[Mapping[str, Any]], None],
         on_hold: Callable[[str], None],
         on_debugged: Callable[[], None] = lambda: None,
@@ -116,7 +116,8 @@ class DjangoService:
 
         Args:
             directory: existing, of mode 0700.
-            on_generation: a generation is ready; the second argument is to be called once every worker uses it.
+            on_generation: a generation is ready; the second argument is to be called once every worker uses it, the
+                third once nothing is in flight any more at what it does without.
             on_broken: nothing serves, and the start failed with this: `stage`, `message`, `traceback`, `files`.
             on_hold: let requests wait, for the reason given.
             on_debugged: nobody is at a debugger's prompt any more.
@@ -136,7 +137,7 @@ class DjangoService:
             workers=self.workers,
             threads=view.threads,
             start_deadline_s=view.wait_s,
-            stop_deadline_s=self._settings["SHUTDOWN_TIMEOUT"],
+            stop_deadline_s=views.closing(self._settings).longest_s,
             bundle=bundle_directory(),
             wsgi=view.wsgi,
             asgi=view.asgi,
@@ -342,7 +343,8 @@ class DjangoService:
         self._last = generation
         self._told = ""
         self._recovery.forget()
-        self._on_generation(generation, lambda: backend.acknowledged(generation.number))
+        number = generation.number
+        self._on_generation(generation, lambda: backend.acknowledged(number), lambda: backend.left(number))
 
     def _failed(self, failure: Failure) -> None:
         assert self._backend is not None
@@ -362,7 +364,7 @@ class DjangoService:
         logger.error("Django could not be started: %s%s\n%s; %s.", failure.message, text, what, again)
         if serves and self._last is not None:
             self.state = RUNNING
-            self._on_generation(self._last, lambda: None)
+            self._on_generation(self._last, lambda: None, lambda: None)
         else:
             self.state = BROKEN
             self._on_broken(asdict(failure))
@@ -399,7 +401,7 @@ class DjangoService:
         upstream = Upstream("http", address, _FOREIGN_SLOTS, name, patient=False)
         self.state = RUNNING
         self._last = Generation(1, (upstream,), (upstream,))
-        self._on_generation(self._last, lambda: None)
+        self._on_generation(self._last, lambda: None, lambda: None)
 
 
 def _written(address: str | tuple[str, int] | None) -> str | None:

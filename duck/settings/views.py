@@ -168,8 +168,28 @@ class ProductionView:
     heartbeat_timeout_s: float
     view_timeout_s: float
     drain_delay_s: float
-    sockets_close_timeout_s: float
-    sockets_close_spread_s: float
+
+
+@dataclass(frozen=True)
+class ClosingView:
+    """What is under way in what is replaced or stopped: how long it may go on.
+
+    Attributes:
+        deadline_s: requests without an answer.
+        streams_s: answers that have begun.
+        sockets_s: WebSockets.
+        spread_s: over how long the ends of those that would not end by themselves are spread.
+    """
+
+    deadline_s: float
+    streams_s: float
+    sockets_s: float
+    spread_s: float
+
+    @property
+    def longest_s(self) -> float:
+        """When nothing is under way any more."""
+        return max(self.deadline_s, self.streams_s, self.sockets_s)
 
 
 @dataclass(frozen=True)
@@ -369,8 +389,17 @@ def production(settings: Settings) -> ProductionView:
         heartbeat_timeout_s=settings["HEARTBEAT_TIMEOUT"],
         view_timeout_s=settings["VIEW_TIMEOUT"],
         drain_delay_s=settings["DRAIN_DELAY"],
-        sockets_close_timeout_s=settings["SOCKETS_CLOSE_TIMEOUT"],
-        sockets_close_spread_s=settings["SOCKETS_CLOSE_SPREAD"],
+    )
+
+
+def closing(settings: Settings) -> ClosingView:
+    """How long what is under way may go on; nothing is cut earlier than a request that waits for its answer."""
+    deadline_s = settings["SHUTDOWN_TIMEOUT"]
+    return ClosingView(
+        deadline_s=deadline_s,
+        streams_s=max(deadline_s, settings["STREAMS_CLOSE_TIMEOUT"]),
+        sockets_s=max(deadline_s, settings["SOCKETS_CLOSE_TIMEOUT"]),
+        spread_s=settings["SOCKETS_CLOSE_SPREAD"],
     )
 
 

@@ -37,15 +37,17 @@ class xsocket:
         loop: the one that owns it; other threads reach it by `asyncio.run_coroutine_threadsafe`.
         on_half_closed: called when the client sends no more; most that do so have left.
         on_lost: called once, when the client has left before its answer was complete.
+        on_go_away: called once the server goes away, where the answer has left HTTP: to tell the client, and end.
     """
 
     is_secure = False
 
-    __slots__ = ("_body", "_drained", "_error", "exchange", "loop", "on_half_closed", "on_lost")
+    __slots__ = ("_body", "_drained", "_error", "exchange", "loop", "on_go_away", "on_half_closed", "on_lost")
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self.loop = asyncio.get_running_loop()
+        self.on_go_away: Callable[[], object] | None = None
         self.on_lost: Callable[[], object] | None = None
         self.on_half_closed: Callable[[], object] | None = None
         self._body: _Body | None = None

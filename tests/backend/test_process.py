@@ -230,6 +230,7 @@ def test_a_replacement_comes_up_before_the_old_one_goes(
     assert get(second, "/hello") == b"changed"
     assert len(recorder.pids()) == 2
     recorder.backend.acknowledged(2)
+    recorder.backend.left(2)
     recorder.until(lambda: len(recorder.pids()) == 1)
     assert get(second, "/hello") == b"changed"
     assert recorder.downs == 0

@@ -47,8 +47,10 @@ class Site:
 
     def follow(self, generation: Generation) -> None:
         self.recorder.generations.append(generation)
-        self.front.call(self.front.site.switch, generation)
-        self.recorder.backend.acknowledged(generation.number)
+        backend, number = self.recorder.backend, generation.number
+        left = lambda: self.recorder.inbox.post(lambda: backend.left(number))  # noqa: E731
+        self.front.call(self.front.site.switch, generation, left)
+        backend.acknowledged(number)
 
     def hold(self) -> None:
         self.recorder.downs += 1

@@ -169,13 +169,47 @@ def test_a_reload_goes_on_while_a_process_of_the_old_version_dies(project: Path,
     outcomes: list[Failure | None] = []
     recorder.backend.replace(outcomes.append)
     os.kill(pid_of(first.pages[0]), signal.SIGKILL)
-    recorder.until(lambda: outcomes)
+    recorder.until(lambda: len(last(recorder).pages) == 2 and not set(last(recorder).pages) & set(first.pages))
+    recorder.backend.acknowledged(last(recorder).number)
     assert outcomes == [None]
     numbers = [generation.number for generation in recorder.generations]
     assert numbers == sorted(set(numbers))
     assert not {page.address for page in last(recorder).pages} & {page.address for page in first.pages}
     assert len(last(recorder).pages) == 2
+    recorder.backend.left(numbers[-1])
     recorder.until(lambda: len(recorder.pids()) == 2)
+
+
+def test_a_process_that_was_replaced_is_stopped_when_nothing_is_in_flight_there(
+    project: Path, make_backend: MakeBackend
+) -> None:
+    recorder = make_backend(project)
+    first = recorder.start()
+    recorder.backend.replace()
+    recorder.until(lambda: len(recorder.generations) == 2)
+    recorder.backend.acknowledged(2)
+    # A request that was handed to it before, and that it has not read yet.
+    with send(first.pages[0], "/nap?s=0.1") as late:
+        assert late.read_answer().body == b"rested"
+    assert ask(first.pages[0], "/hello") == b"hello"
+    recorder.backend.left(1)  # of the generation before
+    assert ask(first.pages[0], "/hello") == b"hello"
+    recorder.backend.left(2)
+    recorder.until(lambda: len(recorder.pids()) == 1)
+
+
+def test_a_process_that_was_replaced_ends_at_its_deadline_whatever_is_in_flight(
+    project: Path, make_backend: MakeBackend
+) -> None:
+    recorder = make_backend(project, stop_deadline_s=0.5)
+    first = recorder.start()
+    with send(first.pages[0], "/nap?s=60") as stuck:
+        recorder.backend.replace()
+        recorder.until(lambda: len(recorder.generations) == 2)
+        recorder.backend.acknowledged(2)
+        recorder.until(lambda: len(recorder.pids()) == 1)
+        with pytest.raises((EOFError, ConnectionResetError)):
+            stuck.read_answer()
 
 
 def test_a_worn_process_is_replaced_before_it_ends(project: Path, make_backend: MakeBackend) -> None:
@@ -189,6 +223,7 @@ def test_a_worn_process_is_replaced_before_it_ends(project: Path, make_backend: 
     assert last(recorder).pages[1] == first.pages[1]
     assert last(recorder).pages[0] != worn
     recorder.backend.acknowledged(2)
+    recorder.backend.left(2)
     recorder.until(lambda: len(recorder.pids()) == 2)
     assert slow.read_answer().body == b"rested"
     slow.socket.close()

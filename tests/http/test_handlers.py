@@ -14,6 +14,7 @@ from duck.http.middleware import Middleware
 from duck.http.response import HttpResponse, StreamingHttpResponse
 from duck.http.routing import path
 from duck.http.views import View
+from duck.net.farewell import Farewell
 from duck.net.server import Trust
 from duck.testing import FakeStream
 from duck.wire.head import ResponseHead
@@ -322,6 +323,41 @@ def test_the_end_of_the_server_lets_views_finish_and_then_cancels_them():
         await app.handler.close(0.01)
         assert not app.handler.in_flight
         assert stream.cut is not None
+
+    run(work)
+
+
+def streaming(content_type):
+    async def chunks():
+        yield b"data: 1\n\n"
+        await asyncio.Event().wait()
+
+    return path("", lambda request: StreamingHttpResponse(chunks(), content_type=content_type))
+
+
+@pytest.mark.parametrize("content_type", ["text/event-stream", "text/event-stream; charset=utf-8"])
+def test_a_drain_ends_a_views_stream_of_events_in_order_when_its_time_is_over(content_type):
+    async def work():
+        app = App([streaming(content_type)])
+        exchange, stream = app.begin()
+        await until(lambda: stream.body)
+        app.handler.drain(Farewell(streams_s=0.4))
+        assert not stream.ended
+        await app.idle()
+        assert bytes(stream.body) == b"data: 1\n\n" and stream.ended and stream.cut is None
+        assert str(exchange.error) == "Duck went away"
+
+    run(work)
+
+
+def test_a_drain_cuts_a_views_stream_whose_end_would_make_it_look_whole():
+    async def work():
+        app = App([streaming("text/csv")])
+        _, stream = app.begin()
+        await until(lambda: stream.body)
+        app.handler.drain(Farewell(streams_s=0.1))
+        await app.idle()
+        assert stream.cut is not None and not stream.ended
 
     run(work)
 

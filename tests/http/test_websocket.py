@@ -7,8 +7,11 @@ import websockets.asyncio.client as client
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from duck.exceptions import ClientGone
+from duck.http.core.asgi import ASGI
+from duck.http.core.wsgi import WSGI
 from duck.http.routing import path
 from duck.http.websocket import WebSocketView
+from duck.net.farewell import Farewell
 from tests.http.lane import App, run, serving, until
 
 
@@ -291,6 +294,100 @@ def test_a_server_that_ends_says_that_it_goes_away():
                 await ws.recv()
             assert end.value.rcvd.code == 1001
             await closing
+
+    run(serve)
+
+
+class Listening(WebSocketView):
+    """Waits for something else than its client."""
+
+    ended: list = []
+
+    async def run(self):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended.append("run")
+
+
+class Busy(WebSocketView):
+    """Is within a message when the server ends."""
+
+    gate: asyncio.Event
+    seen: list = []
+
+    async def on_receive(self, message):
+        await self.gate.wait()
+        self.seen.append(message)
+
+
+async def drained(handler, ws):
+    """The code of the Close, the connection having been closed by both."""
+    handler.drain()
+    with pytest.raises(ConnectionClosed) as end:
+        while True:
+            await ws.recv()
+    assert end.value.rcvd_then_sent
+    return end.value.rcvd.code
+
+
+@pytest.mark.parametrize("gateway", [ASGI, WSGI])
+def test_a_drain_closes_the_websockets_of_views_by_the_book(gateway):
+    async def serve():
+        Echo.closed.clear()
+        app = App(ROUTES, gateway=gateway({"URLPATTERNS": ROUTES, "ALLOWED_HOSTS": ["*"]}))
+        async with serving(app.handler) as port, connect(port) as ws:
+            await ws.send("quack")
+            assert await ws.recv() == "quack"
+            assert await drained(app.handler, ws) == 1001
+            await app.idle()
+        assert Echo.closed == [(1001, "")]
+
+    run(serve)
+
+
+def test_a_drain_lets_a_view_finish_what_it_has_received():
+    async def serve():
+        Busy.seen.clear()
+        Busy.gate = asyncio.Event()
+        app = App([path("busy", Busy)])
+        async with serving(app.handler) as port, connect(port, "/busy") as ws:
+            await ws.send("one")
+            await ws.send("two")
+            await (await ws.ping())
+            assert await drained(app.handler, ws) == 1001
+            assert Busy.seen == []
+            Busy.gate.set()
+            await app.idle()
+        assert Busy.seen == ["one", "two"]
+
+    run(serve)
+
+
+def test_a_drain_ends_a_view_that_waits_for_something_else(monkeypatch):
+    monkeypatch.setattr("duck.http.handlers.CONFIRM_S", 0.05)
+
+    async def serve():
+        Listening.ended.clear()
+        app = App([path("listen", Listening)])
+        async with serving(app.handler) as port, connect(port, "/listen") as ws:
+            assert await drained(app.handler, ws) == 1001
+            await app.idle()
+        assert Listening.ended == ["run"]
+
+    run(serve)
+
+
+def test_a_websocket_that_opens_during_a_drain_is_closed_as_well():
+    async def serve():
+        app = App(ROUTES)
+        async with serving(app.handler) as port:
+            app.handler.drain(Farewell(sockets_s=4))
+            async with connect(port) as ws:
+                with pytest.raises(ConnectionClosed) as end:
+                    await ws.recv()
+                assert end.value.rcvd.code == 1001
+            await app.idle()
 
     run(serve)
 

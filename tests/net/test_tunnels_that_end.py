@@ -7,7 +7,8 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import CLIENT, SERVER, Protocol
 
 from duck.net.clock import Clock
-from duck.net.tunnel import BACKEND_ENDED_S, FLUSH_S, GO_AWAY_S, HALF_CLOSED_S, Tunnel
+from duck.net.farewell import CONFIRM_S
+from duck.net.tunnel import BACKEND_ENDED_S, FLUSH_S, HALF_CLOSED_S, Tunnel
 from duck.testing import FakeLoop
 from duck.wire.ws import close_frame
 
@@ -161,7 +162,7 @@ def test_who_does_not_confirm_is_waited_for_no_longer_than_that():
     joined = Joined()
     joined.tunnel.go_away()
     joined.client.receiver.duplex_data(ECHOED)
-    joined.pass_time(GO_AWAY_S - 1)
+    joined.pass_time(CONFIRM_S - 1)
     assert not joined.client.closed
     joined.pass_time(1)
     joined.check_over()
@@ -172,8 +173,22 @@ def test_a_frame_that_does_not_end_is_not_broken_into():
     joined.backend.receiver.duplex_data(frame(b"x" * 1000)[:500])
     joined.tunnel.go_away()
     assert len(joined.client.sent) == 500
-    joined.pass_time(GO_AWAY_S)
+    joined.pass_time(CONFIRM_S)
     assert len(joined.client.sent) == 500
+    joined.check_over()
+
+
+def test_a_long_frame_has_all_of_the_time_and_both_sides_have_theirs_from_its_end_on():
+    joined = Joined()
+    whole = frame(b"x" * 1000)
+    joined.backend.receiver.duplex_data(whole[:500])
+    joined.tunnel.go_away(60)
+    joined.pass_time(30)
+    joined.backend.receiver.duplex_data(whole[500:])
+    assert messages(CLIENT, joined.client.sent) == ([b"x" * 1000], 1001)
+    joined.pass_time(CONFIRM_S - 1)
+    assert not joined.client.closed
+    joined.pass_time(1)
     joined.check_over()
 
 

@@ -88,10 +88,11 @@ class Front:
         assert self.worker.post(call)
         return future.result(TIMEOUT_S)
 
-    def switch(self, *pages, sockets=(), **facts):
+    def switch(self, *pages, sockets=(), on_left=None, **facts):
         """Post a new generation."""
         self._generations += 1
-        self.call(self.site.switch, Generation(self._generations, tuple(pages), tuple(sockets), facts))
+        generation = Generation(self._generations, tuple(pages), tuple(sockets), facts)
+        self.call(self.site.switch, generation, on_left)
 
     def sweep(self, seconds):
         """Let the clock sweep as if `seconds` had passed."""

@@ -18,7 +18,7 @@ class BackendOptions:
         workers: processes for pages.
         threads: of each WSGI process.
         start_deadline_s: until a version is ready; a debugger's prompt stops the clock.
-        stop_deadline_s: for requests in flight in a process that was replaced.
+        stop_deadline_s: for what is in flight in a process that was replaced.
         bundle: directory that holds the ASGI server for projects that have none, or None.
         use_tcp: loopback ports and a secret instead of Unix sockets.
         max_requests: after about so many a process is replaced; 0 for never.

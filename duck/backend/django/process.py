@@ -1,7 +1,8 @@
 """DjangoBackend: the supervised project. Starts versions of it, replaces them, and replaces single processes.
 
 A version is posted, as a generation, only when all of its processes are ready, and one that does not come up changes
-nothing of what serves. The old one goes when the App has said that no front worker uses it any more, or after a while.
+nothing of what serves. The old one goes when the App has said that no front worker uses it any more, and that nothing
+is in flight there: an ASGI server that is told to stop closes its WebSockets and drops requests that it has not read.
 
 Of a version that serves, a process that dies, hangs or is worn out is replaced alone: the version is posted again, as a
 generation with a new number, in which the upstreams of all others are the same values.
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from duck.backend.django.carried import version_from_values, version_to_values
 from duck.backend.django.child import (
     EXIT_FAILED,
+    EXITED,
     STOPPING,
     DjangoProcess,
 )
@@ -53,7 +55,10 @@ __all__ = ["BackendOptions", "DjangoBackend", "DjangoProcess", "Failure", "Worke
 
 logger = logging.getLogger("duck.django")
 
-_RETIRE_FALLBACK_S: Final = 3.0
+# A front worker that has not said so by then hangs: whether it does is found out by its heartbeat.
+_RETIRE_FALLBACK_S: Final = 10.0
+# Front workers end what goes on at their own deadline first.
+_LEAVE_SLACK_S: Final = 1.0
 
 
 class DjangoBackend:
@@ -147,14 +152,27 @@ class DjangoBackend:
         self._starts.launch(version, version.place(PAGES, 0), checks=self._checks())
 
     def acknowledged(self, number: int) -> None:
-        """Every front worker uses generation `number`, and nothing is in flight in older ones: their own may end."""
+        """Every front worker uses generation `number`; what is in flight in older ones has its time from now on."""
         for version in tuple(self._versions):
-            for member in version.members:
-                unused = version.state == RETIRING and version.number < number
-                if (unused or 0 < member.until <= number) and member.process.state is not STOPPING:
-                    member.process.stop(self.options.stop_deadline_s)
             if version.state == SERVING and version.number <= number:
                 version.tell_outcome(None)
+        if any(self._unused(number)):
+            self._inbox.call_later(
+                self.options.stop_deadline_s + _LEAVE_SLACK_S, lambda: self.left(number, deadline_s=_LEAVE_SLACK_S)
+            )
+
+    def left(self, number: int, *, deadline_s: float | None = None) -> None:
+        """Nothing is in flight in processes that generation `number` does without, or had its time: they may end."""
+        for member in tuple(self._unused(number)):
+            member.process.stop(self.options.stop_deadline_s if deadline_s is None else deadline_s)
+
+    def _unused(self, number: int) -> Iterator[Member]:
+        """The processes that generation `number` does without, and that were not told to end yet."""
+        for version in self._versions:
+            is_old = version.state == RETIRING and version.number < number
+            for member in version.members:
+                if (is_old or 0 < member.until <= number) and member.process.state not in (STOPPING, EXITED):
+                    yield member
 
     def stop(self, deadline_s: float, done: Callable[[], None]) -> None:
         """End all processes: finish what runs within `deadline_s` seconds, then by force; `done` when all are gone."""
@@ -213,7 +231,7 @@ class DjangoBackend:
         if current is None:
             for version in self._versions:
                 version.state = RETIRING
-            self.acknowledged(self._number + 1)
+            self.left(self._number + 1)
             return False
         self._serve(current)
         for place in current.places:
@@ -304,9 +322,7 @@ class DjangoBackend:
         if before is not None:
             before.state = RETIRING
         self.failure = None
-        self._post(version)
-        if before is not None:
-            before.until = version.number
+        self._post(version, without=before)
 
     def _serve(self, version: Version) -> None:
         """A version is complete, and takes over."""
@@ -323,12 +339,14 @@ class DjangoBackend:
         self._vitals.start()
         self._post(version)
 
-    def _post(self, version: Version) -> None:
-        """Tell the front which processes serve now."""
+    def _post(self, version: Version, *, without: Member | None = None) -> None:
+        """Tell the front which processes serve now; no more `without` from this generation on."""
         if version.number <= self._posted:
             self._number += 1
             version.number = self._number
         self._posted = version.number
+        if without is not None:
+            without.until = version.number
         self._on_generation(version.generation())
         self._inbox.call_later(_RETIRE_FALLBACK_S, partial(self.acknowledged, version.number))
 

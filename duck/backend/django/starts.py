@@ -13,10 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 from duck.backend.django import stack
 from duck.backend.django.carried import member_from_values
-from duck.backend.django.child import READY, STARTING, DjangoProcess
+from duck.backend.django.child import READY, STARTING, STOPPING, DjangoProcess
 from duck.backend.django.health import probe_on_thread
 from duck.backend.django.launcher import Launcher
-from duck.backend.django.version import COMING, GONE, PAGES, SERVING, SOCKETS, Failure, Member, Place, Version
+from duck.backend.django.version import (
+    COMING,
+    GONE,
+    PAGES,
+    RETIRING,
+    SERVING,
+    SOCKETS,
+    Failure,
+    Member,
+    Place,
+    Version,
+)
 from duck.exceptions import DuckError
 
 if TYPE_CHECKING:
@@ -106,7 +117,7 @@ class Starts:
         version.members.append(member)
         if member.state == GONE:
             process.kill()
-        elif member.state != SERVING or version.state != SERVING:
+        elif process.state is STOPPING or version.state not in (SERVING, RETIRING):
             process.stop(self._options.stop_deadline_s)
 
     def expect(self, version: Version) -> None:

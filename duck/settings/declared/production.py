@@ -156,11 +156,19 @@ PRODUCTION: Final = (
     ),
     Setting(
         "Production",
+        "STREAMS_CLOSE_TIMEOUT",
+        kinds.duration(),
+        10.0,
+        "How long answers that have begun may go on in what is replaced or stopped; event streams are ended in order"
+        " before that. At least as long as SHUTDOWN_TIMEOUT.",
+        unit="seconds",
+    ),
+    Setting(
+        "Production",
         "SOCKETS_CLOSE_TIMEOUT",
         kinds.duration(),
         10.0,
-        "How long WebSockets and event streams of what is replaced or stopped may go on; at least as long as"
-        " SHUTDOWN_TIMEOUT.",
+        "How long WebSockets of what is replaced or stopped may go on; at least as long as SHUTDOWN_TIMEOUT.",
         unit="seconds",
     ),
     Setting(
@@ -168,7 +176,8 @@ PRODUCTION: Final = (
         "SOCKETS_CLOSE_SPREAD",
         _deadline,
         0.0,
-        "Over how long the closings of WebSockets are spread, so that their clients do not come back all at once.",
+        "Over how long the ends of WebSockets and of event streams are spread, so that their clients do not come back"
+        " all at once.",
         unit="seconds",
         in_production=5.0,
     ),

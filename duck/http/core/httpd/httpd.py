@@ -235,15 +235,16 @@ class BaseServer:
         done: Callable[[], None],
         *,
         spread_s: float = 0.0,
+        streams_s: float | None = None,
         sockets_s: float | None = None,
         idle_s: float = IDLE_S,
         takes_backlog: bool = False,
     ) -> None:
         """Accept nothing more, finish what was begun for at most `deadline_s` seconds, cut the rest, say `done`.
 
-        `done` is called once, on any thread; the workers live until `abort`. WebSockets are closed over `spread_s`
-        seconds and cut after `sockets_s`, idle connections closed after `idle_s`; with `takes_backlog` who waits to be
-        accepted still is (see `Worker.drain`).
+        `done` is called once, on any thread; the workers live until `abort`. WebSockets and event streams are ended
+        over `spread_s` seconds, and cut after `sockets_s` and `streams_s`; idle connections are closed after `idle_s`;
+        with `takes_backlog` who waits to be accepted still is (see `Worker.drain`).
         """
         self._close_listeners()
         if not self._workers:
@@ -267,6 +268,7 @@ class BaseServer:
                 deadline_s,
                 drained(worker),
                 spread_s=spread_s,
+                streams_s=streams_s,
                 sockets_s=sockets_s,
                 idle_s=idle_s,
                 takes_backlog=takes_backlog,

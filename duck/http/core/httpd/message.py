@@ -22,6 +22,7 @@ from duck.wire.render import plain_error
 if TYPE_CHECKING:
     from duck.http.core.httpd.httpd import BaseServer
     from duck.net.exchange import Exchange
+    from duck.net.farewell import Farewell
     from duck.net.interfaces import Handler
     from duck.wire.fields import Fields
 
@@ -190,6 +191,12 @@ class _CallbackHandler:
             return
         exchange.max_body_bytes = min(exchange.max_body_bytes, MAX_BODY_BYTES)
         exchange.read_body(_Collected(self._callbacks, key, message))
+
+    def drain(self, farewell: Farewell) -> None:
+        """The worker is to end (see `Worker.drain`)."""
+        drain = getattr(self._otherwise, "drain", None)
+        if drain is not None:
+            drain(farewell)
 
 
 class _Collected:
