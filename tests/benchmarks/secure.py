@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.benchmarks import memory, stacks
 from tests.benchmarks.load import Load
 from tests.benchmarks.rows import CONNECTIONS, Make, Row, Site, Wanted
@@ -16,12 +18,14 @@ H2_CONNECTIONS, H2_STREAMS = 4, 4
 
 
 def pair_of(site: Site) -> Pair:
-    """The certificate and the key of this run."""
+    """The certificate and the key of this run; its issuer's certificate is sent along, as a public one's is."""
     directory = site.directory / "tls"
-    made = directory / "localhost.crt", directory / "localhost.key"
-    if all(file.exists() for file in made):
-        return str(made[0]), str(made[1])
-    return Authority(directory).issue("localhost", "127.0.0.1")
+    chain, key = directory / "chain.crt", directory / "localhost.key"
+    if not chain.exists():
+        authority = Authority(directory)
+        leaf, _ = authority.issue("localhost", "127.0.0.1")
+        chain.write_bytes(Path(leaf).read_bytes() + Path(authority.file).read_bytes())
+    return str(chain), str(key)
 
 
 def _nginx(path: str) -> Make:
