@@ -176,11 +176,14 @@ class ProxyHandler:
         backends = self._backends
         assert backends is not None
         request = exchange.request
-        if request.method in _COUNTED and (left := forwards_left(request)) is not None:
-            if left == 0:
+        if request.method in _COUNTED:
+            left = forwards_left(request)
+            # The target * means the server as a whole (RFC 9110 §9.3.7), and no route of Django's begins so.
+            if left == 0 or request.target == b"*":
                 self._answer_last(exchange)
                 return
-            request = exchange.request = count_forward(request, left)
+            if left is not None:
+                request = exchange.request = count_forward(request, left)
         if request.upgrade is not None and backends.sockets and self._handle_upgrade(exchange, backends):
             return
         if not backends.pages:

@@ -101,6 +101,17 @@ def test_max_forwards_is_counted(front, http_backend, method, said, passed):
     assert client.ask(get("/", "Max-Forwards: 0")).body == b"forwarded"
 
 
+@pytest.mark.parametrize("target", ["*", "http://h"])
+def test_what_is_asked_of_the_server_as_a_whole_is_answered_by_it(front, http_backend, target):
+    backend = http_backend(serve(lambda connection, line, fields, body: answer(b"forwarded")))
+    front.switch(backend.upstream())
+    client = front.connect()
+    reply = client.ask(f"OPTIONS {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+    assert (reply.status, reply.body, reply.getheader("Content-Length")) == (200, b"", "0")
+    assert not backend.connections
+    assert client.ask(b"OPTIONS / HTTP/1.1\r\nHost: h\r\n\r\n").body == b"forwarded"
+
+
 @pytest.mark.parametrize(
     "pieces",
     [[b"he", b"llo"], [], [b"x" * 65_536] * 8, [os.urandom(2_000_000)], [b"x" * 262_144], [b"x" * 262_144, b"y"]],
