@@ -113,8 +113,8 @@ class ForwardRules:
             items += (b"X-Forwarded-Host", host)
         if self._own_secure and peer.scheme == b"https":
             items += (self.secure_name, self.secure_value)
-        # A request with no field at all (HTTP/1.0) still says one thing, so that the items stay pairs.
-        return items or [b"X-Forwarded-Host", b""]
+        # A request with no field at all (HTTP/1.0) still says one thing that is true, so that the items stay pairs.
+        return items or [b"Via", b"1.0 duck"]
 
     def http_head(
         self, request: RequestHead, peer: Peer, extra: bytes = b"", *, upgrade: bytes = b"", length: int | None = None

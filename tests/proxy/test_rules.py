@@ -244,6 +244,8 @@ def test_http_1_0_without_a_host_is_told_in_http_1_1():
     )
     items, fields = to_link(request)
     assert items["protocol"] == b"HTTP/1.0" and values(fields, b"host") == []
+    # Under USE_X_FORWARDED_HOST Django refuses an empty one, and takes the listener's name where there is none.
+    assert values(fields, b"x-forwarded-host") == []
 
 
 # -- TRUSTED_PROXIES --------------------------------------------------------------------------------------------------
