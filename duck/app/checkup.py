@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
-from duck.app import premises, project_check
+from duck.app import https_check, premises, project_check
 from duck.app.finding import ERROR, OK, WARNING, Finding
 from duck.app.lanes import load_lane
 from duck.backend.django.discover import find_interpreter, find_project
@@ -55,6 +55,7 @@ class Checkup:
         if said is not None:
             yield said
         yield from premises.addresses(settings, premises.running(settings, directory, account))
+        yield from https_check.https(settings, account)
         yield from premises.directories(settings, directory, account)
         if settings.is_duck_project:
             yield self._own_side()

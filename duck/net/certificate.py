@@ -35,6 +35,11 @@ class Certificate:
     not_after: datetime
     fingerprint: str
 
+    def is_for(self, name: str) -> bool:
+        """Whether clients that ask for `name`, a host name or an address, may be shown this one (RFC 9525 §6.3)."""
+        name = name.lower().rstrip(".").strip("[]")
+        return name in self.names or "*." + name.partition(".")[2] in self.names
+
     def load_into(self, context: ssl.SSLContext) -> None:
         """Have `context` serve it.
 

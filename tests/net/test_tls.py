@@ -579,3 +579,42 @@ def test_idle_connections_cost_less_than_64_kib_each(authority, pair):
         finally:
             for client in (*clients, *raw):
                 client.close()
+
+
+@both_loops
+def test_certificates_change_under_load_with_no_failed_request(tmp_path, make_loop):
+    own = Authority(tmp_path)
+    pair = own.issue("a.example")
+    failures, counts = [], [0] * 4
+    stop = threading.Event()
+    with serving(pair, make_loop=make_loop) as served:
+        context = own.client()
+
+        def talk(number):
+            kept = served.connect(context)
+            try:
+                while not stop.is_set():
+                    with served.connect(context) as fresh:
+                        for client in (fresh, kept):
+                            assert ask(client).endswith(b"https /who")
+                            counts[number] += 1
+            except Exception as error:
+                failures.append(error)
+            finally:
+                kept.close()
+
+        threads = [threading.Thread(target=talk, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(20):
+                before = sum(counts)
+                own.issue("a.example")
+                served.contexts.reload()
+                wait_until(lambda seen=before: failures or sum(counts) > seen + 8)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(20)
+    assert failures == []
+    assert sum(counts) > 160

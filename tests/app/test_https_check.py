@@ -1,0 +1,58 @@
+"""What `duck check` says of HTTPS before a start."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from duck.app.https_check import https
+from duck.settings.load import load
+from tests.certificates import Authority
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "ca")
+
+
+def said(tmp_path: Path, now: datetime | None = None, **given: Any) -> list[tuple[str, str]]:
+    findings = https(load(given, {}, tmp_path), None, now)
+    return [(finding.level, finding.sentence) for finding in findings]
+
+
+def test_without_https_nothing_is_said(tmp_path: Path) -> None:
+    assert said(tmp_path) == []
+
+
+def test_a_redirect_without_https_is_an_error(tmp_path: Path) -> None:
+    ((level, sentence),) = said(tmp_path, FORCE_HTTPS=True)
+    assert level == "error" and "needs ENABLE_HTTPS" in sentence
+
+
+def test_a_certificate_is_told_with_names_and_end(tmp_path: Path, authority: Authority) -> None:
+    chain, key = authority.issue("example.org", "*.example.org", days=60)
+    given = {"ENABLE_HTTPS": True, "SSL_CERTFILE_LOCATION": (chain,), "SSL_PRIVATE_KEY_LOCATION": (key,)}
+    ((level, sentence),) = said(tmp_path, **given, DOMAINS=("example.org", "www.example.org"))
+    assert level == "ok"
+    assert sentence.startswith(f"{chain} is for example.org, *.example.org, valid until 20")
+    ((level, sentence),) = said(tmp_path, datetime.now(UTC) + timedelta(days=50), **given)
+    assert level == "warning" and sentence.endswith("only; renew it.")
+
+
+def test_a_name_that_no_certificate_is_for_is_told(tmp_path: Path, authority: Authority) -> None:
+    chain, key = authority.issue("example.org", days=60)
+    given = {"ENABLE_HTTPS": True, "SSL_CERTFILE_LOCATION": (chain,), "SSL_PRIVATE_KEY_LOCATION": (key,)}
+    for names in ({"DOMAINS": ("example.org", "shop.example.org")}, {"DOMAIN": "shop.example.org"}):
+        (_, (level, sentence)) = said(tmp_path, **given, **names)
+        assert level == "warning" and "No certificate is for shop.example.org" in sentence
+
+
+def test_what_cannot_be_used_is_an_error_with_its_sentence(tmp_path: Path, authority: Authority) -> None:
+    chain, key = authority.issue("example.org")
+    given = {"ENABLE_HTTPS": True, "SSL_CERTFILE_LOCATION": (chain, "none.crt")}
+    assert [level for level, _ in said(tmp_path, **given)] == ["error", "error"]
+    (level, sentence), *_ = said(tmp_path, **given, SSL_PRIVATE_KEY_LOCATION=(key,))
+    assert level == "error" and "2 certificates and 1 private keys" in sentence
