@@ -59,8 +59,8 @@ class Https:
         self._pairs = tuple(pairs)
 
     def config(self) -> TlsConfig | None:
-        """What the front serves with; None without HTTPS."""
-        return tls_config(self._settings, self._present()) if self.enabled else None
+        """What the front serves with, after `check`; None without HTTPS."""
+        return tls_config(self._settings, self.certificates) if self.enabled else None
 
     def check(self) -> None:
         """Read all files, as the user who serves.
@@ -106,7 +106,7 @@ class Https:
 
     def _take(self, certificates: tuple[Certificate, ...], seen: tuple[object, ...]) -> None:
         self.certificates, self._seen, self._looks_wrong = certificates, seen, 0
-        self._tell(tls_config(self._settings, self._present()))
+        self._tell(tls_config(self._settings, certificates))
         first = certificates[0]
         logger.info(
             "New connections get the certificate%s of %s, valid until %s.",
@@ -138,11 +138,12 @@ class Https:
         return [*files, view.client_ca] if view.client_ca is not None else files
 
 
-def tls_config(settings: Settings, pairs: tuple[Pair, ...]) -> TlsConfig:
+def tls_config(settings: Settings, certificates: tuple[Certificate, ...]) -> TlsConfig:
     """What TLS is served with, of these certificates."""
     view = views.https(settings)
     return TlsConfig(
-        pairs=pairs,
+        pairs=tuple((certificate.chain, certificate.key) for certificate in certificates),
+        names=tuple(certificate.names for certificate in certificates),
         client_certificates=view.client_certificates,
         client_ca=view.client_ca if view.client_certificates != "none" else None,
         protocols=offered_protocols(settings),
@@ -183,6 +184,7 @@ def config_to_values(config: TlsConfig | None) -> dict[str, object] | None:
         return None
     return {
         "pairs": [list(pair) for pair in config.pairs],
+        "names": [list(names) for names in config.names],
         "client_certificates": config.client_certificates,
         "client_ca": config.client_ca,
         "protocols": list(config.protocols),
@@ -195,7 +197,12 @@ def config_from_values(values: dict[str, object] | None) -> TlsConfig | None:
     if values is None:
         return None
     config = TlsConfig(**values)  # type: ignore[arg-type]
-    return replace(config, pairs=tuple((chain, key) for chain, key in config.pairs), protocols=tuple(config.protocols))
+    return replace(
+        config,
+        pairs=tuple((chain, key) for chain, key in config.pairs),
+        names=tuple(tuple(names) for names in config.names),
+        protocols=tuple(config.protocols),
+    )
 
 
 def _signature(files: Sequence[str]) -> tuple[object, ...]:

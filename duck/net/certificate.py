@@ -7,13 +7,12 @@ import ssl
 import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
-
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from typing import TYPE_CHECKING
 
 from duck.exceptions import SSLError
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 _REMEDY = "give others with --certfile and --keyfile"
 
@@ -40,18 +39,19 @@ class Certificate:
         name = name.lower().rstrip(".").strip("[]")
         return name in self.names or "*." + name.partition(".")[2] in self.names
 
-    def load_into(self, context: ssl.SSLContext) -> None:
-        """Have `context` serve it.
 
-        Raises:
-            SSLError: the files do not belong together, or OpenSSL refuses them.
-        """
-        try:
-            context.load_cert_chain(self.chain, self.key, password=_no_password)
-        except (ssl.SSLError, OSError, ValueError) as error:
-            raise SSLError(
-                f"The certificate {self.chain} and the key {self.key} cannot be used: {_reason(error)}; {_REMEDY}."
-            ) from error
+def load_pair(context: ssl.SSLContext, chain: str, key: str) -> None:
+    """Have `context` serve the certificate in `chain`.
+
+    Raises:
+        SSLError: the files do not belong together, or OpenSSL refuses them.
+    """
+    try:
+        context.load_cert_chain(chain, key, password=_no_password)
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise SSLError(
+            f"The certificate {chain} and the key {key} cannot be used: {_reason(error)}; {_REMEDY}."
+        ) from error
 
 
 def read_certificate(
@@ -67,6 +67,12 @@ def read_certificate(
         SSLError: a file is missing or unreadable, the key is not that of the certificate, others may read it (unless
             `trusts_readable`), or the certificate has expired.
     """
+    # Not above: 8 MB and 0.1 s, which nobody has to pay who serves no HTTPS.
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
     chain, key = os.fspath(chain), os.fspath(key)
     data = _read(chain, "certificate")
     try:
@@ -124,6 +130,8 @@ def _check_mode(path: str) -> None:
 
 
 def _names(leaf: x509.Certificate) -> tuple[str, ...]:
+    from cryptography import x509
+
     try:
         alternative = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

@@ -12,12 +12,11 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.exceptions import SSLError
-from duck.net.certificate import Certificate, read_certificate
+from duck.net.certificate import load_pair, read_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +39,7 @@ class TlsConfig:
     Attributes:
         pairs: files of a certificate with its chain, and of its key; the first is for clients that name no host that
             another one holds.
+        names: of each pair, where they are known, and the files known to be right; empty to read them here.
         client_certificates: whether clients are asked for one: `none`, `requested` or `required`.
         client_ca: PEM file of the authorities that clients' certificates may be from.
         protocols: for ALPN, the preferred one first.
@@ -47,6 +47,7 @@ class TlsConfig:
     """
 
     pairs: tuple[tuple[str, str], ...]
+    names: tuple[tuple[str, ...], ...] = ()
     client_certificates: str = NONE
     client_ca: str | None = None
     protocols: tuple[str, ...] = ("http/1.1",)
@@ -69,12 +70,13 @@ class Contexts:
         self._lock = threading.Lock()
         self.config = config
         self.asks_clients = config.client_certificates != NONE
-        self._certificates: tuple[Certificate, ...] = ()
+        self._is_loaded = False
         self._exact: dict[str, ssl.SSLContext] = {}
         self._wild: dict[str, ssl.SSLContext] = {}
         self._default: ssl.SSLContext
         self._front: ssl.SSLContext
         self._stale_at = 0.0
+        self._verification: tuple[Any, ...] = ()
         self.reload(config)
 
     @property
@@ -84,11 +86,6 @@ class Contexts:
             self._renew_front()
         return self._front
 
-    @property
-    def certificates(self) -> tuple[Certificate, ...]:
-        """Of all pairs, in order."""
-        return self._certificates
-
     def reload(self, config: TlsConfig | None = None) -> None:
         """Read the files again, or those of another `config`; on an error all stays as it was.
 
@@ -96,24 +93,27 @@ class Contexts:
             SSLError: a file is missing, unreadable or wrong.
         """
         with self._lock:
-            config = config or self.config
-            certificates = tuple(
-                read_certificate(chain, key, trusts_readable=config.trusts_readable_keys) for chain, key in config.pairs
-            )
-            if not certificates:
+            config = config or replace(self.config, names=())
+            if not config.pairs:
                 raise SSLError("There is no certificate to serve HTTPS with; give one with --certfile and --keyfile.")
             exact: dict[str, ssl.SSLContext] = {}
             wild: dict[str, ssl.SSLContext] = {}
             contexts = []
-            for certificate in certificates:
+            # A front process is told the names: to read them takes 10 MB of libraries.
+            names = config.names or tuple(
+                read_certificate(chain, key, trusts_readable=config.trusts_readable_keys).names
+                for chain, key in config.pairs
+            )
+            for (chain, key_file), own in zip(config.pairs, names, strict=True):
                 context = _context(config)
-                certificate.load_into(context)
+                load_pair(context, chain, key_file)
                 contexts.append(context)
-                for name in certificate.names:
+                for name in own:
                     table, key = (wild, name[2:]) if name.startswith("*.") else (exact, name)
                     table.setdefault(key, context)
-            changed = not self._certificates or _verification(config) != _verification(self.config)
-            self.config, self._certificates = config, certificates
+            verification = _verification(config)
+            changed = not self._is_loaded or verification != self._verification
+            self.config, self._verification, self._is_loaded = config, verification, True
             self._exact, self._wild, self._default = exact, wild, contexts[0]
             if changed:
                 # Sessions that other authorities let in are not resumed.
@@ -182,8 +182,3 @@ def _silence_bad_names() -> None:
 
     tell.is_of_duck = True  # type: ignore[attr-defined]
     sys.unraisablehook = tell
-
-
-def readable_names(certificates: Sequence[Certificate]) -> list[str]:
-    """All names that `certificates` are for, each once."""
-    return list(dict.fromkeys(name for certificate in certificates for name in certificate.names))

@@ -45,6 +45,10 @@ _CONNECTIONS: Final = (
     ("duck_connections_refused", "crowded_out", "Client connections answered 503, being more than MAX_CONNECTIONS."),
     ("duck_upgrades", "upgraded", "Client connections that left HTTP for WebSocket."),
 )
+_TLS: Final = (
+    ("duck_tls_handshakes", "handshakes", "TLS handshakes that were completed."),
+    ("duck_tls_handshakes_failed", "failed", "TLS connections that ended before that, plain HTTP among them."),
+)
 _GAUGES: Final = (
     ("duck_connections", "connections", "Client connections that are open, upgraded ones included."),
     ("duck_upgraded_connections", "tunnels", "Client connections that have left HTTP and are open."),
@@ -181,6 +185,8 @@ def _front_families(total: Mapping[str, Any]) -> Iterator[Metric]:
     connections = total.get("connections", {})
     for name, key, text in _CONNECTIONS:
         yield _counter(name, text, [({}, connections.get(key, 0))])
+    for name, key, text in _TLS:
+        yield _counter(name, text, [({}, total.get("tls", {}).get(key, 0))])
     now = total.get(_NOW, {})
     for name, key, text in _GAUGES:
         yield _gauge(name, text, [({}, now.get(key, 0))])

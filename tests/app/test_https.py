@@ -149,6 +149,10 @@ class TestServe:
         assert all(get(duck, authority).json()["is_secure"] for _ in range(6))
         told = json.loads(ask(secure_project, "status", "--json").stdout)["instances"][0]
         assert told["addresses"][0].startswith("https://127.0.0.1:")
+        for pid in [entry["pid"] for entry in told["processes"] if entry["role"] == "front"]:
+            maps = Path(f"/proc/{pid}/maps")
+            if maps.exists():  # the names are told to them: they need not read certificates
+                assert "cryptography" not in maps.read_text()
 
     def test_a_changed_certificate_is_used_by_every_process_and_drops_no_connection(
         self, serve: Callable[..., Duck], secure_project: Path, authority: Authority, pair: Pair
