@@ -19,8 +19,11 @@ import pytest
 from duck.exceptions import SSLError
 from duck.net.limits import Limits
 from duck.net.tls import TICKET_KEYS_S, Contexts, TlsConfig
+from duck.net.tls_connection import MAX_UNHEARD_BYTES
+from duck.testing import FakeTransport
 from duck.wire.head import ResponseHead
 from tests.certificates import Authority
+from tests.net.front import Front
 from tests.net.secure import GET, LOOPS, ask, read_answer, serving
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -618,3 +621,47 @@ def test_certificates_change_under_load_with_no_failed_request(tmp_path, make_lo
                 thread.join(20)
     assert failures == []
     assert sum(counts) > 160
+
+
+def test_a_client_that_wants_to_renegotiate_is_told_no_and_goes_on(pair):
+    with serving(pair) as served:
+        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{served.address[1]}", "-tls1_2"]
+        client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert client.stdin is not None and client.stdout is not None
+        client.stdin.write(b"R\n")
+        client.stdin.flush()
+        told = b""
+        while b"no renegotiation" not in told:
+            line = client.stdout.readline()
+            assert line, told
+            told += line
+        client.stdin.close()
+        client.stdout.close()
+        client.wait(10)
+        assert served.tls_counts["handshakes"] == 1
+
+
+def test_who_makes_openssl_talk_and_does_not_listen_is_cut_off(authority, pair):
+    """What waits for such a client is bounded; requests that come with it show that it is one that reads."""
+    front = Front()
+    front.server.contexts = Contexts(TlsConfig((pair,)))
+    connection = front.server.tls_protocol()
+    wire = FakeTransport(connection, front.loop)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = authority.client().wrap_bio(incoming, outgoing, server_hostname="a.example")
+    for _ in range(2):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+        wire.receive(outgoing.read())
+        incoming.write(bytes(wire.sent))
+        wire.sent.clear()
+    wire.slow = True
+    wire.write(b"x" * (MAX_UNHEARD_BYTES + 1))
+    client.write(GET)
+    connection._outgoing.write(b"alert")
+    wire.receive(outgoing.read())
+    assert not wire.aborted
+    client.write(GET)
+    connection._outgoing.write(b"alert")
+    wire.receive(outgoing.read()[:10])
+    assert wire.aborted
