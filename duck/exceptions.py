@@ -9,7 +9,8 @@
     │   └── AddressInUse          another process holds the port
     ├── ProjectError              the user's Django project or its interpreter cannot be found or used
     ├── ProtocolError             the peer broke HTTP; carries the status to answer with
-    │   └── LimitExceeded         ... or one of the limits set for it
+    │   ├── LimitExceeded         ... or one of the limits set for it
+    │   └── Http2Error            ... or the framing of HTTP/2; carries the code to close with
     ├── BackendError              a backend failed; carries 502, 503 or 504
     │   ├── BackendUnreachable    nobody answered the dial, or the connection died before the answer
     │   ├── BackendCut            the answer ended before its end
@@ -88,6 +89,14 @@ class ProtocolError(DuckError):
 
 class LimitExceeded(ProtocolError):
     """The peer sent more than a limit allows: 413, 414, 431, or 408 when too slowly."""
+
+
+class Http2Error(ProtocolError):
+    """The peer broke the framing of HTTP/2, or floods: the connection ends with `code` (RFC 9113 §7)."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class BackendError(DuckError):

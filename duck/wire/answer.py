@@ -27,14 +27,11 @@ def status_line(head: ResponseHead) -> bytes:
     return line
 
 
-def answer_head(request: RequestHead, head: ResponseHead, keep_alive: bool, date: bytes) -> tuple[bytes, int, bool]:
-    """The bytes of `head`, the framing of what follows, and whether the connection may be used again.
+def framed(request: RequestHead, head: ResponseHead, date: bytes) -> tuple[bytes, bytes, int]:
+    """The field lines of `head`, those that are missing, and the framing: CHUNKED for every body of unknown length.
 
-    `date` is the whole line, used where the answer has none (RFC 9110 §6.6.1).
+    The same for every version of HTTP. `date` is the whole line, used where the answer has none (RFC 9110 §6.6.1).
     """
-    plainly = keep_alive and request.version == HTTP_11 and request.method != b"HEAD"
-    if plainly and head.sent_date is date:
-        return head.sent, LENGTH, True
     status = head.status
     block = head.block
     has_length = head.has_length
@@ -45,23 +42,31 @@ def answer_head(request: RequestHead, head: ResponseHead, keep_alive: bool, date
         has_date = lowered.startswith(b"date:") or b"\ndate:" in lowered
     extra = b"" if has_date else date
     if status == 204 or status == 304 or request.method == b"HEAD":
-        framing = NO_BODY
         if has_length and status == 204:  # RFC 9110 §8.6: never in a 204
             block = render_fields([pair for pair in head.fields if pair[0].lower() != b"content-length"])
         elif not has_length and head.content_length is not None and status != 204 and status != 304:
             extra += b"Content-Length: %d\r\n" % head.content_length
-    elif head.content_length is not None:
-        framing = LENGTH
+        return block, extra, NO_BODY
+    if head.content_length is not None:
         if not has_length:
             extra += b"Content-Length: %d\r\n" % head.content_length
-    else:
-        if has_length:  # a length that nobody vouches for would frame the answer a second way
-            block = render_fields([pair for pair in head.fields if pair[0].lower() != b"content-length"])
+        return block, extra, LENGTH
+    if has_length:  # a length that nobody vouches for would frame the answer a second way
+        block = render_fields([pair for pair in head.fields if pair[0].lower() != b"content-length"])
+    return block, extra, CHUNKED
+
+
+def answer_head(request: RequestHead, head: ResponseHead, keep_alive: bool, date: bytes) -> tuple[bytes, int, bool]:
+    """The bytes of `head` for HTTP/1, the framing of what follows, and whether the connection may be used again."""
+    plainly = keep_alive and request.version == HTTP_11 and request.method != b"HEAD"
+    if plainly and head.sent_date is date:
+        return head.sent, LENGTH, True
+    block, extra, framing = framed(request, head, date)
+    if framing == CHUNKED:
         if request.version == HTTP_10:
             framing = UNTIL_CLOSE
             keep_alive = False
         else:
-            framing = CHUNKED
             extra += b"Transfer-Encoding: chunked\r\n"
     if not keep_alive:
         extra += b"Connection: close\r\n"

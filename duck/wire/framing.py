@@ -165,7 +165,7 @@ class ChunkedReader:
             fields = parse_fields(data[at : end + 2])
             if fields is None or len(fields) > MAX_TRAILERS:
                 raise ProtocolError("malformed trailers", self._status)
-            self.trailers = [pair for pair in fields if _may_trail(pair[0])] or None
+            self.trailers = [pair for pair in fields if may_trail(pair[0])] or None
             end += 2
         self._state = _DONE
         self.done = True
@@ -173,7 +173,8 @@ class ChunkedReader:
         return end + 2
 
 
-def _may_trail(name: bytes) -> bool:
+def may_trail(name: bytes) -> bool:
+    """Whether a trailer of that name may be passed on."""
     return kind_of(name) == 0 and name.lower() not in _NOT_IN_TRAILERS
 
 

@@ -1,0 +1,144 @@
+"""The sending half of an HTTP/2 connection: what is to be sent, in which order, and as the client's windows allow."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from duck.wire.h2_account import Account
+from duck.wire.h2_frames import (
+    DATA,
+    DEFAULT_WINDOW,
+    END_STREAM,
+    FRAME_BYTES,
+    HEADER_BYTES,
+    frame_header,
+    headers_frames,
+)
+
+if TYPE_CHECKING:
+    from duck.wire.h2_stream import StreamState
+
+# A DATA frame of at least so many bytes is worth the frames that acknowledge it.
+USEFUL_BYTES: Final = 256
+
+
+class Sending:
+    """What one connection sends. A stream waits in a queue; whose turn it is sends one frame, and queues again.
+
+    Attributes:
+        out: what is to be sent; whoever sends it empties it.
+        streams: those that are not closed, by id.
+        account: what the client may still cost.
+        send_window: bytes of DATA that the client takes, of all streams together.
+        held: bodies wait until `emit`, for whoever sends `out` cannot at present.
+    """
+
+    __slots__ = ("_ready", "account", "held", "out", "send_window", "streams")
+
+    def __init__(self, now: float) -> None:
+        self.out: list[bytes] = []
+        self.streams: dict[int, StreamState] = {}
+        self.account = Account(now)
+        self.send_window = DEFAULT_WINDOW
+        self.held = False
+        self._ready: deque[StreamState] = deque()
+
+    def send_head(self, stream: StreamState, block: bytes, *, end: bool = False) -> None:
+        """A field block: an answer's head, or an interim one; with `end` there is no body."""
+        self.out.append(headers_frames(stream.id, block, end_stream=end))
+        if end:
+            self._ended(stream)
+
+    def send_data(self, stream: StreamState, data: bytes, *, end: bool = False) -> None:
+        """Bytes of a body, not empty: now where they fit into one frame and nobody waits, else in their turn."""
+        size = len(data)
+        if (
+            size <= FRAME_BYTES
+            and size <= stream.send_window
+            and size <= self.send_window
+            and not self.held
+            and not self._ready
+            and not stream.pending_bytes
+        ):
+            stream.send_window -= size
+            self.send_window -= size
+            self.account.useful(2)
+            self.out.append(frame_header(size, DATA, END_STREAM if end else 0, stream.id))
+            self.out.append(data)
+            if end:
+                self._ended(stream)
+            return
+        stream.put(data)
+        if end:
+            stream.ending = True
+        self.enqueue(stream)
+
+    def send_end(self, stream: StreamState, last_block: bytes = b"") -> None:
+        """The end of a body, with trailers where `last_block` is not empty."""
+        stream.ending = True
+        stream.last_block = last_block
+        if not stream.pending_bytes:
+            self._send_end(stream)
+
+    def enqueue(self, stream: StreamState) -> None:
+        """Have `stream` wait for its turn, if it has, or can `refill`, anything to send."""
+        if not stream.queued and (stream.pending_bytes or stream.refills) and stream.send_window > 0:
+            stream.queued = True
+            self._ready.append(stream)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `emit` would give something."""
+        return bool(self._ready) and self.send_window > 0
+
+    def emit(self, limit: int) -> None:
+        """Move what waits to `out`, a frame of each stream in turn, until it is about `limit` bytes."""
+        out = self.out
+        ready = self._ready
+        while ready and limit > 0 and self.send_window > 0:
+            stream = ready.popleft()
+            stream.queued = False
+            if stream.closed:
+                continue
+            size = min(FRAME_BYTES, stream.send_window, self.send_window)
+            if stream.pending_bytes < size:
+                stream.refill()
+            waiting = stream.pending_bytes
+            if not waiting or size <= 0:
+                continue
+            if size >= waiting:
+                size = waiting
+            if size == waiting or size >= USEFUL_BYTES:
+                self.account.useful(2)
+            end = size == waiting and stream.ending and not stream.last_block
+            out.append(frame_header(size, DATA, END_STREAM if end else 0, stream.id))
+            out.append(stream.take(size))
+            stream.send_window -= size
+            self.send_window -= size
+            limit -= size + HEADER_BYTES
+            if end:
+                self._ended(stream)
+            elif size == waiting and stream.ending:
+                self._send_end(stream)
+            else:
+                stream.emitted()
+                self.enqueue(stream)
+
+    def _send_end(self, stream: StreamState) -> None:
+        if stream.last_block:
+            self.out.append(headers_frames(stream.id, stream.last_block, end_stream=True))
+        else:
+            self.out.append(frame_header(0, DATA, END_STREAM, stream.id))
+        self._ended(stream)
+
+    def _ended(self, stream: StreamState) -> None:
+        stream.local_ended = True
+        if stream.remote_ended:
+            self._forget(stream)
+        stream.sent_end()
+
+    def _forget(self, stream: StreamState) -> None:
+        stream.closed = True
+        self.streams.pop(stream.id, None)
+        stream.pending = None  # how much it was, `pending_bytes` still tells
