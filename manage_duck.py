@@ -50,6 +50,7 @@ GROUPS = {"test": ("test", "docs", "bench"), "lint": ("test",), "docs": ("docs",
 SERVERS = {
     "nginx": "nginx-light",
     "wrk": "wrk",
+    "curl": "curl",
     "h2load": "nghttp2-client",
     "chromium": "chromium",
     "pebble": "pebble",

@@ -99,6 +99,7 @@ class Front:
             server.contexts = Contexts(self.tls)
         server.backlog = listening.backlog
         server.trusted_proxies = list(listening.trusted_proxies)
+        server.http2 = listening.http2
         self._access = views.logs(settings).access
         if self._access != "off":
             server.on_exchange = self._log

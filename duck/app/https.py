@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from duck.exceptions import SSLError
 from duck.net.certificate import Certificate, read_certificate
-from duck.net.tls import TlsConfig
+from duck.net.tls import TlsConfig, protocols
 from duck.services.state import state_directory
 from duck.settings import views
 
@@ -160,7 +160,7 @@ def challenge_directory(settings: Settings) -> str | None:
 
 def offered_protocols(settings: Settings) -> tuple[str, ...]:
     """What is offered by ALPN, the preferred one first; `Server.protocol_for` has a class for each."""
-    return ("http/1.1",)
+    return protocols(http2=settings["HTTP2"])
 
 
 def read_pairs(settings: Settings, pairs: tuple[Pair, ...]) -> tuple[Certificate, ...]:

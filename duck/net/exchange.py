@@ -42,6 +42,8 @@ SENT: Final = "sent"
 TUNNEL: Final = "tunnel"
 CUT: Final = "cut"
 
+READ_AHEAD_BYTES: Final = 1 << 20
+
 # `backend` of what Duck answers with a file.
 FILES: Final = "files"
 
@@ -62,6 +64,8 @@ class Exchange:
         bytes_received: of the request's body.
         started: when the head was complete, by `Clock.time`, in seconds.
         max_body_bytes: what the request's body may have; a route may change it before the body is read.
+        read_ahead_bytes: how much of the answer may wait in memory for a client that is slow; less for each of many
+            streams.
         backend: who answered, for the log; FILES for a file, empty for Duck itself.
         error: why the answer was cut, or why a failure was answered.
         waited_s: how long it stood in the queue for a backend.
@@ -89,6 +93,7 @@ class Exchange:
         "paused",
         "peer",
         "producer",
+        "read_ahead_bytes",
         "request",
         "request_state",
         "response",
@@ -105,6 +110,7 @@ class Exchange:
         self.stream = stream
         self.started = started
         self.max_body_bytes = max_body_bytes
+        self.read_ahead_bytes = READ_AHEAD_BYTES
         self.request_state = UNREAD if request.content_length != 0 else COMPLETE
         self.answer_state = WAITING
         self.response: ResponseSink = self

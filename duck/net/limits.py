@@ -14,6 +14,7 @@ class Limits:
         max_target_bytes: the request target; more is answered 414.
         max_fields: field lines of a request; more is answered 431.
         max_body_bytes: a request's body unless its route says otherwise; more is answered 413.
+        max_streams: requests of one HTTP/2 connection at a time.
         max_connections: open at once per worker; a further one is answered 503 and closed.
         head_timeout_s: from a head's first byte to its last; later is answered 408.
         body_timeout_s: between two pieces of a body that is being waited for; later is answered 408.
@@ -31,6 +32,7 @@ class Limits:
     max_fields: int = 100
     max_body_bytes: int = 1 << 30
     max_connections: int = 16_384
+    max_streams: int = 100
     head_timeout_s: float = 15.0
     body_timeout_s: float = 30.0
     min_body_rate: int = 256

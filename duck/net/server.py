@@ -13,6 +13,7 @@ from duck.net.client_certificate import variables_of
 from duck.net.client_duplex import ClientDuplex
 from duck.net.clock import NEVER
 from duck.net.exchange import Exchange, failure_status
+from duck.net.h2_connection import Http2ServerConnection
 from duck.net.peer import Peer
 from duck.net.server_connection import ServerConnection
 from duck.net.stats import Stats, merge
@@ -80,6 +81,7 @@ class Server:
         closes_idle: idle connections are closed: it drains, and who had a request under way could send it.
         requests: exchanges begun since the start.
         contexts: what TLS is served with; None for none.
+        http2: whether HTTP/2 is spoken, chosen by ALPN, or by its preface without TLS.
         handshakes: under way.
         refused_count: requests that could not be understood, and connections that were too many.
         stats: counts of the exchanges that have ended.
@@ -97,6 +99,7 @@ class Server:
         on_exchange: Callable[[Exchange], None] | None = None,
         on_refusal: Callable[[Peer, ProtocolError], None] | None = None,
         contexts: Contexts | None = None,
+        http2: bool = True,
     ) -> None:
         self.loop = loop
         self.clock = clock
@@ -107,7 +110,8 @@ class Server:
         self.on_exchange = on_exchange
         self.on_refusal = on_refusal
         self.contexts = contexts
-        self.connections: set[ServerConnection | ClientDuplex | TlsConnection] = set()
+        self.http2 = http2
+        self.connections: set[ServerConnection | Http2ServerConnection | ClientDuplex | TlsConnection] = set()
         self.handshakes = 0
         self.draining = False
         self.closes_idle = False
@@ -129,6 +133,8 @@ class Server:
 
     def protocol_for(self, chosen: str | None) -> asyncio.Protocol:
         """What serves a connection whose handshake has chosen the protocol `chosen` (ALPN); None for none."""
+        if chosen == "h2" and self.http2:
+            return cast("asyncio.Protocol", Http2ServerConnection(self))
         return self.protocol()
 
     def drain(self, on_empty: Callable[[], None], idle_s: float = 0.0) -> None:
@@ -158,7 +164,10 @@ class Server:
         if not answering:
             connections = [one for one in connections if not (isinstance(one, ServerConnection) and one.is_answering)]
         for connection in connections:
-            connection.cut()
+            if isinstance(connection, Http2ServerConnection):
+                connection.cut(upgraded=upgraded)
+            else:
+                connection.cut()
         return len(connections)
 
     def snapshot(self) -> dict[str, Any]:
@@ -229,7 +238,7 @@ class Server:
         self.connections.discard(connection)
         self.clock.watched.discard(connection)
 
-    def opened(self, connection: ServerConnection) -> bool:
+    def opened(self, connection: ServerConnection | Http2ServerConnection) -> bool:
         """Take a new connection in; False when there are too many."""
         self.connections.add(connection)
         self.clock.watched.add(connection)
@@ -253,15 +262,30 @@ class Server:
         self.clock.watched.discard(connection)
         self.connections.add(duplex)
         self.clock.watched.add(duplex)
+        self.tunnel_opened()
+
+    def switched(self, connection: ServerConnection, other: Http2ServerConnection) -> None:
+        """A connection that has just begun goes on as HTTP/2."""
+        self.connections.discard(connection)
+        self.clock.watched.discard(connection)
+        self.connections.add(other)
+        self.clock.watched.add(other)
+
+    def tunnel_opened(self) -> None:
+        """An exchange has left HTTP."""
         self.stats.upgraded += 1
         self.stats.tunnels += 1
 
-    def closed(self, connection: ServerConnection | ClientDuplex) -> None:
+    def tunnel_closed(self) -> None:
+        """Its bytes have ended."""
+        self.stats.tunnels -= 1
+
+    def closed(self, connection: ServerConnection | Http2ServerConnection | ClientDuplex) -> None:
         """Forget an ended connection."""
         self.connections.discard(connection)
         self.clock.watched.discard(connection)
         if isinstance(connection, ClientDuplex):
-            self.stats.tunnels -= 1
+            self.tunnel_closed()
         if self._on_empty is not None:
             self._check_empty()
 
@@ -293,7 +317,7 @@ class Server:
         else:
             exchange.answer(*plain_error(failure_status(error), "The server could not answer this request.", False))
 
-    def refused(self, connection: ServerConnection, error: ProtocolError) -> None:
+    def refused(self, connection: ServerConnection | Http2ServerConnection, error: ProtocolError) -> None:
         """Count, and tell, a request that could not be understood."""
         self.refused_count += 1
         if self.on_refusal is not None and connection.peer is not None:

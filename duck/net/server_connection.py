@@ -27,6 +27,7 @@ from duck.exceptions import ClientGone, LimitExceeded, ProtocolError
 from duck.net.client_duplex import ClientDuplex
 from duck.net.clock import NEVER
 from duck.net.exchange import COMPLETE, READING, SENT, Exchange
+from duck.net.h2_connection import Http2ServerConnection
 from duck.net.request_body import RequestBody
 from duck.net.send_file import FileSender
 from duck.net.splice import Splicer, can_splice
@@ -41,6 +42,7 @@ from duck.wire.answer import (
 )
 from duck.wire.framing import chunk, last_chunk
 from duck.wire.h1 import parse_request_head
+from duck.wire.h2_frames import PREFACE
 from duck.wire.head import HTTP_11, RequestHead
 from duck.wire.render import plain_error
 
@@ -68,6 +70,7 @@ MAX_IN_A_TURN: Final = 32
 MAX_REPEATED_BYTES: Final = 2048
 MAX_REPEATED_FIELDS: Final = 32
 MAX_LINGER_BYTES: Final = 1 << 20
+_PRI: Final = PREFACE[:18]  # what looks like a head of HTTP/1, with its empty line
 _ANY: Final = 1 << 62  # more bytes than ever wait to be sent
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 # What a refusal answers, its request being unreadable.
@@ -97,6 +100,7 @@ class ServerConnection:
         "_paused_reading",
         "_pipelines",
         "_sender",
+        "_served",
         "_server",
         "_state",
         "_transport",
@@ -119,6 +123,7 @@ class ServerConnection:
         # The last request that was one head and nothing else, where it is short: kept for as long as the connection.
         self._last_data = b""
         self._last_request: RequestHead | None = None
+        self._served = False  # a request was read
         self._pipelines = False  # more than one request was read at once
         self._next_is_due = False  # the loop will call `_next`
         self._paused_reading = False
@@ -304,6 +309,8 @@ class ServerConnection:
                     if len(request.target) > limits.max_target_bytes:
                         raise LimitExceeded("the request target is too long", 414)
                 except ProtocolError as error:
+                    if self._begins_http2(data):
+                        return
                     if guessed and data.find(b"\r\n\r\n") < end:
                         self._pipelines = True
                         continue
@@ -321,6 +328,7 @@ class ServerConnection:
             self._buffer = rest
             self._after_empty_line = False
             length = request.content_length
+            self._served = True
             now = server.clock.time()
             exchange = Exchange(request, self.peer, self, now, limits.max_body_bytes)  # type: ignore[arg-type]
             self._exchange = exchange
@@ -344,6 +352,23 @@ class ServerConnection:
                 return  # `_next` goes on with what is there
             data = self._buffer
             self._buffer = b""
+
+    def _begins_http2(self, data: bytes) -> bool:
+        """Whether the connection begins as HTTP/2 by prior knowledge, and goes on as such (RFC 9113 §3.3)."""
+        server, transport, peer = self._server, self._transport, self.peer
+        if not data.startswith(_PRI) or not server.http2 or self._served or transport is None or peer is None:
+            return False
+        if peer.scheme == b"https":
+            return False  # there ALPN says so, or not
+        self._state = CLOSED
+        self._transport = None
+        self.deadline = NEVER
+        other = Http2ServerConnection(server)
+        server.switched(self, other)
+        transport.set_protocol(cast("asyncio.Protocol", other))
+        other.take_over(transport, peer)
+        other.data_received(data)
+        return True
 
     def _keep_partial_head(self, data: bytes) -> None:
         limits = self._server.limits

@@ -50,8 +50,13 @@ class TlsConfig:
     names: tuple[tuple[str, ...], ...] = ()
     client_certificates: str = NONE
     client_ca: str | None = None
-    protocols: tuple[str, ...] = ("http/1.1",)
+    protocols: tuple[str, ...] = ("h2", "http/1.1")
     trusts_readable_keys: bool = False
+
+
+def protocols(*, http2: bool) -> tuple[str, ...]:
+    """What ALPN offers, the preferred one first; `Server.protocol_for` has a class for each."""
+    return ("h2", "http/1.1") if http2 else ("http/1.1",)
 
 
 class Contexts:

@@ -61,6 +61,7 @@ class Worker:
         on_refusal: Callable[[Peer, ProtocolError], None] | None = None,
         backlog: int = DEFAULT_BACKLOG,
         contexts: Contexts | None = None,
+        http2: bool = True,
         make_loop: Callable[[], asyncio.AbstractEventLoop] = new_loop,
     ) -> None:
         self.name = name
@@ -74,6 +75,7 @@ class Worker:
         self._on_refusal = on_refusal
         self._backlog = backlog
         self._contexts = contexts
+        self._http2 = http2
         self._make_loop = make_loop
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clock: Clock | None = None
@@ -176,6 +178,7 @@ class Worker:
             on_exchange=self._on_exchange,
             on_refusal=self._on_refusal,
             contexts=self._contexts,
+            http2=self._http2,
         )
         clock.start()
         for listener in self._listeners:

@@ -3,18 +3,18 @@
     collect the body -> take a slot -> REQUEST -> HEAD, DATA ... -> answered; the slot comes back by itself (FREE)
 
 A thread of the worker is taken only when the body is complete, and its answer leaves it as fast as it comes. What a
-slow client has not taken stays in memory up to `READ_AHEAD_BYTES`, and beyond it in the spool; only where that has no
-room is the thread held back:
+slow client has not taken stays in memory up to `Exchange.read_ahead_bytes`, and beyond it in the spool; only where that
+has no room is the thread held back:
 
-    PASSING ──client slow, READ_AHEAD_BYTES ahead──> OVERFLOWING ──no more room──> HELD (the link is not read)
-       ^                                                  │                          │
-       └──────────────────all of it taken─────────────────┴──────────────────────────┘
+    PASSING ──client slow, so much ahead──> OVERFLOWING ──no more room──> HELD (the link is not read)
+       ^                                          │                          │
+       └──────────────────all of it taken─────────┴──────────────────────────┘
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from duck.exceptions import BackendCut, BackendError, BackendTimeout, BackendUnreachable, LimitExceeded
 from duck.net.clock import NEVER
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from duck.proxy.handler import ProxyHandler
     from duck.proxy.spool import Overflow
     from duck.wire.fields import Fields
-
-READ_AHEAD_BYTES: Final = 1 << 20
 
 
 class LinkCall(Call):
@@ -125,7 +123,7 @@ class LinkCall(Call):
 
     def link_data(self, chunk: bytes) -> None:
         """The answer goes on."""
-        if self._ahead >= READ_AHEAD_BYTES:
+        if self._ahead >= self._exchange.read_ahead_bytes:
             self._put_aside(chunk)
             return
         self._exchange.response.data(chunk)

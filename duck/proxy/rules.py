@@ -240,6 +240,7 @@ def count_forward(request: RequestHead, left: int) -> RequestHead:
     line = b"%b %b %b\r\n" % (request.method, request.target, protocol)
     counted = parse_request_head(line + render_fields(fields), request.scheme, max_fields=len(fields))
     counted.version = request.version
+    counted.content_length = request.content_length  # HTTP/2 has no field that says so of a body without one
     return counted
 
 

@@ -28,6 +28,7 @@ class ListeningView:
         domain: the public name, without a port.
         is_site: whether it is all addresses, for the names of DOMAINS.
         prefix: None for Django's own FORCE_SCRIPT_NAME, else a path without its final slash, `""` for none.
+        http2: whether HTTP/2 is spoken.
         trusted_proxies: networks whose forwarded fields are believed; `unix` for whoever comes through a Unix socket.
     """
 
@@ -38,6 +39,7 @@ class ListeningView:
     name: str
     prefix: str | None
     trusted_proxies: tuple[str, ...]
+    http2: bool
     is_site: bool = False
 
 
@@ -50,6 +52,7 @@ class LimitsView:
     max_fields: int
     max_body_bytes: int
     max_connections: int
+    max_streams: int
     head_timeout_s: float
     body_timeout_s: float
     min_body_rate: int
@@ -268,6 +271,7 @@ def listening(settings: Settings) -> ListeningView:
         name=settings["NAME"],
         prefix=None if settings["PREFIX"] is None else settings["PREFIX"].rstrip("/"),
         trusted_proxies=tuple(settings["TRUSTED_PROXIES"]),
+        http2=settings["HTTP2"],
         is_site=_is_site(settings),
     )
 
@@ -280,6 +284,7 @@ def limits(settings: Settings) -> LimitsView:
         max_fields=settings["MAX_FIELDS"],
         max_body_bytes=max(settings["MAX_BODY_BYTES"], *settings["BODY_LIMITS"].values(), 0),
         max_connections=settings["MAX_CONNECTIONS"],
+        max_streams=settings["MAX_STREAMS"],
         head_timeout_s=settings["HEAD_TIMEOUT"],
         body_timeout_s=settings["BODY_TIMEOUT"],
         min_body_rate=settings["MIN_BODY_RATE"],

@@ -104,6 +104,7 @@ class Front:
         self.clock = Clock(self.loop)
         self.now = 1000.0
         self.clock.time = lambda: self.now
+        self.clock.now = self.now
         self.clock.date = DATE
         self.exchanges: list[Exchange] = []
         self.finished: list[Exchange] = []

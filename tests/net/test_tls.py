@@ -95,7 +95,7 @@ def test_a_suite_without_forward_secrecy_is_refused(authority, pair):
 
 
 def test_alpn_chooses_what_is_offered_and_needs_no_choice(authority, pair):
-    with serving(pair) as served:
+    with serving(pair, protocols=("http/1.1",)) as served:
         context = authority.client()
         context.set_alpn_protocols(["h2", "http/1.1"])
         with served.connect(context) as client:

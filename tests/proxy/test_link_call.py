@@ -4,16 +4,16 @@ import pytest
 
 from duck.exceptions import BackendTimeout
 from duck.net.clock import NEVER, Clock
+from duck.net.exchange import READ_AHEAD_BYTES
 from duck.net.link_connection import LinkConnection
 from duck.net.server import Trust
-from duck.proxy import link_call
 from duck.proxy.handler import ProxyHandler
 from duck.proxy.link_call import LinkCall
 from duck.proxy.spool import PIECE_BYTES, Spool
 from duck.testing import FakeLoop, FakeStream, FakeTransport, record_exchange
 from duck.wire import link
 
-AHEAD = link_call.READ_AHEAD_BYTES
+AHEAD = READ_AHEAD_BYTES
 CHUNK = bytes(range(256)) * 256  # 64 KiB
 
 

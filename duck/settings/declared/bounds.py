@@ -87,6 +87,14 @@ LIMITS: Final = (
     ),
     Setting(
         "Limits",
+        "MAX_STREAMS",
+        kinds.integer(1, 10_000),
+        100,
+        "Requests at once on one HTTP/2 connection; a client that begins more is told to wait (REFUSED_STREAM).",
+        unit="requests",
+    ),
+    Setting(
+        "Limits",
         "MAX_QUEUE",
         kinds.integer(0),
         1000,

@@ -43,6 +43,15 @@ LISTENING: Final = (
     ),
     Setting(
         "Listening",
+        "HTTP2",
+        kinds.BOOLEAN,
+        True,
+        "Whether HTTP/2 is spoken: with clients that choose it in their TLS handshake (ALPN), and without TLS with"
+        " those that begin with it (prior knowledge, h2c), as balancers do that end TLS themselves.",
+        flags=("--http2/--no-http2",),
+    ),
+    Setting(
+        "Listening",
         "LISTEN",
         kinds.items(kinds.LISTEN, "listening URLs"),
         [],

@@ -15,7 +15,7 @@ from duck.exceptions import ApplicationError, SSLError
 from duck.http.core.httpd.message import PathCallbacks
 from duck.net.limits import Limits
 from duck.net.listener import DEFAULT_BACKLOG, open_listeners, speaks_tls
-from duck.net.tls import NONE, REQUESTED, REQUIRED, Contexts, TlsConfig
+from duck.net.tls import NONE, REQUESTED, REQUIRED, Contexts, TlsConfig, protocols
 from duck.net.worker import IDLE_S, Worker
 from duck.settings import views
 from duck.settings.listen import ListenAddress, parse_listen
@@ -53,8 +53,8 @@ class BaseServer:
         force_worker_processes: processes instead of threads; this version has none and says so.
 
     Attributes:
-        limits, trusted_proxies, backlog, server_name, on_exchange, on_refusal: given to the workers by `start`; change
-            them before. `on_exchange` is called on a worker's loop at the end of each exchange, unless `no_logs`.
+        limits, trusted_proxies, http2, backlog, server_name, on_exchange, on_refusal: given to the workers by `start`;
+            change them before. `on_exchange` is called on a worker's loop as each exchange ends, unless `no_logs`.
         holder_of: says who holds a busy port, for the error.
         contexts: what TLS is served with; None for no HTTPS.
         on_abort: called by `abort` while the loops still run, to post there what has to be closed.
@@ -89,6 +89,7 @@ class BaseServer:
         self.force_worker_processes = force_worker_processes
         self.limits = Limits()
         self.trusted_proxies: list[str] = []
+        self.http2 = True
         self.backlog = DEFAULT_BACKLOG
         self.server_name = ""
         self.on_exchange: Callable[[Exchange], None] | None = None
@@ -207,6 +208,7 @@ class BaseServer:
                     on_refusal=None if self.no_logs else self.on_refusal,
                     backlog=self.backlog,
                     contexts=self.contexts,
+                    http2=self.http2,
                 )
                 worker.start()
                 self._workers.append(worker)
@@ -428,6 +430,7 @@ def make_contexts(ssl_params: Mapping[str, Any] | None) -> Contexts:
                 view.pairs,
                 client_certificates=view.client_certificates,
                 client_ca=view.client_ca,
+                protocols=protocols(http2=settings is None or bool(settings["HTTP2"])),
                 trusts_readable_keys=view.trusts_readable_keys,
             )
         )

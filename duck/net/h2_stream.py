@@ -1,0 +1,523 @@
+"""One stream of an HTTP/2 connection: a `Stream` for one exchange, and the `Duplex` that a WebSocket makes of it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import os
+from typing import TYPE_CHECKING, Final
+
+from duck.exceptions import BackendError, ClientGone, LimitExceeded, ProtocolError
+from duck.net.clock import NEVER
+from duck.net.exchange import CUT, READING, SENT
+from duck.net.h2_duplex import Http2Duplex
+from duck.net.request_body import BodyPace
+from duck.wire.answer import CHUNKED, LENGTH, NO_BODY, framed
+from duck.wire.fields import get, render_fields
+from duck.wire.h2_frames import CANCEL, INTERNAL_ERROR, NO_ERROR
+from duck.wire.h2_head import with_key
+from duck.wire.h2_stream import StreamState
+from duck.wire.head import RequestHead
+from duck.wire.hpack import encode_lines, encode_status
+from duck.wire.render import plain_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from duck.exceptions import DuckError
+    from duck.net.exchange import Exchange
+    from duck.net.h2_connection import Http2ServerConnection
+    from duck.net.interfaces import Duplex
+    from duck.wire.fields import Fields
+    from duck.wire.head import ResponseHead
+
+logger = logging.getLogger("duck.net")
+
+# What waits to be sent of one stream: above the one its producer is paused, below the other it goes on.
+HIGH_BYTES: Final = 65_536
+LOW_BYTES: Final = 16_384
+# Of a file, read at once.
+FILE_BYTES: Final = 65_536
+
+_CONTINUE: Final = encode_status(100)
+_WEBSOCKET_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_UNREADABLE: Final = RequestHead(b"GET", b"/", [])
+
+
+class Http2Stream(StreamState):
+    """Carries one exchange.
+
+    Attributes:
+        exchange: what is carried, until its end.
+        duplex: what became of it.
+        deadline: until which the client has to send, or to take, the next bytes.
+    """
+
+    __slots__ = (
+        "_answer_paused",
+        "_body_by",
+        "_connection",
+        "_file",
+        "_file_at",
+        "_file_done",
+        "_file_left",
+        "_framing",
+        "_kept",
+        "_left_to_send",
+        "_pace",
+        "_send_by",
+        "_touched",
+        "_trailers",
+        "_whole",
+        "duplex",
+        "exchange",
+        "key",
+    )
+
+    def __init__(self, connection: Http2ServerConnection, stream_id: int, send_window: int) -> None:
+        StreamState.__init__(self, stream_id, send_window)
+        self._connection = connection
+        self.exchange: Exchange | None = None
+        self.duplex: Http2Duplex | None = None
+        self.key = b""  # of a WebSocket's handshake, made here
+        self._kept: bytes | bytearray = b""  # of the body, not delivered yet
+        self._touched = False  # something was kept in this turn
+        self._whole = False  # the body was received
+        self._trailers: Fields | None = None
+        self._pace: BodyPace | None = None
+        self._framing = NO_BODY
+        self._left_to_send = 0
+        self._answer_paused = False
+        self._file = -1
+        self._file_at = 0
+        self._file_left = 0
+        self._file_done: Callable[[Exception | None], None] | None = None
+        self._body_by = NEVER
+        self._send_by = NEVER
+
+    # -- what happens to it (StreamState) -------------------------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        if self.exchange is None and self.duplex is None:
+            self._connection.http2.consumed(self, len(data))  # answered, and nobody wants it
+            return
+        if not self._kept:
+            self._kept = data
+        else:
+            # Small frames become one piece: a byte each would take forty in lists of them.
+            if not isinstance(self._kept, bytearray):
+                self._kept = bytearray(self._kept)
+            self._kept += data
+        if not self._touched:
+            self._touched = True
+            self._connection.touched.append(self)
+
+    def received_end(self, fields: Fields | None) -> None:
+        self._whole = True
+        self._trailers = fields
+        if not self._touched:
+            self._touched = True
+            self._connection.touched.append(self)
+
+    def deliver(self) -> None:
+        """Hand over what has been received in this turn, or was kept before."""
+        self._touched = False
+        duplex = self.duplex
+        if duplex is not None:
+            data = bytes(self._kept)
+            self._kept = b""
+            duplex.received(data, self._whole)
+            return
+        exchange = self.exchange
+        pace = self._pace
+        if exchange is None:
+            self._drop_kept()
+            return
+        if exchange.request_state is not READING or pace is None or pace.paused:
+            return
+        data = bytes(self._kept)
+        if data:
+            self._kept = b""
+            size = len(data)
+            self._connection.http2.consumed(self, size)
+            if exchange.bytes_received + size > exchange.max_body_bytes:
+                self._abort_body(_too_large(exchange.max_body_bytes))
+                return
+            exchange.bytes_received += size
+            pace.count(size)
+        if self._whole:
+            self._body_by = NEVER
+        else:
+            self._await_body(pace)
+        sink = exchange.body_sink
+        if data and sink is not None:
+            sink.data(data)
+        if self._whole and exchange.request_state is READING and not pace.paused:
+            exchange.body_ended(self._trailers)
+            self._check_finished()
+
+    def was_reset(self, error: DuckError) -> None:
+        self.lose(error)
+
+    def lose(self, error: Exception) -> None:
+        """The client has given it up, or is gone."""
+        exchange, self.exchange = self.exchange, None
+        duplex = self.duplex
+        self._kept = b""
+        self._drop_file(error, exchange)
+        if exchange is not None and duplex is None:
+            exchange.bytes_sent -= self.pending_bytes
+            if exchange.answer_state is SENT and not self.local_ended:
+                exchange.answer_state = CUT  # its handler was ready with it, its client was not
+                exchange.error = exchange.error or error
+            exchange.lost(error)
+            exchange.ended()
+        self._connection.forget(self)
+        if duplex is not None:
+            duplex.lost(error)
+            if exchange is not None:
+                exchange.ended()
+
+    def emitted(self) -> None:
+        waiting = self.pending_bytes
+        if waiting or self.refills:
+            self._await_taken()
+        else:
+            self._send_by = NEVER
+        if self._answer_paused and waiting <= LOW_BYTES:
+            self._answer_paused = False
+            if self.duplex is not None:
+                self.duplex.resume()
+            elif self.exchange is not None:
+                self.exchange.resume_answer()
+        done = self._file_done
+        if done is not None and not waiting and not self._file_left:
+            self._file_done = None
+            done(None)
+
+    def refill(self) -> None:
+        if not self._file_left:
+            return
+        try:
+            data = os.pread(self._file, min(self._file_left, FILE_BYTES), self._file_at)
+            if not data:
+                raise OSError("the file became shorter while it was sent")
+        except OSError as error:
+            self._drop_file(error, self.exchange)
+            return
+        self._file_at += len(data)
+        self._file_left -= len(data)
+        self.refills = self._file_left > 0
+        self.put(data)
+
+    def sent_end(self) -> None:
+        self._send_by = NEVER
+        if self.duplex is not None:
+            self.duplex.sent_end()
+        elif self.exchange is not None:
+            self._check_finished()
+        else:
+            self._connection.http2.reset(self, NO_ERROR)  # refused: the rest of its request is not wanted
+
+    # -- deadlines ------------------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float:
+        """When the client has to have sent, or taken, something."""
+        return min(self._body_by, self._send_by)
+
+    def expire(self, now: float) -> None:
+        """The deadline has passed."""
+        if self._send_by <= now:
+            seconds = self._connection.limits.send_timeout_s
+            error = ClientGone(f"the client took nothing of its answer for {seconds:g} s and was cut off")
+            self._connection.http2.reset(self, CANCEL)
+            self.lose(error)
+        else:
+            self._body_by = NEVER
+            if self._pace is not None and not self._pace.paused:
+                self._abort_body(LimitExceeded("the request's body came too slowly", 408))
+
+    def _await_body(self, pace: BodyPace) -> None:
+        self._body_by = pace.deadline(self._connection.clock.time(), self._connection.limits)
+        self._connection.due(self._body_by)
+
+    def _await_taken(self) -> None:
+        self._send_by = self._connection.clock.now + self._connection.limits.send_timeout_s
+        self._connection.due(self._send_by)
+
+    # -- the request's body (Stream) ------------------------------------------------------------------------------
+
+    def start_body(self) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            return
+        request = exchange.request
+        if request.content_length is not None and request.content_length > exchange.max_body_bytes:
+            self._abort_body(_too_large(exchange.max_body_bytes))
+            return
+        self._pace = pace = BodyPace()
+        pace.start(self._connection.clock.time())
+        connection = self._connection
+        if not self._whole:
+            self._await_body(pace)
+            connection.http2.widen(self)
+            if request.expects_continue and not self._kept and not exchange.is_answered:
+                connection.http2.send_head(self, _CONTINUE)
+            connection.flush_soon()
+        self.deliver()
+
+    def pause_body(self) -> None:
+        if self._pace is not None:
+            self._pace.paused = True
+            self._body_by = NEVER
+
+    def resume_body(self) -> None:
+        pace = self._pace
+        if pace is None or not pace.paused:
+            return
+        pace.start(self._connection.clock.time())
+        if not self._whole:
+            self._await_body(pace)
+        self.deliver()
+        self._connection.flush_soon()
+
+    def _abort_body(self, error: Exception) -> None:
+        """The body cannot be had: whoever takes it answers, and the rest is dropped."""
+        exchange = self.exchange
+        if exchange is None:
+            return
+        self._body_by = NEVER
+        self._drop_kept()
+        exchange.body_failed(error)
+        if self.exchange is not exchange:
+            return
+        if exchange.answer_state is SENT:
+            self._check_finished()
+        elif not exchange.is_answered and exchange.producer is None:
+            status = error.status if isinstance(error, ProtocolError) else 400
+            exchange.error = error
+            exchange.answer(*plain_error(status, f"{error}.", False))
+
+    def _drop_kept(self) -> None:
+        size = len(self._kept)
+        if size:
+            self._kept = b""
+            self._connection.http2.consumed(self, size)
+
+    # -- the answer (Stream) --------------------------------------------------------------------------------------
+
+    def send_informational(self, head: ResponseHead) -> None:
+        if not self.closed:
+            self._connection.http2.send_head(self, encode_status(head.status) + encode_lines(head.block))
+            self._connection.flush_soon()
+
+    def _head_block(self, request: RequestHead, head: ResponseHead) -> bytes:
+        block, extra, framing = framed(request, head, self._connection.clock.date)
+        self._framing = framing
+        if framing == LENGTH:
+            self._left_to_send = head.content_length or 0
+        return b"".join((encode_status(head.status), encode_lines(block), encode_lines(extra)))
+
+    def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
+        if self.closed:
+            return
+        if self.key and head.status < 300:
+            self._refuse_tunnel(exchange)
+            return
+        self._connection.http2.send_head(self, self._head_block(exchange.request, head))
+        self._connection.flush_soon()
+
+    def send_data(self, data: bytes) -> None:
+        if self.closed or self._framing == NO_BODY:
+            return
+        if self._framing == LENGTH:
+            left = self._left_to_send - len(data)
+            if left < 0:
+                logger.warning("an answer is longer than its Content-Length; the rest was dropped")
+                data = data[:left]
+                left = 0
+                if not data:
+                    return
+            self._left_to_send = left
+        self.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the stream, in their turn."""
+        connection = self._connection
+        connection.http2.send_data(self, data)
+        if self.pending_bytes:
+            if self._send_by == NEVER:
+                self._await_taken()
+            if self.pending_bytes > HIGH_BYTES and not self._answer_paused:
+                self._answer_paused = True
+                if self.duplex is not None:
+                    self.duplex.pause()
+                elif self.exchange is not None:
+                    self.exchange.pause_answer()
+        connection.flush_soon()
+
+    def send_end(self, trailers: Fields | None) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            return
+        if self.closed or self.local_ended:
+            self._check_finished()
+            return
+        if self._framing == LENGTH and self._left_to_send:
+            exchange.error = ProtocolError("the answer is shorter than its Content-Length", 502)
+            logger.warning("an answer is %d bytes shorter than its Content-Length: cut", self._left_to_send)
+            self.reset(exchange.error)
+            return
+        last_block = b""
+        if trailers and self._framing == CHUNKED and exchange.request.accepts_trailers:
+            last_block = encode_lines(render_fields(trailers))
+        self._connection.http2.send_end(self, last_block)
+        self._connection.flush_soon()
+
+    def send_answer(self, exchange: Exchange, head: ResponseHead, body: bytes) -> None:
+        if self.closed:
+            return
+        if self.key and head.status < 300:
+            self._refuse_tunnel(exchange)
+            return
+        if head.content_length is None and exchange.request.method != b"HEAD" and head.status not in (204, 304):
+            head.content_length = len(body)
+        block = self._head_block(exchange.request, head)
+        http2 = self._connection.http2
+        if self._framing == NO_BODY or (self._framing == LENGTH and not body and not head.content_length):
+            http2.send_head(self, block, end=True)
+        elif head.content_length != len(body):
+            http2.send_head(self, block)
+            if body:
+                self.send_data(body)
+            self.send_end(None)
+        else:
+            http2.send_head(self, block)
+            http2.send_data(self, body, end=True)
+            if self.pending_bytes and self._send_by == NEVER:
+                self._await_taken()
+        self._connection.flush_soon()
+
+    def send_file(self, descriptor: int, offset: int, count: int, done: Callable[[Exception | None], None]) -> None:
+        if self.closed:
+            done(ClientGone("the client left"))
+            return
+        if self._framing != LENGTH:
+            done(None)
+            return
+        self._left_to_send -= count
+        self._file = descriptor
+        self._file_at = offset
+        self._file_left = count
+        self._file_done = done
+        self.refills = True
+        self._await_taken()
+        self._connection.http2.enqueue(self)
+        self._connection.flush_soon()
+
+    def send_from(
+        self,
+        divert: Callable[[], int],
+        count: int,
+        moved: Callable[[], None],
+        done: Callable[[Exception | None], None],
+    ) -> bool:
+        return False  # frames are between the bytes
+
+    def reset(self, error: Exception) -> None:
+        """End the stream so that the client sees the answer as incomplete."""
+        self._connection.http2.reset(self, INTERNAL_ERROR)
+        exchange, self.exchange = self.exchange, None
+        self._drop_file(error, exchange)
+        self._drop_kept()
+        if exchange is not None:
+            if exchange.request_state is READING:
+                exchange.body_failed(error)
+            exchange.ended()
+        self._connection.forget(self)
+        self._connection.flush_soon()
+
+    def _drop_file(self, error: Exception, exchange: Exchange | None) -> None:
+        self.refills = False
+        done, self._file_done = self._file_done, None
+        if done is not None:
+            if exchange is not None:
+                exchange.bytes_sent -= self._file_left
+            self._file_left = 0
+            done(error)
+
+    def _check_finished(self) -> None:
+        """The exchange is over when its answer was sent and nobody takes the body any more."""
+        exchange = self.exchange
+        if exchange is None or exchange.answer_state is not SENT or not (self.local_ended or self.closed):
+            return
+        if exchange.request_state is READING:
+            return  # its handler still takes the body: it may end in order
+        self.exchange = None
+        self._drop_kept()
+        if exchange.request.method == b"HEAD":
+            exchange.bytes_sent = 0
+        # An answer that did not wait for the whole request: what is left of that is not wanted (RFC 9113 §8.1).
+        self._connection.http2.reset(self, NO_ERROR)
+        exchange.ended()
+        self._connection.forget(self)
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Answer a request that could not be understood."""
+        head, body = plain_error(error.status, f"{error}.", False)
+        block = self._head_block(_UNREADABLE, head)
+        http2 = self._connection.http2
+        http2.send_head(self, block)
+        http2.send_data(self, body, end=True)
+
+    # -- WebSocket (RFC 8441) -------------------------------------------------------------------------------------
+
+    def ask_for_tunnel(self, request: RequestHead) -> RequestHead:
+        """`request`, an extended CONNECT, as the handshake of HTTP/1 that it stands for."""
+        self.key = base64.b64encode(os.urandom(16))
+        return with_key(request, self.key)
+
+    def _refuse_tunnel(self, exchange: Exchange) -> None:
+        """An ordinary answer with 2xx would say that the tunnel is there."""
+        self.key = b""
+        exchange.status = 501
+        head, body = plain_error(501, "No WebSocket is answered here.", False)
+        exchange.bytes_sent = len(body)
+        self.send_answer(exchange, head, body)
+        self._framing = NO_BODY
+
+    def send_upgrade(self, head: ResponseHead) -> Duplex:
+        exchange = self.exchange
+        if exchange is None or self.closed:
+            raise ClientGone("the client left before the upgrade")
+        accept = base64.b64encode(hashlib.sha1(self.key + _WEBSOCKET_GUID, usedforsecurity=False).digest())
+        if get(head.fields, b"sec-websocket-accept") != accept:
+            exchange.error = BackendError("the backend's Sec-WebSocket-Accept does not belong to the request")
+            exchange.status = 502
+            exchange.answer_state = SENT
+            self.key = b""
+            answer, body = plain_error(502, "The application behind this server did not answer.", False)
+            self.send_answer(exchange, answer, body)
+            raise ClientGone("the backend's answer was refused")
+        fields = [pair for pair in head.fields if pair[0].lower() != b"sec-websocket-accept"]
+        connection = self._connection
+        connection.http2.send_head(self, encode_status(200) + encode_lines(render_fields(fields)))
+        connection.http2.widen(self)
+        self.duplex = Http2Duplex(self, connection)
+        connection.server.tunnel_opened()
+        connection.flush_soon()
+        return self.duplex
+
+    def tunnel_ended(self) -> None:
+        """Both directions of the duplex are over."""
+        exchange, self.exchange = self.exchange, None
+        self._kept = b""
+        self._connection.forget(self)
+        if exchange is not None:
+            exchange.ended()
+
+
+def _too_large(allowed: int) -> LimitExceeded:
+    return LimitExceeded(f"the request's body is longer than the {allowed} bytes allowed here", 413)
