@@ -95,15 +95,6 @@ class Https:
         self._pairs = tuple(pairs)
         self._take(certificates, _signature(self._files()))
 
-    def reload(self) -> None:
-        """Read the files again now.
-
-        Raises:
-            SSLError: one of them cannot be used; what is served stays.
-        """
-        seen = _signature(self._files())
-        self._take(read_pairs(self._settings, self._present()), seen)
-
     def _take(self, certificates: tuple[Certificate, ...], seen: tuple[object, ...]) -> None:
         self.certificates, self._seen, self._looks_wrong = certificates, seen, 0
         self._tell(tls_config(self._settings, certificates))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import os
 import shutil
 import socket
 import ssl
@@ -665,3 +666,89 @@ def test_who_makes_openssl_talk_and_does_not_listen_is_cut_off(authority, pair):
     connection._outgoing.write(b"alert")
     wire.receive(outgoing.read()[:10])
     assert wire.aborted
+
+
+# -- what else passes -------------------------------------------------------------------------------------------------
+
+
+@both_loops
+@both_versions
+def test_an_upgraded_connection_carries_bytes_both_ways_and_ends_by_halves(authority, pair, version, make_loop):
+    """As a WebSocket's tunnel does; what the client sends right behind its request is not lost."""
+
+    class Echo:
+        def __init__(self, duplex):
+            self.duplex = duplex
+            duplex.connect(self)
+
+        def duplex_data(self, data):
+            self.duplex.write(data)
+
+        def duplex_eof(self):
+            self.duplex.write(b"bye")
+            self.duplex.close()
+
+        def duplex_lost(self, error):
+            pass
+
+        def duplex_pause(self):
+            self.duplex.pause_reading()
+
+        def duplex_resume(self):
+            self.duplex.resume_reading()
+
+    def answer(exchange):
+        Echo(exchange.upgrade(ResponseHead(101, [])))
+
+    request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    with (
+        serving(pair, answer=answer, make_loop=make_loop) as served,
+        served.connect(authority.client(version=version)) as client,
+    ):
+        client.sendall(request + b"early")
+        received = b""
+        while not received.endswith(b"early"):
+            received += client.recv(65_536)
+        assert received.startswith(b"HTTP/1.1 101 ")
+        sent = hashlib.shake_128(b"tunnel").digest(1_000_000)
+        writer = threading.Thread(target=client.sendall, args=(sent,))
+        writer.start()
+        echoed = bytearray()
+        while len(echoed) < len(sent):
+            echoed += client.recv(65_536)
+        writer.join(10)
+        assert bytes(echoed) == sent
+        raw = socket.socket(fileno=socket.dup(client.fileno()))
+        raw.shutdown(socket.SHUT_WR)
+        raw.close()
+        assert client.recv(10) == b"bye"
+        assert client.recv(10) == b""
+
+
+@both_loops
+def test_a_file_is_sent_whole_to_a_client_that_reads_late(authority, pair, tmp_path, make_loop):
+    content = hashlib.shake_128(b"file").digest(5_000_000)
+    (tmp_path / "file").write_bytes(content)
+    done = []
+
+    def answer(exchange):
+        descriptor = os.open(tmp_path / "file", os.O_RDONLY)
+
+        def sent(error):
+            os.close(descriptor)
+            done.append(error)
+            exchange.response.end(None)
+
+        exchange.response.head(ResponseHead(200, [], content_length=len(content)))
+        exchange.file(descriptor, 0, len(content), sent)
+
+    with (
+        serving(pair, answer=answer, make_loop=make_loop) as served,
+        served.connect(authority.client()) as client,
+    ):
+        client.sendall(GET)
+        server = served.worker.server
+        wait_until(lambda: any(getattr(one, "_write_paused", False) for one in list(server.connections)))
+        assert read_answer(client).partition(b"\r\n\r\n")[2] == content
+        assert done == [None]
+        assert ask(client).partition(b"\r\n\r\n")[2] == content

@@ -1,0 +1,206 @@
+"""`duck serve --domain` as a finished site: ports 443 and 80 of all addresses, and sockets that systemd opened.
+
+The ports are real ones, in a network of the test's own (a namespace), so that nothing of the machine is in the way.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from duck.exceptions import ApplicationError
+from duck.net.listener import Listener, open_listeners, speaks_tls
+from duck.settings.listen import parse_listen
+from tests.app.conftest import ROOT, wait_until
+from tests.app.test_host import open_project, python_of_nobody  # noqa: F401 - a fixture
+from tests.certificates import Authority
+
+# Runs in the namespace: starts Duck, asks it over both families, and prints what it saw.
+SCRIPT = """
+import fcntl, http.client, json, signal, socket, ssl, struct, subprocess, sys
+import psutil
+
+python, project, ca, chain, key, user = sys.argv[1:]
+with socket.socket() as interface:  # SIOCSIFFLAGS, IFF_UP
+    fcntl.ioctl(interface, 0x8914, struct.pack("16sh22x", b"lo", 1))
+command = [python, "-m", "duck", "serve", "--domain", "shop.test", "--domain", "www.shop.test", "--workers", "1"]
+command += ["--certfile", chain, "--keyfile", key, "--user", user]
+duck = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+said = []
+for line in duck.stdout:
+    said.append(line)
+    if "is ready after" in line:
+        break
+context = ssl.create_default_context(cafile=ca)
+seen = {}
+for address in ("127.0.0.1", "::1"):
+    for name in ("shop.test", "www.shop.test"):
+        plain = http.client.HTTPConnection(address, 80, timeout=20)
+        plain.request("GET", "/a?b=%20", headers={"Host": name})
+        answer = plain.getresponse()
+        raw = socket.create_connection((address, 443), timeout=20)
+        with context.wrap_socket(raw, server_hostname=name) as secure:
+            secure.sendall(f"GET / HTTP/1.1\\r\\nHost: {name}\\r\\nConnection: close\\r\\n\\r\\n".encode())
+            text = b""
+            while more := secure.recv(65536):
+                text += more
+        body = text.partition(b"\\r\\n\\r\\n")[2].decode()
+        seen[f"{address} {name}"] = [answer.status, answer.getheader("Location"), body]
+processes = [psutil.Process(duck.pid), *psutil.Process(duck.pid).children(recursive=True)]
+uids = [process.uids().real for process in processes]
+duck.send_signal(signal.SIGTERM)
+rest = duck.communicate(timeout=30)[0]
+print(json.dumps({"seen": seen, "said": "".join(said) + rest, "code": duck.returncode, "uids": uids}))
+"""
+
+
+def in_a_network_of_its_own(*arguments: str, cwd: Path, environ: dict[str, str]) -> dict[str, Any]:
+    unshare = shutil.which("unshare")
+    if unshare is None or subprocess.run([unshare, "-n", "true"], capture_output=True).returncode:
+        pytest.skip("a network of its own (unshare -n) takes root, or a kernel with namespaces")
+    done = subprocess.run(
+        [unshare, "-n", sys.executable, "-c", SCRIPT, *arguments],
+        cwd=cwd,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=55,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def prepare(project: Path) -> None:
+    """In production its own hosts are all that Django answers."""
+    with (project / "site1" / "settings.py").open("a") as settings:
+        settings.write("\nDEBUG = False\nALLOWED_HOSTS = ['shop.test', 'www.shop.test']\n")
+    (project / "site1" / "urls.py").write_text(
+        "from django.http import HttpResponse\nfrom django.urls import path\n"
+        "urlpatterns = [path('', lambda request: HttpResponse(request.build_absolute_uri()))]\n"
+    )
+
+
+def expect(told: dict[str, Any]) -> None:
+    assert told["seen"] == {
+        f"{address} {name}": [308, f"https://{name}/a?b=%20", f"https://{name}/"]
+        for address in ("127.0.0.1", "::1")
+        for name in ("shop.test", "www.shop.test")
+    }
+    assert told["code"] == 143
+    assert "Duck" in told["said"] and "listens at https://shop.test" in told["said"]
+
+
+def test_a_site_is_served_on_443_and_redirected_from_80_over_both_families(
+    project: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    prepare(project)
+    authority = Authority(tmp_path / "ca")
+    pair = authority.issue("shop.test", "www.shop.test")
+    environ |= {"DUCK_ALLOW_UNAPPLIED_MIGRATIONS": "yes"}
+    told = in_a_network_of_its_own(
+        sys.executable, str(project), authority.file, *pair, "root", cwd=project, environ=environ
+    )
+    expect(told)
+
+
+def test_it_binds_as_root_and_serves_as_somebody_else(
+    open_project: Path,  # noqa: F811
+    environ: dict[str, str],
+) -> None:
+    nobodys = python_of_nobody()
+    python = nobodys.pop("PYTHON")
+    prepare(open_project)
+    authority = Authority(open_project.parent / "ca")
+    chain, key = authority.issue("shop.test", "www.shop.test")
+    shutil.chown(key, "nobody")
+    kept = {name: value for name, value in environ.items() if name not in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME")}
+    kept |= nobodys | {"DUCK_ALLOW_UNAPPLIED_MIGRATIONS": "yes", "XDG_STATE_HOME": str(open_project.parent / "state")}
+    (open_project.parent / "state").mkdir()
+    shutil.chown(open_project.parent / "state", "nobody")
+    told = in_a_network_of_its_own(
+        python, str(open_project), authority.file, chain, key, "nobody", cwd=open_project, environ=kept
+    )
+    expect(told)
+    assert 0 not in told["uids"] and len(told["uids"]) >= 3
+
+
+def test_every_address_is_both_families(tmp_path: Path) -> None:
+    listeners = open_listeners([parse_listen("https://*:0")])
+    try:
+        families = {listener.family for listener in listeners}
+        assert families == ({socket.AF_INET, socket.AF_INET6} if socket.has_ipv6 else {socket.AF_INET})
+        assert len({listener.getsockname()[1] for listener in listeners}) == 1
+        assert all(speaks_tls(listener) for listener in listeners)
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+def test_who_may_not_bind_is_told_what_gives_the_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bind(self: Listener, address: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Listener, "bind", bind)
+    with pytest.raises(ApplicationError) as caught:
+        open_listeners([parse_listen("https://*:443")])
+    sentence = str(caught.value)
+    for remedy in ("systemd", "setcap cap_net_bind_service=+ep", "--user NAME"):
+        assert remedy in sentence
+
+
+def test_sockets_of_systemd_are_for_https_and_one_named_http_is_for_the_redirect(
+    project: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "ca")
+    chain, key = authority.issue("localhost", "127.0.0.1")
+    user = {"DUCK_USER": "root"} if os.geteuid() == 0 else {}
+    secure, plain = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
+    ports = [listener.getsockname()[1] for listener in (secure, plain)]
+    program = (
+        "import fcntl, os, sys\n"
+        "first, second = map(int, sys.argv[1:3])\n"
+        "spare = [fcntl.fcntl(one, fcntl.F_DUPFD, 20) for one in (first, second)]\n"
+        "os.dup2(spare[0], 3), os.dup2(spare[1], 4)\n"
+        "os.environ |= {'LISTEN_PID': str(os.getpid()), 'LISTEN_FDS': '2', 'LISTEN_FDNAMES': 'https:http'}\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'duck', 'serve', '--workers', '1', *sys.argv[3:]])\n"
+    )
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-c", program, str(secure.fileno()), str(plain.fileno())),
+            *("--https", "--force-https", "--certfile", chain, "--keyfile", key, "--domain", "localhost"),
+        ],
+        cwd=project,
+        env=environ
+        | user
+        | {"DUCK_ALLOW_UNAPPLIED_MIGRATIONS": "yes", "DUCK_ADMIN_LISTEN": "off", "PYTHONPATH": str(ROOT)},
+        pass_fds=[secure.fileno(), plain.fileno()],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    secure.close()
+    plain.close()
+    try:
+        with httpx.Client(verify=authority.client(), trust_env=False, timeout=20) as client:
+
+            def served() -> bool:
+                try:
+                    return client.get(f"https://localhost:{ports[0]}/").text == "one"
+                except httpx.HTTPError:
+                    return False
+
+            wait_until(served)
+            answer = client.get(f"http://127.0.0.1:{ports[1]}/x")
+            assert answer.headers["location"] == f"https://127.0.0.1:{ports[0]}/x"
+    finally:
+        process.terminate()
+        process.wait(20)
