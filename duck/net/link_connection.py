@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from duck.exceptions import BackendCut, BackendUnreachable
@@ -117,8 +118,10 @@ class LinkConnection:
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
-        # A pipe breaks under what is written: of a request that was not written to its end nothing was begun.
-        begun = self._call is not None and not isinstance(error, BrokenPipeError)
+        # A pipe breaks under what is written; Linux resets a Unix connection that ends with bytes unread. Of a request
+        # that was not written, or not read, to its end nothing was begun.
+        unread = isinstance(error, ConnectionResetError) and not self._secret and sys.platform == "linux"
+        begun = self._call is not None and not unread and not isinstance(error, BrokenPipeError)
         why = f": {error}" if error else ""
         self._lose(BackendUnreachable(f"{self._name} closed its link{why}", backend=self._name, retryable=not begun))
 

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import select
 import socket
 import threading
 
@@ -220,6 +221,52 @@ def test_what_could_not_be_written_to_its_end_is_sent_again_whatever_it_is(front
     answer = front.ask(post(b"x" * size))
     assert (answer.status, answer.body) == (200, b"x" * size)
     wait(lambda: not front.site.spool.used)
+
+
+def test_what_a_worker_had_not_read_when_it_was_killed_is_sent_again_whatever_it_is(front, link_backend):
+    def script(slot, items, fields, body):
+        slot.answer(body)
+        if slot.number == 0:
+            select.select([slot.sock], [], [], 10)
+            slot.sock.close()  # as the kernel does for a process that was killed
+            raise EOFError
+
+    backend = link_backend(script)
+    front.switch(backend.upstream())
+    client = front.connect()
+    assert client.ask(get()).status == 200
+    answer = client.ask(post(b"once"))
+    assert (answer.status, answer.body) == (200, b"once")
+    assert [len(one.requests) for one in backend.connections] == [1, 1]
+
+
+def test_what_is_sent_in_the_turn_that_finds_its_worker_dead_is_sent_again_whatever_it_is(front, link_backend):
+    answered, end, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def script(slot, items, fields, body):
+        slot.answer(body)
+        if slot.number == 0:
+            answered.set()
+            end.wait(10)
+            slot.close()
+            ended.set()
+            raise EOFError
+
+    backend = link_backend(script)
+    front.switch(backend.upstream())
+    client = front.connect()
+    assert client.ask(get()).status == 200
+    wait(lambda: front.pool.idle)
+
+    def both_at_once():
+        client.sendall(post(b"once"))  # the loop hears of this first
+        end.set()
+        assert ended.wait(10)
+
+    front.call(both_at_once)
+    answer = client.answer()
+    assert (answer.status, answer.body) == (200, b"once")
+    assert [len(one.requests) for one in backend.connections] == [1, 1]
 
 
 def test_a_request_that_kills_its_workers_is_repeated_once(front, link_backend):
