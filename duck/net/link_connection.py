@@ -108,6 +108,8 @@ class LinkConnection:
             self.close()
 
     def eof_received(self) -> bool:
+        if self._state is IDLE:
+            self.close()  # the loop tells of the end a turn later, in which a request might come
         return False
 
     def pause_writing(self) -> None:

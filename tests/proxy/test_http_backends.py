@@ -29,6 +29,32 @@ def test_a_connection_is_used_again_the_last_one_first(front, http_backend):
     wait(lambda: len(front.pool.idle) == 1 and front.pool.busy == 0)
 
 
+def test_a_request_in_the_turn_that_finds_its_connection_ended_goes_to_another(front, http_backend):
+    end, ended = threading.Event(), threading.Event()
+
+    def script(connection):
+        connection.send(answer(read_request(connection)[2]))
+        if connection.number == 0:
+            end.wait(10)
+            connection.close()
+            ended.set()
+
+    backend = http_backend(script)
+    front.switch(backend.upstream())
+    client = front.connect()
+    assert client.ask(get()).status == 200
+    wait(lambda: front.pool.idle)
+
+    def both_at_once():
+        end.set()
+        assert ended.wait(10)
+        client.sendall(post(b"once"))
+
+    front.call(both_at_once)
+    found = client.answer()
+    assert (found.status, found.body) == (200, b"once")
+
+
 def test_requests_and_answers_arrive_as_they_were_sent(front, http_backend):
     def reply(connection, line, fields, body):
         fields = b"B: 1\r\na: 2\r\nB: 3\r\nSet-Cookie: a\r\nset-cookie: b\r\nContent-Length: 2\r\n"

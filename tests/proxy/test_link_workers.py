@@ -240,7 +240,8 @@ def test_what_a_worker_had_not_read_when_it_was_killed_is_sent_again_whatever_it
     assert [len(one.requests) for one in backend.connections] == [1, 1]
 
 
-def test_what_is_sent_in_the_turn_that_finds_its_worker_dead_is_sent_again_whatever_it_is(front, link_backend):
+@pytest.mark.parametrize("first", ["the request", "the end"])
+def test_what_comes_in_the_turn_that_finds_a_worker_dead_is_sent_to_another(front, link_backend, first):
     answered, end, ended = threading.Event(), threading.Event(), threading.Event()
 
     def script(slot, items, fields, body):
@@ -259,9 +260,12 @@ def test_what_is_sent_in_the_turn_that_finds_its_worker_dead_is_sent_again_whate
     wait(lambda: front.pool.idle)
 
     def both_at_once():
-        client.sendall(post(b"once"))  # the loop hears of this first
+        if first == "the request":
+            client.sendall(post(b"once"))
         end.set()
         assert ended.wait(10)
+        if first == "the end":
+            client.sendall(post(b"once"))
 
     front.call(both_at_once)
     answer = client.answer()
