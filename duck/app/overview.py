@@ -128,4 +128,6 @@ def _addresses(settings: Settings, port: int) -> list[ListenAddress]:
         return [admin]
     # Beside the site: the next port, or a free one where the site's own was free to choose or is none.
     chosen = settings["PORT"] != 0 and 0 < port < 65535
+    if port < 1024 and not settings.is_given("PORT"):
+        port = settings["PORT"]  # who was handed port 443 may not have the right to 444
     return [ListenAddress("http", host="127.0.0.1", port=port + 1 if chosen else 0)]

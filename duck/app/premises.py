@@ -120,6 +120,11 @@ def addresses(settings: Settings, duck: InstanceInfo | None) -> Iterator[Finding
         )
     for address in listen_addresses(views.listening(settings)):
         yield _address(address, duck, "--port")
+    https = views.https(settings)
+    if https.redirect and https.enabled:
+        hosts = dict.fromkeys(one.host for one in listen_addresses(views.listening(settings)) if one.scheme == "https")
+        for host in hosts:
+            yield _address(ListenAddress("http", host=host, port=https.redirect_port), duck, "FORCE_HTTPS_BIND_PORT")
     admin = views.production(settings).admin
     port = settings["PORT"]
     if isinstance(admin, ListenAddress):

@@ -204,3 +204,23 @@ def test_sockets_of_systemd_are_for_https_and_one_named_http_is_for_the_redirect
     finally:
         process.terminate()
         process.wait(20)
+
+
+@pytest.mark.parametrize(
+    ("given", "port", "admin"),
+    [
+        ({"DOMAINS": ("example.org",)}, 443, 8001),
+        ({"LISTEN": ("http://0.0.0.0:80",)}, 80, 8001),
+        ({"PORT": 443}, 443, 444),
+        ({"PORT": 9000}, 9000, 9001),
+        ({"PORT": 0}, 40_000, 0),
+    ],
+)
+def test_health_and_figures_are_at_a_port_that_may_be_bound(
+    tmp_path: Path, given: dict[str, Any], port: int, admin: int
+) -> None:
+    from duck.app.overview import _addresses
+    from duck.settings.load import load
+
+    (address,) = _addresses(load({"MODE": "serve", **given}, {}, tmp_path), port)
+    assert (address.host, address.port) == ("127.0.0.1", admin)
