@@ -18,7 +18,7 @@ from tests.load.served import Served
 CHROMIUM = shutil.which("chromium")
 CERTUTIL = shutil.which("certutil")
 # As the browser calls it, and with which options it speaks that.
-PROTOCOLS = {"http/1.1": ["--disable-http2"]}
+PROTOCOLS = {"h2": [], "http/1.1": ["--disable-http2"]}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import psutil
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
@@ -30,7 +32,7 @@ SOCKET = """address => new Promise((resolve, reject) => {
     const socket = new WebSocket(address);
     const seen = [];
     socket.onopen = () => { socket.send('one'); socket.send('two'); };
-    socket.onmessage = event => { seen.push(event.data); if (seen.length === 2) { socket.close(); resolve(seen); } };
+    socket.onmessage = event => { seen.push(event.data); if (seen.length === 2) resolve(seen); };
     socket.onerror = () => reject(new Error('no socket'));
 })"""
 # Ask until told to stop; what failed, and how many answers there were.
@@ -87,8 +89,18 @@ def test_server_sent_events_arrive(page: Page) -> None:
     assert page.evaluate(EVENTS) == [[str(number), f"event {number}"] for number in range(5)]
 
 
-def test_a_websocket_is_tunnelled(page: Page, served: Served) -> None:
+def test_a_websocket_is_tunnelled(page: Page, served: Served, protocol: str) -> None:
+    before = connections(served)
     assert page.evaluate(SOCKET, f"wss://localhost:{served.port}/ws") == ["wss one", "wss two"]
+    more = connections(served) - before
+    assert len(more) == (0 if protocol == "h2" else 1)  # over HTTP/2 it is one stream more (RFC 8441)
+
+
+def connections(served: Served) -> set[object]:
+    """The clients' ends of what is open to the server."""
+    found = psutil.net_connections("tcp4")
+    port = served.port
+    return {one.raddr for one in found if one.laddr and one.laddr[1] == port and one.status == "ESTABLISHED"}
 
 
 def test_a_certificate_is_changed_and_no_request_fails(page: Page, authority: Authority, served: Served) -> None:
