@@ -21,10 +21,12 @@ from duck.wire.h2_connection import Http2Connection
 from duck.wire.h2_frames import CANCEL, ENHANCE_YOUR_CALM
 
 if TYPE_CHECKING:
+    from duck.exceptions import DuckError
     from duck.net.clock import Clock
     from duck.net.limits import Limits
     from duck.net.peer import Peer
     from duck.net.server import Server
+    from duck.wire.fields import Fields
     from duck.wire.h2_stream import StreamState
     from duck.wire.head import RequestHead
 
@@ -257,6 +259,30 @@ class Http2ServerConnection:
 
     def malformed(self, error: Http2Error) -> None:
         self.server.refused(self, error)
+
+    def body(self, stream: StreamState, data: bytes) -> None:
+        assert isinstance(stream, Http2Stream)
+        stream.received(data)
+
+    def body_end(self, stream: StreamState, fields: Fields | None) -> None:
+        assert isinstance(stream, Http2Stream)
+        stream.received_end(fields)
+
+    def was_reset(self, stream: StreamState, error: DuckError) -> None:
+        assert isinstance(stream, Http2Stream)
+        stream.lose(error)
+
+    def emitted(self, stream: StreamState) -> None:
+        assert isinstance(stream, Http2Stream)
+        stream.emitted()
+
+    def refill(self, stream: StreamState) -> None:
+        assert isinstance(stream, Http2Stream)
+        stream.refill()
+
+    def sent_end(self, stream: StreamState) -> None:
+        assert isinstance(stream, Http2Stream)
+        stream.sent_end()
 
     def goodbye_heard(self) -> None:
         if self._leave_by != NEVER:

@@ -25,7 +25,6 @@ from duck.wire.render import plain_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from duck.exceptions import DuckError
     from duck.net.exchange import Exchange
     from duck.net.h2_connection import Http2ServerConnection
     from duck.net.interfaces import Duplex
@@ -96,7 +95,7 @@ class Http2Stream(StreamState):
         self._body_by = NEVER
         self._send_by = NEVER
 
-    # -- what happens to it (StreamState) -------------------------------------------------------------------------
+    # -- what happens to it -------------------------------------------------------------------------
 
     def received(self, data: bytes) -> None:
         if self.exchange is None and self.duplex is None:
@@ -156,9 +155,6 @@ class Http2Stream(StreamState):
         if self._whole and exchange.request_state is READING and not pace.paused:
             exchange.body_ended(self._trailers)
             self._check_finished()
-
-    def was_reset(self, error: DuckError) -> None:
-        self.lose(error)
 
     def lose(self, error: Exception) -> None:
         """The client has given it up, or is gone."""

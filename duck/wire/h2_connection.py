@@ -11,7 +11,7 @@ on for somebody else, reset their stream, and are counted.
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from duck.exceptions import ClientGone, Http2Error, LimitExceeded, ProtocolError
 from duck.wire.h2_frames import (
@@ -49,7 +49,7 @@ from duck.wire.h2_frames import (
     window_update,
 )
 from duck.wire.h2_head import request_head, trailers
-from duck.wire.h2_sending import USEFUL_BYTES, Sending
+from duck.wire.h2_sending import USEFUL_BYTES, Http2Owner, Sending
 from duck.wire.h2_settings import PeerSettings, own_settings
 from duck.wire.hpack import Decoder, Field
 
@@ -78,25 +78,6 @@ MAX_REPEATED_BYTES: Final = 1024
 _PING: Final = b"\0duckbye"
 
 _unpack_header: Final = Struct(">HBBBL").unpack_from
-
-
-class Http2Owner(Protocol):
-    """Who has the connection."""
-
-    def make_stream(self, stream_id: int, send_window: int) -> StreamState:
-        """A new stream, for a request that follows at once."""
-
-    def request(self, stream: StreamState, head: RequestHead) -> None:
-        """The request of `stream`; `remote_ended` tells whether it has a body."""
-
-    def refused(self, stream: StreamState, error: ProtocolError) -> None:
-        """The request of `stream` is to be answered with `error`'s status."""
-
-    def malformed(self, error: Http2Error) -> None:
-        """A request was malformed, and its stream reset."""
-
-    def goodbye_heard(self) -> None:
-        """The client knows that the connection ends: see `go_away`."""
 
 
 class Http2Connection(Sending):
@@ -133,7 +114,6 @@ class Http2Connection(Sending):
         "_max_head_bytes",
         "_max_streams",
         "_max_target_bytes",
-        "_owner",
         "_receive_window",
         "_remembered",
         "_settings",
@@ -156,8 +136,7 @@ class Http2Connection(Sending):
         max_target_bytes: int = 16_384,
         max_fields: int = 100,
     ) -> None:
-        Sending.__init__(self, now)
-        self._owner = owner
+        Sending.__init__(self, owner, now)
         self.scheme = scheme
         self._max_streams = max_streams
         self._max_head_bytes = max_head_bytes
@@ -434,7 +413,7 @@ class Http2Connection(Sending):
             self._reset_for(stream, error)
             return
         stream.remote_ended = True
-        stream.received_end(trailing)
+        self._owner.body_end(stream, trailing)
         self._settle(stream)
 
     # -- bodies and windows ---------------------------------------------------------------------------------------
@@ -484,9 +463,9 @@ class Http2Connection(Sending):
         if ended:
             stream.remote_ended = True
         if data:
-            stream.received(data)
+            self._owner.body(stream, data)
         if ended:
-            stream.received_end(None)
+            self._owner.body_end(stream, None)
             self._settle(stream)
 
     def consumed(self, stream: StreamState, size: int) -> None:
@@ -547,7 +526,7 @@ class Http2Connection(Sending):
             self.account.frame()
             return
         self._forget(stream)
-        stream.was_reset(ClientGone("the client gave its request up"))
+        self._owner.was_reset(stream, ClientGone("the client gave its request up"))
         self.account.reset()
 
     def _check_not_idle(self, stream_id: int) -> None:
@@ -606,7 +585,7 @@ class Http2Connection(Sending):
     def _reset_for(self, stream: StreamState, error: Http2Error) -> None:
         """End a stream for a fault of the client's."""
         self.reset(stream, error.code)
-        stream.was_reset(error)
+        self._owner.was_reset(stream, error)
         self.account.reset()
 
     def _fail(self, error: Http2Error) -> None:

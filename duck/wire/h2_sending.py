@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from duck.wire.h2_account import Account
 from duck.wire.h2_frames import (
@@ -17,10 +17,50 @@ from duck.wire.h2_frames import (
 )
 
 if TYPE_CHECKING:
+    from duck.exceptions import DuckError, Http2Error, ProtocolError
+    from duck.wire.fields import Fields
     from duck.wire.h2_stream import StreamState
+    from duck.wire.head import RequestHead
 
 # A DATA frame of at least so many bytes is worth the frames that acknowledge it.
 USEFUL_BYTES: Final = 256
+
+
+class Http2Owner(Protocol):
+    """Who has the connection."""
+
+    def make_stream(self, stream_id: int, send_window: int) -> StreamState:
+        """A new stream, for a request that follows at once."""
+
+    def request(self, stream: StreamState, head: RequestHead) -> None:
+        """The request of `stream`; `remote_ended` tells whether it has a body."""
+
+    def refused(self, stream: StreamState, error: ProtocolError) -> None:
+        """The request of `stream` is to be answered with `error`'s status."""
+
+    def malformed(self, error: Http2Error) -> None:
+        """A request was malformed, and its stream reset."""
+
+    def body(self, stream: StreamState, data: bytes) -> None:
+        """Bytes of its body, not empty; `Http2Connection.consumed` is to be told when nobody keeps them any more."""
+
+    def body_end(self, stream: StreamState, fields: Fields | None) -> None:
+        """The client has sent all; `fields` are its trailers."""
+
+    def was_reset(self, stream: StreamState, error: DuckError) -> None:
+        """The client has reset it, or Duck for a fault of the client's."""
+
+    def emitted(self, stream: StreamState) -> None:
+        """Some of what was pending has gone."""
+
+    def refill(self, stream: StreamState) -> None:
+        """Little is pending: `put` more of what is read only when it can be sent."""
+
+    def sent_end(self, stream: StreamState) -> None:
+        """All was sent."""
+
+    def goodbye_heard(self) -> None:
+        """The client knows that the connection ends: see `go_away`."""
 
 
 class Sending:
@@ -34,9 +74,10 @@ class Sending:
         held: bodies wait until `emit`, for whoever sends `out` cannot at present.
     """
 
-    __slots__ = ("_ready", "account", "held", "out", "send_window", "streams")
+    __slots__ = ("_owner", "_ready", "account", "held", "out", "send_window", "streams")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, owner: Http2Owner, now: float) -> None:
+        self._owner = owner
         self.out: list[bytes] = []
         self.streams: dict[int, StreamState] = {}
         self.account = Account(now)
@@ -103,7 +144,7 @@ class Sending:
                 continue
             size = min(FRAME_BYTES, stream.send_window, self.send_window)
             if stream.pending_bytes < size:
-                stream.refill()
+                self._owner.refill(stream)
             waiting = stream.pending_bytes
             if not waiting or size <= 0:
                 continue
@@ -122,7 +163,7 @@ class Sending:
             elif size == waiting and stream.ending:
                 self._send_end(stream)
             else:
-                stream.emitted()
+                self._owner.emitted(stream)
                 self.enqueue(stream)
 
     def _send_end(self, stream: StreamState) -> None:
@@ -136,7 +177,7 @@ class Sending:
         stream.local_ended = True
         if stream.remote_ended:
             self._forget(stream)
-        stream.sent_end()
+        self._owner.sent_end(stream)
 
     def _forget(self, stream: StreamState) -> None:
         stream.closed = True

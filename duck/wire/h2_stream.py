@@ -3,19 +3,14 @@
     OPEN ──END_STREAM received──> remote_ended ─┐
       └─────END_STREAM sent─────> local_ended ──┴──> closed; RST_STREAM, sent or received, closes at once
 
-What happens to a stream its owner is told by the methods of the second half, which do nothing here.
+What happens to it the connection's owner is told, with the stream.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
 from duck.wire.h2_frames import DEFAULT_WINDOW
-
-if TYPE_CHECKING:
-    from duck.exceptions import DuckError
-    from duck.wire.fields import Fields
 
 
 class StreamState:
@@ -102,23 +97,3 @@ class StreamState:
             self.pending = deque()
         self.pending.append(data)
         self.pending_bytes += len(data)
-
-    # -- what happens to it -----------------------------------------------------------------------------------
-
-    def received(self, data: bytes) -> None:
-        """Bytes of DATA, not empty; `Http2Connection.consumed` is to be told when nobody keeps them any more."""
-
-    def received_end(self, fields: Fields | None) -> None:
-        """The client has sent all; `fields` are its trailers."""
-
-    def was_reset(self, error: DuckError) -> None:
-        """The client has reset it, or Duck for a fault of the client's."""
-
-    def emitted(self) -> None:
-        """Some of what was pending has gone."""
-
-    def refill(self) -> None:
-        """Little is pending: `put` more of what is read only when it can be sent."""
-
-    def sent_end(self) -> None:
-        """All was sent."""

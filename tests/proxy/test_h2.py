@@ -81,7 +81,7 @@ def test_bodies_for_http_backends(front, http_backend, client, trusted):
         return answer(body)
 
     backend = http_backend(serve(reply))
-    more = {"identity_field": b"X-Identity"} if trusted else {}
+    more = {"identity_field": "X-Identity"} if trusted else {}
     front.switch(backend.upstream(**more))
     assert client.post(url(front), content=b"abc" * 1000).content == b"abc" * 1000
     assert client.post(url(front), content=iter([b"abc" * 1000, b"d"])).content == b"abc" * 1000 + b"d"

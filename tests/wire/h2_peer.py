@@ -48,12 +48,11 @@ def parse(data):
     return found
 
 
-class Stream(StreamState):
-    """Remembers what happens to it."""
+class Stream:
+    """A stream's state, and what was told of it."""
 
-    def __init__(self, connection, stream_id, send_window):
-        StreamState.__init__(self, stream_id, send_window)
-        self.connection = connection
+    def __init__(self, state):
+        self.__dict__["state"] = state
         self.head = None
         self.refused = None
         self.body = b""
@@ -66,39 +65,41 @@ class Stream(StreamState):
         self.keeps = False
         self.on_data = None
 
-    def received(self, data):
-        self.body += data
-        if not self.keeps:
-            self.connection.consumed(self, len(data))
-        if self.on_data is not None:
-            self.on_data(data)
+    def __getattr__(self, name):
+        return getattr(self.state, name)
 
-    def received_end(self, fields):
-        assert not self.ended
-        self.ended = True
-        self.trailers = fields
+    def __setattr__(self, name, value):
+        if hasattr(self.state, name):
+            setattr(self.state, name, value)
+        else:
+            self.__dict__[name] = value
 
-    def was_reset(self, error):
-        assert self.error is None
-        self.error = error
 
-    def emitted(self):
-        self.emits += 1
+class Unwrapping:
+    """The connection, for which a `Stream` is the state in it."""
 
-    def refill(self):
-        if self.source:
-            self.put(self.source.pop(0))
-            self.refills = bool(self.source)
+    def __init__(self, connection):
+        self.__dict__["connection"] = connection
 
-    def sent_end(self):
-        self.was_sent = True
+    def __getattr__(self, name):
+        found = getattr(self.connection, name)
+        if not callable(found):
+            return found
+
+        def call(*args, **more):
+            return found(*(arg.state if isinstance(arg, Stream) else arg for arg in args), **more)
+
+        return call
+
+    def __setattr__(self, name, value):
+        setattr(self.connection, name, value)
 
 
 class Peer:
     """One connection, begun; `hear` gives the frames that it has to send."""
 
     def __init__(self, start=START, **limits):
-        self.connection = Http2Connection(self, b"https", 0.0, **limits)
+        self.connection = Unwrapping(Http2Connection(self, b"https", 0.0, **limits))
         self.encoder = hpack.Encoder()
         self.decoder = hpack.Decoder()
         self.opened = []
@@ -112,15 +113,46 @@ class Peer:
     # -- Http2Owner
 
     def make_stream(self, stream_id, send_window):
-        stream = Stream(self.connection, stream_id, send_window)
+        stream = Stream(StreamState(stream_id, send_window))
         self.opened.append(stream)
-        return stream
+        return stream.state
 
-    def request(self, stream, head):
-        stream.head = head
+    def request(self, state, head):
+        self.stream(state.id).head = head
 
-    def refused(self, stream, error):
-        stream.refused = error
+    def refused(self, state, error):
+        self.stream(state.id).refused = error
+
+    def body(self, state, data):
+        stream = self.stream(state.id)
+        stream.body += data
+        if not stream.keeps:
+            self.connection.consumed(state, len(data))
+        if stream.on_data is not None:
+            stream.on_data(data)
+
+    def body_end(self, state, fields):
+        stream = self.stream(state.id)
+        assert not stream.ended
+        stream.ended = True
+        stream.trailers = fields
+
+    def was_reset(self, state, error):
+        stream = self.stream(state.id)
+        assert stream.error is None
+        stream.error = error
+
+    def emitted(self, state):
+        self.stream(state.id).emits += 1
+
+    def refill(self, state):
+        stream = self.stream(state.id)
+        if stream.source:
+            state.put(stream.source.pop(0))
+            state.refills = bool(stream.source)
+
+    def sent_end(self, state):
+        self.stream(state.id).was_sent = True
 
     def malformed(self, error):
         self.malformed_with.append(str(error))
