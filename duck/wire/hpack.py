@@ -143,6 +143,7 @@ class Decoder:
         """
         fields: list[Field] = []
         static = STATIC_TABLE
+        dynamic = self._dynamic
         total = 0
         at = 0
         size = len(block)
@@ -154,10 +155,14 @@ class Decoder:
                 index = first & 127
                 if index == 127:
                     index, at = self._integer(block, at, 127)
-                if 0 < index < _STATIC_SIZE:
+                if index >= _STATIC_SIZE:
+                    if index >= _STATIC_SIZE + len(dynamic):
+                        raise Http2Error("an index that no table has", COMPRESSION_ERROR)
+                    field = dynamic[_STATIC_SIZE - 1 - index]
+                elif index:
                     field = static[index]
                 else:
-                    field = self._entry(index)
+                    raise Http2Error("an index that no table has", COMPRESSION_ERROR)
             elif first >= 64 or first < 32:
                 index = first & 63 if first >= 64 else first & 15
                 prefix = 63 if first >= 64 else 15
@@ -167,7 +172,12 @@ class Decoder:
                     name, at = self._string(block, at)
                     kind = kind_of_name(name)
                 else:
-                    named = static[index] if index < _STATIC_SIZE else self._entry(index)
+                    if index < _STATIC_SIZE:
+                        named = static[index]
+                    elif index < _STATIC_SIZE + len(dynamic):
+                        named = dynamic[_STATIC_SIZE - 1 - index]
+                    else:
+                        raise Http2Error("an index that no table has", COMPRESSION_ERROR)
                     name = named.name
                     kind = named.kind
                     if kind == BAD_VALUE:
@@ -193,12 +203,6 @@ class Decoder:
             elif total > BOMB * max_bytes:
                 raise Http2Error("fields without an end", ENHANCE_YOUR_CALM)
         return fields if total <= max_bytes else None
-
-    def _entry(self, index: int) -> Field:
-        at = len(self._dynamic) - 1 - (index - _STATIC_SIZE)
-        if index == 0 or at < 0:
-            raise Http2Error("an index that no table has", COMPRESSION_ERROR)
-        return self._dynamic[at]
 
     def _add(self, field: Field) -> None:
         self.changes += 1

@@ -107,29 +107,45 @@ _tables: Final = _steps()
 _NEXT: Final = _tables[0]
 _OUT: Final = _tables[1]
 
-# The same for each state and eight bits, made when the state is first met: text meets a quarter of them.
-_next_rows: Final[list[list[int] | None]] = [None] * (len(_NEXT) // 16)
-_out_rows: Final[list[list[bytes]]] = [[] for _ in _next_rows]
 
+class _State:
+    """The same for eight bits at once, each step made when it is first taken: text takes a few hundred of 65,536."""
 
-def _row(state: int) -> list[int]:
-    """Make the rows of `state`; gives the first of the two."""
-    nexts: list[int] = []
-    outs: list[bytes] = []
-    for byte in range(256):
-        first = state << 4 | byte >> 4
-        step = _NEXT[first]
+    __slots__ = ("_number", "may_end", "nexts", "outs")
+
+    def __init__(self, number: int) -> None:
+        self._number = number & 0xFFFF
+        self.may_end = number & _MAY_END != 0
+        self.nexts: list[_State | None] = [None] * 256
+        self.outs: list[bytes] = [b""] * 256
+
+    def step(self, byte: int) -> _State:
+        """Make the step for `byte`."""
+        first = self._number << 4 | byte >> 4
+        number = _NEXT[first]
         out = _OUT[first]
-        if step >= 0:
-            second = (step & 0xFFFF) << 4 | byte & 15
-            step = _NEXT[second]
+        if number >= 0:
+            second = (number & 0xFFFF) << 4 | byte & 15
+            number = _NEXT[second]
             out += _OUT[second]
-        nexts.append(step)
-        outs.append(out)
-    _out_rows[state] = outs
-    _next_rows[state] = nexts
-    return nexts
+        state = _states.get(number)
+        if state is None:
+            # The state of a failure has no steps of its own: nothing leads out of it.
+            state = _states[number] = _State(number) if number >= 0 else _failure
+        self.outs[byte] = out
+        self.nexts[byte] = state
+        return state
 
+
+def _make_failure() -> _State:
+    failure = _State(0)
+    failure.nexts = [failure] * 256
+    return failure
+
+
+_failure: Final = _make_failure()
+_begin: Final = _State(_MAY_END)
+_states: Final[dict[int, _State]] = {_MAY_END: _begin}
 
 _strings: Final[Memory[bytes]] = Memory(1024, 256)
 
@@ -152,16 +168,12 @@ def huffman_decode(data: bytes) -> bytes | None:
 
 def decode(data: bytes) -> bytes | None:
     """`huffman_decode` without its memory."""
-    state = _MAY_END
-    rows, outs = _next_rows, _out_rows
+    state = _begin
     found: list[bytes] = []
     for byte in data:
-        state &= 0xFFFF
-        row = rows[state]
-        if row is None:
-            row = _row(state)
-        found.append(outs[state][byte])
-        state = row[byte]
-        if state < 0:
-            return None
-    return b"".join(found) if state & _MAY_END else None
+        following = state.nexts[byte]
+        if following is None:
+            following = state.step(byte)
+        found.append(state.outs[byte])
+        state = following
+    return b"".join(found) if state.may_end else None

@@ -14,7 +14,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
+
+import hpack
 
 from duck.http.site import Site, SiteConfig
 from duck.net.clock import Clock
@@ -22,12 +24,29 @@ from duck.net.limits import Limits
 from duck.net.server import Server
 from duck.net.upstream_connection import UpstreamConnection
 from duck.proxy.upstream import Generation, Upstream
-from tests.benchmarks.load import request_around_number
+from duck.wire.h2_frames import (
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    MAX_WINDOW,
+    PREFACE,
+    SETTINGS,
+    frame_header,
+    window_update,
+)
+from tests.benchmarks.load import BROWSER_FIELDS, SESSION, request_around_number
 
 REQUESTS: Final = 4000
 ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world!"
 
 Receive = Callable[[bytes], None]
+Flush = Callable[[], None] | None
+
+
+class Requests(Protocol):
+    """Makes `REQUESTS` requests, each an object of its own as those that are read; `varied`: another session each."""
+
+    def __call__(self, path: str, number: int, *, varied: bool) -> Iterator[bytes]: ...
 
 
 class Nowhere:
@@ -46,22 +65,25 @@ class Nowhere:
         return False
 
     def abort(self) -> None: ...
+    def set_write_buffer_limits(self, high: int | None = None) -> None: ...
 
 
-def client(loop: asyncio.AbstractEventLoop, clock: Clock, site: Site) -> tuple[Receive, Nowhere]:
+def client(loop: asyncio.AbstractEventLoop, clock: Clock, site: Site, *, http2: bool) -> tuple[Receive, Flush, Nowhere]:
     """A client's connection to `site`: where its bytes come in, and where they go out."""
-    connection: Any = Server(loop, clock, site, Limits()).protocol()
+    connection: Any = Server(loop, clock, site, Limits()).protocol_for("h2" if http2 else None)
     transport = Nowhere()
     connection.connection_made(transport)
-    return connection.data_received, transport
+    if http2:
+        connection.data_received(PREFACE + frame_header(0, SETTINGS, 0, 0) + window_update(0, MAX_WINDOW - 65_535))
+    return connection.data_received, getattr(connection, "flush", None), transport
 
 
-def hop(loop: asyncio.AbstractEventLoop, clock: Clock) -> Callable[[list[bytes]], None]:
+def hop(loop: asyncio.AbstractEventLoop, clock: Clock, *, http2: bool = False) -> Callable[[list[bytes]], None]:
     """Requests that one kept connection to a backend answers at once."""
     site = Site(SiteConfig(), loop, clock)
     upstream = Upstream("http", ("127.0.0.1", 1), 512, "backend", patient=False)
     site.switch(Generation(1, (upstream,), (), {}))
-    ask, transport = client(loop, clock, site)
+    ask, flush, transport = client(loop, clock, site, http2=http2)
     assert site.proxy.backends is not None
     pool = site.proxy.backends.pages[0].https
     backend = UpstreamConnection("backend", pool.release, pool._lost)
@@ -73,18 +95,22 @@ def hop(loop: asyncio.AbstractEventLoop, clock: Clock) -> Callable[[list[bytes]]
         for request in requests:
             ask(request)
             answer(ANSWER)
+            if flush is not None:
+                flush()  # the loop would, at the end of its turn
         assert transport.last.endswith(b"Hello, world!")
 
     return run
 
 
-def static(loop: asyncio.AbstractEventLoop, clock: Clock, root: Path) -> Callable[[list[bytes]], None]:
+def static(
+    loop: asyncio.AbstractEventLoop, clock: Clock, root: Path, *, http2: bool = False
+) -> Callable[[list[bytes]], None]:
     """Requests for a file of 1 KiB."""
     (root / "1k.css").write_bytes(b"x" * 1024)
     site = Site(SiteConfig(), loop, clock)
     facts = {"debug": False, "static": {"installed": True, "url": "/static/", "root": str(root)}}
     site.switch(Generation(1, (Upstream("http", ("127.0.0.1", 1), 8, "backend"),), (), facts))
-    ask, transport = client(loop, clock, site)
+    ask, _, transport = client(loop, clock, site, http2=http2)
 
     def run(requests: list[bytes]) -> None:
         for request in requests:
@@ -95,11 +121,32 @@ def static(loop: asyncio.AbstractEventLoop, clock: Clock, root: Path) -> Callabl
 
 
 def requests(path: str, number: int, *, varied: bool) -> Iterator[bytes]:
-    """A browser's requests, each an object of its own as those that are read; `varied`: another session each."""
+    """A browser's requests, over HTTP/1."""
     before, after = (part.encode() for part in request_around_number(path, "127.0.0.1:8000"))
     for _ in range(REQUESTS):
         number += varied
         yield b"%b%09d%b" % (before, number, after)
+
+
+class Frames:
+    """The same requests over HTTP/2, as one connection's."""
+
+    def __init__(self) -> None:
+        self._encoder = hpack.Encoder()
+        self._stream_id = -1
+
+    def __call__(self, path: str, number: int, *, varied: bool) -> Iterator[bytes]:
+        fields = [(name.lower(), value) for name, value in BROWSER_FIELDS.items() if name != "Connection"]
+        pseudo = [(":method", "GET"), (":scheme", "https"), (":authority", "127.0.0.1:8000"), (":path", path)]
+        for _ in range(REQUESTS):
+            number += varied
+            sent = [
+                (name, value.partition(SESSION)[0] + f"{SESSION}{number:09d}" if name == "cookie" else value)
+                for name, value in fields
+            ]
+            block = self._encoder.encode(pseudo + sent)
+            self._stream_id += 2
+            yield frame_header(len(block), HEADERS, END_HEADERS | END_STREAM, self._stream_id) + block
 
 
 def main(rounds: int = 30) -> None:
@@ -107,15 +154,18 @@ def main(rounds: int = 30) -> None:
     loop = asyncio.new_event_loop()
     clock = Clock(loop)
     with tempfile.TemporaryDirectory() as directory:
-        kinds = {
-            "hop": (hop(loop, clock), "/hello"),
-            "static": (static(loop, clock, Path(directory)), "/static/1k.css"),
+        root = Path(directory)
+        kinds: dict[str, tuple[Callable[[list[bytes]], None], Requests, str]] = {
+            "hop": (hop(loop, clock), requests, "/hello"),
+            "static": (static(loop, clock, root), requests, "/static/1k.css"),
+            "hop, HTTP/2": (hop(loop, clock, http2=True), Frames(), "/hello"),
+            "static, HTTP/2": (static(loop, clock, root, http2=True), Frames(), "/static/1k.css"),
         }
         found: dict[str, list[float]] = {}
         for number in range(rounds):
-            for name, (run, path) in kinds.items():
+            for name, (run, make, path) in kinds.items():
                 for varied in (False, True):
-                    asked = list(requests(path, (number + 1) * REQUESTS, varied=varied))
+                    asked = list(make(path, (number + 1) * REQUESTS, varied=varied))
                     started = time.process_time_ns()
                     run(asked)
                     taken = (time.process_time_ns() - started) / REQUESTS / 1000
@@ -123,7 +173,7 @@ def main(rounds: int = 30) -> None:
                     found.setdefault(kind, []).append(taken)
     loop.close()
     for kind, costs in found.items():
-        print(f"{kind:30} {min(costs):6.2f} {sorted(costs)[len(costs) // 4]:6.2f}")
+        print(f"{kind:40} {min(costs):6.2f} {sorted(costs)[len(costs) // 4]:6.2f}")
 
 
 if __name__ == "__main__":
