@@ -23,7 +23,7 @@ from duck.app.finding import ERROR, OK, WARNING, Finding
 from duck.exceptions import CertificateError
 from duck.services.certificates.caa import relevant, why_forbidden
 from duck.services.certificates.challenge import DNS_01, HTTP_01, PATH, HttpProver
-from duck.services.certificates.keeper import due, obtained_pair, remembered
+from duck.services.certificates.due import due, obtained_pair, remembered
 from duck.services.certificates.ledger import Ledger, has_known_limits, reached
 from duck.services.certificates.names import (
     address_of,
@@ -204,7 +204,7 @@ class CertificateCheckup:
         return Finding(OK, "CAA", f"The CAA records of {where} let {identities[0]} issue for {name}.")
 
     def _limits(self, name: str) -> Finding:
-        from duck.services.certificates.authority import account_directory
+        from duck.services.certificates.account import account_directory
 
         directory = self._view.directory
         if not has_known_limits(directory):

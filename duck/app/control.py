@@ -58,6 +58,9 @@ def report(lifecycle: Lifecycle) -> dict[str, Any]:
         processes += [describe_process(**process) for process in told.pop("processes", ())]
         said["django"] = told
     said["processes"] = processes
+    certificates = lifecycle.certificates.status()
+    if certificates:
+        said["certificates"] = certificates
     if lifecycle.watched_directories is not None:
         said["reload"] = {"directories": lifecycle.watched_directories}
     if lifecycle.succession.failure:

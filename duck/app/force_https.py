@@ -124,7 +124,9 @@ class Redirect:
             hosts = dict.fromkeys(address.host for address in listen_addresses(listening) if address.scheme == "https")
             port = view.redirect_port
             wanted = [ListenAddress("http", host=host, port=port) for host in hosts or ("*",)]
-        self.sockets = open_listeners(wanted, backlog=listening.backlog, holder_of=who_holds)
+        self.sockets = open_listeners(
+            wanted, backlog=listening.backlog, holder_of=who_holds, option="FORCE_HTTPS_BIND_PORT"
+        )
         self.addresses = list(dict.fromkeys(uri_of(listener) for listener in self.sockets))
 
     def start(self, port: int, names: Iterable[str], challenges: str | None, *, tell: bool = True) -> None:

@@ -163,7 +163,7 @@ def read_pairs(settings: Settings, pairs: tuple[Pair, ...]) -> tuple[Certificate
     if not pairs:
         raise SSLError(
             "HTTPS is enabled and there is no certificate for it: name one with --certfile (SSL_CERTFILE_LOCATION) and"
-            " --keyfile (SSL_PRIVATE_KEY_LOCATION)."
+            " --keyfile (SSL_PRIVATE_KEY_LOCATION), or give --domain (DOMAINS), for which one is obtained."
         )
     trusts = views.https(settings).trusts_readable_keys
     return tuple(read_certificate(chain, key, trusts_readable=trusts) for chain, key in pairs)

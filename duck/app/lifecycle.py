@@ -48,6 +48,7 @@ from duck.settings import views
 
 if TYPE_CHECKING:
     from duck.app.app import App
+    from duck.app.certificates import Certificates
     from duck.app.inheritance import Inheritance
     from duck.proxy.upstream import Generation
     from duck.services.ipc import Request
@@ -108,6 +109,16 @@ class Lifecycle:
         """Made when it is first asked for, so that an App which is only made holds nothing open."""
         return Inbox()
 
+    @cached_property
+    def certificates(self) -> Certificates:
+        """Where certificates come from, where the settings name none.
+
+        Made when it is first asked for: worker processes never do, and load none of its libraries.
+        """
+        from duck.app.certificates import Certificates
+
+        return Certificates(self.settings)
+
     # -- start ----------------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
@@ -122,6 +133,8 @@ class Lifecycle:
         if self.host.is_root and inherited is None:
             self._bind(None)
             self.host.drop([path for path in self.listening.paths if path])
+        self.certificates.prepare()
+        self.https.provide(self.certificates.pairs)
         self.https.check()
         self.front.tls = self.https.config()
         view = views.django(self.settings)
@@ -179,6 +192,8 @@ class Lifecycle:
             self._show_unloaded(self.unloaded)
         elif self.django is not None:
             self.start_django()
+        own_django = self.django is not None and self.django.root is not None
+        self.certificates.start(self.inbox, self.https, waits_for_hosts=own_django)
         if views.reload(self.settings).enabled:
             self.start_reloader()
         self._app.record_metadata()
@@ -360,6 +375,8 @@ class Lifecycle:
     def _generation(self, generation: Generation, acknowledged: Callable[[], None], left: Callable[[], None]) -> None:
         assert self.django is not None
         self.front.switch(generation, acknowledged, left)
+        if generation.facts:
+            self.certificates.hosts_known(generation.facts)
         # One that went on serving because its successor failed is no news.
         if generation.facts and generation.number != self._told_generation and not self._took_over:
             files = views.files(self.settings)
@@ -405,7 +422,8 @@ class Lifecycle:
     def _is_ours(self, pid: int) -> bool:
         """Whether somebody in this process waits for the exit status of `pid`."""
         fronts = self.front.pids if isinstance(self.front, FrontProcesses) else []
-        return pid in fronts or (self.django is not None and pid in self.django.pids)
+        own = {*fronts, *self.certificates.pids}
+        return pid in own or (self.django is not None and pid in self.django.pids)
 
     def _restored(self) -> None:
         """The directory of the sockets was cleaned away: those of Django's processes have gone with it."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.app import premises
 from duck.app.finding import ERROR, OK, WARNING, Finding
+from duck.exceptions import CertificateError
+from duck.services.certificates.names import canonical, is_allowed_host
 from duck.settings import views
 
 if TYPE_CHECKING:
@@ -212,7 +215,12 @@ def _exposure(settings: Settings, facts: Mapping[str, Any]) -> Iterator[Finding]
     elif view.serves and "*" in hosts:
         sentence = "ALLOWED_HOSTS has '*', so whatever a client calls the site is believed; name the site's hosts."
         yield Finding(WARNING, "ALLOWED_HOSTS", sentence)
-    elif view.serves and settings["DOMAIN"] and not _is_allowed(settings["DOMAIN"], hosts):
+    elif view.serves and (missing := _missing(settings, hosts)):
+        sentence = (
+            f"ALLOWED_HOSTS does not name {', '.join(missing)} of DOMAINS, so no certificate is ordered for that;"
+        )
+        yield Finding(ERROR, "ALLOWED_HOSTS", f"{sentence} add it there.")
+    elif view.serves and settings["DOMAIN"] and not is_allowed_host(settings["DOMAIN"], hosts):
         sentence = f"DOMAIN is {settings['DOMAIN']}, which ALLOWED_HOSTS does not name; add it there."
         yield Finding(WARNING, "ALLOWED_HOSTS", sentence)
     elif hosts:
@@ -264,11 +272,14 @@ def _cost(entry: Mapping[str, Any] | None, measured: Mapping[str, Any] | None) -
         )
 
 
-def _is_allowed(host: str, allowed: list[str]) -> bool:
-    return any(
-        pattern in ("*", host, f".{host}") or (pattern.startswith(".") and host.endswith(pattern))
-        for pattern in allowed
-    )
+def _missing(settings: Settings, allowed: list[str]) -> list[str]:
+    """The names of DOMAINS that ALLOWED_HOSTS does not let pass; one that is none is told of elsewhere."""
+    found = []
+    for name in settings["DOMAINS"]:
+        with contextlib.suppress(CertificateError):
+            if not is_allowed_host(canonical(name), allowed):
+                found.append(name)
+    return found
 
 
 def _number(items: list[str], noun: str) -> str:

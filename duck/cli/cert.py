@@ -118,8 +118,9 @@ def renew(names: tuple[str, ...], force: bool, as_json: bool, **given: Any) -> i
 
     For example: duck cert renew --domain example.org --agree-tos
     """
+    from duck.services.certificates.due import wanted_names
     from duck.services.certificates.keeper import FAILED as KEEPER_FAILED
-    from duck.services.certificates.keeper import IDLE, Keeper, as_values, wanted_names
+    from duck.services.certificates.keeper import IDLE, Keeper, as_values
     from duck.settings import views
 
     settings = load_settings(given, MODE="serve")
@@ -368,7 +369,7 @@ def _described(entry: Entry) -> dict[str, Any]:
 def _due(pair: Pair, entry: Entry) -> str:
     """What comes next for it, in words."""
     from duck.services.certificates import schedule
-    from duck.services.certificates.keeper import remembered
+    from duck.services.certificates.due import remembered
     from duck.services.certificates.local_authority import LocalAuthority
     from duck.services.certificates.store import LOCAL, PUBLIC
 

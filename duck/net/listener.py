@@ -48,12 +48,13 @@ def open_listeners(
     *,
     backlog: int = DEFAULT_BACKLOG,
     holder_of: Callable[[str, int], str] | None = None,
+    option: str = "--port",
 ) -> list[socket.socket]:
     """Bound and listening sockets for `addresses`, in order, each a `Listener`.
 
     A name with several addresses gives several.
 
-    `holder_of(host, port)` may say who holds a busy port, as an end of the sentence.
+    `holder_of(host, port)` may say who holds a busy port, as an end of the sentence; `option` is what chooses another.
 
     Raises:
         AddressInUse: a port or path is held by another process; nothing stays open.
@@ -66,7 +67,11 @@ def open_listeners(
             if address.scheme == "unix":
                 opened.append(_open_unix(address.path, backlog))
                 continue
-            found = [_adopt(address.fd, backlog)] if address.scheme == "fd" else _open_tcp(address, backlog, holder_of)
+            found = (
+                [_adopt(address.fd, backlog)]
+                if address.scheme == "fd"
+                else _open_tcp(address, backlog, holder_of, option)
+            )
             for listener in found:
                 listener.tls = address.tls
                 opened.append(listener)
@@ -77,7 +82,9 @@ def open_listeners(
     return opened
 
 
-def _open_tcp(address: ListenAddress, backlog: int, holder_of: Callable[[str, int], str] | None) -> list[Listener]:
+def _open_tcp(
+    address: ListenAddress, backlog: int, holder_of: Callable[[str, int], str] | None, option: str
+) -> list[Listener]:
     try:
         host = None if address.host == "*" else address.host
         found = socket.getaddrinfo(
@@ -108,7 +115,7 @@ def _open_tcp(address: ListenAddress, backlog: int, holder_of: Callable[[str, in
                     other.close()
                 who = holder_of(address.host, port) if holder_of is not None else ""
                 raise AddressInUse(
-                    f"port {port} on {address.host} is in use{who}; choose another with --port"
+                    f"port {port} on {address.host} is in use{who}; choose another with {option}"
                 ) from error
             failure = error
             continue

@@ -341,10 +341,12 @@ def django(settings: Settings) -> DjangoView:
 
 
 def sides(settings: Settings) -> SidesView:
-    """Which side answers; DOMAIN is always an allowed host."""
+    """Which side answers; DOMAIN and DOMAINS are always allowed hosts."""
     hosts = list(settings["ALLOWED_HOSTS"])
-    if settings["DOMAIN"] and settings["DOMAIN"] not in hosts:
-        hosts.append(settings["DOMAIN"])
+    named = [settings["DOMAIN"]] if settings["DOMAIN"] else []
+    # A pattern of Django's for all below: `.example.org`.
+    named += [name.removeprefix("*") for name in settings["DOMAINS"]]
+    hosts += [name for name in dict.fromkeys(named) if name not in hosts]
     return SidesView(
         debug=settings["DEBUG"],
         allowed_hosts=tuple(hosts),

@@ -15,7 +15,7 @@ from duck.app.certificate_checkup import CertificateCheckup
 from duck.app.finding import ERROR, OK, WARNING, Finding
 from duck.exceptions import CertificateError
 from duck.services.certificates import schedule
-from duck.services.certificates.authority import account_directory
+from duck.services.certificates.account import account_directory
 from duck.services.certificates.caa import Caa, relevant, why_forbidden
 from duck.services.certificates.leaf import self_signed
 from duck.services.certificates.ledger import ISSUED, Event, Ledger

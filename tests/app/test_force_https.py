@@ -252,7 +252,9 @@ class TestServe:
             "http://127.0.0.1:0",
             *options(authority.issue("127.0.0.1"))[1:],
         ]
-        duck = serve(project, *arguments, "--no-force-https", "--domain", "example.org")
+        # The address for health is the port after the first one, which the second listener may have been given.
+        more = {"DUCK_ADMIN_LISTEN": "off"}
+        duck = serve(project, *arguments, "--no-force-https", "--domain", "example.org", **more)
         plain = next(line.split()[-1] for line in duck.wait_for("http://127").splitlines())
         where = "/.well-known/acme-challenge/token"
         assert httpx.get(plain.rstrip("/") + where, trust_env=False, timeout=20).text == "token.proof"

@@ -133,15 +133,16 @@ class TestRunserver:
         assert said in duck.text
         assert len(duck.text.strip().splitlines()) == 1
 
-    def test_https_without_a_certificate_says_how_to_give_one(
-        self, start: Callable[..., Duck], secure_project: Path
-    ) -> None:
-        duck = start(secure_project, "--listen", "https://127.0.0.1:0")
-        assert duck.wait() == 1
-        assert "name one with --certfile" in duck.text
-
 
 class TestServe:
+    def test_https_without_a_certificate_says_how_to_give_one(
+        self, serve: Callable[..., Duck], secure_project: Path
+    ) -> None:
+        duck = serve(secure_project, "--listen", "https://127.0.0.1:0")
+        assert duck.wait() == 1
+        assert "name one with --certfile" in duck.text
+        assert "--domain" in duck.text
+
     def test_every_front_process_speaks_tls_and_status_shows_it(
         self, serve: Callable[..., Duck], ask: Ask, secure_project: Path, authority: Authority, pair: Pair
     ) -> None:

@@ -294,6 +294,13 @@ class TestServe:
             ("ALLOWED_HOSTS = []", {}, "ALLOWED_HOSTS", "error", "every request is answered with 400"),
             ("ALLOWED_HOSTS = ['*']", {}, "ALLOWED_HOSTS", "warning", "name the site's hosts"),
             ("", {"DUCK_DOMAIN": "example.com"}, "ALLOWED_HOSTS", "warning", "DOMAIN is example.com, which"),
+            (
+                "",
+                {"DUCK_DOMAINS": "example.org,www.example.com", "DUCK_ADDRESS": "127.0.0.1"},
+                "ALLOWED_HOSTS",
+                "error",
+                "does not name www.example.com of DOMAINS, so no certificate is ordered for that; add it there.",
+            ),
             ("SECRET_KEY = 'django-insecure-' + 'a1b2c3' * 9", {}, "SECRET_KEY", "warning", "can be forged"),
             ("", {}, "proxies", "warning", "set TRUSTED_PROXIES to 127.0.0.1."),
             ("", {"DUCK_TRUSTED_PROXIES": "0.0.0.0/0"}, "proxies", "warning", "has everybody in it"),

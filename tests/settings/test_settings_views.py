@@ -57,6 +57,8 @@ def test_every_view_can_be_made_from_the_defaults(tmp_path: Path) -> None:
     assert views.reload(settings).poll_s is None
     assert views.logs(settings).access == "dev"
     assert views.sides(settings.with_values(DOMAIN="example.org")).allowed_hosts[-1] == "example.org"
+    hosts = views.sides(settings.with_values(DOMAINS=["a.example", "*.b.example"], DOMAIN="a.example")).allowed_hosts
+    assert hosts[-2:] == ("a.example", ".b.example")
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,10 @@
-"""A certificate authority that speaks ACME (RFC 8555), and our account there.
-
-    <state>/acme/accounts/<directory's hash>/account.json    its address, the terms that were accepted, and when
-    <state>/acme/accounts/<directory's hash>/key.pem
+"""A certificate authority that speaks ACME (RFC 8555), asked with our account there.
 
 Everything here waits for the network: it runs in a process of its own (see `keeper`), never in one that serves.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +22,7 @@ from josepy.jwk import JWKEC
 
 import duck
 from duck.exceptions import CertificateError
+from duck.services.certificates.account import account_directory
 from duck.services.certificates.challenge import DNS_01, Prover
 from duck.services.certificates.leaf import PrivateKey, key_pem, new_key, signing_request
 from duck.services.certificates.names import address_of
@@ -38,16 +35,6 @@ _TIMEOUT_S: Final = 30
 _NONCES: Final = 10
 _ORDER_S: Final = 180.0
 _SHORT_LIVED: Final = "shortlived"
-
-
-def account_directory(state: Path, directory: str) -> Path:
-    """Where the account at `directory` is kept."""
-    return state / "acme" / "accounts" / hashlib.sha256(directory.encode()).hexdigest()[:16]
-
-
-def accepted_terms(state: Path, directory: str) -> bool:
-    """Whether there is an account at `directory`, whose terms were accepted when it was made."""
-    return bool(read_json(account_directory(state, directory) / "account.json").get("uri"))
 
 
 class Authority:

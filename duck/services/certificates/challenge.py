@@ -18,7 +18,7 @@ PATH: Final = "/.well-known/acme-challenge/"
 HTTP_01: Final = "http-01"
 DNS_01: Final = "dns-01"
 
-_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _HOOK_S: Final = 180.0
 _SHOWN: Final = 600
 

@@ -19,14 +19,16 @@ from cryptography import x509
 
 from duck.exceptions import CertificateError
 from duck.services.certificates import schedule
-from duck.services.certificates.authority import Authority, account_directory
+from duck.services.certificates.account import account_directory
+from duck.services.certificates.authority import Authority
 from duck.services.certificates.challenge import DnsHook, HttpProver, Prover
+from duck.services.certificates.due import due, obtained_pair, remembered, term_of
 from duck.services.certificates.leaf import key_pem, new_key
 from duck.services.certificates.lease import Lease
 from duck.services.certificates.ledger import ISSUED, ORDERED, UNPROVED, Event, Ledger, has_known_limits, reached
-from duck.services.certificates.names import canonical, names_of, refuse_untellable
+from duck.services.certificates.names import names_of, refuse_untellable
 from duck.services.certificates.schedule import ASK, ORDER, Progress, Step
-from duck.services.certificates.store import PUBLIC, CertificateStore, Entry, Pair
+from duck.services.certificates.store import PUBLIC, CertificateStore, Entry
 
 if TYPE_CHECKING:
     from duck.services.certificates.leaf import PrivateKey
@@ -56,25 +58,6 @@ class Outcome:
     sentence: str
     next_at: float
     kind: str = ""
-
-
-def due(entry: Entry, view: CertificatesView, now: float) -> Step:
-    """What is due for `entry` at `now`, from what lies on the disk; nobody is asked."""
-    pair = obtained_pair(entry, view)
-    return schedule.next_step(now, _term(pair), remembered(entry, pair))
-
-
-def obtained_pair(entry: Entry, view: CertificatesView) -> Pair | None:
-    """What is current, where it is of the authority that the settings name; a self-signed one is not."""
-    pair = entry.pair()
-    if pair is None or pair.kind != PUBLIC or entry.name not in pair.names:
-        return None
-    return pair if pair.about.get("directory") == view.directory else None
-
-
-def remembered(entry: Entry, pair: Pair | None) -> Progress:
-    """When `pair`, or the first one where it is None, is to be ordered anew."""
-    return entry.progress.of("" if pair is None else pair.fingerprint)
 
 
 class Keeper:
@@ -201,7 +184,7 @@ class Keeper:
             error=str(error),
             kind=error.kind,
             retry_after_s=error.retry_after_s,
-            term=_term(obtained_pair(entry, self._view)),
+            term=term_of(obtained_pair(entry, self._view)),
         )
         with contextlib.suppress(CertificateError):  # a full disk may be what failed
             if error.kind == "validation":
@@ -236,15 +219,6 @@ class Keeper:
         return found
 
 
-def wanted_names(view: CertificatesView) -> list[str]:
-    """The names of the settings, canonical, each once.
-
-    Raises:
-        CertificateError: one of them is none.
-    """
-    return list(dict.fromkeys(canonical(name) for name in view.domains))
-
-
 def _check(chain: bytes, key: PrivateKey, name: str, directory: str) -> None:
     """Refuse what could not be served, whatever the authority says of it."""
     try:
@@ -253,10 +227,6 @@ def _check(chain: bytes, key: PrivateKey, name: str, directory: str) -> None:
         raise CertificateError(f"{directory} issued what is no certificate ({error}).") from error
     if leaf.public_key() != key.public_key() or name not in names_of(leaf):
         raise CertificateError(f"{directory} issued a certificate of another key, or for other names than {name}.")
-
-
-def _term(pair: Pair | None) -> schedule.Term | None:
-    return None if pair is None else pair.term
 
 
 def _fingerprint(entry: Entry) -> str:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from duck.services.certificates.lease import alone
 from duck.services.certificates.names import general_names
 from duck.services.certificates.store import SELF_SIGNED, Entry, Pair
 
@@ -104,4 +105,5 @@ def self_signed(entry: Entry, *, now: datetime | None = None) -> Pair:
     now = datetime.now(UTC) if now is None else now
     key = new_key()
     made = server_certificate([entry.name], key.public_key(), None, key, None, now=now, until=now + _SELF_SIGNED_LIFE)
-    return entry.write(made.public_bytes(Encoding.PEM), key_pem(key), {"kind": SELF_SIGNED})
+    with alone(entry.directory):
+        return entry.write(made.public_bytes(Encoding.PEM), key_pem(key), {"kind": SELF_SIGNED})

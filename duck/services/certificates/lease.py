@@ -54,6 +54,18 @@ def locked(path: Path, *, wait_s: float = 30.0, sleep: Callable[[float], object]
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Of several processes of this machine one is within at a time; `directory` is made where it is absent.
+
+    Raises:
+        CertificateError: as `locked`.
+    """
+    make_directory(directory)
+    with locked(directory / ".lock"):
+        yield
+
+
 class Lease:
     """The right to write in one state directory.
 

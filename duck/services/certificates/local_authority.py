@@ -14,7 +14,7 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from duck.exceptions import CertificateError
 from duck.services.certificates.leaf import BACKDATED, PrivateKey, key_pem, key_usage, new_key, server_certificate
+from duck.services.certificates.lease import alone
 from duck.services.certificates.names import address_of, canonical, why_private
 from duck.services.certificates.private_file import make_directory, write_new
 from duck.services.certificates.store import LOCAL, CertificateStore, Pair
@@ -117,7 +118,7 @@ class LocalAuthority:
         Raises:
             CertificateError: its files cannot be read or written.
         """
-        with _alone(state / "local-authority"):
+        with alone(state / "local-authority"):
             found = cls.find(state)
             now = datetime.now(UTC) if now is None else now
             if found is not None and found.certificate.not_valid_after_utc - now > _LEAF_LIFE:
@@ -205,7 +206,7 @@ class LocalAuthority:
                 )
         now = datetime.now(UTC) if now is None else now
         entry = self._store.entry(wanted[0])
-        with _alone(entry.directory):
+        with alone(entry.directory):
             found = entry.pair()
             if (
                 found is not None
@@ -237,13 +238,3 @@ class LocalAuthority:
     def renewal(pair: Pair) -> float:
         """When `leaf` would make `pair` anew, in seconds since the epoch."""
         return (pair.not_after - _RENEWED_BEFORE).timestamp()
-
-
-@contextlib.contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Of several processes of this machine one is within at a time."""
-    from duck.services.certificates.lease import locked
-
-    make_directory(directory)
-    with locked(directory / ".lock"):
-        yield
