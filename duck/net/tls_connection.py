@@ -38,8 +38,9 @@ OPEN: Final = "open"
 PLAIN: Final = "plain"
 CLOSED: Final = "closed"
 
-# OpenSSL's buffers grow to the largest piece they ever held, and never shrink.
-PIECE_BYTES: Final = 65_536
+# OpenSSL's buffers grow to the largest piece they ever held, and never shrink: with pieces of 64 KiB a connection that
+# has had a long answer keeps 67 KiB, with these 24, for 8 % more of a megabyte's cost.
+PIECE_BYTES: Final = 16_384
 RECORD_BYTES: Final = 16_384  # of plain text, at most (RFC 8446 §5.1)
 MAX_PLAIN_BYTES: Final = 4096
 # What may wait for a client that makes OpenSSL talk (alerts, answers to renegotiation) and does not listen.
