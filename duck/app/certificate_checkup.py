@@ -210,7 +210,8 @@ class CertificateCheckup:
         if not has_known_limits(directory):
             return Finding(OK, "limits", f"No limits are known of {directory}.")
         events = Ledger(account_directory(self._state, directory) / "ledger.json").read()
-        bound = reached(events, name, self._clock())
+        renews = obtained_pair(CertificateStore(self._state).entry(name), self._view) is not None
+        bound = reached(events, name, self._clock(), renews=renews)
         if bound is None:
             return Finding(OK, "limits", f"There is room for {name} within the limits of {directory}.")
         until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(bound.until))

@@ -273,7 +273,9 @@ class Certificates:
         name, what = str(message.get("name")), message.get("outcome")
         self._not_before[name] = float(message.get("next", 0.0)) if what == "failed" else 0.0
         if message.get("sentence"):
-            logger.log(logging.WARNING if what == "failed" else logging.INFO, "%s", message["sentence"])
+            level = logging.WARNING if what == "failed" else logging.INFO
+            # Another one is at it, and what it brings is taken up.
+            logger.log(logging.DEBUG if message.get("kind") == "busy" else level, "%s", message["sentence"])
         if what == "obtained":
             self._look_in(0.0)
 

@@ -142,7 +142,8 @@ class Keeper:
                 entry.name, directory, has_own_root=view.ca_file is not None, has_hook=view.hook is not None
             )
             if has_known_limits(directory):
-                bound = reached(ledger.read(), entry.name, self._clock())
+                renews = bool(progress.certificate)
+                bound = reached(ledger.read(), entry.name, self._clock(), renews=renews)
                 if bound is not None:
                     raise CertificateError(
                         f"{bound.sentence}; it is asked again on {_date(bound.until)}.",

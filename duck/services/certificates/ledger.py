@@ -71,8 +71,11 @@ def has_known_limits(directory: str) -> bool:
     return (urlsplit(directory).hostname or "") == "acme-v02.api.letsencrypt.org"
 
 
-def reached(events: Sequence[Event], name: str, now: float) -> Bound | None:
-    """The limit that an order for `name` would run into at `now`; None where there is room."""
+def reached(events: Sequence[Event], name: str, now: float, *, renews: bool = False) -> Bound | None:
+    """The limit that an order for `name` would run into at `now`; None where there is room.
+
+    What has been issued before (`renews`) does not count against the limit of a domain.
+    """
     bounds = (
         (5, HOUR, UNPROVED, name, "{name} could not be proved {count} times within an hour"),
         (5, _WEEK_S, ISSUED, name, "{count} certificates for {name} were issued within a week"),
@@ -81,6 +84,8 @@ def reached(events: Sequence[Event], name: str, now: float) -> Bound | None:
     )
     domain = registered_domain(name)
     for most, window_s, what, of, text in bounds:
+        if of is None and renews:
+            continue
         moments = [
             event.at
             for event in events

@@ -13,7 +13,7 @@ import pytest
 from duck.exceptions import CertificateError
 from duck.services.certificates import keeper as keeper_module
 from duck.services.certificates import store
-from duck.services.certificates.authority import accepted_terms, account_directory
+from duck.services.certificates.account import accepted_terms, account_directory
 from duck.services.certificates.keeper import ASKED, FAILED, IDLE, OBTAINED, REHEARSED, Keeper, Outcome
 from duck.services.certificates.ledger import ISSUED, ORDERED, UNPROVED, Event, Ledger, has_known_limits, reached
 from duck.services.certificates.schedule import DAY, HOUR, MINUTE
@@ -266,6 +266,12 @@ class TestLimits:
         assert says in bound.sentence
         assert self.NOW < bound.until
         assert reached(self.events(most, what, *names), "example.org", bound.until) is None
+
+    def test_a_renewal_does_not_count_against_its_domain(self) -> None:
+        many = self.events(60, ISSUED, *[f"{n}.example.org" for n in range(30)])
+        assert reached(many, "example.org", self.NOW) is not None
+        assert reached(many, "example.org", self.NOW, renews=True) is None
+        assert reached(self.events(5, ISSUED, "example.org"), "example.org", self.NOW, renews=True) is not None
 
     def test_orders_of_all_names_count_together(self) -> None:
         assert reached(self.events(300, ORDERED, "a.org", "b.net", every_s=1), "c.de", self.NOW) is not None
