@@ -258,7 +258,11 @@ def _listen(raw: Any, base: Path) -> str:
 
 
 def _listen_or_off(raw: Any, base: Path) -> str:
-    return "off" if raw == "off" else _listen(raw, base)
+    if raw == "off":
+        return "off"
+    if isinstance(raw, str) and raw.startswith("https:"):
+        raise ValueError('give "http://address:port", "unix:/path" or "fd:N": what is private needs no HTTPS')
+    return _listen(raw, base)
 
 
 def _server(raw: Any, base: Path) -> str:

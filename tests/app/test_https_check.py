@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from duck import settings as installed
+from duck.app.app import App
 from duck.app.https_check import https
+from duck.exceptions import SSLError
 from duck.settings.load import load
 from tests.certificates import Authority
 
@@ -56,3 +61,46 @@ def test_what_cannot_be_used_is_an_error_with_its_sentence(tmp_path: Path, autho
     assert [level for level, _ in said(tmp_path, **given)] == ["error", "error"]
     (level, sentence), *_ = said(tmp_path, **given, SSL_PRIVATE_KEY_LOCATION=(key,))
     assert level == "error" and "2 certificates and 1 private keys" in sentence
+
+
+class TestAppsOwnCheck:
+    """`App.check_ssl_credentials`: one sentence for each thing that is wrong."""
+
+    @pytest.fixture
+    def check(self, tmp_path: Path) -> Iterator[Callable[..., str]]:
+        def sentence(chain: str, key: str, **more: Any) -> str:
+            given = {"SSL_CERTFILE_LOCATION": (chain,), "SSL_PRIVATE_KEY_LOCATION": (key,), **more}
+            installed.install(load(given, {}, tmp_path))
+            try:
+                App.check_ssl_credentials()
+            except SSLError as error:
+                return str(error)
+            return ""
+
+        yield sentence
+        installed.install(None)
+
+    def test_each_fault_has_its_own(self, check: Callable[..., str], authority: Authority, tmp_path: Path) -> None:
+        chain, key = authority.issue("example.org")
+        old, old_key = authority.issue("old.example", days=-1)
+        assert check(chain, key) == ""
+        said = [
+            check("none", key),
+            check(chain, "none"),
+            check(chain, old_key),
+            check(old, old_key),
+            check(chain, chain),
+        ]
+        os.chmod(key, 0o644)
+        said.append(check(chain, key))
+        said.append(check(str(tmp_path), old_key))
+        beginnings = [
+            "There is no certificate at",
+            "There is no private key at",
+            "The private key",
+            "The certificate",
+        ]
+        assert all(one.startswith(begin) for one, begin in zip(said[:4], beginnings, strict=False))
+        assert len(set(said)) == len(said)
+        assert all(one.endswith(".") and "\n" not in one for one in said)
+        assert check(chain, key, SSL_ALLOW_READABLE_KEYS=True) == ""

@@ -16,6 +16,8 @@ from duck.app.force_https import ForceHTTPSMicroApp
 from duck.app.microapp import MicroApp
 from duck.exceptions import AddressInUse, ApplicationError, SSLError
 from duck.http.core.httpd.servers import HTTPServer
+from duck.net.listener import open_listeners
+from duck.settings.listen import parse_listen
 from duck.urls import path
 from duck.wire.head import ResponseHead
 from tests.certificates import Authority
@@ -202,6 +204,9 @@ class TestServer:
         assert not server.is_https()
         with pytest.raises(SSLError, match="no certificate to listen"):
             server.listen("https://127.0.0.1:0")
+        (listener,) = open_listeners([parse_listen("https://127.0.0.1:0")])
+        with listener, pytest.raises(SSLError, match="no certificate to listen"):
+            server.listen_socket(listener)
         assert server.reload_ssl_context() is False
         with socket.socket() as client, pytest.raises(SSLError):
             server.ssl_wrap_socket(client)

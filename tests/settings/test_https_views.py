@@ -131,3 +131,8 @@ def test_only_statuses_of_redirects_can_be_set(tmp_path: Path) -> None:
     for wrong in (302, 303, 304):
         with pytest.raises(SettingsError, match="give 308"):
             https(tmp_path, FORCE_HTTPS_STATUS=wrong)
+
+
+def test_health_and_figures_are_not_served_over_https(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="what is private needs no HTTPS"):
+        load({"ADMIN_LISTEN": "https://127.0.0.1:1"}, {}, tmp_path)

@@ -137,7 +137,15 @@ class BaseServer:
         return opened
 
     def listen_socket(self, listener: socket.socket) -> None:
-        """Listen with a socket that is bound and listens already; it is the server's from now on."""
+        """Listen with a socket that is bound and listens already; it is the server's from now on.
+
+        Raises:
+            SSLError: TLS is to be spoken there, and the server has no certificate.
+        """
+        if speaks_tls(listener) and self.contexts is None:
+            raise SSLError(
+                f"The server has no certificate to listen at {uri_of(listener)} with; make it with enable_ssl."
+            )
         listener.setblocking(False)
         self._add([listener])
 
