@@ -54,6 +54,7 @@ class TlsConnection:
     __slots__ = (
         "_above",
         "_contexts",
+        "_eof_held",
         "_eof_told",
         "_held",
         "_incoming",
@@ -81,6 +82,7 @@ class TlsConnection:
         self._held = b""  # what was decrypted while the reader above was paused
         self._paused = False
         self._eof_told = False
+        self._eof_held = False
         self._write_closed = False
         self.deadline = NEVER
 
@@ -188,8 +190,9 @@ class TlsConnection:
         server.handshaken(self)
         self._above = above = server.protocol_for(connection.selected_alpn_protocol())
         above.connection_made(cast("asyncio.Transport", self))
-        self._decrypt(b"")
-        self._flush()
+        if self._ssl is not None:
+            self._decrypt(b"")
+            self._flush()
 
     def _fail(self, why: str) -> None:
         wire = self._wire
@@ -284,7 +287,8 @@ class TlsConnection:
         if self._eof_told or self._above is None:
             return self._eof_told
         if self._held:
-            return True  # told when what came before it has been taken
+            self._eof_held = True  # told when what came before it has been taken
+            return True
         self._eof_told = True
         return bool(self._above.eof_received())
 
@@ -292,6 +296,8 @@ class TlsConnection:
         if self._held and not self._paused and self._above is not None:
             held, self._held = self._held, b""
             self._above.data_received(held)
+            if self._eof_held and self._state is OPEN and not self._tell_eof():
+                self.close()
 
     # -- asyncio.Transport: cipher text down ----------------------------------------------------------------------
 

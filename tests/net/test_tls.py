@@ -641,9 +641,8 @@ def test_a_client_that_wants_to_renegotiate_is_told_no_and_goes_on(pair):
         assert served.tls_counts["handshakes"] == 1
 
 
-def test_who_makes_openssl_talk_and_does_not_listen_is_cut_off(authority, pair):
-    """What waits for such a client is bounded; requests that come with it show that it is one that reads."""
-    front = Front()
+def _over_fakes(authority, pair, front):
+    """A handshake in memory: the connection, its wire, and the client's session with what it reads and writes."""
     front.server.contexts = Contexts(TlsConfig((pair,)))
     connection = front.server.tls_protocol()
     wire = FakeTransport(connection, front.loop)
@@ -655,6 +654,30 @@ def test_who_makes_openssl_talk_and_does_not_listen_is_cut_off(authority, pair):
         wire.receive(outgoing.read())
         incoming.write(bytes(wire.sent))
         wire.sent.clear()
+    return connection, wire, client, incoming, outgoing
+
+
+def test_what_comes_while_nobody_reads_is_kept_in_order_and_so_is_the_end(authority, pair):
+    front = Front()
+    connection, wire, client, incoming, outgoing = _over_fakes(authority, pair, front)
+    connection.pause_reading()
+    client.write(GET)
+    client.write(GET.replace(b"/who", b"/next"))
+    connection.data_received(outgoing.read())  # a loop may have read it already
+    assert connection.eof_received()
+    front.loop.run()
+    assert front.exchanges == []
+    connection.resume_reading()
+    front.loop.run()
+    assert [exchange.request.target for exchange in front.exchanges] == [b"/who", b"/next"]
+    incoming.write(bytes(wire.sent))
+    assert client.read(65_536).startswith(b"HTTP/1.1 200 ")
+    assert wire.closed or wire.wrote_eof
+
+
+def test_who_makes_openssl_talk_and_does_not_listen_is_cut_off(authority, pair):
+    """What waits for such a client is bounded; requests that come with it show that it is one that reads."""
+    connection, wire, client, _, outgoing = _over_fakes(authority, pair, Front())
     wire.slow = True
     wire.write(b"x" * (MAX_UNHEARD_BYTES + 1))
     client.write(GET)
