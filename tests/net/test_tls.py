@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from duck.exceptions import SSLError
 from duck.net.limits import Limits
@@ -774,3 +776,49 @@ def test_a_file_is_sent_whole_to_a_client_that_reads_late(authority, pair, tmp_p
         assert read_answer(client).partition(b"\r\n\r\n")[2] == content
         assert done == [None]
         assert ask(client).partition(b"\r\n\r\n")[2] == content
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=6), st.booleans())
+def test_whatever_is_sent_instead_of_a_handshake_raises_nothing_and_leaves_nothing(fuzzed, pieces, like_tls):
+    front, contexts = Front(), fuzzed
+    front.server.contexts = contexts
+    wire = FakeTransport(front.server.tls_protocol(), front.loop)
+    for number, piece in enumerate(pieces):
+        if not wire.is_closing():
+            wire.receive(b"\x16\x03\x01" + piece if like_tls and number == 0 else piece)
+    if not wire.is_closing():
+        wire.receive_eof()
+    front.loop.run()
+    wire.lose()
+    assert front.exchanges == []
+    assert not front.server.connections and not front.clock.watched
+    assert front.server.handshakes == 0
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_a_changed_byte_ends_the_connection_and_nothing_else(fuzzed_session, at, change):
+    """In the handshake or behind it: the request that it is part of is not answered, and no exception leaves it."""
+    authority, pair = fuzzed_session
+    front = Front()
+    connection, wire, client, _, outgoing = _over_fakes(authority, pair, front)
+    client.write(GET)
+    record = bytearray(outgoing.read())
+    record[at % len(record)] ^= change
+    connection.data_received(bytes(record))
+    front.loop.run()
+    assert front.exchanges == []
+    assert wire.is_closing() or at % len(record) < 5  # a length changed: the rest of the record is waited for
+    wire.lose()
+    assert not front.server.connections
+
+
+@pytest.fixture(scope="module")
+def fuzzed(pair) -> Contexts:
+    return Contexts(TlsConfig((pair,)))
+
+
+@pytest.fixture(scope="module")
+def fuzzed_session(authority, pair):
+    return authority, pair
