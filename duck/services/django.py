@@ -362,6 +362,8 @@ class DjangoService:
         what = "What ran before keeps running" if serves else "Duck keeps running"
         again = self._recovery.sentence(failure)
         logger.error("Django could not be started: %s%s\n%s; %s.", failure.message, text, what, again)
+        if self._passes(failure):
+            return
         if serves and self._last is not None:
             self.state = RUNNING
             self._on_generation(self._last, lambda: None, lambda: None)
@@ -369,6 +371,11 @@ class DjangoService:
             self.state = BROKEN
             self._on_broken(asdict(failure))
         self._recovery.watch(failure)
+
+    def _passes(self, failure: Failure) -> bool:
+        """In production, where code that has served was killed as it started again: requests wait on for the next."""
+        killed = failure.stage == "crash" and failure.is_transient
+        return killed and self.state == HOLDING and views.production(self._settings).serves
 
     def _down(self) -> None:
         self.state = HOLDING

@@ -234,6 +234,32 @@ class TestDjangoProcesses:
             wait_until(lambda: len(asking.answers) > 40)
         assert set(asking.answers) == {(200, "one")}
 
+    def test_where_the_next_one_is_killed_as_it_starts_requests_wait_for_the_one_after(
+        self, serve: Serve, project: Path, tmp_path: Path
+    ) -> None:
+        slow, starting = tmp_path / "slow", tmp_path / "starting"
+        with (project / "site1" / "settings.py").open("a") as settings:
+            settings.write(
+                "\nimport os, pathlib, time\n"
+                f"while pathlib.Path({str(slow)!r}).exists():\n"
+                f"    pathlib.Path({str(starting)!r}).write_text(str(os.getpid()))\n"
+                "    time.sleep(0.05)\n"
+            )
+        duck = serve(project, "--workers", "1", "--django-workers", "1")
+        pid = int(duck.get("/pid").text)
+        slow.touch()
+        with ThreadPoolExecutor(4) as pool:
+            for times in range(1, 4):
+                os.kill(pid, signal.SIGKILL)
+                duck.wait_for("was ended by SIGKILL", times=times)
+                if times == 1:
+                    asked = [pool.submit(httpx.get, duck.url, timeout=60, trust_env=False) for _ in range(4)]
+                wait_until(lambda: starting.exists() and starting.read_text() not in ("", str(pid)))  # noqa: B023
+                pid = int(starting.read_text())
+            assert not any(one.done() for one in asked)
+            slow.unlink()
+            assert {one.result().text for one in asked} == {"one"}
+
     def test_one_that_has_served_enough_is_replaced_by_another(
         self, serve: Serve, project: Path, status: Callable[[], dict[str, Any]]
     ) -> None:

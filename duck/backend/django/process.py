@@ -421,7 +421,8 @@ class DjangoBackend:
             else:
                 sentence = exit_sentence(f"The Django process {process.pid}", code)
             member.state = COMING
-            self._failed(version, member.place, member, Failure("crash", sentence))
+            # Ended by a signal it was from outside, or for want of memory: of the project's code that says nothing.
+            self._failed(version, member.place, member, Failure("crash", sentence, is_transient=code < 0))
         elif state == SERVING and version.state == SERVING:
             logger.error("%s It is started again.", exit_sentence(f"The Django process {process.pid}", code))
             self._died(version, member)
