@@ -130,9 +130,7 @@ class Http2ServerConnection:
         self.http2.scheme = peer.scheme
         # In its own words, for transports differ: above it bodies wait in their streams, where turns can be taken.
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        seconds = self.limits.linger_s if self.server.closes_idle else self.limits.keep_alive_timeout_s
-        self._idle_by = self.clock.time() + seconds
-        self.due(self._idle_by)
+        self._await_request(self.clock.time())
         self.flush()
 
     def data_received(self, data: bytes) -> None:
@@ -292,8 +290,7 @@ class Http2ServerConnection:
     def forget(self, stream: Http2Stream) -> None:
         """`stream` has nothing to do any more."""
         if self.live.pop(stream.id, None) is not None and not self.live:
-            self._idle_by = self.clock.now + self.limits.keep_alive_timeout_s
-            self.due(self._idle_by)
+            self._await_request(self.clock.now)
             if not self._feeding:
                 self.flush_soon()
 
@@ -303,6 +300,12 @@ class Http2ServerConnection:
         """Look at all deadlines at `when`, if not before."""
         if when < self.deadline:
             self.deadline = when
+
+    def _await_request(self, now: float) -> None:
+        """Set the deadline of the next request; one that opened when others were told to go waits for none."""
+        seconds = self.limits.linger_s if self.server.closes_idle else self.limits.keep_alive_timeout_s
+        self._idle_by = now + seconds
+        self.due(self._idle_by)
 
     def expire(self, now: float) -> None:
         """A deadline may have passed: which one is looked for."""
@@ -359,26 +362,29 @@ class Http2ServerConnection:
             self.flush()
             self._check_left()
 
-    def cut(self, *, upgraded: bool = True) -> None:
-        """Close at once, whatever is under way; without `upgraded` tunnels go on."""
+    def cut(self, *, upgraded: bool = True, answering: bool = True) -> bool:
+        """Close at once, whatever is under way; whether anything was.
+
+        Without `upgraded` tunnels go on, without `answering` answers that have begun, and the connection for these.
+        """
         transport = self._transport
         if transport is None:
-            return
+            return False
         error = ClientGone("Duck stopped before the answer was complete")
-        if not upgraded and self.has_tunnels:
-            for stream in list(self.live.values()):
-                if stream.duplex is None:
-                    self.http2.reset(stream, CANCEL)
-                    stream.lose(error)
+        ended = [
+            stream
+            for stream in self.live.values()
+            if (upgraded if stream.duplex is not None else answering or not stream.is_answering)
+        ]
+        if len(ended) < len(self.live) or (not answering and transport.get_write_buffer_size()):
+            for stream in ended:
+                self.http2.reset(stream, CANCEL)
+                stream.lose(error)
             self.flush()
-            return
+            return bool(ended)
         self._cut = error
         transport.abort()
-
-    @property
-    def has_tunnels(self) -> bool:
-        """Whether any of its streams has left HTTP."""
-        return any(stream.duplex is not None for stream in self.live.values())
+        return True
 
     def _check_left(self) -> None:
         """Close once nothing goes on that has to be waited for."""

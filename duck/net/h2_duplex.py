@@ -91,6 +91,9 @@ class Http2Duplex:
         stream, self._stream = self._stream, None
         receiver, self._receiver = self._receiver, None
         if stream is not None:
+            early, self._early = self._early, b""
+            if early:  # nobody takes it, and it shall not shut the window that all streams share
+                self._connection.http2.consumed(stream, len(early))
             self._connection.server.tunnel_closed()
         if receiver is not None:
             receiver.duplex_lost(error)

@@ -160,7 +160,7 @@ class Http2Stream(StreamState):
         """The client has given it up, or is gone."""
         exchange, self.exchange = self.exchange, None
         duplex = self.duplex
-        self._kept = b""
+        self._drop_kept()
         self._drop_file(error, exchange)
         if exchange is not None and duplex is None:
             exchange.bytes_sent -= self.pending_bytes
@@ -215,6 +215,11 @@ class Http2Stream(StreamState):
             self._check_finished()
         else:
             self._connection.http2.reset(self, NO_ERROR)  # refused: the rest of its request is not wanted
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether the client has begun to get its answer, and not got all of it."""
+        return self.exchange is not None and self.exchange.is_answered
 
     # -- deadlines ------------------------------------------------------------------------------------------------
 
@@ -297,6 +302,7 @@ class Http2Stream(StreamState):
             exchange.answer(*plain_error(status, f"{error}.", False))
 
     def _drop_kept(self) -> None:
+        """Give back, too, what it took of the window that all streams share."""
         size = len(self._kept)
         if size:
             self._kept = b""
@@ -509,7 +515,7 @@ class Http2Stream(StreamState):
     def tunnel_ended(self) -> None:
         """Both directions of the duplex are over."""
         exchange, self.exchange = self.exchange, None
-        self._kept = b""
+        self._drop_kept()
         self._connection.forget(self)
         if exchange is not None:
             exchange.ended()

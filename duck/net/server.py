@@ -160,15 +160,18 @@ class Server:
         """End every connection now; without `upgraded` those that still speak HTTP, without `answering` those whose
         answer has not begun. How many these are.
         """
-        connections = [one for one in self.connections if upgraded or not isinstance(one, ClientDuplex)]
-        if not answering:
-            connections = [one for one in connections if not (isinstance(one, ServerConnection) and one.is_answering)]
-        for connection in connections:
+        count = 0
+        for connection in list(self.connections):
             if isinstance(connection, Http2ServerConnection):
-                connection.cut(upgraded=upgraded)
-            else:
-                connection.cut()
-        return len(connections)
+                count += connection.cut(upgraded=upgraded, answering=answering)
+                continue
+            if isinstance(connection, ClientDuplex) and not upgraded:
+                continue
+            if isinstance(connection, ServerConnection) and not answering and connection.is_answering:
+                continue
+            connection.cut()
+            count += 1
+        return count
 
     def snapshot(self) -> dict[str, Any]:
         """What was counted since the start and, as `now`, what is; for `duck.net.stats.merge`. For any thread.

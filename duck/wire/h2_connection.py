@@ -491,7 +491,7 @@ class Http2Connection(Sending):
 
     def _give_back(self, size: int) -> None:
         due = self._due = self._due + size
-        if due >= CONNECTION_WINDOW >> 2:
+        if due >= CONNECTION_WINDOW >> 2 and self.state is not CLOSED:
             self._receive_window += due
             self.out.append(window_update(0, due))
             self._due = 0

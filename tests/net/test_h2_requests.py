@@ -417,6 +417,21 @@ def test_a_body_waits_until_it_is_wanted():
     end(front, client)
 
 
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_what_a_client_gives_up_shuts_no_window_of_others(is_wanted):
+    front = Front(lambda exchange: (exchange.read_body(Body()), exchange.pause_body()) if is_wanted else None)
+    client = Client(front)
+    for _ in range(40):
+        stream_id = client.start("/", method="POST", end=False)
+        client.body(stream_id, b"x" * 60_000, end=False)
+        client.h2.reset_stream(stream_id)
+        client.send()
+        front.loop.run()
+        client.read()
+    assert client.h2.outbound_flow_control_window > 1 << 19
+    end(front, client)
+
+
 def test_a_body_is_paused_by_its_window():
     bodies = []
 
@@ -1088,6 +1103,53 @@ def test_a_cut_ends_everything():
     assert client.transport.aborted and "Duck stopped" in str(held[0].error)
     client.transport.connection.cut()
     front.check_clean()
+
+
+def test_answers_that_have_begun_outlast_what_is_cut_before_them():
+    held = []
+    front = Front(held.append)
+    client = Client(front)
+    begun, silent = client.start("/begun"), client.start("/silent")
+    held[0].head(head())
+    front.loop.run()
+    assert front.server.cut(upgraded=False, answering=False) == 1
+    assert front.server.cut(upgraded=False, answering=False) == 0
+    front.loop.run()
+    client.read()
+    assert client.answers[silent].reset == frames.CANCEL
+    held[0].data(b"hello")
+    held[0].end(None)
+    front.loop.run()
+    client.read()
+    assert client.answers[begun].body == b"hello" and client.answers[begun].ended
+    end(front, client)
+
+
+def test_an_answer_that_its_client_has_not_taken_is_not_cut_before_others():
+    front = Front()
+    client = Client(front)
+    client.transport.slow = True
+    client.start("/")
+    assert front.server.cut(upgraded=False, answering=False) == 0
+    client.transport.take()
+    assert front.server.cut(upgraded=False, answering=False) == 1
+    front.loop.run()
+    assert client.transport.aborted
+    front.check_clean()
+
+
+def test_a_connection_that_opens_when_others_are_told_to_go_ends_soon_after_its_request():
+    front = Front(linger_s=1, keep_alive_timeout_s=60)
+    other = front.connect()
+    front.server.drain(lambda: None)
+    client = Client(front)
+    front.pass_time(0.5)
+    assert client.ask("/").status == 200 and not client.transport.wrote_eof
+    front.pass_time(2)
+    client.read()
+    assert client.transport.wrote_eof
+    other.lose()
+    end(front, client)
 
 
 def test_nothing_happens_to_a_connection_that_is_gone():

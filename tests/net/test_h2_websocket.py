@@ -127,6 +127,27 @@ def test_the_other_side_may_end_first():
     socket.end()
 
 
+@pytest.mark.parametrize("ends", ["client", "backend"])
+def test_what_nobody_took_shuts_no_window_of_others(ends):
+    socket = Socket()
+    window = socket.client.h2.outbound_flow_control_window
+    for _ in range(30):
+        socket.duplex.pause_reading()
+        for _ in range(3):
+            socket.client.h2.send_data(socket.id, b"x" * 16_384)
+        socket.client.send()
+        if ends == "client":
+            socket.client.h2.reset_stream(socket.id)
+            socket.client.send()
+        else:
+            socket.duplex.abort()
+        socket.settle()
+        socket.id = socket.client.start("/ws", method="CONNECT", end=False, pseudo=PSEUDO)
+        socket.settle()
+    assert socket.client.h2.outbound_flow_control_window > window // 2
+    socket.end()
+
+
 def test_a_close_ends_the_stream_behind_what_was_written():
     socket = Socket(initial_window=0)
     socket.client.auto = False
