@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from duck.services.certificates.store import CertificateStore
 from tests.services.certificates.pebble import Pebble, challenges
+
+if TYPE_CHECKING:
+    from tests.app.conftest import Duck
 
 Ask = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -85,8 +90,6 @@ class TestTrust:
     @pytest.fixture
     def tools(self, tmp_path: Path) -> str:
         """A PATH with certutil alone: the system's own store is not the tests' to change."""
-        import shutil
-
         program = shutil.which("certutil")
         if program is None:
             pytest.skip("certutil of NSS is not on this machine (apt-get install libnss3-tools)")
@@ -128,6 +131,44 @@ class TestTrust:
         done = cert("untrust")
         assert done.returncode == 1
         assert "There is no local authority in" in done.stderr
+
+
+@pytest.mark.timeout(180)
+def test_a_browser_opens_the_developers_site_once_it_is_trusted_and_not_before(
+    start: Callable[..., Duck], cert: Ask, project: Path, tmp_path: Path
+) -> None:
+    """`duck cert trust` and `duck runserver --https`, and nothing else."""
+    chromium, certutil = shutil.which("chromium"), shutil.which("certutil")
+    if chromium is None or certutil is None:
+        pytest.skip("chromium or certutil is not on this machine (apt-get install chromium libnss3-tools)")
+    tools, home = tmp_path / "bin", tmp_path / "home"
+    tools.mkdir()
+    (tools / "certutil").symlink_to(certutil)
+    database = home / ".pki" / "nssdb"
+    database.mkdir(parents=True)
+    subprocess.run([certutil, "-N", "-d", f"sql:{database}", "--empty-password"], check=True)
+    duck = start(project, "--https")
+    url = duck.url
+
+    def opened(host: str) -> str:
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+        done = subprocess.run(
+            [chromium, *options, f"--user-data-dir={tmp_path / 'data'}", "--dump-dom", url.replace("localhost", host)],
+            env={**os.environ, "HOME": str(home)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.stdout
+
+    assert "ERR_CERT_AUTHORITY_INVALID" in opened("localhost")
+    trusted = cert("trust", HOME=str(home), PATH=str(tools))
+    assert trusted.returncode == 0, trusted.stdout + trusted.stderr
+    assert "<body>one</body>" in opened("localhost")
+    assert "<body>one</body>" in opened("127.0.0.1")
+    assert cert("untrust", HOME=str(home), PATH=str(tools)).returncode == 0
+    assert "ERR_CERT_AUTHORITY_INVALID" in opened("localhost")
 
 
 class TestRenew:
