@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
+import shutil
 import signal
 import socket
 import ssl
+import stat
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +26,7 @@ from duck.services.certificates.local_authority import ALWAYS, LocalAuthority
 from duck.services.certificates.store import CertificateStore
 from duck.settings.declared.certificates import LETS_ENCRYPT
 from tests.app.conftest import Duck, wait_until
+from tests.app.test_host import python_of_nobody
 from tests.services.certificates.pebble import Pebble, free_port
 
 Ask = Callable[..., subprocess.CompletedProcess[str]]
@@ -238,6 +243,38 @@ class TestServe:
             duck.signal(number)
             duck.wait()
             wait_until(lambda family=family: not [p for p in family if p.is_running() and p.status() != "zombie"])
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="only root can become another user")
+def test_started_by_root_all_keys_are_of_the_user_who_serves(site: Path) -> None:
+    environ = python_of_nobody()
+    python, uid = environ.pop("PYTHON"), pwd.getpwnam("nobody").pw_uid
+    with tempfile.TemporaryDirectory(prefix="duck-") as base:
+        os.chmod(base, 0o755)
+        project, kept = Path(shutil.copytree(site, f"{base}/project")), Path(base, "state")
+        for path in (project, *project.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        kept.mkdir(mode=0o700)  # of root's, as systemd makes it for a service that drops rights by itself
+        options = ["--user", "nobody", "--listen", "https://127.0.0.1:0", "--domain", NAMES[0], "--agree-tos"]
+        environ |= {
+            "STATE_DIRECTORY": str(kept),
+            "DUCK_ACME_DIRECTORY": f"https://127.0.0.1:{free_port()}/dir",
+            "DUCK_ADMIN_LISTEN": "off",
+        }
+        duck = Duck([python, "-m", "duck", "serve", *options], project, environ)
+        try:
+            duck.wait_for(f"No certificate for {NAMES[0]}")
+            certificate = shown(port_of(duck), NAMES[0])
+            assert certificate.issuer == certificate.subject
+            keys = list(kept.rglob("*key.pem"))
+            assert keys, duck.text
+            for path in kept.rglob("*"):
+                found = path.lstat()
+                assert found.st_uid == uid, path
+                if not path.is_symlink():
+                    assert stat.S_IMODE(found.st_mode) == (0o700 if path.is_dir() else 0o600), path
+        finally:
+            duck.close()
 
 
 class TestRunserver:
