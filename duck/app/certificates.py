@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -146,7 +147,7 @@ class Certificates:
             found[name] = pair
         if self._local:
             assert self._authority is not None
-            found[self._local[0]] = self._authority.leaf(self._local)
+            found[self._local[0]] = self._authority.leaf(self._local, now=datetime.fromtimestamp(now, UTC))
         order = {name: place for place, name in enumerate(map(_canonical_or_same, self._view.domains))}
         names = sorted(found, key=lambda name: order.get(name, 0))
         return tuple((str(found[name].chain), str(found[name].key)) for name in names)
