@@ -105,15 +105,19 @@ class Redirect:
         self._app = app
         self._settings = settings
 
-    def open(self, inherited: Sequence[int] | None) -> None:
+    def open(self, inherited: Sequence[int] | None, *, is_handed: bool = False) -> None:
         """Bind what the settings say, or take over descriptors that are open already.
+
+        Where the site's sockets were handed over (`is_handed`) and none for this, it is left out, unless it was asked
+        for.
 
         Raises:
             AddressInUse, ApplicationError: nothing stays open.
             SettingsError: there is no HTTPS to redirect to.
         """
         view = views.https(self._settings)
-        if not view.redirect:
+        left_out = is_handed and inherited is None and not self._settings.is_given("FORCE_HTTPS")
+        if not view.redirect or left_out:
             return
         if not view.enabled:
             raise SettingsError(NEEDS_HTTPS)

@@ -168,7 +168,7 @@ class Lifecycle:
         self.listening.open(view, site)
         self.overview.open(self.settings, self.listening.port, admin)
         left = self.succession.more("redirect").get("listeners")
-        self.redirect.open(left if inherited is not None else host.redirect_sockets)
+        self.redirect.open(left if inherited is not None else host.redirect_sockets, is_handed=given is not None)
 
     def start(self, *, with_banner: bool = True) -> None:
         """Start the workers, Django, the control socket and the reloader.

@@ -73,7 +73,8 @@ def open_listeners(
                 else _open_tcp(address, backlog, holder_of, option)
             )
             for listener in found:
-                listener.tls = address.tls
+                # Whoever connects through a Unix socket is on this machine, and has ended TLS where there was any.
+                listener.tls = address.tls and listener.family != getattr(socket, "AF_UNIX", None)
                 opened.append(listener)
     except BaseException:
         for listener in opened:

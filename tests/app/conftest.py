@@ -44,9 +44,15 @@ urlpatterns = [
 class Duck:
     """A `duck` command that runs, and what it has written so far."""
 
-    def __init__(self, command: list[str], cwd: Path, environ: dict[str, str]) -> None:
+    def __init__(self, command: list[str], cwd: Path, environ: dict[str, str], *, close_fds: bool = True) -> None:
         self.process = subprocess.Popen(
-            command, cwd=cwd, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            cwd=cwd,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            close_fds=close_fds,
         )
         self.pid = self.process.pid
         self._written: list[str] = []

@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pytest
 from duck.exceptions import ApplicationError
 from duck.net.listener import Listener, open_listeners, speaks_tls
 from duck.settings.listen import parse_listen
-from tests.app.conftest import ROOT, wait_until
+from tests.app.conftest import Duck
 from tests.app.test_host import open_project, python_of_nobody  # noqa: F401 - a fixture
 from tests.certificates import Authority
 
@@ -158,52 +159,77 @@ def test_who_may_not_bind_is_told_what_gives_the_right(monkeypatch: pytest.Monke
         assert remedy in sentence
 
 
+PROGRAM = """
+import fcntl, os, sys
+names, count = sys.argv[1], len(sys.argv[1].split(":"))
+for number in range(count):
+    spare = fcntl.fcntl(int(sys.argv[2 + number]), fcntl.F_DUPFD, 20)
+    os.dup2(spare, 3 + number)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(count), "LISTEN_FDNAMES": names}
+os.execv(sys.executable, [sys.executable, "-m", "duck", "serve", "--workers", "1", *sys.argv[2 + count:]])
+"""
+
+
+@pytest.fixture
+def handed(project: Path, environ: dict[str, str]) -> Iterator[Callable[..., Duck]]:
+    """Start `duck serve` with sockets as systemd hands them over, by their names."""
+    running: list[Duck] = []
+
+    def start(sockets: dict[str, socket.socket], *arguments: str) -> Duck:
+        given = {"DUCK_ALLOW_UNAPPLIED_MIGRATIONS": "yes", "DUCK_ADMIN_LISTEN": "off"}
+        given |= {"DUCK_USER": "root"} if os.geteuid() == 0 else {}
+        descriptors = [one.fileno() for one in sockets.values()]
+        command = [sys.executable, "-c", PROGRAM, ":".join(sockets), *map(str, descriptors), *arguments]
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, True)
+        running.append(Duck(command, project, environ | given, close_fds=False))
+        for one in sockets.values():
+            one.close()
+        return running[-1]
+
+    yield start
+    for duck in running:
+        duck.close()
+
+
+def opened() -> tuple[socket.socket, int]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    return listener, listener.getsockname()[1]
+
+
 def test_sockets_of_systemd_are_for_https_and_one_named_http_is_for_the_redirect(
-    project: Path, environ: dict[str, str], tmp_path: Path
+    handed: Callable[..., Duck], tmp_path: Path
 ) -> None:
     authority = Authority(tmp_path / "ca")
     chain, key = authority.issue("localhost", "127.0.0.1")
-    user = {"DUCK_USER": "root"} if os.geteuid() == 0 else {}
-    secure, plain = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
-    ports = [listener.getsockname()[1] for listener in (secure, plain)]
-    program = (
-        "import fcntl, os, sys\n"
-        "first, second = map(int, sys.argv[1:3])\n"
-        "spare = [fcntl.fcntl(one, fcntl.F_DUPFD, 20) for one in (first, second)]\n"
-        "os.dup2(spare[0], 3), os.dup2(spare[1], 4)\n"
-        "os.environ |= {'LISTEN_PID': str(os.getpid()), 'LISTEN_FDS': '2', 'LISTEN_FDNAMES': 'https:http'}\n"
-        "os.execv(sys.executable, [sys.executable, '-m', 'duck', 'serve', '--workers', '1', *sys.argv[3:]])\n"
-    )
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-c", program, str(secure.fileno()), str(plain.fileno())),
-            *("--https", "--force-https", "--certfile", chain, "--keyfile", key, "--domain", "localhost"),
-        ],
-        cwd=project,
-        env=environ
-        | user
-        | {"DUCK_ALLOW_UNAPPLIED_MIGRATIONS": "yes", "DUCK_ADMIN_LISTEN": "off", "PYTHONPATH": str(ROOT)},
-        pass_fds=[secure.fileno(), plain.fileno()],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    secure.close()
-    plain.close()
-    try:
-        with httpx.Client(verify=authority.client(), trust_env=False, timeout=20) as client:
+    (secure, port), (plain, plain_port) = opened(), opened()
+    files = ["--certfile", chain, "--keyfile", key]
+    duck = handed({"https": secure, "http": plain}, "--https", "--force-https", *files, "--domain", "localhost")
+    duck.wait_for("is ready after")
+    with httpx.Client(verify=authority.client(), trust_env=False, timeout=20) as client:
+        assert client.get(f"https://localhost:{port}/").text == "one"
+        answer = client.get(f"http://127.0.0.1:{plain_port}/x")
+        assert answer.headers["location"] == f"https://127.0.0.1:{port}/x"
 
-            def served() -> bool:
-                try:
-                    return client.get(f"https://localhost:{ports[0]}/").text == "one"
-                except httpx.HTTPError:
-                    return False
 
-            wait_until(served)
-            answer = client.get(f"http://127.0.0.1:{ports[1]}/x")
-            assert answer.headers["location"] == f"https://127.0.0.1:{ports[0]}/x"
-    finally:
-        process.terminate()
-        process.wait(20)
+def test_without_a_socket_for_it_a_site_that_systemd_opened_has_no_redirect(
+    handed: Callable[..., Duck], tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "ca")
+    chain, key = authority.issue("localhost")
+    secure, port = opened()
+    local = socket.socket(socket.AF_UNIX)
+    local.bind(str(tmp_path / "s"))
+    local.listen()
+    files = ["--certfile", chain, "--keyfile", key]
+    duck = handed({"https": secure, "local": local}, *files, "--domain", "localhost")
+    duck.wait_for("is ready after")
+    with httpx.Client(verify=authority.client(), trust_env=False, timeout=20) as client:
+        assert client.get(f"https://localhost:{port}/").text == "one"
+    # What comes by a Unix socket has ended TLS before.
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(tmp_path / "s")), timeout=20) as client:
+        assert client.get("http://localhost/").text == "one"
+    assert "is redirected to HTTPS" not in duck.text
 
 
 @pytest.mark.parametrize(

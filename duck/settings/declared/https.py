@@ -35,7 +35,7 @@ HTTPS: Final = (
         "ENABLE_HTTPS",
         kinds.BOOLEAN,
         False,
-        "Whether HTTPS is spoken at ADDRESS and PORT, and on sockets that are handed over (`fd:N`, systemd)."
+        "Whether HTTPS is spoken at ADDRESS and PORT, and on TCP sockets that are handed over (`fd:N`, systemd)."
         " `duck serve` with DOMAINS and without ADDRESS, PORT and LISTEN serves HTTPS on port 443 of all addresses by"
         " default, and redirects from port 80.",
         flags=("--https/--no-https",),
