@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from duck.services.child import Child
     from duck.services.inbox import Inbox, Timer
     from duck.settings.load import Settings
+    from duck.settings.views import CertificatesView
 
 logger = logging.getLogger("duck.app")
 
@@ -95,20 +96,18 @@ class Certificates:
         self._state = state_directory(self._settings["STATE_DIR"], project=self._settings.base_dir)
         if production:
             self._sort(wanted_names(self._view))
-            self._refuse_unaccepted()
+            if self._public:
+                refuse_unaccepted_terms(self._state, self._view)
         else:
             self._authority = _own_authority(self._state)
             self._local = [name for name in _names_here(self._settings) if self._authority.permits(name)]
         self.pairs = self._present()
 
     def _sort(self, names: Sequence[str]) -> None:
-        view = self._view
         assert self._state is not None
         for name in names:
             try:
-                refuse_untellable(
-                    name, view.directory, has_own_root=view.ca_file is not None, has_hook=view.hook is not None
-                )
+                refuse_name(name, self._view)
             except CertificateError:
                 self._authority = self._authority or LocalAuthority.find_or_make(self._state)
                 if not self._authority.permits(name):
@@ -116,19 +115,6 @@ class Certificates:
                 self._local.append(name)
             else:
                 self._public.append(name)
-
-    def _refuse_unaccepted(self) -> None:
-        """Of the authority that everybody has by default the terms are known to be there."""
-        view = self._view
-        assert self._state is not None
-        if view.directory != LETS_ENCRYPT or view.agree_tos or not self._public:
-            return
-        if not accepted_terms(self._state, view.directory):
-            raise CertificateError(
-                f"The certificate for {self._public[0]} is ordered from Let's Encrypt, whose terms of service are at"
-                " https://letsencrypt.org/repository/; accept them by --agree-tos, once.",
-                kind="terms",
-            )
 
     def _present(self) -> tuple[tuple[str, str], ...]:
         """What there is now, in the order of the settings; self-signed where there is nothing valid."""
@@ -288,6 +274,29 @@ class Certificates:
             logger.error("The process that asks for certificates ended with %d; it is started again in a minute.", code)
             self._not_before.update(dict.fromkeys(names, now + schedule.MINUTE))
         self._look_in(0.0)
+
+
+def refuse_name(name: str, view: CertificatesView) -> None:
+    """Refuse a name, canonical, that the authority of the settings must not or cannot be asked for.
+
+    Raises:
+        CertificateError: with the remedy.
+    """
+    refuse_untellable(name, view.directory, has_own_root=view.ca_file is not None, has_hook=view.hook is not None)
+
+
+def refuse_unaccepted_terms(state: Path, view: CertificatesView) -> None:
+    """Refuse a start without terms accepted; of the authority that everybody has by default they are known to be there.
+
+    Raises:
+        CertificateError: they have not been accepted, neither now nor before.
+    """
+    if view.directory == LETS_ENCRYPT and not view.agree_tos and not accepted_terms(state, view.directory):
+        raise CertificateError(
+            "Certificates are ordered from Let's Encrypt, whose terms of service are at"
+            " https://letsencrypt.org/repository/; accept them by --agree-tos, once.",
+            kind="terms",
+        )
 
 
 def _own_authority(state: Path) -> LocalAuthority:

@@ -104,3 +104,38 @@ class TestAppsOwnCheck:
         assert len(set(said)) == len(said)
         assert all(one.endswith(".") and "\n" not in one for one in said)
         assert check(chain, key, SSL_ALLOW_READABLE_KEYS=True) == ""
+
+
+class TestObtained:
+    """Where the settings name no files."""
+
+    STATE = {"STATE_DIR": "state", "MODE": "serve", "LISTEN": ("https://127.0.0.1:0",)}
+
+    def test_a_developers_is_of_the_machines_own_authority(self, tmp_path: Path) -> None:
+        ((level, sentence),) = said(tmp_path, ENABLE_HTTPS=True)
+        assert level == "ok" and "`duck cert trust`" in sentence
+
+    def test_in_production_names_are_wanted(self, tmp_path: Path) -> None:
+        ((level, sentence),) = said(tmp_path, **self.STATE)
+        assert level == "error" and "or give --domain (DOMAINS)" in sentence
+
+    def test_terms_have_to_be_accepted(self, tmp_path: Path) -> None:
+        given = {**self.STATE, "STATE_DIR": str(tmp_path.parent / "s"), "DOMAINS": ("example.org",)}
+        (tmp_path / "project").mkdir()
+        ((level, sentence),) = said(tmp_path / "project", **given)
+        assert level == "error" and "accept them by --agree-tos" in sentence
+        ((level, sentence),) = said(tmp_path / "project", **given, AGREE_TOS=True)
+        assert level == "ok" and "is asked for example.org; `duck cert doctor`" in sentence
+
+    def test_private_names_are_the_machines_own_or_nobodys(self, tmp_path: Path) -> None:
+        given = {**self.STATE, "STATE_DIR": str(tmp_path.parent / "s")}
+        (tmp_path / "project").mkdir()
+        ((level, sentence),) = said(tmp_path / "project", **given, DOMAINS=("shop.test", "10.0.0.7"))
+        assert level == "ok" and sentence.startswith("shop.test, 10.0.0.7 gets a certificate of this machine's own")
+        ((level, sentence),) = said(tmp_path / "project", **given, DOMAINS=("shop.internal",))
+        assert level == "error" and "No public certificate authority is asked for shop.internal" in sentence
+
+    def test_a_state_directory_that_cannot_be_used_is_told(self, tmp_path: Path) -> None:
+        given = {**self.STATE, "STATE_DIR": str(tmp_path / "state"), "DOMAINS": ("example.org",), "AGREE_TOS": True}
+        ((level, sentence),) = said(tmp_path, **given)
+        assert level == "error" and "lies in the project" in sentence

@@ -73,6 +73,11 @@ def machine_names(hostname: str | None = None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def would_permit(name: str) -> bool:
+    """Whether the authority of this machine, made now, could speak for `name`, canonical."""
+    return _is_within(name, (*_DOMAINS, *machine_names()), _NETWORKS)
+
+
 class LocalAuthority:
     """The authority in one state directory.
 
@@ -176,19 +181,10 @@ class LocalAuthority:
 
     def permits(self, name: str) -> bool:
         """Whether its constraints let it speak for `name`, canonical."""
-        permitted = self.certificate.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees
-        address, host = address_of(name), name.removeprefix("*.")
-        for subtree in permitted or ():
-            if address is not None and isinstance(subtree, x509.IPAddress):
-                if (
-                    isinstance(subtree.value, ipaddress.IPv4Network | ipaddress.IPv6Network)
-                    and address in subtree.value
-                ):
-                    return True
-            elif address is None and isinstance(subtree, x509.DNSName):
-                if host == subtree.value or host.endswith(f".{subtree.value}"):
-                    return True
-        return False
+        subtrees = self.certificate.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees
+        values = [getattr(subtree, "value", None) for subtree in subtrees or ()]
+        networks = [value for value in values if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network)]
+        return _is_within(name, [value for value in values if isinstance(value, str)], networks)
 
     def leaf(self, names: Iterable[str], *, now: datetime | None = None) -> Pair:
         """The certificate for `names`, kept under the first of them; made anew where there is none that will do.
@@ -238,3 +234,13 @@ class LocalAuthority:
     def renewal(pair: Pair) -> float:
         """When `leaf` would make `pair` anew, in seconds since the epoch."""
         return (pair.not_after - _RENEWED_BEFORE).timestamp()
+
+
+def _is_within(
+    name: str, domains: Iterable[str], networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]
+) -> bool:
+    """Whether `name` is one of `domains` or below it, or an address in one of `networks` (RFC 5280 §4.2.1.10)."""
+    address, host = address_of(name), name.removeprefix("*.")
+    if address is not None:
+        return any(address in network for network in networks)
+    return any(host == domain or host.endswith(f".{domain}") for domain in domains)
