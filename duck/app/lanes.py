@@ -12,6 +12,7 @@ from duck.app.https import challenge_directory
 from duck.exceptions import DuckError, SettingsError
 from duck.http.site import SiteConfig
 from duck.net.farewell import Farewell
+from duck.proxy.upstream import QueueLimits
 from duck.settings import views
 
 if TYPE_CHECKING:
@@ -43,11 +44,9 @@ def site_config(app: App, settings: Settings, *, use_django: bool, with_own_side
         max_spool_bytes=bodies.max_spool_bytes,
         max_spooled_answer_bytes=bodies.max_spooled_answer_bytes,
         spool_dir=str(bodies.spool_dir) if bodies.spool_dir is not None else None,
-        connect_timeout_s=proxy.connect_timeout_s,
         read_timeout_s=proxy.read_timeout_s,
-        queue_timeout_s=proxy.queue_timeout_s,
         hold_timeout_s=max(proxy.queue_timeout_s, views.django(settings).wait_s),
-        max_queue=proxy.max_queue,
+        queue=QueueLimits(proxy.max_queue, proxy.queue_timeout_s, proxy.connect_timeout_s),
         tunnel_idle_s=proxy.tunnel_idle_timeout_s,
         farewell=Farewell(closing.spread_s, closing.sockets_s, closing.streams_s),
         trusted_proxies=listening.trusted_proxies,

@@ -30,6 +30,7 @@ from duck.proxy.gate import HOLDING, OPEN
 from duck.proxy.handler import ProxyHandler
 from duck.proxy.rules import ForwardRules, identify
 from duck.proxy.spool import Spool
+from duck.proxy.upstream import QueueLimits
 from duck.wire.answer_fields import AnswerFields
 
 if TYPE_CHECKING:
@@ -69,11 +70,9 @@ class SiteConfig:
     max_spool_bytes: int = 16 << 30
     max_spooled_answer_bytes: int = 64 << 20
     spool_dir: str | None = None
-    connect_timeout_s: float = 5.0
     read_timeout_s: float | None = None
-    queue_timeout_s: float = 30.0
     hold_timeout_s: float = 60.0
-    max_queue: int = 1024
+    queue: QueueLimits = field(default_factory=QueueLimits)
     tunnel_idle_s: float | None = None
     farewell: Farewell = field(default_factory=Farewell)
     trusted_proxies: tuple[str, ...] = ()
@@ -114,11 +113,9 @@ class Site:
             self.spool,
             trust,
             read_timeout_s=config.read_timeout_s or 0.0,
-            connect_timeout_s=config.connect_timeout_s,
-            queue_timeout_s=config.queue_timeout_s,
             hold_timeout_s=config.hold_timeout_s,
             tunnel_idle_s=config.tunnel_idle_s or 0.0,
-            max_queue=config.max_queue,
+            limits=config.queue,
             share=config.share,
             farewell=config.farewell,
             on_broken=self._show_failure,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from duck.net.clock import Clock
     from duck.net.peer import Peer
-    from duck.proxy.upstream import Generation, Upstream
+    from duck.proxy.upstream import Generation, QueueLimits, Upstream
 
 SHUN_S: Final = 1.0
 # How many more may wait for a process of one's own than for another; each takes a millisecond at most (see pace).
@@ -52,10 +52,7 @@ class Backend:
         upstream: Upstream,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
-        *,
-        max_queue: int,
-        queue_timeout_s: float,
-        connect_timeout_s: float,
+        limits: QueueLimits,
     ) -> None:
         self.upstream = upstream
         self._loop = loop
@@ -65,23 +62,14 @@ class Backend:
         self.is_own = True
         self.is_link = upstream.protocol == "link"
         name = upstream.name
-        self.turns = Turns(
-            upstream,
-            loop,
-            clock,
-            max_queue=max_queue,
-            queue_timeout_s=queue_timeout_s,
-            connect_timeout_s=connect_timeout_s,
-        )
+        self.turns = Turns(upstream, loop, clock, limits)
         self.links = self.turns.pool
         self.https: Pool[UpstreamConnection] = Pool(
             upstream,
             loop,
             clock,
+            limits,
             lambda on_idle, on_lost: UpstreamConnection(name, on_idle, on_lost),
-            max_queue=max_queue,
-            queue_timeout_s=queue_timeout_s,
-            connect_timeout_s=connect_timeout_s,
         )
         self._identity = b""
         if upstream.identity_field:
@@ -141,10 +129,8 @@ class Backends:
         generation: Generation,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
+        limits: QueueLimits,
         *,
-        max_queue: int = 1024,
-        queue_timeout_s: float = 30.0,
-        connect_timeout_s: float = 5.0,
         previous: Backends | None = None,
         share: tuple[int, int] = (0, 1),
     ) -> None:
@@ -155,14 +141,7 @@ class Backends:
             for backend in kept:
                 if backend.upstream == upstream:
                     return backend
-            return Backend(
-                upstream,
-                loop,
-                clock,
-                max_queue=max_queue,
-                queue_timeout_s=queue_timeout_s,
-                connect_timeout_s=connect_timeout_s,
-            )
+            return Backend(upstream, loop, clock, limits)
 
         old_pages = [] if previous is None else previous.pages
         old_sockets = [] if previous is None else previous.sockets

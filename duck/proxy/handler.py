@@ -15,6 +15,7 @@ from duck.proxy.gate import BROKEN, OPEN, Gate
 from duck.proxy.http_call import HttpCall
 from duck.proxy.link_call import LinkCall
 from duck.proxy.rules import ForwardRules, count_forward, forwards_left, identify
+from duck.proxy.upstream import QueueLimits
 from duck.wire.fields import get_all, tokens
 from duck.wire.head import ResponseHead
 from duck.wire.render import plain_error
@@ -57,12 +58,10 @@ class ProxyHandler:
         *,
         rules: ForwardRules | None = None,
         read_timeout_s: float = 0.0,
-        connect_timeout_s: float = 5.0,
-        queue_timeout_s: float = 30.0,
         hold_timeout_s: float = 60.0,
         tunnel_idle_s: float = 0.0,
         half_closed_s: float = 1.0,
-        max_queue: int = 1024,
+        limits: QueueLimits | None = None,
         share: tuple[int, int] = (0, 1),
         farewell: Farewell | None = None,
         on_broken: Callable[[Exchange], None] | None = None,
@@ -86,10 +85,8 @@ class ProxyHandler:
         self._left: set[Backend] = set()
         self._leaving: list[tuple[set[Backend], Callable[[], None]]] = []
         self._trust = trust
-        self._connect_timeout_s = connect_timeout_s
-        self._queue_timeout_s = queue_timeout_s
+        self._limits = QueueLimits() if limits is None else limits
         self._tunnel_idle_s = tunnel_idle_s
-        self._max_queue = max_queue
         self._share = share
         self._on_broken = on_broken
 
@@ -106,9 +103,7 @@ class ProxyHandler:
             generation,
             self.loop,
             self.clock,
-            max_queue=self._max_queue,
-            queue_timeout_s=self._queue_timeout_s,
-            connect_timeout_s=self._connect_timeout_s,
+            self._limits,
             previous=old,
             share=self._share,
         )
@@ -277,7 +272,7 @@ class ProxyHandler:
         backend.shun()
         if any(other.is_link == backend.is_link and not other.shunned for other in backends.group_of(backend)):
             self.dispatch(call)
-        elif now - call.gone_since < self._queue_timeout_s and backend.upstream.patient:
+        elif now - call.gone_since < self._limits.queue_timeout_s and backend.upstream.patient:
             self.loop.call_later(RETRY_S, self.dispatch, call)
         else:
             self.fail(call.exchange, error)

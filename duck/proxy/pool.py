@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from duck.net.clock import Clock
-    from duck.proxy.upstream import Upstream
+    from duck.proxy.upstream import QueueLimits, Upstream
 
 logger = logging.getLogger("duck.proxy")
 
@@ -62,11 +62,8 @@ class Pool(Generic[C]):
         upstream: Upstream,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
+        limits: QueueLimits,
         make: Callable[[Callable[[C], None], Callable[[C, Exception], None]], C],
-        *,
-        max_queue: int = 1024,
-        queue_timeout_s: float = 30.0,
-        connect_timeout_s: float = 5.0,
     ) -> None:
         self.upstream = upstream
         self.deadline = NEVER
@@ -78,9 +75,7 @@ class Pool(Generic[C]):
         self._loop = loop
         self._clock = clock
         self._make = make
-        self._max_queue = max_queue
-        self._queue_timeout_s = queue_timeout_s
-        self._connect_timeout_s = connect_timeout_s
+        self._limits = limits
         self._dials: dict[C, asyncio.Task[None]] = {}
         self._fresh: set[C] = set()  # being dialled, or connected and not yet usable; `open` has them, too
         self._closing = False
@@ -113,7 +108,7 @@ class Pool(Generic[C]):
                 BackendUnreachable(f"{self.upstream.name} was replaced", backend=self.upstream.name, retryable=True)
             )
             return
-        if len(self.waiting) >= self._max_queue:
+        if len(self.waiting) >= self._limits.max_queue:
             waiter.refused(
                 BackendBusy(
                     f"{len(self.waiting)} requests wait for {self.upstream.name} already", backend=self.upstream.name
@@ -123,7 +118,7 @@ class Pool(Generic[C]):
         waiter.queued_at = self._clock.time()
         self.waiting.append(waiter)
         if self.deadline == NEVER:
-            self.deadline = waiter.queued_at + self._queue_timeout_s
+            self.deadline = waiter.queued_at + self._limits.queue_timeout_s
         self._dial_for_waiting()
 
     def forget(self, waiter: Waiter[C]) -> None:
@@ -176,14 +171,14 @@ class Pool(Generic[C]):
 
     def expire(self, now: float) -> None:
         """Refuse who has waited too long."""
-        while self.waiting and self.waiting[0].queued_at + self._queue_timeout_s <= now:
+        while self.waiting and self.waiting[0].queued_at + self._limits.queue_timeout_s <= now:
             self.waiting.popleft().refused(
                 BackendBusy(
-                    f"no slot of {self.upstream.name} became free within {self._queue_timeout_s:g} s",
+                    f"no slot of {self.upstream.name} became free within {self._limits.queue_timeout_s:g} s",
                     backend=self.upstream.name,
                 )
             )
-        self.deadline = self.waiting[0].queued_at + self._queue_timeout_s if self.waiting else NEVER
+        self.deadline = self.waiting[0].queued_at + self._limits.queue_timeout_s if self.waiting else NEVER
 
     # -- connections ----------------------------------------------------------------------------------------------
 
@@ -203,7 +198,7 @@ class Pool(Generic[C]):
         protocol = cast("asyncio.Protocol", connection)
         error: BackendError
         try:
-            async with asyncio.timeout(self._connect_timeout_s):
+            async with asyncio.timeout(self._limits.connect_timeout_s):
                 if isinstance(address, str):
                     await self._loop.create_unix_connection(lambda: protocol, address)
                 else:
@@ -211,7 +206,7 @@ class Pool(Generic[C]):
             return
         except TimeoutError:
             error = BackendTimeout(
-                f"{self.upstream.name} did not take the connection within {self._connect_timeout_s:g} s",
+                f"{self.upstream.name} did not take the connection within {self._limits.connect_timeout_s:g} s",
                 backend=self.upstream.name,
                 retryable=True,
             )

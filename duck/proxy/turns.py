@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from duck.net.clock import Clock
-    from duck.proxy.upstream import Upstream
+    from duck.proxy.upstream import QueueLimits, Upstream
 
 
 class Turns:
@@ -46,10 +46,7 @@ class Turns:
         upstream: Upstream,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
-        *,
-        max_queue: int,
-        queue_timeout_s: float,
-        connect_timeout_s: float,
+        limits: QueueLimits,
     ) -> None:
         self._upstream = upstream
         self._loop = loop
@@ -63,10 +60,8 @@ class Turns:
             upstream,
             loop,
             clock,
+            limits,
             self._make,
-            max_queue=max_queue,
-            queue_timeout_s=queue_timeout_s,
-            connect_timeout_s=connect_timeout_s,
         )
 
     def _make(

@@ -33,6 +33,21 @@ class Upstream:
 
 
 @dataclass(frozen=True)
+class QueueLimits:
+    """How long requests wait for a connection to an upstream, and how many.
+
+    Attributes:
+        max_queue: requests that wait for one upstream; more are refused.
+        queue_timeout_s: until a request that waits is refused.
+        connect_timeout_s: until a connection that is dialled is given up.
+    """
+
+    max_queue: int = 1024
+    queue_timeout_s: float = 30.0
+    connect_timeout_s: float = 5.0
+
+
+@dataclass(frozen=True)
 class Generation:
     """The Django processes of one version of the project; immutable, numbered from 1.
 

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from duck.proxy.upstream import QueueLimits
 from tests.net.front import get
 from tests.proxy.backends import answer, serve
 from tests.proxy.conftest import wait
@@ -43,7 +44,7 @@ def test_a_wait_for_a_slot_is_told_apart_from_the_time_of_the_backend(front, lin
 
 
 def test_who_waited_in_vain_has_waited(make_front, link_backend, event):
-    front = make_front(queue_timeout_s=1.0)
+    front = make_front(queue=QueueLimits(queue_timeout_s=1.0))
     began = threading.Event()
 
     def script(slot, items, fields, body):

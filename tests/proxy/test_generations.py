@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from duck.proxy.upstream import Upstream
+from duck.proxy.upstream import QueueLimits, Upstream
 from tests.net.front import get, post
 from tests.proxy.backends import LinkBackend
 from tests.proxy.conftest import wait
@@ -159,7 +159,7 @@ def test_a_new_generation_under_load_loses_nothing(front, link_backend):
 
 
 def test_a_worker_that_is_started_again_at_its_address_is_waited_for(make_front, link_backend, tmp_path):
-    front = make_front(queue_timeout_s=10)
+    front = make_front(queue=QueueLimits(queue_timeout_s=10))
     backend = link_backend(named(b"back"))
     front.switch(backend.upstream(patient=True, slots=2))
     client = front.connect()

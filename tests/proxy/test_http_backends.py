@@ -9,7 +9,7 @@ import time
 import pytest
 
 from duck.net.limits import Limits
-from duck.proxy.upstream import Upstream
+from duck.proxy.upstream import QueueLimits, Upstream
 from tests.net.front import chunked, get, post
 from tests.proxy.backends import answer, read_request, serve
 from tests.proxy.conftest import wait
@@ -381,7 +381,7 @@ def test_a_full_queue_answers_503_with_retry_after(make_front, http_backend, eve
         event.wait(10)
         return answer(b"late")
 
-    front = make_front(max_queue=2)
+    front = make_front(queue=QueueLimits(max_queue=2))
     front.switch(http_backend(serve(reply)).upstream(slots=1))
     clients = [front.connect() for _ in range(3)]
     for count, client in enumerate(clients, 1):
@@ -399,7 +399,7 @@ def test_the_wait_in_the_queue_has_a_deadline(make_front, http_backend, event):
         event.wait(10)
         return answer(b"late")
 
-    front = make_front(queue_timeout_s=30)
+    front = make_front(queue=QueueLimits(queue_timeout_s=30))
     front.switch(http_backend(serve(reply)).upstream(slots=1))
     first, second = front.connect(), front.connect()
     first.sendall(get())
@@ -643,7 +643,7 @@ def test_a_backend_that_was_not_there_is_reached_when_it_is(front, http_backend)
 
 
 def test_a_backend_that_is_slow_to_connect_is_504(make_front):
-    front = make_front(connect_timeout_s=0.2)
+    front = make_front(queue=QueueLimits(connect_timeout_s=0.2))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from duck.proxy.upstream import Upstream
+from duck.proxy.upstream import QueueLimits, Upstream
 from duck.wire import link
 from tests.net.front import chunked, get, post
 from tests.proxy.conftest import wait
@@ -455,7 +455,9 @@ def test_a_request_that_is_given_up_leaves_no_file(make_front, link_backend, htt
         slot.answer(b"")
 
     backend = link_backend(script)
-    front = make_front(spool_dir=str(tmp_path), queue_timeout_s=0.3 if why == "gone" else 30, hold_timeout_s=60)
+    front = make_front(
+        spool_dir=str(tmp_path), queue=QueueLimits(queue_timeout_s=0.3 if why == "gone" else 30), hold_timeout_s=60
+    )
     absent = Upstream("link", str(tmp_path / "absent.sock"), 2, "absent")
     front.switch(absent if why == "gone" else backend.upstream(slots=1))
     client = front.connect()
