@@ -13,7 +13,7 @@ from duck.net.clock import NEVER
 from duck.net.exchange import CUT, READING, SENT
 from duck.net.h2_duplex import Http2Duplex
 from duck.net.request_body import BodyPace
-from duck.wire.answer import CHUNKED, LENGTH, NO_BODY, framed
+from duck.wire.answer import CHUNKED, LENGTH, NO_BODY, field_block
 from duck.wire.fields import get, render_fields
 from duck.wire.h2_frames import CANCEL, INTERNAL_ERROR, NO_ERROR
 from duck.wire.h2_head import with_key
@@ -316,11 +316,11 @@ class Http2Stream(StreamState):
             self._connection.flush_soon()
 
     def _head_block(self, request: RequestHead, head: ResponseHead) -> bytes:
-        block, extra, framing = framed(request, head, self._connection.clock.date)
+        block, framing = field_block(request, head, self._connection.clock.date)
         self._framing = framing
         if framing == LENGTH:
             self._left_to_send = head.content_length or 0
-        return b"".join((encode_status(head.status), encode_lines(block), encode_lines(extra)))
+        return block
 
     def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
         if self.closed:
@@ -396,8 +396,7 @@ class Http2Stream(StreamState):
                 self.send_data(body)
             self.send_end(None)
         else:
-            http2.send_head(self, block)
-            http2.send_data(self, body, end=True)
+            http2.send_whole(self, block, body)
             if self.pending_bytes and self._send_by == NEVER:
                 self._await_taken()
         self._connection.flush_soon()
@@ -461,8 +460,9 @@ class Http2Stream(StreamState):
         self._drop_kept()
         if exchange.request.method == b"HEAD":
             exchange.bytes_sent = 0
-        # An answer that did not wait for the whole request: what is left of that is not wanted (RFC 9113 §8.1).
-        self._connection.http2.reset(self, NO_ERROR)
+        if not self.closed:
+            # An answer that did not wait for the whole request: what is left of that is not wanted (RFC 9113 §8.1).
+            self._connection.http2.reset(self, NO_ERROR)
         exchange.ended()
         self._connection.forget(self)
 
@@ -470,9 +470,7 @@ class Http2Stream(StreamState):
         """Answer a request that could not be understood."""
         head, body = plain_error(error.status, f"{error}.", False)
         block = self._head_block(_UNREADABLE, head)
-        http2 = self._connection.http2
-        http2.send_head(self, block)
-        http2.send_data(self, body, end=True)
+        self._connection.http2.send_whole(self, block, body)
 
     # -- WebSocket (RFC 8441) -------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""How an answer is framed for an HTTP/1 client, and its head in bytes (RFC 9110 §8.6, RFC 9112 §6)."""
+"""How an answer is framed for its client, and its head in bytes (RFC 9110 §8.6, RFC 9112 §6, RFC 9113 §8)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Final
 
 from duck.wire.fields import render_fields
 from duck.wire.head import HTTP_10, HTTP_11, RequestHead, ResponseHead
+from duck.wire.hpack import encode_lines, encode_status
 
 NO_BODY: Final = 0  # HEAD, 204, 304: the head is all
 LENGTH: Final = 1  # Content-Length bytes follow
@@ -77,6 +78,19 @@ def answer_head(request: RequestHead, head: ResponseHead, keep_alive: bool, date
         head.sent = data
         head.sent_date = date
     return data, framing, keep_alive
+
+
+def field_block(request: RequestHead, head: ResponseHead, date: bytes) -> tuple[bytes, int]:
+    """`head` as a field block of HTTP/2, and the framing of what follows, as of `framed`."""
+    plainly = request.method != b"HEAD"
+    if plainly and head.sent_h2_date is date:
+        return head.sent_h2, LENGTH
+    lines, extra, framing = framed(request, head, date)
+    block = b"".join((encode_status(head.status), encode_lines(lines), encode_lines(extra)))
+    if head.is_shared and plainly and framing == LENGTH:
+        head.sent_h2 = block
+        head.sent_h2_date = date
+    return block, framing
 
 
 def informational_head(head: ResponseHead) -> bytes:

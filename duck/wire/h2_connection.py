@@ -49,6 +49,7 @@ from duck.wire.h2_frames import (
     window_update,
 )
 from duck.wire.h2_head import request_head, trailers
+from duck.wire.h2_repeats import Repeats
 from duck.wire.h2_sending import USEFUL_BYTES, Http2Owner, Sending
 from duck.wire.h2_settings import PeerSettings, own_settings
 from duck.wire.hpack import Decoder, Field
@@ -74,7 +75,6 @@ MAX_BLOCK_EXCESS: Final = 2
 MAX_REMEMBERED: Final = 512
 # In streams that end before their time: fields that are more than allowed were read all the same.
 BOMB_COST: Final = 10
-MAX_REPEATED_BYTES: Final = 1024
 _PING: Final = b"\0duckbye"
 
 _unpack_header: Final = Struct(">HBBBL").unpack_from
@@ -107,15 +107,14 @@ class Http2Connection(Sending):
         "_data_stream",
         "_decoder",
         "_due",
-        "_last_block",
-        "_last_changes",
-        "_last_head",
         "_max_fields",
         "_max_head_bytes",
         "_max_streams",
         "_max_target_bytes",
+        "_now",
         "_receive_window",
         "_remembered",
+        "_repeats",
         "_settings",
         "error",
         "in_block",
@@ -141,6 +140,7 @@ class Http2Connection(Sending):
         self._max_streams = max_streams
         self._max_head_bytes = max_head_bytes
         self._max_target_bytes = max_target_bytes
+        self._now = now
         self._max_fields = max_fields
         self.state = PREFACE_STATE
         self.out.append(own_settings(max_streams, max_head_bytes))
@@ -152,6 +152,7 @@ class Http2Connection(Sending):
         self._accepts_to = MAX_WINDOW  # the last stream that is served
         self._buffer = b""
         self._decoder = Decoder()
+        self._repeats = Repeats(max_target_bytes, max_head_bytes)
         self._settings = PeerSettings()
         self._receive_window = CONNECTION_WINDOW
         self._due = 0
@@ -164,10 +165,6 @@ class Http2Connection(Sending):
         self._block_bytes = 0
         self._block_flags = 0
         self._block_stream = 0
-        # The last request that was one block, changed no table, and had no body.
-        self._last_block = b""
-        self._last_changes = -1
-        self._last_head: RequestHead | None = None
 
     # -- received -------------------------------------------------------------------------------------------------
 
@@ -181,7 +178,9 @@ class Http2Connection(Sending):
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
-        self.account.refill(now)
+        if now != self._now:
+            self._now = now
+            self.account.refill(now)
         try:
             self._feed(data)
         except Http2Error as error:
@@ -348,10 +347,9 @@ class Http2Connection(Sending):
             return
         self.last_id = stream_id
         decoder = self._decoder
-        head = fields = None
-        if ended and block == self._last_block and decoder.changes == self._last_changes:
-            head = self._last_head
-        else:
+        fields = None
+        head = self._repeats.find(block, decoder.changes) if ended else None
+        if head is None:
             fields = decoder.decode(block, self._max_head_bytes)
         if stream_id > self._accepts_to:
             return  # it was said that this one is not served
@@ -359,7 +357,7 @@ class Http2Connection(Sending):
             self.account.reset()
             self._say_reset(stream_id, REFUSED_STREAM)
             return
-        self.account.useful(2)
+        self.account.useful(4)  # what acknowledges the answer is its share
         stream = self._owner.make_stream(stream_id, self._settings.initial_window)
         self.streams[stream_id] = stream
         stream.remote_ended = ended
@@ -367,11 +365,8 @@ class Http2Connection(Sending):
             head = self._understand(stream, fields)
             if head is None:
                 return
-            if ended and len(block) <= MAX_REPEATED_BYTES:
-                # Where it changed the table, its bytes say something else the next time.
-                self._last_block = block if decoder.changes == self._last_changes else b""
-                self._last_changes = decoder.changes
-                self._last_head = head
+            if ended and fields is not None:
+                self._repeats.keep(block, decoder.changes, fields, head)
         if head.content_length is not None and head.upgrade is None:
             stream.declared_left = head.content_length
         self._owner.request(stream, head)

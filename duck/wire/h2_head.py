@@ -33,7 +33,7 @@ from duck.wire.hpack import (
 )
 
 # As in a request line: visible ASCII without a fragment.
-_is_target: Final = re.compile(rb"[!-\"$-~]+").fullmatch
+is_target: Final = re.compile(rb"[!-\"$-~]+").fullmatch
 
 _MALFORMED: Final = {
     BAD_NAME: "a field name that is no lower-case token",
@@ -120,7 +120,7 @@ def request_head(
         raise LimitExceeded("the request target is too long", 414)
     if path[0] != 47 and (path != b"*" or method != b"OPTIONS"):  # "/"
         raise ProtocolError("a malformed request target")
-    if _is_target(path) is None or not is_name(method):
+    if is_target(path) is None or not is_name(method):
         raise ProtocolError("a malformed request target or method")
 
     lines[0] = authority.line

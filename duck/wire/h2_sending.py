@@ -9,9 +9,11 @@ from duck.wire.h2_account import Account
 from duck.wire.h2_frames import (
     DATA,
     DEFAULT_WINDOW,
+    END_HEADERS,
     END_STREAM,
     FRAME_BYTES,
     HEADER_BYTES,
+    HEADERS,
     frame_header,
     headers_frames,
 )
@@ -90,6 +92,28 @@ class Sending:
         self.out.append(headers_frames(stream.id, block, end_stream=end))
         if end:
             self._ended(stream)
+
+    def send_whole(self, stream: StreamState, block: bytes, body: bytes) -> None:
+        """An answer's head and all of its body, which is not empty."""
+        size = len(body)
+        length = len(block)
+        if (
+            size <= FRAME_BYTES
+            and size <= stream.send_window
+            and size <= self.send_window
+            and length <= FRAME_BYTES
+            and not self.held
+            and not self._ready
+        ):
+            stream.send_window -= size
+            self.send_window -= size
+            stream_id = stream.id
+            head = frame_header(length, HEADERS, END_HEADERS, stream_id)
+            self.out.append(b"".join((head, block, frame_header(size, DATA, END_STREAM, stream_id), body)))
+            self._ended(stream)
+            return
+        self.send_head(stream, block)
+        self.send_data(stream, body, end=True)
 
     def send_data(self, stream: StreamState, data: bytes, *, end: bool = False) -> None:
         """Bytes of a body, not empty: now where they fit into one frame and nobody waits, else in their turn."""

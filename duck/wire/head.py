@@ -214,6 +214,7 @@ class ResponseHead:
         has_date, has_length: whether those fields are there; None: to be looked for.
         is_shared: many answers go with this one object, and nobody changes it: whoever would takes a `copy`.
         sent, sent_date: of a shared head: its bytes as they were sent last, and the `Date` of that, by wire.answer.
+        sent_h2, sent_h2_date: the same as a field block of HTTP/2.
     """
 
     __slots__ = (
@@ -226,6 +227,8 @@ class ResponseHead:
         "reason",
         "sent",
         "sent_date",
+        "sent_h2",
+        "sent_h2_date",
         "status",
     )
 
@@ -248,6 +251,8 @@ class ResponseHead:
         self.is_shared = False
         self.sent = b""
         self.sent_date = b""
+        self.sent_h2 = b""
+        self.sent_h2_date = b""
 
     def copy(self) -> ResponseHead:
         """The same, to be changed."""

@@ -307,6 +307,7 @@ def test_tunnels_outlast_what_is_cut_before_them():
     assert socket.front.server.cut(upgraded=False) == 1
     socket.settle()
     assert socket.client.answers[other].reset == frames.CANCEL and socket.answer.reset is None
+    assert socket.front.server.cut(upgraded=False) == 0
     socket.send(b"still here")
     assert socket.receiver.data == b"still here"
     socket.front.server.cut()

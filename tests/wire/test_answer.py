@@ -1,5 +1,6 @@
-"""How an answer is framed for an HTTP/1 client: RFC 9112 §6, §9.3; RFC 9110 §6.6.1, §8.6."""
+"""How an answer is framed for its client: RFC 9112 §6, §9.3; RFC 9110 §6.6.1, §8.6; RFC 9113 §8."""
 
+import hpack
 import pytest
 
 from duck.wire.answer import (
@@ -8,11 +9,12 @@ from duck.wire.answer import (
     NO_BODY,
     UNTIL_CLOSE,
     answer_head,
+    field_block,
     informational_head,
     status_line,
     upgrade_head,
 )
-from duck.wire.head import HTTP_10, HTTP_11, RequestHead, ResponseHead
+from duck.wire.head import HTTP_2, HTTP_10, HTTP_11, RequestHead, ResponseHead
 
 DATE = b"Date: now\r\n"
 LENGTH_5 = b"Content-Length: 5\r\n"
@@ -157,3 +159,31 @@ def test_an_upgrade_names_the_protocol() -> None:
     assert upgrade_head(head, b"websocket") == (
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nA: b\r\n\r\n"
     )
+
+
+# -- HTTP/2 -----------------------------------------------------------------------------------------------------------
+
+
+def block_of(head, method=b"GET", date=b"Date: now\r\n"):
+    block, framing = field_block(RequestHead(method, b"/", [], version=HTTP_2), head, date)
+    return hpack.Decoder().decode(block, raw=True), framing
+
+
+def test_a_field_block_says_what_a_head_of_http1_says():
+    head = ResponseHead(201, [(b"X-A", b"1")], content_length=5)
+    fields, framing = block_of(head)
+    assert fields == [(b":status", b"201"), (b"x-a", b"1"), (b"date", b"now"), (b"content-length", b"5")]
+    assert framing == LENGTH
+    assert block_of(ResponseHead(200, []))[1] == CHUNKED
+    assert block_of(head, b"HEAD")[1] == NO_BODY
+
+
+def test_a_shared_field_block_is_made_once_for_each_date():
+    head = ResponseHead(200, [(b"X-A", b"1")], content_length=5)
+    head.is_shared = True
+    request = RequestHead(b"GET", b"/", [], version=HTTP_2)
+    now, later = b"Date: now\r\n", b"Date: later\r\n"
+    first, _ = field_block(request, head, now)
+    assert field_block(request, head, now) == (first, LENGTH) and field_block(request, head, now)[0] is first
+    assert field_block(request, head, later)[0] != first
+    assert field_block(RequestHead(b"HEAD", b"/", [], version=HTTP_2), head, later)[1] == NO_BODY

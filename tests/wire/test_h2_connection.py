@@ -433,6 +433,36 @@ def test_a_small_answer_goes_at_once():
     assert peer.hear() == [("HEADERS", 4, 1, b"\x88"), ("DATA", frames.END_STREAM, 1, b"hello")]
 
 
+def whole(peer, body, block=b"\x88", stream_id=1):
+    stream = peer.ask(stream_id)
+    peer.connection.send_whole(stream, block, body)
+    return stream
+
+
+def test_a_whole_answer_goes_in_one_piece():
+    peer = Peer()
+    stream = whole(peer, b"hello")
+    assert stream.closed and stream.was_sent and len(peer.connection.out) == 1
+    assert peer.hear() == [("HEADERS", 4, 1, b"\x88"), ("DATA", frames.END_STREAM, 1, b"hello")]
+    assert peer.connection.send_window == 65_530
+
+
+def test_a_whole_answer_that_does_not_fit_waits():
+    peer = Peer()
+    assert whole(peer, b"x" * 20_000).pending_bytes == 20_000
+    assert sizes(peer.hear()) == [(1, 16_384), (1, 3616)]
+    peer.connection.held = True
+    assert whole(peer, b"y", stream_id=3).pending_bytes == 1
+    assert sizes(peer.hear()) == [(3, 1)]
+    peer = Peer()
+    long = b"\x88" + b"\x00\x01a\x7f\x81\x9d\x02" + b"x" * 36_736
+    assert whole(peer, b"z", long).closed and sizes(peer.hear()) == [(1, 1)]
+    peer = Peer()
+    peer.send(settings((INITIAL_WINDOW_SIZE, 3)))
+    assert sizes(peer.hear()) == [] and whole(peer, b"hello").pending_bytes == 5
+    assert sizes(peer.hear()) == [(1, 3)]
+
+
 def test_no_more_is_sent_than_the_window_of_a_stream():
     peer = Peer()
     stream = answered(peer, b"x" * 70_000, b"y" * 10)
@@ -606,6 +636,9 @@ def test_frames_that_may_not_be(pieces, code):
 
 def test_headers_with_padding_and_priority():
     peer = Peer()
+    peer.send(frame(frames.HEADERS, ENDS | frames.PADDED, 3, b"\x02" + GET_BLOCK + b"\0\0"))
+    assert peer.stream(3).head is not None
+    peer = Peer()
     flags = ENDS | frames.PADDED | frames.WITH_PRIORITY
     peer.send(frame(frames.HEADERS, flags, 1, b"\x02" + number(0) + b"\x10" + GET_BLOCK + b"\0\0"))
     assert peer.stream(1).head is not None
@@ -629,6 +662,13 @@ def test_a_reset_is_told():
     stream = peer.ask(1, POST, end=False)
     assert not peer.send(rst())
     assert stream.closed and "gave its request up" in str(stream.error) and not peer.connection.streams
+
+
+def test_error_codes_that_nobody_knows_are_none_the_worse():
+    peer = Peer()
+    stream = peer.ask(1, POST, end=False)
+    peer.send(rst(1, 0xFFFF), frame(frames.GOAWAY, 0, 0, number(0) + number(0xFFFF)))
+    assert stream.error is not None and peer.code is None
 
 
 def test_the_clients_goaway_is_remembered():

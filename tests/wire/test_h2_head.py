@@ -1,6 +1,10 @@
 """What the fields of a message say (RFC 9113 §8), as a request and as trailers."""
 
 import pytest
+from hpack.huffman import HuffmanEncoder
+from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
+from hypothesis import given
+from hypothesis import strategies as st
 
 from duck.wire import h2_frames as frames
 from duck.wire.h1 import parse_request_head
@@ -15,6 +19,7 @@ CONNECT = (
     (":path", "/ws"),
     (":authority", "x"),
 )
+HUFFMAN = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH)
 
 
 def ask(*fields, end=True, base=GET, **limits):
@@ -266,6 +271,112 @@ def test_long_requests_are_not_remembered():
     peer = Peer()
     heads = [peer.ask(number, more=(("accept", "x" * 1500),)).head for number in (1, 3)]
     block = peer.block(*GET) + b"\x00\x01a\x7f\x81\x0f" + b"y" * 2048
-    for number in (5, 7):
+    block = block.replace(b"\xbe", b"\x01\x01x")  # which no table has a part in
+    for number in (5, 7, 9):
         peer.send(frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, number, block))
+    assert peer.stream(9).head is not peer.stream(7).head
     assert peer.stream(5).head is not peer.stream(7).head and heads[0] is not heads[1]
+
+
+# -- what was understood before ---------------------------------------------------------------------------------------
+
+AROUND = b"\x82\x87\x01\x01x"  # GET, https, x
+
+
+def literal(path, *, huffman=False):
+    """`:path` as browsers send it."""
+    if huffman:
+        path = HUFFMAN.encode(path)
+    assert len(path) < 127
+    return b"\x04" + bytes([len(path) | (128 if huffman else 0)]) + path
+
+
+def asks(peer, stream_id, block):
+    peer.send(frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, stream_id, block))
+    return peer.stream(stream_id)
+
+
+@pytest.mark.parametrize("huffman", [False, True])
+def test_a_request_with_another_path_is_the_same_but_for_that(huffman):
+    peer = Peer()
+    asks(peer, 1, AROUND + literal(b"/") + b"\x40\x01a\x011\x00\x06cookie\x03a=b")
+    heads = [
+        asks(peer, 2 * number + 3, b"\x82\x87" + literal(b"/%d?q" % number, huffman=huffman) + b"\x01\x01x\xbe").head
+        for number in range(4)
+    ]
+    for number, head in enumerate(heads):
+        assert (head.method, head.target, head.path, head.query) == (b"GET", b"/%d?q" % number, b"/%d" % number, b"q")
+        assert head.fields == [(b"host", b"x"), (b"a", b"1")] and head.block is heads[0].block
+        assert (head.version, head.scheme, head.authority, head.content_length) == (HTTP_2, b"https", b"x", 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [(b"x", 400), (b"*", 400), (b"/a b", 400), (b"/#", 400), (b"/" * 101, 414), (b"/" + b"x" * 99, 0)],
+)
+def test_another_path_is_checked_like_the_first(path, status):
+    peer = Peer(max_target_bytes=100)
+    for number in (1, 3, 5):
+        assert asks(peer, number, b"\x82\x87" + literal(b"/a") + b"\x01\x01x").head is not None
+    stream = asks(peer, 7, b"\x82\x87" + literal(path) + b"\x01\x01x")
+    assert (stream.refused.status if stream.refused else 0) == status
+    assert asks(peer, 9, b"\x82\x87" + literal(b"/b") + b"\x01\x01x").head.target == b"/b"
+
+
+def test_another_path_counts():
+    peer = Peer(max_head_bytes=250)
+    for number in (1, 3, 5):
+        assert asks(peer, number, b"\x82\x87" + literal(b"/a") + b"\x01\x01x").head is not None
+    assert asks(peer, 7, b"\x82\x87" + literal(b"/" * 126) + b"\x01\x01x").refused.status == 431
+
+
+def test_an_empty_path_and_a_malformed_one_are_found_out():
+    peer = Peer()
+    for number in (1, 3, 5):
+        assert asks(peer, number, b"\x82\x87" + literal(b"/a") + b"\x01\x01x").head is not None
+    peer.send(frame(frames.HEADERS, 5, 7, b"\x82\x87" + literal(b"") + b"\x01\x01x"))
+    assert peer.malformed_with and peer.code is None
+    peer.send(frame(frames.HEADERS, 5, 9, b"\x82\x87\x04\x81\xff\x01\x01x"))
+    assert peer.code == frames.COMPRESSION_ERROR
+
+
+def test_what_stands_around_a_path_means_another_thing_with_another_table():
+    peer = Peer()
+    for number, value in enumerate((b"1", b"2", b"3")):
+        asks(peer, 6 * number + 1, AROUND + literal(b"/") + b"\x40\x01a\x01" + value)
+        for more in (3, 5):
+            head = asks(peer, 6 * number + more, AROUND + literal(b"/%d" % more) + b"\xbe").head
+            assert head.fields[-1] == (b"a", value)
+
+
+def test_few_requests_are_known_at_a_time():
+    peer = Peer()
+    for number in range(40):
+        block = b"\x82\x87" + literal(b"/%d" % number) + b"\x01\x01x" + b"\x00\x01a\x01%c" % (65 + number % 20)
+        assert asks(peer, 2 * number + 1, block).head.fields[-1] == (b"a", b"%c" % (65 + number % 20))
+    assert len(peer.connection._repeats._known) <= 8
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"/", b"/a", b"/b c", b"", b"x"]), st.integers(0, 3)), max_size=12))
+def test_whatever_is_known_is_what_would_be_read(requests):
+    known, fresh = Peer(), Peer()
+    suffixes = (b"", b"\x00\x01a\x01b", b"\x40\x01a\x011", b"\xbe")
+    for number, (path, suffix) in enumerate(requests):
+        block = b"\x82\x87" + literal(path) + b"\x01\x01x" + suffixes[suffix]
+        fresh.connection.connection._repeats.__init__(0, 0)
+        for peer in (known, fresh):
+            peer.send(frame(frames.HEADERS, 5, 2 * number + 1, block))
+        assert known.code == fresh.code
+        if known.code is not None:
+            return
+        heads = [peer.stream(2 * number + 1).head for peer in (known, fresh)]
+        assert (heads[0] is None) == (heads[1] is None)
+        if heads[0] is not None:
+            assert heads[0].target == heads[1].target and heads[0].fields == heads[1].fields
+
+
+def test_a_block_shorter_than_any_that_is_known():
+    peer = Peer()
+    for number in (1, 3, 5):
+        assert asks(peer, number, b"\x82\x87" + literal(b"/a") + b"\x01\x01x").head is not None
+    assert asks(peer, 7, b"\x82").head is None and peer.malformed_with

@@ -60,6 +60,7 @@ def test_every_byte_has_the_code_of_the_standard():
     [
         pytest.param(b"\xff\xff\xff\xff", id="the end of string"),
         pytest.param(b"\xff\xff\xff\xfc", id="the end of string behind nothing"),
+        pytest.param(b"\x07\xff\xff\xff\xff", id="the end of string behind a zero"),
         pytest.param(b"\x1f\xff", id="padding of more than seven ones"),
         pytest.param(b"\x18", id="padding with zeros"),
     ],
