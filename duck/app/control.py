@@ -58,7 +58,7 @@ def report(lifecycle: Lifecycle) -> dict[str, Any]:
         processes += [describe_process(**process) for process in told.pop("processes", ())]
         said["django"] = told
     said["processes"] = processes
-    certificates = lifecycle.certificates.status()
+    certificates = lifecycle.certificates.status() if lifecycle.certificates is not None else None
     if certificates:
         said["certificates"] = certificates
     if lifecycle.watched_directories is not None:

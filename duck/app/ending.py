@@ -212,7 +212,8 @@ class Ending:
         if self._run.changes is not None:
             self._run.changes.stop()
         self._run.overview.close()
-        self._run.certificates.stop()
+        if self._run.certificates is not None:
+            self._run.certificates.stop()
         self._run.https.stop()
         self._run.host.stop()
         if not self.restarts:

@@ -66,6 +66,7 @@ class Lifecycle:
         django: None where no Django stands behind.
         listening: where it listens.
         https: the certificates of it.
+        certificates: where these come from; None where the settings name them, or there is no HTTPS.
         redirect: from plain HTTP, where it is wanted.
         overview: health and figures, on an address of their own.
         host: rights, sockets of systemd's, orphans.
@@ -84,6 +85,7 @@ class Lifecycle:
         self.django: DjangoService | None = None
         self.listening = Listening()
         self.https = Https(settings)
+        self.certificates: Certificates | None = None
         self.redirect = Redirect(app, settings)
         self.overview = Overview(self)
         self.host = Host(settings)
@@ -109,16 +111,6 @@ class Lifecycle:
         """Made when it is first asked for, so that an App which is only made holds nothing open."""
         return Inbox()
 
-    @cached_property
-    def certificates(self) -> Certificates:
-        """Where certificates come from, where the settings name none.
-
-        Made when it is first asked for: worker processes never do, and load none of its libraries.
-        """
-        from duck.app.certificates import Certificates
-
-        return Certificates(self.settings)
-
     # -- start ----------------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
@@ -133,8 +125,7 @@ class Lifecycle:
         if self.host.is_root and inherited is None:
             self._bind(None)
             self.host.drop([path for path in self.listening.paths if path])
-        self.certificates.prepare()
-        self.https.provide(self.certificates.pairs)
+        self._provide_certificates()
         self.https.check()
         self.front.tls = self.https.config()
         view = views.django(self.settings)
@@ -155,6 +146,15 @@ class Lifecycle:
         if not self.listening.sockets:
             self._bind(inherited)
         self.presence.publish(self.listening.addresses)
+
+    def _provide_certificates(self) -> None:
+        if self.https.enabled and not views.https(self.settings).pairs:
+            # Nobody else pays for its libraries.
+            from duck.app.certificates import Certificates
+
+            self.certificates = Certificates(self.settings)
+            self.certificates.prepare()
+            self.https.provide(self.certificates.pairs)
 
     def _bind(self, inherited: Inheritance | None) -> None:
         view, host = views.listening(self.settings), self.host
@@ -192,8 +192,9 @@ class Lifecycle:
             self._show_unloaded(self.unloaded)
         elif self.django is not None:
             self.start_django()
-        own_django = self.django is not None and self.django.root is not None
-        self.certificates.start(self.inbox, self.https, waits_for_hosts=own_django)
+        if self.certificates is not None:
+            own_django = self.django is not None and self.django.root is not None
+            self.certificates.start(self.inbox, self.https, waits_for_hosts=own_django)
         if views.reload(self.settings).enabled:
             self.start_reloader()
         self._app.record_metadata()
@@ -375,7 +376,7 @@ class Lifecycle:
     def _generation(self, generation: Generation, acknowledged: Callable[[], None], left: Callable[[], None]) -> None:
         assert self.django is not None
         self.front.switch(generation, acknowledged, left)
-        if generation.facts:
+        if generation.facts and self.certificates is not None:
             self.certificates.hosts_known(generation.facts)
         # One that went on serving because its successor failed is no news.
         if generation.facts and generation.number != self._told_generation and not self._took_over:
@@ -422,8 +423,8 @@ class Lifecycle:
     def _is_ours(self, pid: int) -> bool:
         """Whether somebody in this process waits for the exit status of `pid`."""
         fronts = self.front.pids if isinstance(self.front, FrontProcesses) else []
-        own = {*fronts, *self.certificates.pids}
-        return pid in own or (self.django is not None and pid in self.django.pids)
+        asking = self.certificates.pids if self.certificates is not None else []
+        return pid in fronts or pid in asking or (self.django is not None and pid in self.django.pids)
 
     def _restored(self) -> None:
         """The directory of the sockets was cleaned away: those of Django's processes have gone with it."""

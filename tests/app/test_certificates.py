@@ -29,6 +29,9 @@ from tests.app.conftest import Duck, wait_until
 from tests.app.test_host import python_of_nobody
 from tests.services.certificates.pebble import Pebble, free_port
 
+# An authority takes its time, and so do processes on a busy machine.
+pytestmark = pytest.mark.timeout(180)
+
 Ask = Callable[..., subprocess.CompletedProcess[str]]
 Serve = Callable[..., Duck]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -282,3 +284,16 @@ def test_that_of_a_developers_machine_is_made_anew_while_it_serves(world: World)
     world.inbox.wait(1)
     assert len(world.served.changes) == 1
     assert not world.passes
+
+
+@pytest.mark.parametrize(
+    ("imported", "absent"),
+    [
+        ("duck.app.run", ("cryptography", "acme", "requests", "dns")),
+        ("duck.app.certificates", ("acme", "josepy", "requests", "dns")),
+    ],
+)
+def test_who_asks_no_authority_loads_none_of_its_libraries(imported: str, absent: tuple[str, ...]) -> None:
+    source = f"import sys, {imported}; print([name for name in {absent!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -19,6 +19,9 @@ from tests.services.certificates.pebble import Pebble, challenges
 if TYPE_CHECKING:
     from tests.app.conftest import Duck
 
+# An authority takes its time, and so do processes on a busy machine.
+pytestmark = pytest.mark.timeout(180)
+
 Ask = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -45,7 +48,7 @@ def cert(tmp_path: Path, environ: dict[str, str]) -> Ask:
             env={**environ, **variables},
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=120,
             check=False,
         )
 
@@ -133,7 +136,6 @@ class TestTrust:
         assert "There is no local authority in" in done.stderr
 
 
-@pytest.mark.timeout(180)
 def test_a_browser_opens_the_developers_site_once_it_is_trusted_and_not_before(
     start: Callable[..., Duck], cert: Ask, project: Path, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import json
 import os
+import random
 import shutil
 import socket
 import ssl
@@ -27,9 +28,12 @@ PATH = "/.well-known/acme-challenge/"
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that nobody has, and that no connection is given by chance before it is used (Linux: from 32768 on)."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Pebble:
