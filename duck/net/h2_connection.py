@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, cast
 from duck.exceptions import ClientGone, Http2Error, ProtocolError
 from duck.net.clock import NEVER
 from duck.net.exchange import Exchange
+from duck.net.faults import answer_cut, answer_not_taken, body_cut_short
 from duck.net.h2_stream import Http2Stream
 from duck.wire.h2_connection import Http2Connection
 from duck.wire.h2_frames import CANCEL, ENHANCE_YOUR_CALM
@@ -166,7 +167,7 @@ class Http2ServerConnection:
         # It may only have closed its half, and wait for its answers; if nobody is there, what is sent will tell.
         for stream in list(self.live.values()):
             if stream.duplex is not None or not stream.remote_ended:
-                stream.lose(ClientGone("the client left within its request's body"))
+                stream.lose(body_cut_short())
             elif stream.exchange is not None:
                 self.server.half_closed(stream.exchange)
         return bool(self.live)
@@ -323,8 +324,7 @@ class Http2ServerConnection:
             return
         if self._write_paused and self._send_by <= now:
             if unsent >= self._unsent:
-                seconds = self.limits.send_timeout_s
-                self._cut = ClientGone(f"the client took nothing of its answer for {seconds:g} s and was cut off")
+                self._cut = answer_not_taken(self.limits.send_timeout_s)
                 transport.abort()
                 return
             self._unsent = unsent
@@ -370,7 +370,7 @@ class Http2ServerConnection:
         transport = self._transport
         if transport is None:
             return False
-        error = ClientGone("Duck stopped before the answer was complete")
+        error = answer_cut()
         ended = [
             stream
             for stream in self.live.values()

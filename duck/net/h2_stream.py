@@ -8,9 +8,18 @@ import logging
 import os
 from typing import TYPE_CHECKING, Final
 
-from duck.exceptions import BackendError, ClientGone, LimitExceeded, ProtocolError
+from duck.exceptions import BackendError, ClientGone, ProtocolError
 from duck.net.clock import NEVER
 from duck.net.exchange import CUT, READING, SENT
+from duck.net.faults import (
+    UNREADABLE,
+    answer_not_taken,
+    answer_too_short,
+    body_too_large,
+    body_too_slow,
+    refusal,
+    refuse_body,
+)
 from duck.net.h2_duplex import Http2Duplex
 from duck.net.request_body import BodyPace
 from duck.wire.answer import CHUNKED, LENGTH, NO_BODY, field_block
@@ -18,7 +27,6 @@ from duck.wire.fields import get, render_fields
 from duck.wire.h2_frames import CANCEL, INTERNAL_ERROR, NO_ERROR
 from duck.wire.h2_head import with_key
 from duck.wire.h2_stream import StreamState
-from duck.wire.head import RequestHead
 from duck.wire.hpack import encode_lines, encode_status
 from duck.wire.render import plain_error
 
@@ -29,7 +37,7 @@ if TYPE_CHECKING:
     from duck.net.h2_connection import Http2ServerConnection
     from duck.net.interfaces import Duplex
     from duck.wire.fields import Fields
-    from duck.wire.head import ResponseHead
+    from duck.wire.head import RequestHead, ResponseHead
 
 logger = logging.getLogger("duck.net")
 
@@ -41,7 +49,6 @@ FILE_BYTES: Final = 65_536
 
 _CONTINUE: Final = encode_status(100)
 _WEBSOCKET_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_UNREADABLE: Final = RequestHead(b"GET", b"/", [])
 
 
 class Http2Stream(StreamState):
@@ -141,7 +148,7 @@ class Http2Stream(StreamState):
             size = len(data)
             self._connection.http2.consumed(self, size)
             if exchange.bytes_received + size > exchange.max_body_bytes:
-                self._abort_body(_too_large(exchange.max_body_bytes))
+                self._abort_body(body_too_large(exchange.max_body_bytes))
                 return
             exchange.bytes_received += size
             pace.count(size)
@@ -231,14 +238,13 @@ class Http2Stream(StreamState):
     def expire(self, now: float) -> None:
         """The deadline has passed."""
         if self._send_by <= now:
-            seconds = self._connection.limits.send_timeout_s
-            error = ClientGone(f"the client took nothing of its answer for {seconds:g} s and was cut off")
+            error = answer_not_taken(self._connection.limits.send_timeout_s)
             self._connection.http2.reset(self, CANCEL)
             self.lose(error)
         else:
             self._body_by = NEVER
             if self._pace is not None and not self._pace.paused:
-                self._abort_body(LimitExceeded("the request's body came too slowly", 408))
+                self._abort_body(body_too_slow())
 
     def _await_body(self, pace: BodyPace) -> None:
         self._body_by = pace.deadline(self._connection.clock.time(), self._connection.limits)
@@ -256,7 +262,7 @@ class Http2Stream(StreamState):
             return
         request = exchange.request
         if request.content_length is not None and request.content_length > exchange.max_body_bytes:
-            self._abort_body(_too_large(exchange.max_body_bytes))
+            self._abort_body(body_too_large(exchange.max_body_bytes))
             return
         self._pace = pace = BodyPace()
         pace.start(self._connection.clock.time())
@@ -284,7 +290,7 @@ class Http2Stream(StreamState):
         self.deliver()
         self._connection.flush_soon()
 
-    def _abort_body(self, error: Exception) -> None:
+    def _abort_body(self, error: ProtocolError) -> None:
         """The body cannot be had: whoever takes it answers, and the rest is dropped."""
         exchange = self.exchange
         if exchange is None:
@@ -296,10 +302,8 @@ class Http2Stream(StreamState):
             return
         if exchange.answer_state is SENT:
             self._check_finished()
-        elif not exchange.is_answered and exchange.producer is None:
-            status = error.status if isinstance(error, ProtocolError) else 400
-            exchange.error = error
-            exchange.answer(*plain_error(status, f"{error}.", False))
+        else:
+            refuse_body(exchange, error)
 
     def _drop_kept(self) -> None:
         """Give back, too, what it took of the window that all streams share."""
@@ -368,8 +372,7 @@ class Http2Stream(StreamState):
             self._check_finished()
             return
         if self._framing == LENGTH and self._left_to_send:
-            exchange.error = ProtocolError("the answer is shorter than its Content-Length", 502)
-            logger.warning("an answer is %d bytes shorter than its Content-Length: cut", self._left_to_send)
+            exchange.error = answer_too_short(self._left_to_send)
             self.reset(exchange.error)
             return
         last_block = b""
@@ -468,8 +471,8 @@ class Http2Stream(StreamState):
 
     def refuse(self, error: ProtocolError) -> None:
         """Answer a request that could not be understood."""
-        head, body = plain_error(error.status, f"{error}.", False)
-        block = self._head_block(_UNREADABLE, head)
+        head, body = refusal(error)
+        block = self._head_block(UNREADABLE, head)
         self._connection.http2.send_whole(self, block, body)
 
     # -- WebSocket (RFC 8441) -------------------------------------------------------------------------------------
@@ -517,7 +520,3 @@ class Http2Stream(StreamState):
         self._connection.forget(self)
         if exchange is not None:
             exchange.ended()
-
-
-def _too_large(allowed: int) -> LimitExceeded:
-    return LimitExceeded(f"the request's body is longer than the {allowed} bytes allowed here", 413)

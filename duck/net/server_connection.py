@@ -27,6 +27,17 @@ from duck.exceptions import ClientGone, LimitExceeded, ProtocolError
 from duck.net.client_duplex import ClientDuplex
 from duck.net.clock import NEVER
 from duck.net.exchange import COMPLETE, READING, SENT, Exchange
+from duck.net.faults import (
+    UNREADABLE,
+    answer_cut,
+    answer_not_taken,
+    answer_too_short,
+    body_cut_short,
+    body_too_large,
+    body_too_slow,
+    refusal,
+    refuse_body,
+)
 from duck.net.h2_connection import Http2ServerConnection
 from duck.net.request_body import RequestBody
 from duck.net.send_file import FileSender
@@ -41,10 +52,9 @@ from duck.wire.answer import (
     upgrade_head,
 )
 from duck.wire.framing import chunk, last_chunk
-from duck.wire.h1 import parse_request_head
+from duck.wire.h1 import check_partial_head, parse_request_head
 from duck.wire.h2_frames import PREFACE
 from duck.wire.head import HTTP_11, RequestHead
-from duck.wire.render import plain_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,8 +83,6 @@ MAX_LINGER_BYTES: Final = 1 << 20
 _PRI: Final = PREFACE[:18]  # what looks like a head of HTTP/1, with its empty line
 _ANY: Final = 1 << 62  # more bytes than ever wait to be sent
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-# What a refusal answers, its request being unreadable.
-_UNREADABLE: Final = RequestHead(b"GET", b"/", [])
 
 
 class ServerConnection:
@@ -251,8 +259,7 @@ class ServerConnection:
                 self._unsent = unsent
                 self.deadline = now + self._server.limits.send_timeout_s
                 return
-            seconds = self._server.limits.send_timeout_s
-            self._cut = ClientGone(f"the client took nothing of its answer for {seconds:g} s and was cut off")
+            self._cut = answer_not_taken(self._server.limits.send_timeout_s)
             transport.abort()
         elif self._state is HEAD:
             if self._buffer:
@@ -262,7 +269,7 @@ class ServerConnection:
         elif self._state is BODY:
             exchange = self._exchange
             if exchange is not None and self._body is not None and not self._body.paused:
-                self._abort_body(LimitExceeded("the request's body came too slowly", 408))
+                self._abort_body(body_too_slow())
             else:
                 self.deadline = NEVER
         elif self._state is LINGER or self._state is CLOSED:
@@ -372,16 +379,10 @@ class ServerConnection:
 
     def _keep_partial_head(self, data: bytes) -> None:
         limits = self._server.limits
-        if len(data) >= limits.max_head_bytes:
-            within_line = b"\r\n" not in data[: limits.max_head_bytes]
-            self._refuse(LimitExceeded("the request's head is too long", 414 if within_line else 431))
-            return
-        if data.count(b"\n") > limits.max_fields + 1:
-            self._refuse(LimitExceeded(f"more than {limits.max_fields} fields", 431))
-            return
-        # A bare LF can never become part of a head: say so now instead of waiting for a CRLF that will not come.
-        if data.count(b"\n") != data.count(b"\r\n"):
-            self._refuse(ProtocolError("a bare LF in the head"))
+        try:
+            check_partial_head(data, limits.max_head_bytes, limits.max_fields)
+        except ProtocolError as error:
+            self._refuse(error)
             return
         if self._eof:
             self._close()
@@ -406,7 +407,7 @@ class ServerConnection:
             return
         request = exchange.request
         if request.content_length is not None and request.content_length > exchange.max_body_bytes:
-            self._abort_body(_too_large(exchange.max_body_bytes))
+            self._abort_body(body_too_large(exchange.max_body_bytes))
             return
         if self._body is not None:
             self._body.start(self._server.clock.time())
@@ -452,7 +453,7 @@ class ServerConnection:
             self._abort_body(error)
             return
         if exchange.bytes_received + len(data) > exchange.max_body_bytes:
-            self._abort_body(_too_large(exchange.max_body_bytes))
+            self._abort_body(body_too_large(exchange.max_body_bytes))
             return
         exchange.bytes_received += len(data)
         done = body.done
@@ -482,9 +483,9 @@ class ServerConnection:
     def _body_cut_short(self) -> None:
         """The client has closed its half, and the body is not all there."""
         if self._exchange is not None:
-            self._exchange.body_failed(ClientGone("the client left within its request's body"))
+            self._exchange.body_failed(body_cut_short())
 
-    def _abort_body(self, error: Exception) -> None:
+    def _abort_body(self, error: ProtocolError) -> None:
         """The body cannot be had: whoever takes it answers, and the connection ends."""
         exchange = self._exchange
         if exchange is None:
@@ -497,10 +498,8 @@ class ServerConnection:
             return
         if exchange.answer_state is SENT:
             self._answered()
-        elif not exchange.is_answered and exchange.producer is None:
-            status = error.status if isinstance(error, ProtocolError) else 400
-            exchange.error = error
-            exchange.answer(*plain_error(status, f"{error}.", False))
+        else:
+            refuse_body(exchange, error)
 
     # -- the answer (for the exchange) ----------------------------------------------------------------------------
 
@@ -563,8 +562,7 @@ class ServerConnection:
         if self._framing == CHUNKED:
             transport.write(last_chunk(trailers if exchange.request.accepts_trailers else None))
         elif self._framing == LENGTH and self._left_to_send:
-            exchange.error = ProtocolError("the answer is shorter than its Content-Length", 502)
-            logger.warning("an answer is %d bytes shorter than its Content-Length: cut", self._left_to_send)
+            exchange.error = answer_too_short(self._left_to_send)
             self.reset(exchange.error)
             return
         self._answered()
@@ -713,9 +711,8 @@ class ServerConnection:
         transport = self._transport
         if transport is None:
             return
-        head, body = plain_error(error.status, f"{error}.", False)
-        head.content_length = len(body)
-        data, _, _ = answer_head(_UNREADABLE, head, False, self._server.clock.date)
+        head, body = refusal(error)
+        data, _, _ = answer_head(UNREADABLE, head, False, self._server.clock.date)
         self._server.refused(self, error)
         transport.write(data if is_head else data + body)
         self._linger(answered=False)
@@ -766,7 +763,7 @@ class ServerConnection:
     def cut(self) -> None:
         """Close at once, whatever is under way: Duck stops."""
         if self._transport is not None:
-            self._cut = ClientGone("Duck stopped before the answer was complete")
+            self._cut = answer_cut()
             self._transport.abort()
 
     def send_upgrade(self, head: ResponseHead) -> Duplex:
@@ -803,7 +800,3 @@ def _end_by_reset(transport: asyncio.Transport) -> None:
     if raw is not None:
         with contextlib.suppress(OSError):
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-def _too_large(allowed: int) -> LimitExceeded:
-    return LimitExceeded(f"the request's body is longer than the {allowed} bytes allowed here", 413)

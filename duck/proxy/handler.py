@@ -6,9 +6,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from duck.exceptions import BackendError, ClientGone, LimitExceeded
+from duck.exceptions import BackendError, ClientGone
 from duck.net.exchange import failure_status
 from duck.net.farewell import BEFORE_THE_CUT_S, Farewell
+from duck.net.faults import body_too_large
 from duck.net.tunnel import Tunnel, go_away
 from duck.proxy.backends import Backend, Backends
 from duck.proxy.gate import BROKEN, OPEN, Gate
@@ -18,7 +19,7 @@ from duck.proxy.rules import ForwardRules, count_forward, forwards_left, identif
 from duck.proxy.upstream import QueueLimits
 from duck.wire.fields import get_all, tokens
 from duck.wire.head import ResponseHead
-from duck.wire.render import plain_error
+from duck.wire.render import accepts_html, plain_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,9 +197,7 @@ class ProxyHandler:
         else:
             if (request.content_length or 0) > exchange.max_body_bytes:
                 # Before a connection is taken for it. Whoever collects a body first learns it from the exchange.
-                allowed = exchange.max_body_bytes
-                error = LimitExceeded(f"the request's body is longer than the {allowed} bytes allowed here", 413)
-                self.refuse(exchange, error, 413)
+                self.refuse(exchange, body_too_large(exchange.max_body_bytes), 413)
                 return
             http_call = HttpCall(self, exchange)
             exchange.producer = http_call
@@ -332,10 +331,9 @@ class ProxyHandler:
                 exchange.id.decode("ascii"),
             )
         exchange.error = error
-        accepts_html = b"text/html" in b",".join(get_all(exchange.request.fields, b"accept"))
-        head, body = plain_error(status, SENTENCES.get(status, f"{error}."), accepts_html)
-        if status == 503:
-            head.fields = [*head.fields, (b"Retry-After", b"5")]
+        fields = [(b"Retry-After", b"5")] if status == 503 else None
+        sentence = SENTENCES.get(status, f"{error}.")
+        head, body = plain_error(status, sentence, accepts_html(exchange.request), fields=fields)
         exchange.response.answer(head, body)
 
     # -- tunnels --------------------------------------------------------------------------------------------------

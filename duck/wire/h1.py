@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from duck.exceptions import ProtocolError
+from duck.exceptions import LimitExceeded, ProtocolError
 from duck.wire.field_block import (
     CLAIM,
     CONNECTION,
@@ -99,6 +99,23 @@ def parse_request_head(block: bytes, scheme: bytes = b"http", *, max_fields: int
         expects_continue=fields.expects_continue and version == HTTP_11 and fields.content_length != 0,
         upgrade=upgrade,
     )
+
+
+def check_partial_head(data: bytes, max_head_bytes: int, max_fields: int) -> None:
+    """Refuse the beginning of a request's head where no end could make it one that is accepted.
+
+    Raises:
+        ProtocolError: with the status to send, 400, 414 or 431.
+    """
+    if len(data) >= max_head_bytes:
+        within_line = b"\r\n" not in data[:max_head_bytes]
+        raise LimitExceeded("the request's head is too long", 414 if within_line else 431)
+    lines = data.count(b"\n")
+    if lines > max_fields + 1:
+        raise LimitExceeded(f"more than {max_fields} fields", 431)
+    # A bare LF can never become part of a head: say so now instead of waiting for a CRLF that will not come.
+    if lines != data.count(b"\r\n"):
+        raise ProtocolError("a bare LF in the head")
 
 
 def _possible_upgrade(upgrade: bytes, version: int, content_length: int | None) -> bytes | None:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from duck.exceptions import ProtocolError
+from duck.wire.h1 import check_partial_head
 from duck.wire.head import HTTP_10, HTTP_11
 from tests.wire.request_head import parse, refusal
 
@@ -244,3 +246,25 @@ def test_the_connection_is_kept_as_version_and_connection_field_say(
 
 def test_a_head_shows_what_it_is() -> None:
     assert repr(parse()) == "<RequestHead b'GET' b'/' of b'example.org'>"
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"", None),
+        (b"GET", None),
+        (b"GET / HTTP/1.1\r\nHost: example.org", None),
+        (b"GET / HTTP/1.1\r\nA: b\r\nC: d\r\n", None),
+        (b"GET / HTTP/1.1\r\nA: b\r\nC: d\r\nE: f\r\n", 431),
+        (b"GET / HTTP/1.1\nHost: example.org", 400),
+        (b"GET / HTTP/1.1\r\nA: " + b"b" * 41, 431),
+        (b"GET /" + b"a" * 60, 414),
+    ],
+)
+def test_a_head_that_no_end_could_complete_is_refused_before_it(data: bytes, status: int | None) -> None:
+    if status is None:
+        check_partial_head(data, 60, 2)
+        return
+    with pytest.raises(ProtocolError) as caught:
+        check_partial_head(data, 60, 2)
+    assert caught.value.status == status
