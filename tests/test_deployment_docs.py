@@ -86,7 +86,7 @@ def test_settings_that_are_named_exist(page: Path) -> None:
     options = {option for setting in NAMES.values() for flag in setting.flags for option in flag.split("/")}
     assert named <= set(NAMES)
     if page != MOVING:  # that one names other programs' options
-        said = {word for word in re.findall(r"`(--[a-z-]+)[ `]", text)} - {"--init", "--stop-timeout", "--cpus"}
+        said = {word for word in re.findall(r"`(--[a-z0-9-]+)[ `]", text)} - {"--init", "--stop-timeout", "--cpus"}
         assert said <= {*options, "--self", "--read-only"}
     for body in examples(page, "toml"):
         assert {name.upper() for name in tomllib.loads(body)} <= set(NAMES)
@@ -96,7 +96,7 @@ def test_every_option_of_the_second_column_is_ducks() -> None:
     known = {option for setting in NAMES.values() for flag in setting.flags for option in flag.split("/")}
     known |= {"--mode", "--self"}
     for row in re.findall(r"^\| .+? \| (.+) \|$", MOVING.read_text("utf-8"), re.MULTILINE):
-        assert set(re.findall(r"`[^`]*?(--[a-z-]+)", row)) <= known, row
+        assert set(re.findall(r"`[^`]*?(--[a-z0-9-]+)", row)) <= known, row
 
 
 class TestSystemd:
