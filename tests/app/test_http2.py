@@ -93,7 +93,8 @@ def test_django_is_asked_the_same(secure: Callable[..., Duck], clients: tuple[ht
         counted = client.post(duck.url + "/length", content=iter([b"x" * 1000] * 5)).json()
         assert counted == {"length": "5000", "body": 5000}
     assert two.get(duck.url + "/pieces").content == one.get(duck.url + "/pieces").content
-    assert "GET /?a=b HTTP/2 200" in duck.text and "GET /?a=b HTTP/1.1 200" in duck.text
+    duck.wait_for("GET /?a=b HTTP/2 200")
+    duck.wait_for("GET /?a=b HTTP/1.1 200")
 
 
 def test_a_hundred_requests_at_once(secure: Callable[..., Duck], authority: Authority) -> None:

@@ -45,6 +45,7 @@ request = function()
 end
 """
 SESSION = "sessionid="
+H2_TARGETS = 20_000
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,14 @@ def _run_h2load(load: Load, url: str, seconds: int, directory: Path) -> Answers:
     for name, value in BROWSER_FIELDS.items():
         if name != "Connection":
             command += ["-H", f"{name.lower()}: {value}"]
-    result = subprocess.run([*command, f"--log-file={log}", url], capture_output=True, text=True, timeout=seconds + 60)
+    if load.varied:
+        # Another path each, in turn; the fields of all are the same, as those of a page's files are.
+        targets = directory / "h2load.urls"
+        targets.write_text("".join(f"{url}?number={number}\n" for number in range(H2_TARGETS)))
+        command.append(f"--input-file={targets}")
+    else:
+        command.append(url)
+    result = subprocess.run([*command, f"--log-file={log}"], capture_output=True, text=True, timeout=seconds + 60)
     if "Application protocol: h2\n" not in result.stdout:
         raise Failed(f"h2load said: {result.stdout}{result.stderr}")
     lines = [line.split("\t") for line in log.read_text().splitlines()]

@@ -120,6 +120,13 @@ ROWS = {
             table=TABLE,
         ),
         Row(
+            "h2-hop-varied",
+            "a proxy hop over TLS, HTTP/2, no two paths alike",
+            {name: _HOP[name] for name in ("nginx", "duck", "duck, compiled")},
+            load=Load("/", H2_CONNECTIONS, varied=True, streams=H2_STREAMS),
+            table=TABLE,
+        ),
+        Row(
             "handshake",
             "a proxy hop on a TLS connection of its own",
             _HOP,

@@ -133,6 +133,16 @@ def test_a_row_over_tls_is_measured(site: Site, name: str) -> None:
 
 
 @needs_nginx
+def test_paths_that_differ_are_asked_over_http2(site: Site) -> None:
+    row = secure.ROWS["h2-hop-varied"]
+    outcome = measure.measure(
+        row, site, rounds=1, seconds=1, access_log=False, only=("nginx", "duck"), say=lambda sentence: None
+    )
+    assert not outcome.failed and not outcome.missing
+    assert all(series.errors == 0 and len(series.value) == 1 for series in outcome.stacks.values())
+
+
+@needs_nginx
 def test_idle_connections_over_tls_are_measured(site: Site) -> None:
     row = Row("tls-idle", "idle", secure.ROWS["tls-idle"].make, grow=lambda stack: memory.idle(stack, 50))
     outcome = measure.measure(
