@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ HTTP_01: Final = "http-01"
 DNS_01: Final = "dns-01"
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_LEFT_S: Final = 86_400.0
 _HOOK_S: Final = 180.0
 _SHOWN: Final = 600
 
@@ -55,8 +57,12 @@ class HttpProver:
         self._directory = directory
 
     def present(self, name: str, token: str, value: str) -> None:
-        """Write the file."""
+        """Write the file, and remove those that a pass which was killed has left."""
         write_private(self._file(token), value.encode("ascii"))
+        with contextlib.suppress(OSError):
+            for path in self._directory.iterdir():
+                if time.time() - path.stat().st_mtime > _LEFT_S:
+                    path.unlink()
 
     def remove(self, name: str, token: str, value: str) -> None:
         """Remove the file."""
@@ -128,24 +134,27 @@ class DnsHook:
             "DUCK_ACME_VALUE": value,
         }
         shown = f"ACME_DNS_HOOK ({self._command[0]})"
-        try:
-            done = subprocess.run(
-                self._command,
-                env={**self._environ, **told},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=self._timeout_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise CertificateError(f"{shown} has not ended after {self._timeout_s:g} s.", kind="hook") from error
-        except OSError as error:
-            raise CertificateError(
-                f"{shown} cannot be run: {error.strerror or error}; give a command that is there.", kind="hook"
-            ) from error
+        # Into a file: of a pipe the end would come when all that the command has started have ended, too.
+        with tempfile.TemporaryFile() as output:
+            try:
+                done = subprocess.run(
+                    self._command,
+                    env={**self._environ, **told},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    timeout=self._timeout_s,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired as error:
+                raise CertificateError(f"{shown} has not ended after {self._timeout_s:g} s.", kind="hook") from error
+            except OSError as error:
+                raise CertificateError(
+                    f"{shown} cannot be run: {error.strerror or error}; give a command that is there.", kind="hook"
+                ) from error
+            output.seek(max(0, output.seek(0, os.SEEK_END) - _SHOWN))
+            said = output.read().decode("utf-8", "replace").strip()
         if done.returncode != 0:
-            said = done.stdout.decode("utf-8", "replace").strip()[-_SHOWN:]
             raise CertificateError(
                 f"{shown} ended with {done.returncode} when it was to {action} {told['DUCK_ACME_NAME']}"
                 f"{': ' + said if said else '.'}",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import duck
 from duck.backend.django.worker.control import die_with_parent, tie_group
+from duck.services.certificates.lease import STALE_S
 from duck.services.child import Child
 from duck.settings.views import CertificatesView
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from duck.services.inbox import Inbox
 
 VARIABLE: Final = "_DUCK_KEEPING"
+# Long enough to see that a machine which holds the lease is gone.
+WAIT_S: Final = STALE_S + 30.0
 
 
 def spawn(inbox: Inbox, state: Path, view: CertificatesView, names: Sequence[str]) -> Child:
@@ -49,7 +52,7 @@ def main() -> int:
     from duck.services.certificates.keeper import Keeper, as_values
 
     keeper = Keeper(Path(told["state"]), _from_values(told["view"]))
-    for outcome in keeper.run(told["names"]):
+    for outcome in keeper.run(told["names"], wait_s=WAIT_S):
         control.sendall(json.dumps({"event": "outcome", **as_values(outcome)}).encode() + b"\n")
     return 0
 

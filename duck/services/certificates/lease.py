@@ -28,7 +28,8 @@ else:
     import fcntl
 
 BEAT_S: Final = 5.0
-STALE_S: Final = 60.0
+# A network file system may show for a minute what was so before (`acregmax` of NFS).
+STALE_S: Final = 180.0
 _LOOK_S: Final = 0.1
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from duck.exceptions import CertificateError
 from duck.services.certificates import keeper as keeper_module
-from duck.services.certificates import store
+from duck.services.certificates import keeping, lease, store
 from duck.services.certificates.account import accepted_terms, account_directory
 from duck.services.certificates.keeper import ASKED, FAILED, IDLE, OBTAINED, REHEARSED, Keeper, Outcome
 from duck.services.certificates.ledger import ISSUED, ORDERED, UNPROVED, Event, Ledger, has_known_limits, reached
@@ -304,3 +304,16 @@ def test_terms_are_known_to_be_accepted_by_the_account(keeper: Keeper, authority
     assert not accepted_terms(state, authority.directory)
     assert one(keeper).what == OBTAINED
     assert accepted_terms(state, authority.directory)
+
+
+def test_the_lease_of_a_machine_that_is_gone_is_waited_for_and_taken(
+    keeper: Keeper, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert keeping.WAIT_S > lease.STALE_S
+    monkeypatch.setattr(lease, "STALE_S", 1.0)
+    (state / "acme").mkdir(mode=0o700)
+    (state / "acme" / "lock.lease").write_text('{"holder": "elsewhere", "host": "elsewhere", "pid": 7, "token": "t"}')
+    (outcome,) = keeper.run(["example.test"])
+    assert (outcome.what, outcome.kind) == (FAILED, "busy")
+    (outcome,) = keeper.run(["example.test"], wait_s=5.0)
+    assert outcome.what == OBTAINED
