@@ -152,9 +152,9 @@ class Http2ServerConnection:
             self._end_by_fault(http2.error)
             return
         if http2.is_within_head:
-            if self._head_by == NEVER:
-                self._head_by = self.clock.time() + self.limits.head_timeout_s
-                self.due(self._head_by)
+            # Where every read ends within a frame, each of them is another one.
+            self._head_by = http2.head_since + self.limits.head_timeout_s
+            self.due(self._head_by)
         else:
             self._head_by = NEVER
         self.flush()

@@ -92,6 +92,7 @@ class Http2Connection(Sending):
         last_id: of the stream that the client opened last.
         peer_leaves: the client has sent GOAWAY.
         in_block: a field block has begun and not ended.
+        head_since: when what `is_within_head` tells of began, as `feed` was told the time.
         error: why the connection was closed.
     """
 
@@ -117,6 +118,7 @@ class Http2Connection(Sending):
         "_repeats",
         "_settings",
         "error",
+        "head_since",
         "in_block",
         "last_id",
         "peer_leaves",
@@ -148,6 +150,8 @@ class Http2Connection(Sending):
         self.last_id = 0
         self.peer_leaves = False
         self.in_block = False
+        self.head_since = now
+        self._now = now
         self.error: Http2Error | None = None
         self._accepts_to = MAX_WINDOW  # the last stream that is served
         self._buffer = b""
@@ -178,6 +182,8 @@ class Http2Connection(Sending):
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
+        elif not self.in_block:
+            self.head_since = now
         if now != self._now:
             self._now = now
             self.account.refill(now)
@@ -236,6 +242,8 @@ class Http2Connection(Sending):
                 return
         if at < size:
             self._buffer = data[at:] if at else data
+            if at and not self.in_block:
+                self.head_since = self._now  # another frame than the one that was waited for
 
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if self.in_block and (kind != CONTINUATION or stream_id != self._block_stream):
@@ -320,6 +328,7 @@ class Http2Connection(Sending):
             self._field_block(stream_id, flags, payload)
             return
         self.in_block = True
+        self.head_since = self._now
         self._block_stream = stream_id
         self._block_flags = flags
         self._block = [payload]
@@ -437,6 +446,8 @@ class Http2Connection(Sending):
         stream = self._data(stream_id, flags, len(payload))
         data = _unpad(payload)
         padding = len(payload) - len(data)
+        if not data and not flags & END_STREAM:
+            self.account.frame(2)  # as little as an empty one, and one of them may have been taken for useful
         if stream is None:
             self._give_back(padding)
         else:

@@ -147,7 +147,7 @@ class Decoder:
         total = 0
         at = 0
         size = len(block)
-        begun = False  # a field has come: the table's size may not change any more (§4.2)
+        sizes = 2  # that the table may still be given: no more is ever needed, and none behind a field (§4.2)
         while at < size:
             first = block[at]
             at += 1
@@ -187,8 +187,9 @@ class Decoder:
                 if first >= 64:
                     self._add(field)
             else:
-                if begun:
-                    raise Http2Error("a table size within a block", COMPRESSION_ERROR)
+                if not sizes:
+                    raise Http2Error("a table size within a block, or a third one", COMPRESSION_ERROR)
+                sizes -= 1
                 index = first & 31
                 if index == 31:
                     index, at = self._integer(block, at, 31)
@@ -196,7 +197,7 @@ class Decoder:
                     raise Http2Error("a table larger than allowed", COMPRESSION_ERROR)
                 self._resize(index)
                 continue
-            begun = True
+            sizes = 0
             total += field.size
             if total <= max_bytes:
                 fields.append(field)

@@ -936,6 +936,38 @@ def test_a_head_that_comes_in_time_has_no_deadline_after():
     end(front, client)
 
 
+def test_reads_that_all_end_within_a_frame():
+    # As those of a busy connection do: each time it is another frame, and none of them is slow.
+    front = Front(head_timeout_s=5)
+    client = Client(front)
+    client.auto = False
+    left = b""
+    for stream_id in range(1, 41, 2):
+        whole = frame(frames.HEADERS, 5, stream_id, b"\x82\x86\x84\x01\x01x")
+        client.raw(left + whole[:12])
+        left = whole[12:]
+        front.pass_time(1)
+    client.read()
+    assert client.goaway is None and all(client.answers[one].ended for one in range(1, 39, 2))
+    front.pass_time(7)
+    client.read()
+    assert client.goaway == frames.ENHANCE_YOUR_CALM
+    end(front, client)
+
+
+def test_a_slow_block_behind_other_frames():
+    front = Front(head_timeout_s=5)
+    client = Client(front)
+    client.auto = False
+    client.raw(frame(frames.HEADERS, 5, 1, b"\x82\x86\x84\x01\x01x") + frame(frames.HEADERS, 1, 3, b"\x82"))
+    for _ in range(6):
+        front.pass_time(1)
+        client.raw(frame(frames.CONTINUATION, 0, 3, b"\x86"))
+    client.read()
+    assert client.answers[1].ended and client.goaway == frames.ENHANCE_YOUR_CALM
+    end(front, client)
+
+
 def test_a_body_that_comes_too_slowly():
     front = Front(echo_body, body_timeout_s=5)
     client = Client(front)
