@@ -71,7 +71,8 @@ class HttpsRedirect:
             if colon and port.isdigit():
                 host = name
         host = host.removesuffix(b".")
-        if host in self._names or b"*." + host.partition(b".")[2] in self._names:
+        label, _, parent = host.partition(b".")
+        if host in self._names or (label and b"*." + parent in self._names):
             return host
         return self._domain
 

@@ -37,7 +37,8 @@ class Certificate:
     def is_for(self, name: str) -> bool:
         """Whether clients that ask for `name`, a host name or an address, may be shown this one (RFC 9525 §6.3)."""
         name = name.lower().rstrip(".").strip("[]")
-        return name in self.names or "*." + name.partition(".")[2] in self.names
+        label, _, parent = name.partition(".")
+        return name in self.names or (label != "" and "*." + parent in self.names)
 
 
 def load_pair(context: ssl.SSLContext, chain: str, key: str) -> None:

@@ -95,8 +95,8 @@ class Repeats:
         assert begun is not None
         at = begun.end()
         if at < len(block) and block[at] == _LITERAL_PATH and block[at + 1] & 127 != 127:
-            if len(self._known) >= MAX_KNOWN:
-                self._known.clear()
+            if len(self._known) >= MAX_KNOWN or at != self._path_at:
+                self._known.clear()  # what stands around a path is known only by where that begins
             self._path_at = at
             around = block[: at + 1] + block[at + 2 + (block[at + 1] & 127) :]
             self._known[around] = head, sum([field.size for field in fields]) - len(head.target)

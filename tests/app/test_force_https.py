@@ -77,6 +77,7 @@ class TestAnswers:
             ("a.shop.example", "a.shop.example"),
             ("a.b.shop.example", "example.org"),
             ("shop.example", "example.org"),
+            (".shop.example", "example.org"),
             ("evil.example", "example.org"),
             ("www.example.org.evil.example", "example.org"),
             ("[::1]:8080", "[::1]"),

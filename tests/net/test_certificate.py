@@ -25,6 +25,22 @@ def test_a_certificate_tells_its_names_in_lower_case_with_addresses(authority):
     assert read_certificate(chain, key).names == ("example.org", "*.example.org", "127.0.0.1", "::1")
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.example.org", True),
+        ("A.Example.Org.", True),
+        ("a.b.example.org", False),
+        ("example.org", False),
+        (".example.org", False),
+        ("..example.org", False),
+        ("", False),
+    ],
+)
+def test_a_wildcard_is_for_one_label_that_is_there(authority, name, expected):
+    assert read_certificate(*authority.issue("*.example.org")).is_for(name) is expected
+
+
 def refused(chain: str, key: str, **more: bool) -> str:
     with pytest.raises(SSLError) as caught:
         read_certificate(chain, key, **more)

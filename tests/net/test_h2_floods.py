@@ -187,7 +187,15 @@ def test_a_client_that_floods_and_does_not_listen(target):
         (get(1, b"\x82", 0), frame(frames.CONTINUATION, 0, 1, b"\0\1a\x7f\xff\x7e" + b"x" * 16_000), CALM),
         (get(1, POST, 4), frame(frames.WINDOW_UPDATE, 0, 1, number(0)), frames.PROTOCOL_ERROR),
     ],
-    ids=["empty DATA", "empty DATA of one byte", "empty DATA full of padding", "windows of a stream", "empty CONTINUATION", "endless CONTINUATION", "windows by nothing"],
+    ids=[
+        "empty DATA",
+        "empty DATA of one byte",
+        "empty DATA full of padding",
+        "windows of a stream",
+        "empty CONTINUATION",
+        "endless CONTINUATION",
+        "windows by nothing",
+    ],
 )
 def test_floods_on_one_stream_end(target, begin, piece, code):
     target._handle = lambda exchange: None

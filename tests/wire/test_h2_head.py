@@ -380,3 +380,13 @@ def test_a_block_shorter_than_any_that_is_known():
     for number in (1, 3, 5):
         assert asks(peer, number, b"\x82\x87" + literal(b"/a") + b"\x01\x01x").head is not None
     assert asks(peer, 7, b"\x82").head is None and peer.malformed_with
+
+
+def test_a_path_is_looked_for_where_the_known_one_was():
+    # Without its fourth byte and what that would count, this is what stands around the first path; it is malformed.
+    peer = Peer()
+    for number in (1, 3):
+        assert asks(peer, number, b"\x82\x87" + literal(b"/a") + b"\x01\x01x").head is not None
+    assert asks(peer, 5, b"\x82" + literal(b"/a") + b"\x87\x01\x01x").head is not None
+    peer.send(frame(frames.HEADERS, 5, 7, b"\x82\x87\x01/\x04\x01\x01x"))
+    assert peer.code == frames.COMPRESSION_ERROR
