@@ -6,6 +6,7 @@ then:      the project is looked for, imported and started; nothing of it ever r
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING
 
 import duck
 from duck.exceptions import ApplicationError
-from duck.services.privileges import adapt, drop, give, obstacles, serving_account
+from duck.services.privileges import acting_as, adapt, drop, give, obstacles, serving_account
 from duck.services.reaper import Reaper
+from duck.services.state import make_for, state_directory
 from duck.services.systemd import Notifier, Watchdog, take_sockets
 from duck.settings import views
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 _HTTP_NAME = "http"
 _ADMIN_NAME = "admin"  # FileDescriptorName= of the socket unit for health and figures
+
+logger = logging.getLogger("duck.app")
 
 
 class Host:
@@ -101,7 +105,21 @@ class Host:
         if self._settings["STATE_DIR"] is not None:
             kept.append(str(self._settings["STATE_DIR"]))
         give(self._account, [*bound, *kept])
+        self._give_state()
         drop(self._account)
+
+    def _give_state(self) -> None:
+        """A place for certificates, where the user who is to serve has none that it may write to."""
+        account = self._account
+        if account is None or account.is_root or os.geteuid() != 0 or not views.certificates(self._settings).domains:
+            return
+        try:
+            with acting_as(account):
+                state_directory(self._settings["STATE_DIR"], make=False)
+        except ApplicationError:
+            if self._settings["STATE_DIR"] is not None or os.environ.get("STATE_DIRECTORY"):
+                raise
+            logger.info("Certificates of %s are kept in %s.", account.name, make_for(account.uid, account.gid))
 
     def start(self, inbox: Inbox, is_ours: Callable[[int], bool], is_well: Callable[[], bool]) -> None:
         """Tell systemd that this process lives, and reap what the kernel gives it."""

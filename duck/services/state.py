@@ -12,9 +12,12 @@ import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from duck.exceptions import ApplicationError
 
+# Of what lasts, for who has no home (FHS 3.0 §5.8).
+SYSTEM: Final = Path("/var/lib")
 # sockaddr_un holds 104 bytes on macOS and 108 on Linux, the final NUL included.
 MAX_SOCKET_PATH_BYTES = 103
 # What an instance appends to the run directory at the longest: "/<key>/django-<generation>-<number>.sock".
@@ -53,8 +56,8 @@ def state_directory(
 ) -> Path:
     """The directory of what outlives a run (certificates, automation history), made when absent.
 
-    `option` (`--state-dir`) goes before STATE_DIRECTORY (systemd), XDG_STATE_HOME and ~/.local/state. Without `make`
-    nothing is made: it raises where making it would.
+    `option` (`--state-dir`) goes before STATE_DIRECTORY (systemd), XDG_STATE_HOME, the one that root has made for this
+    user (`make_for`), and ~/.local/state. Without `make` nothing is made: it raises where making it would.
 
     Raises:
         ApplicationError: the directory is a symbolic link, somebody else's, open to others, or `option` lies in
@@ -75,7 +78,36 @@ def state_directory(
     home = environ.get("XDG_STATE_HOME", "")
     if home and os.path.isabs(home):
         return private(Path(home) / "duck")
+    of_root = system_state(os.geteuid()) if sys.platform != "win32" else None
+    if of_root is not None and _is_own_directory(str(of_root)):
+        return private(of_root)
     return private(Path.home() / ".local" / "state" / "duck")
+
+
+def system_state(uid: int) -> Path:
+    """Where the state of a user without a home of its own is, as that of `www-data`."""
+    return SYSTEM / f"duck-{uid}"
+
+
+def make_for(uid: int, gid: int) -> Path:
+    """Make `system_state` for a user; for root, who gives it away at once.
+
+    Raises:
+        ApplicationError: it cannot be made, or somebody else's is there.
+    """
+    path = system_state(uid)
+    try:
+        path.mkdir(mode=0o700)
+        os.chown(path, uid, gid)
+    except FileExistsError:
+        found = path.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid:
+            raise ApplicationError(
+                f"{path} is not a directory of the user id {uid}; remove it, or give another with --state-dir."
+            ) from None
+    except OSError as error:
+        raise _cannot_be_made(path, error.strerror or str(error)) from error
+    return path
 
 
 def private_directory(path: Path) -> Path:

@@ -249,7 +249,8 @@ class TestServe:
 
 
 @pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="only root can become another user")
-def test_started_by_root_all_keys_are_of_the_user_who_serves(site: Path) -> None:
+@pytest.mark.parametrize("has_place", [True, False], ids=["a state directory", "no home"])
+def test_started_by_root_all_keys_are_of_the_user_who_serves(site: Path, has_place: bool) -> None:
     environ = python_of_nobody()
     python, uid = environ.pop("PYTHON"), pwd.getpwnam("nobody").pw_uid
     with tempfile.TemporaryDirectory(prefix="duck-") as base:
@@ -257,10 +258,15 @@ def test_started_by_root_all_keys_are_of_the_user_who_serves(site: Path) -> None
         project, kept = Path(shutil.copytree(site, f"{base}/project")), Path(base, "state")
         for path in (project, *project.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
-        kept.mkdir(mode=0o700)  # of root's, as systemd makes it for a service that drops rights by itself
+        if has_place:
+            kept.mkdir(mode=0o700)  # of root's, as systemd makes it for a service that drops rights by itself
+        else:
+            kept = Path(f"/var/lib/duck-{uid}")
+            if kept.exists():
+                pytest.skip(f"{kept} is there")
         options = ["--user", "nobody", "--listen", "https://127.0.0.1:0", "--domain", NAMES[0], "--agree-tos"]
         environ |= {
-            "STATE_DIRECTORY": str(kept),
+            **({"STATE_DIRECTORY": str(kept)} if has_place else {}),
             "DUCK_ACME_DIRECTORY": f"https://127.0.0.1:{free_port()}/dir",
             "DUCK_ADMIN_LISTEN": "off",
         }
@@ -278,6 +284,8 @@ def test_started_by_root_all_keys_are_of_the_user_who_serves(site: Path) -> None
                     assert stat.S_IMODE(found.st_mode) == (0o700 if path.is_dir() else 0o600), path
         finally:
             duck.close()
+            if not has_place:
+                shutil.rmtree(kept, ignore_errors=True)
 
 
 class TestRunserver:

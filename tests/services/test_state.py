@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from duck.exceptions import ApplicationError
+from duck.services import state
 from duck.services.state import (
     MAX_SOCKET_PATH_BYTES,
     clear_directory,
@@ -112,3 +113,24 @@ def test_clearing_does_not_follow_links(tmp_path: Path) -> None:
     clear_directory(link)
     assert not link.exists()
     assert (kept / "file").exists()
+
+
+class TestWithoutAHome:
+    @pytest.fixture(autouse=True)
+    def elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(state, "SYSTEM", tmp_path / "lib")
+        (tmp_path / "lib").mkdir()
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+    def test_what_root_has_made_goes_before_the_home(self, tmp_path: Path) -> None:
+        assert state_directory(None, {}) == tmp_path / "home" / ".local" / "state" / "duck"
+        made = state.make_for(os.geteuid(), os.getegid())
+        assert mode(made) == 0o700
+        assert state_directory(None, {}) == made == tmp_path / "lib" / f"duck-{os.geteuid()}"
+        assert state.make_for(os.geteuid(), os.getegid()) == made
+        assert state_directory(None, {"XDG_STATE_HOME": str(tmp_path / "x")}) == tmp_path / "x" / "duck"
+
+    def test_what_is_somebody_elses_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "lib" / f"duck-{os.geteuid()}").symlink_to(tmp_path)
+        with pytest.raises(ApplicationError, match="is not a directory of the user id"):
+            state.make_for(os.geteuid(), os.getegid())
