@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from duck.app.finding import ERROR, OK, WARNING, Finding
 from duck.exceptions import CertificateError
+from duck.net.certificate import in_utc
 from duck.services.certificates.caa import relevant, why_forbidden
 from duck.services.certificates.challenge import DNS_01, HTTP_01, PATH, HttpProver
 from duck.services.certificates.due import due, obtained_pair, remembered
@@ -214,24 +215,24 @@ class CertificateCheckup:
         bound = reached(events, name, self._clock(), renews=renews)
         if bound is None:
             return Finding(OK, "limits", f"There is room for {name} within the limits of {directory}.")
-        until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(bound.until))
+        until = in_utc(bound.until)
         return Finding(ERROR, "limits", f"{bound.sentence}; wait until {until}, and try things out in the staging.")
 
     def _kept(self, name: str) -> Finding:
         entry = CertificateStore(self._state).entry(name)
         pair = obtained_pair(entry, self._view)
         progress = remembered(entry, pair)
-        then = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(due(entry, self._view, self._clock()).at))
+        then = in_utc(due(entry, self._view, self._clock()).at)
         failure = (f"Last failure: {progress.error}",) if progress.failures else ()
         if pair is None:
             level = WARNING if progress.failures else OK
             return Finding(level, "certificate", f"There is none for {name} yet; it is ordered {then}.", failure)
         if not pair.is_valid(self._clock()):
-            sentence = f"The certificate for {name} has expired on {pair.not_after:%Y-%m-%d %H:%M} UTC"
+            sentence = f"The certificate for {name} has expired on {in_utc(pair.not_after)}"
             return Finding(
                 ERROR, "certificate", f"{sentence}; mend what is told here, then `duck cert renew`.", failure
             )
-        sentence = f"The certificate for {name} is valid until {pair.not_after:%Y-%m-%d %H:%M} UTC; next look: {then}."
+        sentence = f"The certificate for {name} is valid until {in_utc(pair.not_after)}; next look: {then}."
         return Finding(WARNING if failure else OK, "certificate", sentence, failure)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.exceptions import ApplicationError, CertificateError, SSLError
+from duck.net.certificate import in_utc
 from duck.services.certificates import keeping, schedule
 from duck.services.certificates.account import accepted_terms
 from duck.services.certificates.due import due, obtained_pair, remembered, wanted_names
@@ -181,8 +182,8 @@ class Certificates:
             pair = obtained_pair(entry, self._view)
             progress = remembered(entry, pair)
             found[name] = {
-                "until": "none yet, self-signed" if pair is None else f"{pair.not_after:%Y-%m-%d %H:%M} UTC",
-                "next": _date(max(now, due(entry, self._view, now).at)),
+                "until": "none yet, self-signed" if pair is None else in_utc(pair.not_after),
+                "next": in_utc(max(now, due(entry, self._view, now).at)),
                 "failure": progress.error if progress.failures else self._why_refused(name),
             }
         return found
@@ -303,11 +304,10 @@ def _own_authority(state: Path) -> LocalAuthority:
     found = LocalAuthority.find(state)
     if found is None:
         found = LocalAuthority.find_or_make(state)
-        logger.info("This machine has a certificate authority for development now; browsers take it after %s.", _TRUST)
+        logger.info(
+            "This machine has a certificate authority for development now; browsers take it after `duck cert trust`."
+        )
     return found
-
-
-_TRUST: Final = "`duck cert trust`"
 
 
 def _names_here(settings: Settings) -> list[str]:
@@ -343,7 +343,3 @@ def _canonical_or_same(name: str) -> str:
         return canonical(name)
     except CertificateError:
         return name
-
-
-def _date(moment: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(moment))

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from duck.exceptions import SSLError
-from duck.net.certificate import Certificate, read_certificate
+from duck.net.certificate import Certificate, in_utc, read_certificate
 from duck.net.tls import TlsConfig, protocols
 from duck.services.state import state_directory
 from duck.settings import views
@@ -103,7 +103,7 @@ class Https:
             "New connections get the certificate%s of %s, valid until %s.",
             "s" if len(certificates) > 1 else "",
             ", ".join(certificate.chain for certificate in certificates),
-            f"{first.not_after:%Y-%m-%d %H:%M} UTC",
+            in_utc(first.not_after),
         )
 
     def _look(self) -> None:

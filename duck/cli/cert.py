@@ -118,6 +118,7 @@ def renew(names: tuple[str, ...], force: bool, as_json: bool, **given: Any) -> i
 
     For example: duck cert renew --domain example.org --agree-tos
     """
+    from duck.net.certificate import in_utc
     from duck.services.certificates.due import wanted_names
     from duck.services.certificates.keeper import FAILED as KEEPER_FAILED
     from duck.services.certificates.keeper import IDLE, Keeper, as_values
@@ -135,12 +136,12 @@ def renew(names: tuple[str, ...], force: bool, as_json: bool, **given: Any) -> i
         if as_json:
             continue
         if outcome.what == IDLE:
-            click.echo(f"Nothing is due for {outcome.name} until {_date(outcome.next_at)}.")
+            click.echo(f"Nothing is due for {outcome.name} until {in_utc(outcome.next_at)}.")
         elif outcome.sentence:
             click.echo(outcome.sentence, err=outcome.what == KEEPER_FAILED)
         else:
             click.echo(
-                f"Nothing is due for {outcome.name}: the authority was asked, and again {_date(outcome.next_at)}."
+                f"Nothing is due for {outcome.name}: the authority was asked, and again {in_utc(outcome.next_at)}."
             )
     if as_json:
         click.echo(json.dumps({"outcomes": [as_values(outcome) for outcome in outcomes]}, indent=2))
@@ -212,6 +213,7 @@ def local(names: tuple[str, ...], as_json: bool, state_dir: str | None) -> int:
 
     For example: duck cert local shop.test "*.shop.test" 192.168.1.7
     """
+    from duck.net.certificate import in_utc
     from duck.services.certificates.local_authority import ALWAYS, LocalAuthority
     from duck.services.certificates.store import CertificateStore
 
@@ -232,7 +234,7 @@ def local(names: tuple[str, ...], as_json: bool, state_dir: str | None) -> int:
     click.echo(f"Certificate  {place / 'chain.pem'}")
     click.echo(f"Key          {place / 'key.pem'}")
     click.echo(f"Names        {', '.join(pair.names)}")
-    click.echo(f"Until        {pair.not_after:%Y-%m-%d %H:%M} UTC")
+    click.echo(f"Until        {in_utc(pair.not_after)}")
     click.echo(f"Authority    {authority.path} ({authority.name})")
     click.echo("\n`duck cert trust` makes this machine's browsers take it.")
     return OK
@@ -345,6 +347,8 @@ def _state_of(settings: Settings) -> Path:
 
 
 def _described(entry: Entry) -> dict[str, Any]:
+    from duck.net.certificate import in_utc
+
     pair = entry.pair()
     assert pair is not None, entry.name
     progress = entry.progress
@@ -352,8 +356,8 @@ def _described(entry: Entry) -> dict[str, Any]:
         "name": pair.name,
         "kind": pair.kind,
         "names": list(pair.names),
-        "from": f"{pair.not_before:%Y-%m-%d %H:%M} UTC",
-        "until": f"{pair.not_after:%Y-%m-%d %H:%M} UTC",
+        "from": in_utc(pair.not_before),
+        "until": in_utc(pair.not_after),
         "due": _due(pair, entry),
         "failure": progress.error if progress.failures else "",
         "issuer": pair.issuer,
@@ -368,20 +372,17 @@ def _described(entry: Entry) -> dict[str, Any]:
 
 def _due(pair: Pair, entry: Entry) -> str:
     """What comes next for it, in words."""
+    from duck.net.certificate import in_utc
     from duck.services.certificates import schedule
     from duck.services.certificates.due import remembered
     from duck.services.certificates.local_authority import LocalAuthority
     from duck.services.certificates.store import LOCAL, PUBLIC
 
     if pair.kind == LOCAL:
-        return f"renewed {_date(LocalAuthority.renewal(pair))}, when it is used"
+        return f"renewed {in_utc(LocalAuthority.renewal(pair))}, when it is used"
     progress = remembered(entry, pair if pair.kind == PUBLIC else None)
     term = pair.term if pair.kind == PUBLIC else None
     step = schedule.next_step(time.time(), term, progress)
     if step.what == schedule.WAIT:
-        return f"looked at {_date(step.at)}"
+        return f"looked at {in_utc(step.at)}"
     return "ordered now" if step.what == schedule.ORDER else "authority asked now"
-
-
-def _date(moment: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(moment))

@@ -51,7 +51,7 @@ def load_pair(context: ssl.SSLContext, chain: str, key: str) -> None:
         context.load_cert_chain(chain, key, password=_no_password)
     except (ssl.SSLError, OSError, ValueError) as error:
         raise SSLError(
-            f"The certificate {chain} and the key {key} cannot be used: {_reason(error)}; {_REMEDY}."
+            f"The certificate {chain} and the key {key} cannot be used: {reason_of(error)}; {_REMEDY}."
         ) from error
 
 
@@ -96,7 +96,7 @@ def read_certificate(
         )
     now = now or datetime.now(UTC)
     if leaf.not_valid_after_utc < now:
-        raise SSLError(f"The certificate {chain} has expired on {_date(leaf.not_valid_after_utc)}; renew it.")
+        raise SSLError(f"The certificate {chain} has expired on {in_utc(leaf.not_valid_after_utc)}; renew it.")
     return Certificate(
         chain,
         key,
@@ -105,6 +105,31 @@ def read_certificate(
         leaf.not_valid_after_utc,
         leaf.fingerprint(SHA256()).hex(),
     )
+
+
+def alternative_names(certificate: x509.Certificate | x509.CertificateSigningRequest) -> tuple[str, ...]:
+    """The names of its subjectAltName, in lower case; none where it has no such extension."""
+    from cryptography import x509
+
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    names = [name.lower() for name in found.get_values_for_type(x509.DNSName)]
+    return (*names, *(str(address) for address in found.get_values_for_type(x509.IPAddress)))
+
+
+def in_utc(moment: datetime | float) -> str:
+    """`moment`, in UTC or in seconds since the epoch, as sentences say it."""
+    if not isinstance(moment, datetime):
+        moment = datetime.fromtimestamp(moment, UTC)
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def reason_of(error: BaseException) -> str:
+    """What OpenSSL says went wrong, in its own words."""
+    reason = getattr(error, "reason", None)
+    return str(reason).replace("_", " ").lower() if reason else str(error) or type(error).__name__
 
 
 def _read(path: str, what: str) -> bytes:
@@ -133,24 +158,9 @@ def _check_mode(path: str) -> None:
 def _names(leaf: x509.Certificate) -> tuple[str, ...]:
     from cryptography import x509
 
-    try:
-        alternative = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        found = leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-        return tuple(str(attribute.value).lower() for attribute in found)
-    names = [name.lower() for name in alternative.get_values_for_type(x509.DNSName)]
-    names += [str(address) for address in alternative.get_values_for_type(x509.IPAddress)]
-    return tuple(names)
+    found = leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    return alternative_names(leaf) or tuple(str(attribute.value).lower() for attribute in found)
 
 
 def _no_password() -> str:
     raise ValueError("the key is encrypted")  # else OpenSSL would ask at the terminal
-
-
-def _date(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
-def _reason(error: BaseException) -> str:
-    reason = getattr(error, "reason", None)
-    return str(reason).replace("_", " ").lower() if reason else str(error)

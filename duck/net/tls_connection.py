@@ -22,6 +22,7 @@ import ssl
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from duck.exceptions import ProtocolError
+from duck.net.certificate import reason_of
 from duck.net.clock import NEVER
 from duck.net.server_connection import ServerConnection
 from duck.wire.h1 import parse_request_head
@@ -411,12 +412,6 @@ class TlsConnection:
         outgoing = self._outgoing
         if outgoing is not None and outgoing.pending and self._wire is not None:
             self._wire.write(outgoing.read())
-
-
-def reason_of(error: BaseException) -> str:
-    """What OpenSSL says went wrong, in its own words."""
-    reason = getattr(error, "reason", None)
-    return str(reason).replace("_", " ").lower() if reason else str(error) or type(error).__name__
 
 
 def secure_address(data: bytes) -> str:

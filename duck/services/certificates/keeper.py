@@ -11,13 +11,13 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
 
 from duck.exceptions import CertificateError
+from duck.net.certificate import alternative_names, in_utc
 from duck.services.certificates import schedule
 from duck.services.certificates.account import account_directory
 from duck.services.certificates.authority import Authority
@@ -26,7 +26,7 @@ from duck.services.certificates.due import due, obtained_pair, remembered, term_
 from duck.services.certificates.leaf import key_pem, new_key
 from duck.services.certificates.lease import Lease
 from duck.services.certificates.ledger import ISSUED, ORDERED, UNPROVED, Event, Ledger, has_known_limits, reached
-from duck.services.certificates.names import names_of, refuse_untellable
+from duck.services.certificates.names import refuse_untellable
 from duck.services.certificates.schedule import ASK, ORDER, Progress, Step
 from duck.services.certificates.store import PUBLIC, CertificateStore, Entry
 
@@ -146,7 +146,7 @@ class Keeper:
                 bound = reached(ledger.read(), entry.name, self._clock(), renews=renews)
                 if bound is not None:
                     raise CertificateError(
-                        f"{bound.sentence}; it is asked again on {_date(bound.until)}.",
+                        f"{bound.sentence}; it is asked again on {in_utc(bound.until)}.",
                         kind="limit",
                         retry_after_s=bound.until - self._clock(),
                     )
@@ -168,7 +168,7 @@ class Keeper:
         with contextlib.suppress(CertificateError):  # it is renewed in time without
             ledger.add(Event(now, ISSUED, entry.name))
             entry.progress = progress
-        sentence = f"The certificate for {entry.name} is valid until {pair.not_after:%Y-%m-%d %H:%M} UTC."
+        sentence = f"The certificate for {entry.name} is valid until {in_utc(pair.not_after)}."
         return Outcome(entry.name, OBTAINED, sentence, schedule.next_step(now, pair.term, progress).at)
 
     def _rehearsed(self, entry: Entry, progress: Progress) -> Outcome:
@@ -191,7 +191,7 @@ class Keeper:
             if error.kind == "validation":
                 ledger.add(Event(now, UNPROVED, entry.name))
             entry.progress = progress
-        sentence = f"No certificate for {entry.name}: {error} Tried again on {_date(progress.next_at)}."
+        sentence = f"No certificate for {entry.name}: {error} Tried again on {in_utc(progress.next_at)}."
         return Outcome(entry.name, FAILED, sentence, progress.next_at, error.kind)
 
     def _ask(self, entry: Entry) -> Outcome:
@@ -226,17 +226,13 @@ def _check(chain: bytes, key: PrivateKey, name: str, directory: str) -> None:
         leaf = x509.load_pem_x509_certificate(chain)
     except ValueError as error:
         raise CertificateError(f"{directory} issued what is no certificate ({error}).") from error
-    if leaf.public_key() != key.public_key() or name not in names_of(leaf):
+    if leaf.public_key() != key.public_key() or name not in alternative_names(leaf):
         raise CertificateError(f"{directory} issued a certificate of another key, or for other names than {name}.")
 
 
 def _fingerprint(entry: Entry) -> str:
     pair = entry.pair()
     return "" if pair is None else pair.fingerprint
-
-
-def _date(moment: float) -> str:
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def as_values(outcome: Outcome) -> dict[str, Any]:

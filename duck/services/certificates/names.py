@@ -135,16 +135,6 @@ def general_names(names: Iterable[str]) -> list[x509.GeneralName]:
     return found
 
 
-def names_of(certificate: x509.Certificate | x509.CertificateSigningRequest) -> tuple[str, ...]:
-    """The names of its subjectAltName, canonical; none where it has no such extension."""
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ()
-    names = [name.lower() for name in found.get_values_for_type(x509.DNSName)]
-    return (*names, *(str(address) for address in found.get_values_for_type(x509.IPAddress)))
-
-
 def file_name(name: str) -> str:
     """A directory's name for `name`, canonical: no other one has it, and every file system takes it."""
     return f"[{name.replace(':', '-')}]" if ":" in name else name.replace("*", "+")

@@ -26,7 +26,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from duck.exceptions import CertificateError
-from duck.services.certificates.names import canonical, file_name, name_of_file, names_of
+from duck.net.certificate import alternative_names
+from duck.services.certificates.names import canonical, file_name, name_of_file
 from duck.services.certificates.private_file import (
     make_directory,
     overwrite,
@@ -117,7 +118,7 @@ class Entry:
             self.name,
             version / "chain.pem",
             version / "key.pem",
-            names_of(leaf),
+            alternative_names(leaf),
             leaf.not_valid_before_utc,
             leaf.not_valid_after_utc,
             leaf.issuer.rfc4514_string(),
