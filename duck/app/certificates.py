@@ -198,6 +198,7 @@ class Certificates:
     def _look(self) -> None:
         if self._inbox is None:
             return
+        self._look_in(LOOK_S)  # whatever comes of this one
         try:
             self._serve_present()
             if self._child is None:

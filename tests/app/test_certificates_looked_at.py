@@ -275,6 +275,22 @@ def test_a_full_disk_is_told_of_once_and_what_is_served_stays(
     assert caplog.text.count("The disk is full.") == 1
 
 
+def test_a_look_that_fails_is_not_the_last_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.put("a.test")
+    certificates = world.made("a.test")
+
+    def fail() -> None:
+        raise RuntimeError("unforeseen")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(certificates, "_present", fail)
+        with pytest.raises(RuntimeError):  # which an inbox logs
+            world.inbox.wait(1)
+    world.put("a.test")
+    world.inbox.wait(module.LOOK_S + 1)
+    assert len(world.served.changes) == 1
+
+
 def test_that_of_a_developers_machine_is_made_anew_while_it_serves(world: World) -> None:
     certificates = world.made(MODE="runserver", DOMAINS=(), LISTEN=("https://localhost:0",))
     assert kinds(certificates.pairs) == ["local"]
