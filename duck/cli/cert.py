@@ -59,9 +59,14 @@ def list_(as_json: bool, state_dir: str | None) -> int:
     from duck.services.certificates.store import CertificateStore
 
     state = _state(state_dir)
-    found = [
-        _described(entry) for kind in ("certificates", "local") for entry in CertificateStore(state, kind).entries()
-    ]
+    found = []
+    for kind in _KINDS:
+        for entry in CertificateStore(state, kind).entries():
+            pair = entry.pair()
+            if pair is not None:
+                found.append(_described(entry, pair))
+            else:
+                click.echo(f"What is in {entry.current} cannot be read, and counts as absent.", err=True)
     if as_json:
         click.echo(json.dumps({"certificates": found}, indent=2))
     elif not found:
@@ -88,7 +93,8 @@ def show(name: str, as_json: bool, state_dir: str | None) -> int:
 
     state = _state(state_dir)
     entries = [CertificateStore(state, kind).entry(name) for kind in _KINDS]
-    found = [_described(entry) for entry in entries if entry.pair() is not None]
+    pairs = [(entry, entry.pair()) for entry in entries]
+    found = [_described(entry, pair) for entry, pair in pairs if pair is not None]
     if not found:
         raise CertificateError(
             f"There is no certificate for {name} in {state}; `duck cert list` shows those there are."
@@ -346,11 +352,9 @@ def _state_of(settings: Settings) -> Path:
     return state_directory(settings["STATE_DIR"], project=settings.base_dir)
 
 
-def _described(entry: Entry) -> dict[str, Any]:
+def _described(entry: Entry, pair: Pair) -> dict[str, Any]:
     from duck.net.certificate import in_utc
 
-    pair = entry.pair()
-    assert pair is not None, entry.name
     progress = entry.progress
     return {
         "name": pair.name,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = b"/.well-known/acme-challenge/"
 # A token has at least 128 bits (RFC 8555 §8.3); its key authorization adds 43 characters and a dot.
-_TOKEN: Final = re.compile(rb"[A-Za-z0-9_-]{1,128}")
+TOKEN: Final = re.compile(rb"[A-Za-z0-9_-]{1,128}")
 MAX_BYTES: Final = 1024
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -37,7 +37,7 @@ class ChallengeFiles:
         if request.method not in (b"GET", b"HEAD"):
             exchange.response.answer(*error_answer(405, request=request, fields=[(b"Allow", b"GET, HEAD")]))
             return
-        content = self._read(token) if _TOKEN.fullmatch(token) else None
+        content = self._read(token) if TOKEN.fullmatch(token) else None
         if content is None:
             exchange.response.answer(*error_answer(404, request=request))
             return

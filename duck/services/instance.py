@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import json
 import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,10 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from duck.exceptions import AlreadyRunning
+from duck.services.file_lock import try_lock
 from duck.services.state import clear_directory, private_directory
-
-if sys.platform != "win32":
-    import fcntl
 
 
 @dataclass(frozen=True)
@@ -219,7 +216,7 @@ def _lock(path: Path, *, create: bool = True) -> int | None:
             descriptor = os.open(path, flags, 0o600)
         except FileNotFoundError:
             return None
-        if not _try_lock(descriptor):
+        if not try_lock(descriptor):
             os.close(descriptor)
             return None
         try:
@@ -231,21 +228,3 @@ def _lock(path: Path, *, create: bool = True) -> int | None:
         os.close(descriptor)
         if not create:
             return None
-
-
-def _try_lock(descriptor: int) -> bool:
-    if sys.platform == "win32":
-        import msvcrt
-
-        try:
-            # Far behind the text, so that others may read it.
-            os.lseek(descriptor, 1 << 20, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

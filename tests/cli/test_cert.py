@@ -73,6 +73,15 @@ class TestLocal:
         listed = json.loads(cert("list", "--json").stdout)["certificates"]
         assert [(one["name"], one["kind"]) for one in listed] == [("localhost", "local")]
 
+    def test_one_that_is_damaged_counts_as_absent(self, cert: Ask) -> None:
+        chain = Path(json.loads(cert("local", "--json").stdout)["chain"])
+        chain.write_bytes(b"x")
+        done = cert("list", "--json")
+        assert done.returncode == 0 and json.loads(done.stdout) == {"certificates": []}
+        assert f"What is in {chain.parent} cannot be read" in done.stderr
+        assert cert("local").returncode == 0
+        assert len(json.loads(cert("list", "--json").stdout)["certificates"]) == 1
+
     def test_a_name_that_is_not_local_is_refused(self, cert: Ask) -> None:
         done = cert("local", "example.org")
         assert done.returncode == 1

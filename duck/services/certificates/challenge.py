@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import subprocess
 import tempfile
 import time
@@ -13,13 +12,13 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from duck.exceptions import CertificateError
+from duck.http.challenges import PREFIX, TOKEN
 from duck.services.certificates.private_file import write_private
 
-PATH: Final = "/.well-known/acme-challenge/"
+PATH: Final = PREFIX.decode()
 HTTP_01: Final = "http-01"
 DNS_01: Final = "dns-01"
 
-_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _LEFT_S: Final = 86_400.0
 _HOOK_S: Final = 180.0
 _SHOWN: Final = 600
@@ -73,7 +72,7 @@ class HttpProver:
         """A file is there at once."""
 
     def _file(self, token: str) -> Path:
-        if not _TOKEN.fullmatch(token):
+        if not TOKEN.fullmatch(token.encode("utf-8", "replace")):
             raise CertificateError(f"The authority sent a token that is none: {token[:80]!r}.")
         return self._directory / token
 

@@ -12,7 +12,6 @@ import json
 import os
 import secrets
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,11 +20,7 @@ from typing import Any, Final
 
 from duck.exceptions import CertificateError
 from duck.services.certificates.private_file import make_directory, read_json, unwritable, write_new
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+from duck.services.file_lock import try_lock
 
 BEAT_S: Final = 5.0
 # A network file system may show for a minute what was so before (`acregmax` of NFS).
@@ -46,7 +41,7 @@ def locked(path: Path, *, wait_s: float = 30.0, sleep: Callable[[float], object]
         raise unwritable(path, error) from error
     try:
         deadline = time.monotonic() + wait_s
-        while not _try_lock(descriptor):
+        while not _try(path, descriptor):
             if time.monotonic() >= deadline:
                 raise CertificateError(f"Another process holds {path}; it is waited for, or ended.", kind="busy")
             sleep(_LOOK_S)
@@ -185,12 +180,8 @@ def this_machine() -> str:
     return f"{socket.gethostname()} {boot}"
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try(path: Path, descriptor: int) -> bool:
     try:
-        if sys.platform == "win32":
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+        return try_lock(descriptor)
+    except OSError as error:
+        raise unwritable(path, error) from error

@@ -253,7 +253,7 @@ class CertificateStore:
         return Entry(self.root, name)
 
     def entries(self) -> Iterator[Entry]:
-        """Every entry that has a certificate, by name."""
+        """Every entry that has a certificate, by name; whether it can be read, `pair` tells."""
         with contextlib.suppress(OSError):
             for path in sorted(self.root.iterdir()):
                 with contextlib.suppress(CertificateError):
