@@ -564,8 +564,10 @@ class Http2Connection(Sending):
 
     def stop(self, why: str = "") -> None:
         """Serve no stream that is opened from now on; those that are go on."""
-        self._accepts_to = self.last_id
-        self.out.append(goaway(self.last_id, NO_ERROR, why))
+        if self._accepts_to == MAX_WINDOW:
+            # Said once: a later number would promise an answer to what was ignored meanwhile.
+            self._accepts_to = self.last_id
+            self.out.append(goaway(self.last_id, NO_ERROR, why))
 
     def fail(self, message: str, code: int) -> None:
         """Close for a fault of the client's that is not one of framing: it is too slow."""
@@ -598,7 +600,7 @@ class Http2Connection(Sending):
         self.state = CLOSED
         self.error = error
         self._buffer = b""
-        self.out.append(goaway(self.last_id, error.code, str(error)))
+        self.out.append(goaway(min(self.last_id, self._accepts_to), error.code, str(error)))
 
 
 def _unpad(payload: bytes) -> bytes:

@@ -4,6 +4,7 @@ import re
 import shutil
 import socket
 import subprocess
+import threading
 
 import httpx
 import pytest
@@ -11,10 +12,12 @@ import pytest
 from duck.net.limits import Limits
 from duck.net.tls import protocols
 from duck.net.worker import Worker
+from duck.wire import h2_frames as frames
 from duck.wire.head import ResponseHead
 from tests.certificates import Authority
 from tests.net.front import Body
 from tests.net.secure import LOOPS, Served
+from tests.wire.h2_peer import START, frame, parse
 
 BIG = bytes(range(256)) * 4096
 needs = {
@@ -161,6 +164,54 @@ def test_h2load(plain, secure, path):
         told = said.decode()
         assert re.search(rf"{count} succeeded, 0 failed, 0 errored, 0 timeout", told), told
     assert not plain.worker.server.refused_count and not secure.worker.server.refused_count
+
+
+# -- a drain ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_drain_loses_no_request(plain):
+    """A client that asks on and on, and stops when it is told to: everything it asked before is answered."""
+    block = b"\x82\x86\x84\x01\x01x"
+    heard = b""
+    asked, told, drained = [], [], threading.Event()
+    with socket.create_connection(plain.listener.getsockname(), timeout=20) as client:
+        client.sendall(START)
+
+        def ask():
+            asked.append(2 * len(asked) + 1)
+            client.sendall(frame(frames.HEADERS, 5, asked[-1], block))
+
+        for _ in range(50):
+            ask()
+        heard += client.recv(65_536)  # it was accepted
+        plain.worker.drain(10, drained.set)
+        while data := client.recv(65_536):
+            heard += data
+            whole = heard[: complete(heard)]
+            said = parse(whole)
+            if len(told) < 2 and len(asked) < 500:
+                ask()  # it does not know yet
+            goaways = [payload for name, _, _, payload in said if name == "GOAWAY"]
+            if len(goaways) > len(told):
+                told = goaways
+                if len(told) == 1:
+                    ping = next(payload for name, flags, _, payload in said if name == "PING" and not flags)
+                    client.sendall(frame(frames.PING, 1, 0, ping))
+    assert drained.wait(20)
+    assert int.from_bytes(told[0][:4], "big") == frames.MAX_WINDOW
+    last = int.from_bytes(told[-1][:4], "big")
+    answered = [one for name, flags, one, _ in parse(heard) if name == "DATA" and flags & 1]
+    assert sorted(answered) == [one for one in asked if one <= last]
+    assert last >= 99
+    assert len(told) == 2 and all(int.from_bytes(payload[4:8], "big") == frames.NO_ERROR for payload in told)
+
+
+def complete(data):
+    """Where the last whole frame of `data` ends."""
+    at = 0
+    while len(data) >= at + 9 and len(data) >= (end := at + 9 + int.from_bytes(data[at : at + 3], "big")):
+        at = end
+    return at
 
 
 # -- httpx, by the `h2` library ---------------------------------------------------------------------------------------

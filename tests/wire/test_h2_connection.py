@@ -713,6 +713,17 @@ def test_an_end_in_two_steps():
     assert stream.ended and len(peer.opened) == 1 and peer.code is None
 
 
+def test_the_last_stream_that_is_served_stays_the_last():
+    peer = Peer()
+    peer.send(get(1))
+    peer.connection.stop()
+    assert goaway_of(peer.hear()) == (1, frames.NO_ERROR)
+    peer.send(get(3))
+    peer.connection.stop()
+    assert not peer.hear()
+    assert goaway_of(peer.send(frame(frames.PING, 0, 1, b"8" * 8))) == (1, frames.PROTOCOL_ERROR)
+
+
 def test_nothing_is_said_to_whom_nothing_was_heard_of():
     peer = Peer(start=b"")
     peer.hear()
