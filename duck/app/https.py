@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from duck.exceptions import SSLError
 from duck.net.certificate import Certificate, in_utc, read_certificate
-from duck.net.tls import TlsConfig, protocols
+from duck.net.tls import TlsConfig, tls_config
 from duck.services.state import state_directory
 from duck.settings import views
 
@@ -60,7 +60,13 @@ class Https:
 
     def config(self) -> TlsConfig | None:
         """What the front serves with, after `check`; None without HTTPS."""
-        return tls_config(self._settings, self.certificates) if self.enabled else None
+        return self._config(self.certificates) if self.enabled else None
+
+    def _config(self, certificates: tuple[Certificate, ...]) -> TlsConfig:
+        pairs = tuple((certificate.chain, certificate.key) for certificate in certificates)
+        # A front process is told the names: to read them takes 10 MB of libraries.
+        names = tuple(certificate.names for certificate in certificates)
+        return tls_config(views.https(self._settings), pairs, names, http2=self._settings["HTTP2"])
 
     def check(self) -> None:
         """Read all files, as the user who serves.
@@ -97,7 +103,7 @@ class Https:
 
     def _take(self, certificates: tuple[Certificate, ...], seen: tuple[object, ...]) -> None:
         self.certificates, self._seen, self._looks_wrong = certificates, seen, 0
-        self._tell(tls_config(self._settings, certificates))
+        self._tell(self._config(certificates))
         first = certificates[0]
         logger.info(
             "New connections get the certificate%s of %s, valid until %s.",
@@ -129,29 +135,11 @@ class Https:
         return [*files, view.client_ca] if view.client_ca is not None else files
 
 
-def tls_config(settings: Settings, certificates: tuple[Certificate, ...]) -> TlsConfig:
-    """What TLS is served with, of these certificates."""
-    view = views.https(settings)
-    return TlsConfig(
-        pairs=tuple((certificate.chain, certificate.key) for certificate in certificates),
-        names=tuple(certificate.names for certificate in certificates),
-        client_certificates=view.client_certificates,
-        client_ca=view.client_ca if view.client_certificates != "none" else None,
-        protocols=offered_protocols(settings),
-        trusts_readable_keys=view.trusts_readable_keys,
-    )
-
-
 def challenge_directory(settings: Settings) -> str | None:
     """Where answers to http-01 challenges lie while an authority may ask; None where no certificate is obtained."""
     if not (views.production(settings).serves and views.certificates(settings).domains):
         return None
     return str(state_directory(settings["STATE_DIR"], make=False) / "acme" / "challenges")
-
-
-def offered_protocols(settings: Settings) -> tuple[str, ...]:
-    """What is offered by ALPN, the preferred one first; `Server.protocol_for` has a class for each."""
-    return protocols(http2=settings["HTTP2"])
 
 
 def read_pairs(settings: Settings, pairs: tuple[Pair, ...]) -> tuple[Certificate, ...]:

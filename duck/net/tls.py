@@ -21,6 +21,8 @@ from duck.net.certificate import load_pair, read_certificate
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from duck.settings.views import HttpsView
+
 # RFC 9325 §4.2: forward secrecy and authenticated encryption only. TLS 1.3 has suites of its own, all of that kind.
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 # The keys of tickets are made anew after so long: who steals them reads no more than that of TLS 1.2.
@@ -57,6 +59,20 @@ class TlsConfig:
 def protocols(*, http2: bool) -> tuple[str, ...]:
     """What ALPN offers, the preferred one first; `Server.protocol_for` has a class for each."""
     return ("h2", "http/1.1") if http2 else ("http/1.1",)
+
+
+def tls_config(
+    view: HttpsView, pairs: tuple[tuple[str, str], ...], names: tuple[tuple[str, ...], ...] = (), *, http2: bool
+) -> TlsConfig:
+    """What the settings say of TLS, for the certificates in `pairs`."""
+    return TlsConfig(
+        pairs,
+        names,
+        client_certificates=view.client_certificates,
+        client_ca=view.client_ca if view.client_certificates != NONE else None,
+        protocols=protocols(http2=http2),
+        trusts_readable_keys=view.trusts_readable_keys,
+    )
 
 
 class Contexts:
@@ -104,7 +120,6 @@ class Contexts:
             exact: dict[str, ssl.SSLContext] = {}
             wild: dict[str, ssl.SSLContext] = {}
             contexts = []
-            # A front process is told the names: to read them takes 10 MB of libraries.
             names = config.names or tuple(
                 read_certificate(chain, key, trusts_readable=config.trusts_readable_keys).names
                 for chain, key in config.pairs

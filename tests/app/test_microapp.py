@@ -235,6 +235,22 @@ class TestServer:
         with pytest.raises(SSLError):
             server.reload_ssl_context()
 
+    @pytest.mark.parametrize("http2", [True, False])
+    def test_http2_is_offered_where_it_is_spoken(self, running: list[Any], tmp_path: Path, http2: bool) -> None:
+        authority = Authority(tmp_path)
+        chain, key = authority.issue("localhost")
+        server = HTTPServer(("127.0.0.1", 0), Plain(), enable_ssl=True, ssl_params={"certfile": chain, "keyfile": key})
+        running.append(server)
+        server.http2 = http2
+        server.start()
+        context = authority.client()
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        with (
+            socket.create_connection(server.get_listeners()[0].getsockname(), timeout=10) as connection,
+            context.wrap_socket(connection, server_hostname="localhost") as client,
+        ):
+            assert client.selected_alpn_protocol() == ("h2" if http2 else "http/1.1")
+
     def test_a_socket_of_the_programs_own_is_wrapped(self, running: list[Any], tmp_path: Path) -> None:
         authority = Authority(tmp_path)
         chain, key = authority.issue("localhost")

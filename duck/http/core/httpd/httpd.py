@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from duck import settings as installed
@@ -15,7 +16,7 @@ from duck.exceptions import ApplicationError, SSLError
 from duck.http.core.httpd.message import PathCallbacks
 from duck.net.limits import Limits
 from duck.net.listener import DEFAULT_BACKLOG, open_listeners, speaks_tls
-from duck.net.tls import NONE, REQUESTED, REQUIRED, Contexts, TlsConfig, protocols
+from duck.net.tls import NONE, REQUESTED, REQUIRED, Contexts, TlsConfig, protocols, tls_config
 from duck.net.worker import IDLE_S, Worker
 from duck.settings import views
 from duck.settings.listen import ListenAddress, parse_listen
@@ -203,6 +204,10 @@ class BaseServer:
         if not self._listeners:
             self.listen(self.addr)
         self._ended.clear()
+        contexts = self.contexts
+        if contexts is not None and not self.http2 and "h2" in contexts.config.protocols:
+            # What is not spoken is not offered, whatever the contexts were made for.
+            contexts.reload(replace(contexts.config, protocols=protocols(http2=False)))
         try:
             for number in range(self.workers or 1):
                 worker = Worker(
@@ -427,21 +432,13 @@ def make_contexts(ssl_params: Mapping[str, Any] | None) -> Contexts:
     """
     if ssl_params is None:
         settings = installed.current()
-        view = views.https(settings) if settings is not None else None
-        if view is None or not view.pairs:
+        pairs = views.https(settings).pairs if settings is not None else ()
+        if settings is None or not pairs:
             raise SSLError(
                 "There is no certificate to serve HTTPS with: give ssl_params with certfile and keyfile, or set"
                 " SSL_CERTFILE_LOCATION and SSL_PRIVATE_KEY_LOCATION."
             )
-        return Contexts(
-            TlsConfig(
-                view.pairs,
-                client_certificates=view.client_certificates,
-                client_ca=view.client_ca,
-                protocols=protocols(http2=settings is None or bool(settings["HTTP2"])),
-                trusts_readable_keys=view.trusts_readable_keys,
-            )
-        )
+        return Contexts(tls_config(views.https(settings), pairs, http2=settings["HTTP2"]))
     unknown = sorted(set(ssl_params) - {"certfile", "keyfile", "ca_certs", "cert_reqs"})
     if unknown or not ssl_params.get("certfile"):
         what = f"{unknown[0]} is none of them" if unknown else "certfile is missing"
