@@ -1,4 +1,7 @@
-"""App: the one main application of a process, by its public surface; what runs is the `Lifecycle` behind it."""
+"""App: the one main application of a process, by its public surface; what runs is the `Lifecycle` behind it.
+
+As long as that surface, whose names and parameters are given: each method hands on to what does the work.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""One stream of an HTTP/2 connection: a `Stream` for one exchange, and the `Duplex` that a WebSocket makes of it."""
+"""One stream of an HTTP/2 connection: a `Stream` for one exchange, and what begins the `Duplex` of a WebSocket.
+
+    exchange ──answered, and its body over──> forgotten      both ends in whatever order, or either side resets it
+       └──────upgrade──> `Http2Duplex` ──both directions over──> forgotten
+
+As `ServerConnection` is for HTTP/1, so one file holds every transition here: a body's pace (`request_body`), why an
+exchange ends early (`faults`) and what comes after an upgrade (`h2_duplex`) have files of their own.
+"""
 
 from __future__ import annotations
 

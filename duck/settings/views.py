@@ -2,6 +2,8 @@
 
 Settings are ground and import nothing above them, so `LimitsView` has the fields of `duck.net.limits.Limits` and the
 App makes the one from the other with `dataclasses.asdict`.
+
+A list, as long as there are parts: each value stands beside the others, and the function that makes it below.
 """
 
 from __future__ import annotations

@@ -6,6 +6,9 @@
 What only a client with a fault of its own can send ends the connection, though the RFC may call it an error of the
 stream (§5.4.2 allows it): so nobody makes Duck reset streams at will. Malformed requests, which an honest proxy passes
 on for somebody else, reset their stream, and are counted.
+
+All that a client's frames do to these states stands in one file, which is why it is longer than others: what is sent
+(`h2_sending`), heads (`h2_head`, `h2_repeats`), settings and the account of a client's cost have files of their own.
 """
 
 from __future__ import annotations
