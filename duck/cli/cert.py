@@ -52,6 +52,8 @@ def _options(function: _F) -> _F:
 def list_(as_json: bool, state_dir: str | None) -> int:
     """Show every certificate in the state directory: its name, its kind, until when it is valid, and what is due.
 
+    A name for which none could be obtained yet is among them.
+
     Returns 0, whether there are any or none.
 
     For example: duck cert list --json
@@ -63,9 +65,9 @@ def list_(as_json: bool, state_dir: str | None) -> int:
     for kind in _KINDS:
         for entry in CertificateStore(state, kind).entries():
             pair = entry.pair()
-            if pair is not None:
+            if pair is not None or entry.progress.failures:
                 found.append(_described(entry, pair))
-            else:
+            if pair is None and entry.version() is not None:
                 click.echo(f"What is in {entry.current} cannot be read, and counts as absent.", err=True)
     if as_json:
         click.echo(json.dumps({"certificates": found}, indent=2))
@@ -94,7 +96,7 @@ def show(name: str, as_json: bool, state_dir: str | None) -> int:
     state = _state(state_dir)
     entries = [CertificateStore(state, kind).entry(name) for kind in _KINDS]
     pairs = [(entry, entry.pair()) for entry in entries]
-    found = [_described(entry, pair) for entry, pair in pairs if pair is not None]
+    found = [_described(entry, pair) for entry, pair in pairs if pair is not None or entry.progress.failures]
     if not found:
         raise CertificateError(
             f"There is no certificate for {name} in {state}; `duck cert list` shows those there are."
@@ -352,18 +354,26 @@ def _state_of(settings: Settings) -> Path:
     return state_directory(settings["STATE_DIR"], project=settings.base_dir)
 
 
-def _described(entry: Entry, pair: Pair) -> dict[str, Any]:
+def _described(entry: Entry, pair: Pair | None) -> dict[str, Any]:
     from duck.net.certificate import in_utc
 
     progress = entry.progress
-    return {
-        "name": pair.name,
+    found = {
+        "name": entry.name,
+        "kind": "none",
+        "names": [],
+        "from": "",
+        "until": "",
+        "due": _due(pair, entry),
+        "failure": progress.error if progress.failures else "",
+    }
+    if pair is None:
+        return found
+    return found | {
         "kind": pair.kind,
         "names": list(pair.names),
         "from": in_utc(pair.not_before),
         "until": in_utc(pair.not_after),
-        "due": _due(pair, entry),
-        "failure": progress.error if progress.failures else "",
         "issuer": pair.issuer,
         "serial": f"{pair.serial:x}",
         "fingerprint": pair.fingerprint,
@@ -374,7 +384,7 @@ def _described(entry: Entry, pair: Pair) -> dict[str, Any]:
     }
 
 
-def _due(pair: Pair, entry: Entry) -> str:
+def _due(pair: Pair | None, entry: Entry) -> str:
     """What comes next for it, in words."""
     from duck.net.certificate import in_utc
     from duck.services.certificates import schedule
@@ -382,6 +392,9 @@ def _due(pair: Pair, entry: Entry) -> str:
     from duck.services.certificates.local_authority import LocalAuthority
     from duck.services.certificates.store import LOCAL, PUBLIC
 
+    if pair is None:
+        step = schedule.next_step(time.time(), None, remembered(entry, None))
+        return f"ordered {in_utc(step.at)}" if step.what == schedule.WAIT else "ordered now"
     if pair.kind == LOCAL:
         return f"renewed {in_utc(LocalAuthority.renewal(pair))}, when it is used"
     progress = remembered(entry, pair if pair.kind == PUBLIC else None)

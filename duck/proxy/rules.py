@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from duck.net.peer import Peer
 from duck.wire.fields import get_all, members, render_fields
 from duck.wire.h1 import parse_request_head
-from duck.wire.head import HTTP_10, RequestHead
+from duck.wire.head import HTTP_2, HTTP_10, RequestHead
 
 if TYPE_CHECKING:
     from duck.net.server import Trust
@@ -138,6 +138,8 @@ class ForwardRules:
                 # HTTP/1.1 needs one; CGI would name the listener, too (RFC 3875 §4.1.14).
                 extra += b"Host: " + _listener(peer) + b"\r\n"
             extra += b"Via: 1.0 duck\r\n"
+        elif request.version == HTTP_2:
+            extra += b"Via: 2.0 duck\r\n"  # the version that was received (RFC 9110 §7.6.3)
         else:
             extra += b"Via: 1.1 duck\r\n"
         if upgrade:

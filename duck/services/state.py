@@ -22,6 +22,8 @@ SYSTEM: Final = Path("/var/lib")
 MAX_SOCKET_PATH_BYTES = 103
 # What an instance appends to the run directory at the longest: "/<key>/django-<generation>-<number>.sock".
 _LONGEST_TAIL = 1 + 16 + 1 + 30
+# By these a directory is somebody's work, and not just where a command was started.
+_PROJECT_FILES = ("manage.py", "main.py", "duck.toml", "pyproject.toml", ".git")
 
 
 def run_directory(environ: Mapping[str, str] | None = None, *, make: bool = True) -> Path:
@@ -61,16 +63,20 @@ def state_directory(
 
     Raises:
         ApplicationError: the directory is a symbolic link, somebody else's, open to others, or `option` lies in
-            `project`, where it would be served, committed or deployed by mistake.
+            `project`, where it would be served, committed or deployed by mistake. A directory that holds no project,
+            such as that in which cron or systemd starts a command, is none.
     """
     environ = os.environ if environ is None else environ
     private = private_directory if make else _possible_directory
     if option:
         path = Path(option).expanduser().absolute()
-        if project is not None and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(project)):
-            raise ApplicationError(
-                f"The state directory {path} lies in the project {os.fspath(project)}; give --state-dir a path outside."
-            )
+        if project is not None:
+            real = Path(os.path.realpath(path))
+            for inner in _projects(Path(os.path.realpath(project))):
+                if real.is_relative_to(inner):
+                    raise ApplicationError(
+                        f"The state directory {path} lies in the project {inner}; give --state-dir a path outside."
+                    )
         return private(path)
     given = environ.get("STATE_DIRECTORY", "").split(":")[0]
     if given and os.path.isabs(given):
@@ -108,6 +114,13 @@ def make_for(uid: int, gid: int) -> Path:
     except OSError as error:
         raise _cannot_be_made(path, error.strerror or str(error)) from error
     return path
+
+
+def _projects(directory: Path) -> list[Path]:
+    """`directory` where it holds a project, else those right below it that do."""
+    if any((directory / name).exists() for name in _PROJECT_FILES):
+        return [directory]
+    return [found.parent for found in directory.glob("*/manage.py")]
 
 
 def private_directory(path: Path) -> Path:

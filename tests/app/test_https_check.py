@@ -136,6 +136,7 @@ class TestObtained:
         assert level == "error" and "No public certificate authority is asked for shop.internal" in sentence
 
     def test_a_state_directory_that_cannot_be_used_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / "manage.py").touch()
         given = {**self.STATE, "STATE_DIR": str(tmp_path / "state"), "DOMAINS": ("example.org",), "AGREE_TOS": True}
         ((level, sentence),) = said(tmp_path, **given)
         assert level == "error" and "lies in the project" in sentence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -53,6 +54,9 @@ def cert(tmp_path: Path, environ: dict[str, str]) -> Ask:
         )
 
     return run
+
+
+NOBODY = "https://127.0.0.1:1/dir"
 
 
 def of(pebble: Pebble) -> dict[str, str]:
@@ -225,6 +229,21 @@ class TestRenew:
         done = cert("renew", "--json")
         assert done.returncode == 1
         assert "There is no name to renew" in json.loads(done.stdout)["error"]
+
+    def test_a_name_without_a_certificate_is_listed_with_its_failure(
+        self, cert: Ask, pebble: Pebble, state: Path
+    ) -> None:
+        done = cert("renew", "example.test", "--agree-tos", **{**of(pebble), "DUCK_ACME_DIRECTORY": NOBODY})
+        assert done.returncode == 1
+        (listed,) = json.loads(cert("list", "--json").stdout)["certificates"]
+        assert (listed["name"], listed["kind"], listed["until"]) == ("example.test", "none", "")
+        assert "is not reached" in listed["failure"]
+        assert re.match(r"ordered \d{4}-", listed["due"])
+        assert "is not reached" in cert("show", "example.test").stdout
+
+    def test_the_state_directory_may_lie_below_where_a_command_is_started(self, cert: Ask, tmp_path: Path) -> None:
+        done = cert("list", "--state-dir", str(tmp_path / "elsewhere"))
+        assert done.returncode == 0, done.stderr
 
     def test_where_there_is_none_show_says_so(self, cert: Ask) -> None:
         done = cert("show", "example.test")

@@ -6,6 +6,7 @@ from duck.net.peer import Peer
 from duck.net.server import Trust
 from duck.proxy.rules import MAX_HOPS, ForwardRules, identify
 from duck.wire.h1 import parse_request_head
+from duck.wire.head import HTTP_2, HTTP_10, HTTP_11
 from duck.wire.link import FIELDS_AT, REQUEST_ITEMS
 
 CLIENT = "192.0.2.7"
@@ -232,6 +233,13 @@ def test_a_request_without_a_host_names_the_listener_to_an_http_backend(line, se
     _, fields = to_http(request, Peer(CLIENT, 50_000, server, port))
     assert values(fields, b"host") == [host]
     assert values(fields, b"x-forwarded-host") == []
+
+
+@pytest.mark.parametrize(("version", "via"), [(HTTP_10, b"1.0 duck"), (HTTP_11, b"1.1 duck"), (HTTP_2, b"2.0 duck")])
+def test_a_backend_is_told_the_version_that_duck_received(version, via):
+    request = parse()
+    request.version = version
+    assert values(to_http(request)[1], b"via") == [via]
 
 
 def test_http_1_0_without_a_host_is_told_in_http_1_1():

@@ -66,12 +66,22 @@ def test_the_option_goes_before_every_variable_for_state(tmp_path: Path) -> None
 def test_a_state_directory_in_the_project_is_refused_before_it_is_made(tmp_path: Path) -> None:
     project = tmp_path / "project"
     (project / "app").mkdir(parents=True)
+    (project / "manage.py").touch()
     (tmp_path / "link").symlink_to(project)
     for path in (project, project / "app" / "state", tmp_path / "link" / "state"):
         with pytest.raises(ApplicationError, match="--state-dir"):
             state_directory(path, {}, project=project)
-    assert list(project.iterdir()) == [project / "app"]
+    assert sorted(project.iterdir()) == [project / "app", project / "manage.py"]
     assert state_directory(tmp_path / "projects", {}, project=project).is_dir()
+
+
+def test_a_directory_that_holds_no_project_may_hold_the_state(tmp_path: Path) -> None:
+    project = tmp_path / "below"
+    project.mkdir()
+    (project / "manage.py").touch()
+    assert state_directory(tmp_path / "state", {}, project=tmp_path).is_dir()
+    with pytest.raises(ApplicationError, match=r"lies in the project .*below"):
+        state_directory(project / "state", {}, project=tmp_path)
 
 
 def test_a_link_in_the_place_of_the_directory_is_refused(tmp_path: Path) -> None:

@@ -253,10 +253,13 @@ class CertificateStore:
         return Entry(self.root, name)
 
     def entries(self) -> Iterator[Entry]:
-        """Every entry that has a certificate, by name; whether it can be read, `pair` tells."""
+        """Every entry that has a certificate, or for which it was tried in vain to obtain one, by name.
+
+        Whether there is one that can be read, `pair` tells.
+        """
         with contextlib.suppress(OSError):
             for path in sorted(self.root.iterdir()):
                 with contextlib.suppress(CertificateError):
                     entry = Entry(self.root, name_of_file(path.name))
-                    if entry.directory == path and entry.version() is not None:
+                    if entry.directory == path and (entry.version() is not None or entry.progress.failures):
                         yield entry
