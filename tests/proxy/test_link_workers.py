@@ -237,7 +237,7 @@ def test_what_a_worker_had_not_read_when_it_was_killed_is_sent_again_whatever_it
     assert client.ask(get()).status == 200
     answer = client.ask(post(b"once"))
     assert (answer.status, answer.body) == (200, b"once")
-    assert [len(one.requests) for one in backend.connections] == [1, 1]
+    assert [len(one.requests) for one in backend.connections if one.requests] == [1, 1]
 
 
 @pytest.mark.parametrize("first", ["the request", "the end"])
@@ -270,7 +270,7 @@ def test_what_comes_in_the_turn_that_finds_a_worker_dead_is_sent_to_another(fron
     front.call(both_at_once)
     answer = client.answer()
     assert (answer.status, answer.body) == (200, b"once")
-    assert [len(one.requests) for one in backend.connections] == [1, 1]
+    assert [len(one.requests) for one in backend.connections if one.requests] == [1, 1]
 
 
 def test_a_request_that_kills_its_workers_is_repeated_once(front, link_backend):
