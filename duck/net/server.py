@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, cast
 from duck.exceptions import ClientGone, ProtocolError
 from duck.net.client_certificate import variables_of
 from duck.net.client_duplex import ClientDuplex
-from duck.net.clock import NEVER
 from duck.net.exchange import Exchange, failure_status
 from duck.net.h2_connection import Http2ServerConnection
 from duck.net.peer import Peer
@@ -82,7 +81,6 @@ class Server:
         requests: exchanges begun since the start.
         contexts: what TLS is served with; None for none.
         http2: whether HTTP/2 is spoken, chosen by ALPN, or by its preface without TLS.
-        handshakes: under way.
         refused_count: requests that could not be understood, and connections that were too many.
         stats: counts of the exchanges that have ended.
     """
@@ -112,7 +110,7 @@ class Server:
         self.contexts = contexts
         self.http2 = http2
         self.connections: set[ServerConnection | Http2ServerConnection | ClientDuplex | TlsConnection] = set()
-        self.handshakes = 0
+        self._shaking: dict[TlsConnection, None] = {}  # the oldest first
         self.draining = False
         self.closes_idle = False
         self.requests = 0
@@ -210,16 +208,22 @@ class Server:
             certificate=variables_of(transport.get_extra_info("peercert")) if scheme == b"https" else (),
         )
 
-    def handshaking(self, connection: TlsConnection) -> bool:
-        """A TLS connection begins; False when too many do."""
-        if self.handshakes >= self.limits.max_handshakes:
-            self.stats.handshakes_failed += 1
-            connection.deadline = NEVER
-            return False
-        self.handshakes += 1
+    @property
+    def handshakes(self) -> int:
+        """TLS handshakes under way."""
+        return len(self._shaking)
+
+    def handshaking(self, connection: TlsConnection) -> None:
+        """A TLS connection begins; where too many do, the one that has been at it longest gives way.
+
+        So whoever begins many and goes on with none keeps out no one who makes his handshake at once.
+        """
+        shaking = self._shaking
+        if len(shaking) >= self.limits.max_handshakes:
+            next(iter(shaking)).give_way()
+        shaking[connection] = None
         self.connections.add(connection)
         self.clock.watched.add(connection)
-        return True
 
     def handshaken(self, connection: TlsConnection) -> None:
         """Its handshake is complete; what is above it opens in the same call."""
@@ -237,7 +241,7 @@ class Server:
             self._check_empty()
 
     def _forget_handshake(self, connection: TlsConnection) -> None:
-        self.handshakes -= 1
+        del self._shaking[connection]
         self.connections.discard(connection)
         self.clock.watched.discard(connection)
 

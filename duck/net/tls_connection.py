@@ -90,11 +90,10 @@ class TlsConnection:
     # -- asyncio.Protocol: what the socket says -------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._wire = wire = cast("asyncio.Transport", transport)
+        self._wire = cast("asyncio.Transport", transport)
         server = self._server
         self.deadline = server.clock.time() + server.limits.handshake_timeout_s
-        if not server.handshaking(self):
-            wire.abort()
+        server.handshaking(self)
 
     def data_received(self, data: bytes) -> None:
         state = self._state
@@ -153,6 +152,10 @@ class TlsConnection:
             self._refuse_plain()
         else:
             self._fail(f"no handshake within {self._server.limits.handshake_timeout_s:g} s")
+
+    def give_way(self) -> None:
+        """Others want to begin, and this one has taken longest."""
+        self._fail("too many handshakes under way, and this is the oldest")
 
     def drain(self) -> None:
         """The server ends: a client that has begun is let in, and answered."""

@@ -330,13 +330,18 @@ def test_a_client_that_refuses_the_certificate_is_counted_and_no_traceback_is_to
         assert all(record.levelno == logging.DEBUG and not record.exc_info for record in caplog.records)
 
 
-def test_handshakes_under_way_are_bounded(authority, pair):
+def test_handshakes_under_way_are_bounded_and_keep_nobody_out(authority, pair):
     with serving(pair, limits=Limits(max_handshakes=3)) as served:
-        waiting = [served.plain() for _ in range(3)]
+        waiting = []
         try:
-            wait_until(lambda: served.worker.server.handshakes == 3)
-            with served.plain() as fourth:
-                assert _received(fourth) == b""
+            for number in range(1, 4):
+                waiting.append(served.plain())
+                wait_until(lambda wanted=number: served.worker.server.handshakes == wanted)
+            with served.connect(authority.client()) as client:
+                assert ask(client).endswith(b"https /who")
+            assert _received(waiting[0]) == b""  # the oldest
+            assert served.worker.server.handshakes == 2
+            assert served.tls_counts["failed"] == 1
         finally:
             for client in waiting:
                 client.close()

@@ -98,7 +98,7 @@ HTTPS: Final = (
         "SSL_MAX_HANDSHAKES",
         kinds.integer(1, 1_000_000, "a number of handshakes"),
         1024,
-        "TLS handshakes that each worker has under way at once; who comes meanwhile is closed.",
+        "TLS handshakes that each worker has under way at once; where more begin, the oldest of them is closed.",
         unit="handshakes",
     ),
     Setting(
