@@ -46,7 +46,7 @@ def test_a_path_too_long_for_the_system_is_told_with_its_length(tmp_path: Path) 
 
 
 def view_of(address: ListenAddress) -> ListeningView:
-    return ListeningView((address,), "localhost", False, 16, "default", None, ())
+    return ListeningView((address,), "localhost", False, 16, "default", None, (), http2=True)
 
 
 def test_the_file_of_a_socket_that_duck_made_goes_at_the_end(tmp_path: Path) -> None:
