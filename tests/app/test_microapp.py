@@ -259,8 +259,11 @@ class TestServer:
         wrapped: list[Any] = []
         thread = threading.Thread(target=lambda: wrapped.append(server.ssl_wrap_socket(ours)))
         thread.start()
-        with authority.client().wrap_socket(theirs, server_hostname="localhost") as client:
+        context = authority.client()
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        with context.wrap_socket(theirs, server_hostname="localhost") as client:
             thread.join(10)
+            assert client.selected_alpn_protocol() == "http/1.1"  # the program may not speak HTTP/2
             client.sendall(b"hello")
             with wrapped[0] as server_side:
                 assert server_side.recv(10) == b"hello"

@@ -99,6 +99,7 @@ class BaseServer:
         self.on_abort: Callable[[], None] | None = None
         self.name = "duck-worker"
         self.contexts: Contexts | None = make_contexts(ssl_params) if enable_ssl else None
+        self._wrapping: Contexts | None = None  # the same without HTTP/2; made when it is first asked for
         self._listeners: list[socket.socket] = []
         self._workers: list[Worker] = []
         self._ended = threading.Event()
@@ -352,20 +353,23 @@ class BaseServer:
         if self.contexts is None:
             return False
         self.contexts.reload()
+        self._wrapping = None
         return True
 
     def ssl_wrap_socket(self, client_socket: socket.socket) -> ssl.SSLSocket:
         """A TLS socket around `client_socket`, the server's end of an accepted connection; blocks for the handshake.
 
-        For programs that carry connections themselves; those that the server accepts need nothing of it.
+        For programs that carry connections themselves; those that the server accepts need nothing of it. HTTP/2 is not
+        offered, which such a program would have to speak by itself.
 
         Raises:
             SSLError: the server has no certificate.
         """
-        context = self._ssl_context
-        if context is None:
+        if self.contexts is None:
             raise SSLError(f"The server at {self.domain} has no certificate, so {client_socket!r} cannot be wrapped.")
-        return context.wrap_socket(client_socket, server_side=True)
+        if self._wrapping is None:
+            self._wrapping = Contexts(replace(self.contexts.config, protocols=protocols(http2=False)))
+        return self._wrapping.front.wrap_socket(client_socket, server_side=True)
 
     # -- below ----------------------------------------------------------------------------------------------------
 
