@@ -39,6 +39,7 @@ class Authority:
             _builder(self._name, self._name, self._key, days=30)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(usage, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         self.file = str(directory / "ca.pem")
@@ -51,6 +52,9 @@ class Authority:
         builder = _builder(name, self._name, key, days=days)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName([_general(one) for one in names]), False)
+        # What RFC 5280 asks of a leaf; clients of Python 3.13 insist on it.
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(issuer, critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
         stem = file or (subject or names[0]).replace("*", "any")
         chain, secret = self.directory / f"{stem}.crt", self.directory / f"{stem}.key"

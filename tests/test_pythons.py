@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def requirements() -> tuple[str, ...]:
     """What Duck and these tests need, as pyproject.toml says."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    needed = ("h11", "httptools", "hypothesis", "pytest")
+    needed = ("h11", "h2", "hpack", "httptools", "hypothesis", "pytest")
     tests = [line for line in project["dependency-groups"]["test"] if line.startswith(needed)]
     return (*project["project"]["dependencies"], *tests)
 

@@ -457,6 +457,8 @@ class Lifecycle:
     def _show_unloaded(self, unloaded: Unloaded) -> None:
         self.unloaded = unloaded
         self.front.broken(unloaded.page())
+        if self.changes is not None:
+            self.changes.watch_for_recovery(unloaded.files)  # before it is told: who reads it may mend the file at once
         text = f"\n{unloaded.traceback.rstrip()}" if unloaded.traceback else ""
         logger.error(
             "The Duck project could not be loaded: %s%s\nDuck keeps running; a change of %s starts it again.",
@@ -464,8 +466,6 @@ class Lifecycle:
             text,
             " or ".join(os.path.relpath(path, self.project_dir) for path in unloaded.files[:3]),
         )
-        if self.changes is not None:
-            self.changes.watch_for_recovery(unloaded.files)
 
 
 def _running() -> Future[Any]:

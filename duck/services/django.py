@@ -361,6 +361,7 @@ class DjangoService:
             return
         what = "What ran before keeps running" if serves else "Duck keeps running"
         again = self._recovery.sentence(failure)
+        self._recovery.watch(failure)  # before it is told: who reads it may mend the file at once
         logger.error("Django could not be started: %s%s\n%s; %s.", failure.message, text, what, again)
         if self._passes(failure):
             return
@@ -370,7 +371,6 @@ class DjangoService:
         else:
             self.state = BROKEN
             self._on_broken(asdict(failure))
-        self._recovery.watch(failure)
 
     def _passes(self, failure: Failure) -> bool:
         """In production, where code that has served was killed as it started again: requests wait on for the next."""

@@ -200,6 +200,7 @@ class TestOfAnApp:
             assert not app.force_https_server_up
         finally:
             app.stop(no_exit=True, log_to_console=False)
+            installed.install(None)
 
     def test_the_conditions_are_told(self) -> None:
         app = App()
