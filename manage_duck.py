@@ -58,16 +58,6 @@ SERVERS = {
     "openssl": "openssl",
 }
 POLICY = Path("/usr/sbin/policy-rc.d")
-# Test files that take minutes: begun first, so that none is left alone at the end.
-LONGEST = (
-    "tests/test_pythons.py",
-    "tests/test_compiled.py",
-    "tests/benchmarks",
-    "tests/load",
-    "tests/app",
-    "tests/projects",
-    "tests/browser",
-)
 
 
 def main(arguments: list[str]) -> int:
@@ -110,13 +100,12 @@ def test(arguments: list[str]) -> int:
 
 
 def spread_out() -> list[str]:
-    """For pytest: several processes, for most tests wait; each file stays in one, in order, the longest first."""
-    # Not `tests` behind the longest: pytest leaves out what lies in another argument, and the order is lost.
-    found = sorted(path for path in (ROOT / "tests").iterdir() if path.is_dir() or path.match("test_*.py"))
-    others = [
-        name for name in (f"tests/{path.name}" for path in found if path.name != "__pycache__") if name not in LONGEST
-    ]
-    return ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile", "--no-loadscope-reorder", *LONGEST, *others]
+    """For pytest: several processes, for most tests wait; each file stays in one, in order.
+
+    So the whole suites on other Pythons and on native modules, which keep processors busy for minutes, come last: beside
+    them what measures memory and reloads under load would have too little.
+    """
+    return ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile", "--no-loadscope-reorder", "tests"]
 
 
 def lint(arguments: list[str]) -> int:
