@@ -337,10 +337,6 @@ class BaseServer:
 
     # -- TLS ------------------------------------------------------------------------------------------------------
 
-    @property
-    def _ssl_context(self) -> ssl.SSLContext | None:
-        return self.contexts.front if self.contexts is not None else None
-
     def reload_ssl_context(self) -> bool:
         """Read certificate and key again, for new connections; none is dropped, and their sessions can be resumed.
 
