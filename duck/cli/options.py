@@ -32,6 +32,17 @@ def setting_options(command: str) -> Callable[[_F], _F]:
     return add
 
 
+def options_of(*names: str) -> Callable[[_F], _F]:
+    """Give a command the options of these settings alone; their arguments go to `load_settings`."""
+
+    def add(function: _F) -> _F:
+        for name in reversed(names):
+            function = _option(SETTINGS[name], "settings")(function)
+        return function
+
+    return add
+
+
 def load_settings(given: dict[str, Any], *, problems: list[SettingsError] | None = None, **more: Any) -> Settings:
     """The settings of a start in the working directory.
 
