@@ -343,8 +343,10 @@ def granian(
     return Server("granian", [*command, "bench.wsgi:application"], directory), version
 
 
-def compile_duck(directory: Path) -> Path:
+def compile_duck(directory: Path, *, optimised: bool = True) -> Path:
     """A directory with Duck built as native modules (pyproject.toml, the mypyc hook), to be put on PYTHONPATH.
+
+    What is not optimised does the same, and is built in a fraction of the time.
 
     Raises:
         Missing: there is no compiler.
@@ -360,6 +362,9 @@ def compile_duck(directory: Path) -> Path:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, source)
+    if not optimised:
+        project = source / "pyproject.toml"
+        project.write_text(project.read_text().replace('opt_level = "3"', 'opt_level = "0"'))
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), str(source)]
     environment = {**os.environ, "HATCH_BUILD_HOOK_ENABLE_MYPYC": "1"}
     built = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -1,4 +1,8 @@
-"""Chromium, driven by Playwright, before `duck serve` over HTTPS; the test's authority is in its store."""
+"""Chromium, driven by Playwright, before `duck serve` over HTTPS; the test's authority is in its store.
+
+Nothing here outlives its module: while Playwright runs, its loop counts as running in this thread, and no later test
+could run one of its own.
+"""
 
 from __future__ import annotations
 
@@ -31,19 +35,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"{' and '.join(missing)} not installed"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """Who signs the server's certificates."""
     return Authority(tmp_path_factory.mktemp("authority"), "Duck's browser tests")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pair(authority: Authority) -> Pair:
     """What the server serves with; a test may put another certificate into the same files."""
     return authority.issue("localhost", "127.0.0.1")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, pair: Pair) -> Iterator[Served]:
     """`duck serve` with two front workers, over HTTPS."""
     site = make_site(tmp_path_factory.mktemp("browser") / "site")
@@ -53,13 +57,13 @@ def served(tmp_path_factory: pytest.TempPathFactory, pair: Pair) -> Iterator[Ser
     duck.stop()
 
 
-@pytest.fixture(scope="session", params=list(PROTOCOLS))
+@pytest.fixture(scope="module", params=list(PROTOCOLS))
 def protocol(request: pytest.FixtureRequest) -> str:
     """What is spoken, as the browser calls it."""
     return str(request.param)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory, authority: Authority, protocol: str) -> Iterator[Browser]:
     """Chromium with a home of its own, in whose store the authority is trusted."""
     home = tmp_path_factory.mktemp("home")

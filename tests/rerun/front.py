@@ -1,0 +1,41 @@
+"""The tests of the front, run once more elsewhere: on another Python, or on the compiled form.
+
+They have passed here on every loop and are asked again what may differ there: all of what is pure, what moves bytes on
+the loop that Duck takes by itself, and a real project that is served and loaded again.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SUITES = (
+    "tests/wire",
+    "tests/net",
+    "tests/proxy",
+    "tests/app/test_runserver.py::TestServing",
+    "tests/app/test_runserver.py::TestReload",
+)
+# On a machine that is busy with two more.
+LONGEST_S = 900
+
+
+def run_front_tests(python: str, package: Path, directory: Path) -> None:
+    """Run them with the interpreter `python` on the Duck in `package`; hypothesis notes what it finds in `directory`.
+
+    Raises:
+        AssertionError: one of them failed; with the end of what pytest said.
+    """
+    # Of the tests that call this, nothing else is to be seen.
+    variables = {key: value for key, value in os.environ.items() if not key.startswith(("VIRTUAL_ENV", "PYTEST_"))}
+    variables |= {
+        "PYTHONPATH": str(package),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(directory),
+    }
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "-k", "not asyncio", *SUITES]
+    done = subprocess.run(command, cwd=package, env=variables, capture_output=True, text=True, timeout=LONGEST_S)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout.splitlines()[-1]
