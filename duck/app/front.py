@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from duck.exceptions import SSLError
 from duck.http.core.httpd.servers import HTTPServer
+from duck.http.ducksight.channel import fault_after
 from duck.http.site import Site
 from duck.http.waiting import READY_PATH
 from duck.logs import to_console, wants_colour
@@ -80,6 +81,8 @@ class Front:
         self._logs: list[tuple[asyncio.AbstractEventLoop, ExchangeLog]] = []
         self._lock = threading.Lock()
         self._last: _Tell | None = None
+        self._browsers_told = 0  # how much
+        self._fault: Mapping[str, Any] | None = None
         self._access = "off"
         self._local = threading.local()
 
@@ -153,6 +156,8 @@ class Front:
         with self._lock:
             self._sites.append((loop, site))
             last = self._last
+            if site.sight is not None:
+                site.sight.channel.note(self._browsers_told, self._fault)
         if last is not None:
             last(site, None)
         return site
@@ -173,6 +178,18 @@ class Front:
     def broken(self, failure: Mapping[str, Any]) -> None:
         """Answer requests for Django with what its start reported."""
         self._tell(lambda site, on_left: site.broken(dict(failure)))
+
+    def tell_browsers(self, message: Mapping[str, Any]) -> None:
+        """Tell every browser that looks at a page of DuckSight's (see `duck.http.ducksight.channel`)."""
+        with self._lock:
+            self._browsers_told = at = self._browsers_told + 1
+            self._fault = fault_after(self._fault, message)
+            sites = list(self._sites)
+        for loop, site in sites:
+            try:
+                loop.call_soon_threadsafe(site.tell_browsers, message, at)
+            except RuntimeError:
+                pass  # its loop has ended
 
     def status(self) -> dict[str, Any]:
         """Counters of the server; empty before it was started."""

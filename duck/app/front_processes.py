@@ -181,6 +181,9 @@ class FrontProcesses:
         """Answer requests for Django with what its start reported."""
         self._tell({"do": "broken", "failure": dict(failure)})
 
+    def tell_browsers(self, message: Mapping[str, Any]) -> None:
+        """Nobody: a front of processes is for production, and has no DuckSight."""
+
     def reload_tls(self, config: TlsConfig) -> None:
         """Have every process serve new connections with `config`."""
         self.tls = config

@@ -20,12 +20,20 @@ if TYPE_CHECKING:
 
     from duck.app.app import App
     from duck.http.core.lane import Lane
+    from duck.http.ducksight.config import DuckSightConfig
     from duck.net.interfaces import Handler
     from duck.proxy.handler import ProxyHandler
     from duck.settings.load import Settings
 
 
-def site_config(app: App, settings: Settings, *, use_django: bool, with_own_side: bool = True) -> SiteConfig:
+def site_config(
+    app: App,
+    settings: Settings,
+    *,
+    use_django: bool,
+    with_own_side: bool = True,
+    ducksight: DuckSightConfig | None = None,
+) -> SiteConfig:
     """What every worker's site is made of. Imports the urlpatterns and the gateway of a Duck project, where wanted.
 
     Raises:
@@ -61,6 +69,7 @@ def site_config(app: App, settings: Settings, *, use_django: bool, with_own_side
         application=application,
         decide=decide,
         through_application=through,
+        ducksight=ducksight,
     )
 
 

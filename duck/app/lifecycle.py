@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import duck
 from duck.app.banner import ready_line, redirects_to_nowhere
+from duck.app.browsers import Browsers
 from duck.app.changes import Changes
 from duck.app.console import show_banner
 from duck.app.control import commands
@@ -36,6 +37,7 @@ from duck.app.lanes import site_config
 from duck.app.listening import Listening
 from duck.app.overview import Overview
 from duck.app.presence import Presence
+from duck.app.refusal import refusal
 from duck.app.reloads import Reloads
 from duck.app.succession import Succession
 from duck.app.trial import end_if_on_trial, fail_if_on_trial
@@ -63,6 +65,7 @@ class Lifecycle:
     Attributes:
         inbox: takes every cause: signals, commands, changes, Django's reports; its `post` is for any thread.
         front: the main server and the sites of its workers.
+        browsers: those that look at its pages, in development.
         django: None where no Django stands behind.
         listening: where it listens.
         https: the certificates of it.
@@ -82,6 +85,7 @@ class Lifecycle:
     def __init__(self, app: App, settings: Settings) -> None:
         self.settings = settings
         self.front = make_front(app, settings, lambda: self.inbox)
+        self.browsers = Browsers(settings, self.front, lambda: self.inbox)
         self.django: DjangoService | None = None
         self.listening = Listening()
         self.https = Https(settings)
@@ -121,6 +125,7 @@ class Lifecycle:
         """
         self.succession.begin()
         inherited = self.succession.inherited
+        self.browsers.begin(self.succession.more("browsers"))
         self.host.begin()
         if self.host.is_root and inherited is None:
             self._bind(None)
@@ -233,7 +238,7 @@ class Lifecycle:
                 on_broken=self._broken,
                 on_hold=self.front.hold,
                 on_debugged=self.changes.undebugged if self.changes is not None else lambda: None,
-                refuse=self._refusal,
+                refuse=lambda facts: refusal(self.settings, self.listening, facts),
             )
             inherited = self.succession.inherited
             values = inherited.django if inherited is not None else None
@@ -368,7 +373,8 @@ class Lifecycle:
             ApplicationError: there is no restart to be had.
         """
         if self.ending.restarts:
-            self.succession.start_again(self.listening.sockets, self.presence, self.host, self.redirect)
+            more = {"browsers": self.browsers.hand_over()}
+            self.succession.start_again(self.listening.sockets, self.presence, self.host, self.redirect, more)
         return self.ending.status
 
     # -- what happens meanwhile -----------------------------------------------------------------------------------
@@ -393,17 +399,6 @@ class Lifecycle:
     @property
     def _is_behind_proxies(self) -> bool:
         return bool(views.listening(self.settings).trusted_proxies) or views.production(self.settings).serves
-
-    def _refusal(self, facts: Mapping[str, Any]) -> str:
-        """Why Django with these facts is not to be served."""
-        view = views.production(self.settings)
-        if not view.serves or view.allow_debug or not facts.get("debug") or self.listening.is_private:
-            return ""
-        return (
-            f"DEBUG is on in {facts.get('settings') or 'the settings'}, and {', '.join(self.addresses)} can be reached"
-            " from other machines, to whom its error pages would show code and settings; set DEBUG = False, listen at"
-            " 127.0.0.1, or say --allow-debug."
-        )
 
     def _broken(self, failure: Mapping[str, Any]) -> None:
         self.front.broken(failure)
@@ -443,8 +438,9 @@ class Lifecycle:
     def _load_sites(self) -> None:
         """Import Duck's own side. What cannot be imported is shown once all is started, and mended while it runs."""
         use_django = self.django is not None
+        sight = self.browsers.config(use_django=use_django)
         try:
-            self.front.config = site_config(self._app, self.settings, use_django=use_django)
+            self.front.config = site_config(self._app, self.settings, use_django=use_django, ducksight=sight)
         except SettingsError as error:
             unloaded = Unloaded.of(error, self.settings)
             fail_if_on_trial(unloaded)
@@ -452,7 +448,9 @@ class Lifecycle:
                 raise  # nobody is there who would mend it
             self.unloaded = unloaded
             # Which side answers what is not known: each page says what is wrong.
-            self.front.config = site_config(self._app, self.settings, use_django=True, with_own_side=False)
+            self.front.config = site_config(
+                self._app, self.settings, use_django=True, with_own_side=False, ducksight=sight
+            )
 
     def _show_unloaded(self, unloaded: Unloaded) -> None:
         self.unloaded = unloaded

@@ -103,17 +103,27 @@ class Succession:
             os.set_inheritable(descriptor, False)
 
     def start_again(
-        self, listeners: Sequence[socket.socket], presence: Presence, host: Host, redirect: Redirect
+        self,
+        listeners: Sequence[socket.socket],
+        presence: Presence,
+        host: Host,
+        redirect: Redirect,
+        more: Mapping[str, Any] | None = None,
     ) -> NoReturn:
         """Become a new Duck after all has ended but listeners and lock; a failure that may pass is waited for.
+
+        Args:
+            more: what else the next Duck finds by `more`.
 
         Raises:
             ApplicationError: it does not pass; who waits in the backlog is not served.
         """
         for left in range(_ATTEMPTS, 0, -1):
             try:
-                more = {"redirect": {"listeners": redirect.hand_over()}}
-                inheritance.become_new(listeners, presence.fileno(), run=self.run, more=more, environ=host.hand_over())
+                left_behind = {**(more or {}), "redirect": {"listeners": redirect.hand_over()}}
+                inheritance.become_new(
+                    listeners, presence.fileno(), run=self.run, more=left_behind, environ=host.hand_over()
+                )
             except OSError as error:
                 if left == 1:
                     raise ApplicationError(_sentence(error)) from error

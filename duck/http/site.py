@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes
 
 from duck.exceptions import BackendUnreachable
 from duck.http.challenges import PREFIX, ChallengeFiles
+from duck.http.ducksight.access import is_loopback_name
+from duck.http.ducksight.sight import Sight
 from duck.http.errors import error_answer
 from duck.http.file_names import url_prefix
 from duck.http.files import MediaFiles, StaticFiles
@@ -34,6 +36,7 @@ from duck.proxy.upstream import QueueLimits
 from duck.wire.answer_fields import AnswerFields
 
 if TYPE_CHECKING:
+    from duck.http.ducksight.config import DuckSightConfig
     from duck.net.clock import Clock
     from duck.net.exchange import Exchange
     from duck.net.interfaces import Handler
@@ -62,6 +65,7 @@ class SiteConfig:
         application: makes the application lane's handler, given the direct lane's; None outside a Duck project.
         decide: `"duck"` or `"django"` for a path as routes see it; with `application`.
         share: this front among so many, from 0 (see Backends).
+        ducksight: None without DuckSight.
         through_application: Django's URLs, too, pass the application lane, for Duck's middlewares.
     """
 
@@ -88,6 +92,7 @@ class SiteConfig:
     decide: Callable[[str], str] | None = None
     through_application: bool = False
     share: tuple[int, int] = (0, 1)
+    ducksight: DuckSightConfig | None = None
 
 
 class Site:
@@ -97,6 +102,7 @@ class Site:
         proxy: the direct lane.
         facts: what the worker of the present generation told about the project.
         failure: what a start reported that failed, until the next one works.
+        sight: DuckSight, where it is wanted; it is off where the project's DEBUG is.
     """
 
     def __init__(self, config: SiteConfig, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
@@ -126,6 +132,7 @@ class Site:
         self._files: list[tuple[bytes, Handler]] = []
         self._prefix = (config.prefix or "").rstrip("/").encode()
         self._reserves = config.development
+        self.sight = Sight(config.ducksight, loop) if config.ducksight is not None else None
         self._challenges = ChallengeFiles(config.challenges) if config.challenges is not None else None
         fields, secure = encoded(config.fields), encoded(config.secure_fields)
         self._fields = AnswerFields(fields)
@@ -143,6 +150,8 @@ class Site:
         self.proxy.rules = self._rules(facts)
         self._reserves = self._config.development and bool(facts.get("debug", True))
         self._files = self._file_handlers(facts)
+        if self.sight is not None:
+            self.sight.turn(bool(facts.get("debug")))
         self.proxy.switch(generation, on_left)
 
     def hold(self, reason: str) -> None:
@@ -161,6 +170,13 @@ class Site:
         drain = getattr(self._application, "drain", None)
         if drain is not None:
             drain(farewell)
+        if self.sight is not None:
+            self.sight.drain()
+
+    def tell_browsers(self, message: Mapping[str, Any], at: int) -> None:
+        """Tell the browsers that look at pages of this site (see `ducksight.channel`)."""
+        if self.sight is not None:
+            self.sight.tell(message, at)
 
     def snapshot(self) -> dict[str, Any]:
         """What `Server.snapshot` adds of backends."""
@@ -228,11 +244,14 @@ class Site:
             self._not_found(exchange)
 
     def _answer_reserved(self, exchange: Exchange) -> None:
-        """`/.duck/ready` tells a waiting page whether to load again; everything else below `/.duck/` is not there."""
-        if exchange.request.path == READY_PATH:
+        """`/.duck/ready` tells a waiting page whether to load again; the rest is DuckSight's, or not there."""
+        sight = self.sight if self.sight is not None and self.sight.is_on else None
+        if exchange.request.path == READY_PATH and (sight is None or sight.is_asked_by_us(exchange)):
             ready = self.proxy.gate.state is OPEN
             head, body = error_answer(200 if ready else 503, title="Ready" if ready else "Not ready", detail="")
             exchange.response.answer(head, body)
+        elif sight is not None:
+            sight.endpoints.handle(exchange)
         else:
             self._not_found(exchange)
 
@@ -302,15 +321,6 @@ class Site:
 
     def _soon(self, callback: Callable[[], None]) -> object:
         return self._loop.call_soon(callback)
-
-
-def is_loopback_name(authority: bytes) -> bool:
-    """Whether a request's Host names this machine, as every machine calls itself (RFC 6761 §6.3)."""
-    host = authority.lower()
-    if host.startswith(b"["):
-        return host.partition(b"]")[0] == b"[::1"
-    host = host.partition(b":")[0].removesuffix(b".")
-    return host == b"localhost" or host.endswith(b".localhost") or re.fullmatch(rb"127(\.\d+){3}", host) is not None
 
 
 def encoded(fields: tuple[tuple[str, str], ...]) -> list[tuple[bytes, bytes]]:

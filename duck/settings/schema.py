@@ -11,6 +11,7 @@ from typing import Final
 from duck.settings.declared.bounds import DEADLINES, LIMITS
 from duck.settings.declared.certificates import CERTIFICATES
 from duck.settings.declared.django import DJANGO
+from duck.settings.declared.ducksight import DUCKSIGHT
 from duck.settings.declared.https import HTTPS
 from duck.settings.declared.listening import LISTENING
 from duck.settings.declared.production import MODES, PRODUCTION
@@ -32,6 +33,7 @@ _DECLARED: Final = (
     *DEADLINES,
     *FILES,
     *RELOAD,
+    *DUCKSIGHT,
     *PRODUCTION,
     *LOGS,
     *STATE,

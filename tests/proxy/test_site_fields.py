@@ -2,7 +2,7 @@
 
 import pytest
 
-from duck.http.site import is_loopback_name
+from duck.http.ducksight.access import is_loopback_name
 
 HSTS = ("Strict-Transport-Security", "max-age=60")
 

@@ -1,0 +1,34 @@
+"""What a site needs to know of DuckSight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Takes the answer to a command; at once or later, on any thread.
+Reply = Callable[[Mapping[str, Any]], None]
+
+
+def _nobody(name: str, arguments: Mapping[str, Any], reply: Reply) -> None:
+    reply({"ok": False, "text": "Nobody is here to do that."})
+
+
+@dataclass(frozen=True)
+class DuckSightConfig:
+    """There is one where DuckSight is wanted, and none under `duck serve`.
+
+    Attributes:
+        token: what a browser has to know; random, of one run of Duck, and kept while it starts again in place.
+        allowed: addresses and networks besides loopback from which it may be used, and host names besides `localhost`.
+        editor: how a browser opens a file: a URL with `{file}` and `{line}`; `command` where the App does it; empty for
+            not at all.
+        run: tells one start of Duck from the next.
+        on_command: called with a browser's command, its arguments, and what takes the answer; for any thread.
+    """
+
+    token: str
+    allowed: tuple[str, ...] = ()
+    editor: str = ""
+    run: str = ""
+    on_command: Callable[[str, Mapping[str, Any], Reply], None] = _nobody
