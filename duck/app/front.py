@@ -84,6 +84,7 @@ class Front:
         self._browsers_told = 0  # how much
         self._fault: Mapping[str, Any] | None = None
         self._access = "off"
+        self._secret = b""
         self._local = threading.local()
 
     def start(self, application: Application, settings: Settings, listeners: list[socket.socket], workers: int) -> None:
@@ -99,7 +100,9 @@ class Front:
         self.count = workers
         server.limits = _limits(settings)
         if self.tls is not None:
-            server.contexts = Contexts(self.tls)
+            server.contexts = contexts = Contexts(self.tls)
+            if self._secret:
+                contexts.share_sessions(self._secret)
         server.backlog = listening.backlog
         server.trusted_proxies = list(listening.trusted_proxies)
         server.http2 = listening.http2
@@ -121,6 +124,13 @@ class Front:
                 contexts.reload(config)
             except SSLError as error:
                 logger.error("The certificates are served as before: %s", error)
+
+    def share_sessions(self, secret: bytes) -> None:
+        """Resume TLS sessions that began with whoever has `secret`, too."""
+        self._secret = secret
+        contexts = self.server.contexts if self.server is not None else None
+        if contexts is not None:
+            contexts.share_sessions(secret)
 
     def abort(self) -> None:
         """End the server now, where there is one."""

@@ -93,6 +93,7 @@ class FrontProcesses:
         self._old: list[FrontProcess] = []  # of the Duck that this process was before, or being drained
         self._listeners: list[socket.socket] = []
         self._last: dict[str, Any] | None = None  # what each was told last
+        self._secret = ""
         # Above those of the Duck that this process was, whose answers may still come.
         self._told_id = time.monotonic_ns()
         self._untold: dict[int, tuple[set[FrontProcess], Callable[[], None]]] = {}
@@ -148,6 +149,8 @@ class FrontProcesses:
         member = FrontProcess(number, child)
         self._members.append(member)
         self._attend(member)
+        if self._secret:
+            child.send("share_sessions", secret=self._secret)  # and not by its environment, which stays readable
         if self._last is not None:
             child.send(**self._last)
 
@@ -189,6 +192,12 @@ class FrontProcesses:
         self.tls = config
         for member in (*self._members, *self._old):
             member.child.send("reload_tls", tls=config_to_values(config))
+
+    def share_sessions(self, secret: bytes) -> None:
+        """Have every process resume TLS sessions that began with whoever has `secret`."""
+        self._secret = secret.hex()
+        for member in (*self._members, *self._old):
+            member.child.send("share_sessions", secret=self._secret)
 
     def _tell(self, message: dict[str, Any]) -> None:
         self._last = message

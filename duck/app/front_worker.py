@@ -138,6 +138,8 @@ class FrontWorker:
             config = config_from_values(message["tls"])
             if config is not None:
                 front.reload_tls(config)
+        elif do == "share_sessions":
+            front.share_sessions(bytes.fromhex(message["secret"]))
         elif do == "status":
             self._send("status", id=message["id"], **self._figures())
         elif do == "drain":

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from duck.app.session_secret import SessionSecret
 from duck.exceptions import SSLError
 from duck.net.certificate import Certificate, in_utc, read_certificate
 from duck.net.tls import TlsConfig, tls_config
@@ -37,6 +38,7 @@ class Https:
     Attributes:
         enabled: whether any address speaks HTTPS.
         certificates: what is served, once `check` has read it.
+        sessions: what lets clients resume them; None before `start`, and without HTTPS.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -48,6 +50,7 @@ class Https:
         self._timer: Timer | None = None
         self._seen: tuple[object, ...] = ()
         self._looks_wrong = 0
+        self.sessions: SessionSecret | None = None
 
     @property
     def enabled(self) -> bool:
@@ -78,15 +81,35 @@ class Https:
             self.certificates = read_pairs(self._settings, self._present())
             self._seen = _signature(self._files())
 
-    def start(self, inbox: Inbox, tell: Callable[[TlsConfig], None]) -> None:
-        """Look for changes from now on; `tell` takes what the front shall serve with."""
+    def start(
+        self,
+        inbox: Inbox,
+        tell: Callable[[TlsConfig], None],
+        share: Callable[[bytes], None],
+        handed: Mapping[str, Any],
+    ) -> None:
+        """Look for changes from now on.
+
+        Args:
+            tell: takes what the front shall serve with.
+            share: takes what all front workers make the keys of sessions from.
+            handed: what `hand_over` gave to the Duck before.
+        """
         self._tell = tell
         if self.enabled:
+            self.sessions = SessionSecret(handed)
+            self.sessions.start(inbox, share)
             self._inbox = inbox
             self._timer = inbox.call_later(LOOK_S, self._look)
 
+    def hand_over(self) -> dict[str, Any]:
+        """For the next Duck of this process."""
+        return {} if self.sessions is None else self.sessions.hand_over()
+
     def stop(self) -> None:
         """Look no more."""
+        if self.sessions is not None:
+            self.sessions.stop()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -5,6 +5,7 @@ children.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -98,7 +99,7 @@ def become_new(
     hold_signals_back()
     try:
         # A file: what a Django project tells of itself may be longer than a variable can be.
-        with tempfile.TemporaryFile(buffering=0) as file:
+        with _nameless_file() as file:
             file.write(json.dumps(said).encode())
             file.seek(0)
             for descriptor in (*descriptors, lock, file.fileno()):
@@ -122,6 +123,13 @@ def descriptors_of(handed: Mapping[str, Any]) -> list[int]:
         *django.get("descriptors", ()),
         *(descriptor for one in more.values() for descriptor in one.get("listeners", ())),
     ]
+
+
+def _nameless_file() -> io.FileIO:
+    """A file that nobody finds; where the system has such, in memory only: there are secrets in it."""
+    if hasattr(os, "memfd_create"):
+        return io.FileIO(os.memfd_create("duck"), "r+")
+    return tempfile.TemporaryFile(buffering=0)
 
 
 def hold_signals_back() -> None:

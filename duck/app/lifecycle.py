@@ -190,7 +190,8 @@ class Lifecycle:
         if isinstance(self.front, FrontProcesses):
             self.front.on_ended = self.overview.worker_ended
         self.host.start(self.inbox, self._is_ours, lambda: True)
-        self.https.start(self.inbox, self.front.reload_tls)
+        handed = self.succession.more("https")
+        self.https.start(self.inbox, self.front.reload_tls, self.front.share_sessions, handed)
         self.start_server()
         self.start_redirect(tell=with_banner and not self.succession.has_children)
         if self.unloaded is not None:
@@ -336,9 +337,8 @@ class Lifecycle:
             return
         logger.info("Replacing Duck; its workers and Django go on.")
         self.ending.flush()
-        self.succession.replace(
-            self.listening.sockets, self.presence, self.host, self.front, self.django, self.overview, self.redirect
-        )
+        run = self.listening.sockets, self.presence, self.host
+        self.succession.replace(*run, self.front, self.django, self.overview, self.redirect, self.https)
 
     def signalled(self, number: int) -> None:
         """SIGINT or SIGTERM has come: stop; the second one skips to the deadline. SIGHUP loads Django again, in
@@ -373,7 +373,7 @@ class Lifecycle:
             ApplicationError: there is no restart to be had.
         """
         if self.ending.restarts:
-            more = {"browsers": self.browsers.hand_over()}
+            more = {"browsers": self.browsers.hand_over(), "https": self.https.hand_over()}
             self.succession.start_again(self.listening.sockets, self.presence, self.host, self.redirect, more)
         return self.ending.status
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from duck.app.force_https import Redirect
     from duck.app.front_processes import FrontProcesses
     from duck.app.host import Host
+    from duck.app.https import Https
     from duck.app.inheritance import Inheritance
     from duck.app.overview import Overview
     from duck.app.presence import Presence
@@ -79,6 +80,7 @@ class Succession:
         django: DjangoService | None,
         overview: Overview,
         redirect: Redirect,
+        https: Https,
     ) -> None:
         """Become a new Duck, to which all of this is handed over; returns only where that fails.
 
@@ -90,7 +92,11 @@ class Succession:
             handed |= {
                 "fronts": fronts.hand_over(),
                 "django": django.hand_over() if django is not None else None,
-                "more": {"overview": overview.hand_over(), "redirect": {"listeners": redirect.hand_over()}},
+                "more": {
+                    "overview": overview.hand_over(),
+                    "redirect": {"listeners": redirect.hand_over()},
+                    "https": https.hand_over(),
+                },
             }
             inheritance.become_new(listeners, presence.fileno(), run=self.run, environ=host.hand_over(), **handed)
         except OSError as error:

@@ -3,11 +3,13 @@
     ClientHello ──> front context ──names the host──> table: exact, wildcard, first ──> that certificate's context
 
 The front context stays: it holds the keys of session tickets, so that clients resume across a change of certificates.
-A change replaces the table; connections that are there keep what they have.
+A change replaces the table; connections that are there keep what they have. Other processes with the same secret have
+the same keys (`session_keys`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 import sys
 import threading
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from duck.exceptions import SSLError
 from duck.net.certificate import load_pair, read_certificate
+from duck.net.session_keys import keyed_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +83,7 @@ class Contexts:
 
     Attributes:
         asks_clients: whether clients are asked for a certificate.
+        shares_sessions: whether whoever has the same secret resumes what began here.
 
     Raises:
         SSLError: a file is missing, unreadable or wrong.
@@ -97,6 +101,8 @@ class Contexts:
         self._default: ssl.SSLContext
         self._front: ssl.SSLContext
         self._stale_at = 0.0
+        self._secret = b""
+        self.shares_sessions = False
         self._verification: tuple[Any, ...] = ()
         self.reload(config)
 
@@ -104,8 +110,15 @@ class Contexts:
     def front(self) -> ssl.SSLContext:
         """What a handshake begins with."""
         if self._now() >= self._stale_at:
+            self._secret = b""  # whoever shares it has a new one by now, or is not there any more
             self._renew_front()
         return self._front
+
+    def share_sessions(self, secret: bytes) -> None:
+        """Resume sessions that began with others who have `secret`, from now on and for a day."""
+        with self._lock:
+            self._secret = secret
+            self._renew_front()
 
     def reload(self, config: TlsConfig | None = None) -> None:
         """Read the files again, or those of another `config`; on an error all stays as it was.
@@ -143,7 +156,13 @@ class Contexts:
                 self._front.set_alpn_protocols(list(config.protocols))
 
     def _renew_front(self) -> None:
-        front = _context(self.config)
+        config, secret = self.config, self._secret
+        if secret:
+            # Who asks clients for other certificates, or by other authorities, has other keys.
+            purpose = hashlib.sha256(repr(self._verification).encode()).digest()
+            front, self.shares_sessions = keyed_context(lambda: _context(config), secret, purpose)
+        else:
+            front, self.shares_sessions = _context(config), False
         front.sni_callback = self._choose
         self._front = front
         self._stale_at = self._now() + TICKET_KEYS_S
