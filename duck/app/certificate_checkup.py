@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from duck.app.finding import ERROR, OK, WARNING, Finding
 from duck.exceptions import CertificateError
 from duck.net.certificate import in_utc
+from duck.services.certificates.account import accepted_terms
 from duck.services.certificates.caa import relevant, why_forbidden
 from duck.services.certificates.challenge import DNS_01, HTTP_01, PATH, HttpProver
 from duck.services.certificates.due import due, obtained_pair, remembered
@@ -104,6 +105,13 @@ class CertificateCheckup:
             return
         self._identities = tuple(identity.lower() for identity in said["caa"])
         yield Finding(OK, "authority", f"{view.directory} answers.")
+        if said["binds_accounts"] and view.eab is None and not accepted_terms(self._state, view.directory):
+            yield Finding(
+                ERROR,
+                "account",
+                f"{view.directory} makes accounts only for those who have one there already; give --eab-kid"
+                " (ACME_EAB_KID) and ACME_EAB_HMAC_KEY, as it told you them.",
+            )
         ahead = said["clock_s"]
         if ahead is None:
             yield Finding(WARNING, "clock", "The authority does not say what time it is: see that this clock is right.")

@@ -9,7 +9,7 @@ A list, as long as there are parts: each value stands beside the others, and the
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -232,6 +232,7 @@ class CertificatesView:
         domains: as they were written; none where no certificate is to be obtained.
         staging: the directory that is asked after failures; None for none.
         hook: the command of dns-01, taken apart; None for http-01.
+        eab: the identifier and the key, a secret, of an account that `directory` has already; None for none.
     """
 
     domains: tuple[str, ...]
@@ -243,6 +244,7 @@ class CertificatesView:
     profile: str | None
     hook: tuple[str, ...] | None
     dns_wait_s: float
+    eab: tuple[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -481,7 +483,21 @@ def certificates(settings: Settings) -> CertificatesView:
         profile=settings["ACME_PROFILE"],
         hook=None if hook is None else tuple(shlex.split(hook)),
         dns_wait_s=settings["ACME_DNS_WAIT"],
+        eab=_external_account(settings),
     )
+
+
+def _external_account(settings: Settings) -> tuple[str, str] | None:
+    """Raises:
+    SettingsError: one of the two is given without the other.
+    """
+    kid, key = settings["ACME_EAB_KID"], settings["ACME_EAB_HMAC_KEY"]
+    if kid is None and key is None:
+        return None
+    if kid is None or key is None:
+        given, missing = ("ACME_EAB_KID", "ACME_EAB_HMAC_KEY") if key is None else ("ACME_EAB_HMAC_KEY", "ACME_EAB_KID")
+        raise SettingsError(f"{given} is set and {missing} is not; set both, or neither.")
+    return kid, key
 
 
 def logs(settings: Settings) -> LogsView:

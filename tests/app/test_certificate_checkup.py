@@ -55,7 +55,14 @@ def names() -> Names:
 @pytest.fixture
 def said() -> dict[str, Any]:
     """What the authority says of itself."""
-    return {"terms": None, "caa": ["ca.test"], "profiles": {"classic": ""}, "renewal_info": True, "clock_s": 0.4}
+    return {
+        "terms": None,
+        "caa": ["ca.test"],
+        "profiles": {"classic": ""},
+        "renewal_info": True,
+        "binds_accounts": False,
+        "clock_s": 0.4,
+    }
 
 
 @pytest.fixture
@@ -103,6 +110,13 @@ def test_where_all_is_well_nothing_is_wrong(look, names: Names) -> None:  # type
 def test_without_a_name_there_is_nothing_to_look_at(look) -> None:  # type: ignore[no-untyped-def]
     (finding,) = look(dataclasses.replace(PRIVATE, domains=()))
     assert "give --domain" in finding.sentence
+
+
+def test_an_authority_that_binds_accounts_wants_to_know_which(look, said: dict[str, Any]) -> None:  # type: ignore[no-untyped-def]
+    said["binds_accounts"] = True
+    finding = one(look(), "account")
+    assert finding.level == ERROR and "give --eab-kid (ACME_EAB_KID)" in finding.sentence
+    assert "account" not in {found.topic for found in look(dataclasses.replace(PRIVATE, eab=("kid", "key")))}
 
 
 class TestName:

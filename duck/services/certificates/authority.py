@@ -5,6 +5,7 @@ Everything here waits for the network: it runs in a process of its own (see `kee
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 import josepy
 import requests
 from acme import client, errors, messages
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from josepy.json_util import encode_b64jose, field
 from josepy.jwa import ES256
 from josepy.jwk import JWKEC
 
@@ -35,6 +38,10 @@ _TIMEOUT_S: Final = 30
 _NONCES: Final = 10
 _ORDER_S: Final = 180.0
 _SHORT_LIVED: Final = "shortlived"
+# With which an authority says that an order does not replace what it names (RFC 9773 §5).
+_NOT_REPLACED: Final = ("alreadyReplaced", "malformed", "unauthorized")
+
+logger = logging.getLogger("duck.app")
 
 
 class Authority:
@@ -44,7 +51,9 @@ class Authority:
         state: the state directory.
         directory: the address of its ACME directory.
         ca_file: what its own certificate is checked by; None for the system's authorities.
+        email: where it may write to; None for nowhere.
         agrees: whether its terms are accepted.
+        eab: identifier and key, in base64url, of an account that it has already (RFC 8555 §7.3.4).
     """
 
     def __init__(
@@ -55,6 +64,7 @@ class Authority:
         ca_file: Path | None = None,
         email: str | None = None,
         agrees: bool = False,
+        eab: tuple[str, str] | None = None,
         timeout_s: int = _TIMEOUT_S,
     ) -> None:
         self.directory = directory
@@ -63,6 +73,7 @@ class Authority:
         self._ca_file = ca_file
         self._email = email
         self._agrees = agrees
+        self._eab = eab
         self._timeout_s = timeout_s
         self._key: PrivateKey | None = None
         self._client: client.ClientV2 | None = None
@@ -71,8 +82,8 @@ class Authority:
     # -- what it says of itself -----------------------------------------------------------------------------------
 
     def look(self) -> dict[str, Any]:
-        """What its directory says, without an account: `terms`, `caa`, `profiles`, `renewal_info`; and `clock_s`, by
-        how much its clock is ahead of ours.
+        """What its directory says, without an account: `terms`, `caa`, `profiles`, `renewal_info`, `binds_accounts`;
+        and `clock_s`, by how much its clock is ahead of ours.
 
         Raises:
             CertificateError: it is not reached.
@@ -85,7 +96,8 @@ class Authority:
             "terms": meta.terms_of_service,
             "caa": list(meta.caa_identities or ()),
             "profiles": dict(meta.profiles or {}),
-            "renewal_info": "renewalInfo" in connected.directory.to_partial_json(),
+            "renewal_info": _has_renewal_info(connected),
+            "binds_accounts": bool(meta.external_account_required),
             "clock_s": None if said is None else said - time.time(),
         }
 
@@ -109,8 +121,32 @@ class Authority:
         if account.get("uri"):
             registration = messages.Registration()
             connected.net.account = messages.RegistrationResource(uri=account["uri"], body=registration)
+            if account.get("email") != self._email:
+                self._update_contact(connected, account)
         else:
             self._register()
+
+    def tell_contact(self) -> None:
+        """Tell it of another `email` than it was told last; nobody is asked where there is no account yet.
+
+        Raises:
+            CertificateError: it is not reached, or refuses.
+        """
+        account = read_json(self._account_file)
+        if account.get("uri") and account.get("email") != self._email:
+            self.open()
+
+    def _update_contact(self, connected: client.ClientV2, account: dict[str, Any]) -> None:
+        """Where it does not take that, certificates are issued all the same; it is told again the next time."""
+        assert connected.net.account is not None
+        wanted = messages.UpdateRegistration.from_data(email=self._email, contact=())
+        try:
+            with _told(self):
+                connected.net.post(connected.net.account.uri, wanted, new_nonce_url=connected.directory["newNonce"])
+        except CertificateError as error:
+            logger.warning("The authority was not told of EMAIL: %s", error)
+        else:
+            write_json(self._account_file, {**account, "email": self._email})
 
     def _register(self) -> None:
         connected = self._client
@@ -120,9 +156,14 @@ class Authority:
             raise CertificateError(
                 f"The terms of {self.directory} are at {terms}; accept them by --agree-tos, once.", kind="terms"
             )
+        binding = self._binding(connected)
         # Before the authority knows of it: an account whose key is lost is of no use.
         write_private(self._key_file, key_pem(self._key))
-        wanted = messages.NewRegistration.from_data(email=self._email, terms_of_service_agreed=True if terms else None)
+        wanted = messages.NewRegistration.from_data(
+            email=self._email,
+            terms_of_service_agreed=True if terms else None,
+            external_account_binding=binding,
+        )
         with _told(self):
             try:
                 made = connected.new_account(wanted)
@@ -141,12 +182,38 @@ class Authority:
             },
         )
 
+    def _binding(self, connected: client.ClientV2) -> dict[str, Any] | None:
+        """What shows that our account is of one that it has already."""
+        if self._eab is None:
+            if connected.external_account_required():
+                raise CertificateError(
+                    f"{self.directory} makes accounts only for those who have one there already; give --eab-kid"
+                    " (ACME_EAB_KID) and ACME_EAB_HMAC_KEY, as it told you them.",
+                    kind="terms",
+                )
+            return None
+        kid, hmac_key = self._eab
+        assert connected.net.key is not None
+        return messages.ExternalAccountBinding.from_data(
+            connected.net.key.public_key(), kid, hmac_key, connected.directory
+        )
+
     # -- certificates ---------------------------------------------------------------------------------------------
 
     def obtain(
-        self, name: str, key: PrivateKey, prover: Prover, *, profile: str | None = None, deadline_s: float = _ORDER_S
+        self,
+        name: str,
+        key: PrivateKey,
+        prover: Prover,
+        *,
+        profile: str | None = None,
+        before: Pair | None = None,
+        deadline_s: float = _ORDER_S,
     ) -> tuple[bytes, str | None]:
         """A certificate for `name`, canonical, as PEM with its chain; and the profile that was asked for.
+
+        Args:
+            before: what it replaces, of the same authority (RFC 9773 §5).
 
         Raises:
             CertificateError: it did not get so far; `kind` says why.
@@ -156,9 +223,12 @@ class Authority:
         assert connected is not None
         profile = self._profile(name, profile)
         deadline = datetime.now() + timedelta(seconds=deadline_s)
+        replaces = None
+        if before is not None and _has_renewal_info(connected):
+            replaces = certificate_id(before.chain.read_bytes())
         try:
             with _told(self):
-                return self._obtain(connected, name, key, prover, profile, deadline), profile
+                return self._obtain(connected, name, key, prover, profile, deadline, replaces), profile
         except CertificateError as error:
             if not isinstance(error.__cause__, messages.Error) or error.__cause__.code != "accountDoesNotExist":
                 raise
@@ -176,8 +246,9 @@ class Authority:
         prover: Prover,
         profile: str | None,
         deadline: datetime,
+        replaces: str | None = None,
     ) -> bytes:
-        order = connected.new_order(signing_request(key, [name]), profile=profile)
+        order = self._new_order(connected, signing_request(key, [name]), profile, replaces)
         presented: list[tuple[str, str]] = []
         try:
             waiting = []
@@ -200,6 +271,25 @@ class Authority:
             for token, value in presented:
                 prover.remove(name, token, value)
         return str(done.fullchain_pem).encode()
+
+    def _new_order(
+        self, connected: client.ClientV2, request: bytes, profile: str | None, replaces: str | None
+    ) -> messages.OrderResource:
+        assert self._network is not None
+        if replaces is None:
+            return connected.new_order(request, profile=profile)
+        self._network.replaces = replaces
+        try:
+            return connected.new_order(request, profile=profile)
+        except errors.ConflictError:
+            pass  # as which the library tells `alreadyReplaced`
+        except messages.Error as error:
+            if _type_of(error) not in _NOT_REPLACED:
+                raise
+        finally:
+            self._network.replaces = None
+        # Of an account that was lost, or replaced already by what was never received: an order as any other.
+        return connected.new_order(request, profile=profile)
 
     def _profile(self, name: str, wanted: str | None) -> str | None:
         assert self._client is not None
@@ -258,13 +348,27 @@ class Authority:
         return self._client
 
 
+class _Replacing(messages.NewOrder):
+    """An order that says which certificate it replaces (RFC 9773 §5); the library knows of none."""
+
+    replaces: str = field("replaces", omitempty=True)
+
+
 class _Network(client.ClientNetwork):
-    """Asks again with another nonce as often as the authority wants it to, and remembers what it said of time."""
+    """Asks again with another nonce as often as the authority wants it to, and remembers what it said of time.
+
+    Attributes:
+        replaces: which certificate the next order replaces; None for none.
+    """
 
     retry_after_s: float | None = None
     date: float | None = None
+    replaces: str | None = None
 
-    def post(self, *arguments: Any, **named: Any) -> requests.Response:
+    def post(self, url: str, obj: Any, *arguments: Any, **named: Any) -> requests.Response:
+        if self.replaces is not None and isinstance(obj, messages.NewOrder):
+            obj = _Replacing(**dict(obj), replaces=self.replaces)
+        arguments = (url, obj, *arguments)
         for _ in range(_NONCES):
             try:
                 # The library's own second try is one of two, and one nonce in five may be refused.
@@ -292,6 +396,27 @@ def _moment(text: str | None) -> float | None:
         return None if text is None else parsedate_to_datetime(text).timestamp()
     except ValueError:
         return None
+
+
+def certificate_id(chain: bytes) -> str | None:
+    """How an authority calls the first certificate of `chain`, PEM (RFC 9773 §4.1); None without its issuer's key."""
+    leaf = x509.load_pem_x509_certificate(chain)
+    try:
+        issuer = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except x509.ExtensionNotFound:
+        return None
+    if issuer is None:
+        return None
+    serial = leaf.serial_number.to_bytes(leaf.serial_number.bit_length() // 8 + 1, "big")
+    return f"{encode_b64jose(issuer)}.{encode_b64jose(serial)}"
+
+
+def _has_renewal_info(connected: client.ClientV2) -> bool:
+    return "renewalInfo" in connected.directory.to_partial_json()
+
+
+def _type_of(error: messages.Error) -> str:
+    return str(error.typ).rpartition(":")[2]
 
 
 def _choose(challenges: Any, kind: str, name: str) -> messages.ChallengeBody:

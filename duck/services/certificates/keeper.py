@@ -156,7 +156,8 @@ class Keeper:
                 authority = self._authority(directory)
                 authority.open()
                 ledger.add(Event(self._clock(), ORDERED, entry.name))
-                chain, profile = authority.obtain(entry.name, key, self._prover, profile=view.profile)
+                before = None if rehearses else obtained_pair(entry, view)
+                chain, profile = authority.obtain(entry.name, key, self._prover, profile=view.profile, before=before)
                 _check(chain, key, entry.name, directory)
                 if rehearses:
                     return self._rehearsed(entry, progress)
@@ -199,8 +200,11 @@ class Keeper:
         assert pair is not None, entry.name
         progress = remembered(entry, pair)
         now = self._clock()
+        authority = self._authority(self._view.directory)
+        with contextlib.suppress(CertificateError):  # told with the next order, at the latest
+            authority.tell_contact()
         try:
-            renew_at, ask_at = self._authority(self._view.directory).renewal(pair)
+            renew_at, ask_at = authority.renewal(pair)
         except CertificateError:
             # The certificate is fine meanwhile: it is asked again, and renewed in time by its age.
             renew_at, ask_at = None, now + 6 * schedule.HOUR
@@ -215,7 +219,13 @@ class Keeper:
         if found is None:
             view = self._view
             found = self._authorities[directory] = Authority(
-                self._state, directory, ca_file=view.ca_file, email=view.email, agrees=view.agree_tos
+                self._state,
+                directory,
+                ca_file=view.ca_file,
+                email=view.email,
+                agrees=view.agree_tos,
+                # An authority's staging does not know of the account.
+                eab=view.eab if directory == view.directory else None,
             )
         return found
 

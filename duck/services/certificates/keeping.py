@@ -68,4 +68,5 @@ def _from_values(values: dict[str, Any]) -> CertificatesView:
         domains=tuple(view.domains),
         hook=None if view.hook is None else tuple(view.hook),
         ca_file=None if view.ca_file is None else Path(view.ca_file),
+        eab=None if view.eab is None else (view.eab[0], view.eab[1]),
     )

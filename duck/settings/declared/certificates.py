@@ -39,6 +39,11 @@ def _check_email(value: str | None) -> None:
         raise ValueError("give an e-mail address")
 
 
+def _check_hmac_key(value: str | None) -> None:
+    if value is not None and not re.fullmatch(r"[A-Za-z0-9_-]{16,}={0,2}", value):
+        raise ValueError("give the key as the certificate authority told it, in base64url")
+
+
 def _url(raw: Any, base: object) -> str:
     if isinstance(raw, str) and re.fullmatch(r"https://[^\s/@?#]+(/[^\s?#]*)?", raw):
         return raw
@@ -98,6 +103,30 @@ CERTIFICATES: Final = (
         flags=("--acme-ca-file",),
         metavar="PATH",
         of=("serve",),
+    ),
+    Setting(
+        "Certificates",
+        "ACME_EAB_KID",
+        kinds.TEXT.or_none(),
+        None,
+        "The key identifier of an account that the certificate authority has already, where it binds those of ACME to"
+        " such (external account binding); needed once for each.",
+        flags=("--eab-kid",),
+        metavar="ID",
+        of=("serve",),
+    ),
+    Setting(
+        "Certificates",
+        "ACME_EAB_HMAC_KEY",
+        kinds.TEXT.or_none(),
+        None,
+        "The key that belongs to ACME_EAB_KID, in base64url. It is a secret: all users of a machine see options, and"
+        " none but the one who serves sees variables.",
+        flags=("--eab-hmac-key",),
+        metavar="KEY",
+        of=("serve",),
+        check=_check_hmac_key,
+        secret=True,
     ),
     Setting(
         "Certificates",

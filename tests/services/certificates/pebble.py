@@ -46,7 +46,7 @@ class Pebble:
         dns: `host:port` of its DNS server, which `management` is told what to say.
     """
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, accounts: dict[str, str]) -> None:
         self.base = base
         self.http_port, port, management, self._dns_port, self._dns_management = (free_port() for _ in range(5))
         self.directory = f"https://127.0.0.1:{port}/dir"
@@ -67,6 +67,8 @@ class Pebble:
                         "privateKey": str(pair.key),
                         "httpPort": self.http_port,
                         "tlsPort": free_port(),
+                        "externalAccountBindingRequired": bool(accounts),
+                        "externalAccountMACKeys": accounts,
                     }
                 }
             )
@@ -74,12 +76,15 @@ class Pebble:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     @classmethod
-    def start(cls, base: Path) -> Pebble:
-        """Skips the test where there is no pebble."""
+    def start(cls, base: Path, accounts: dict[str, str] | None = None) -> Pebble:
+        """Skips the test where there is no pebble.
+
+        With `accounts` (keys in base64url by their identifiers) it makes none but for those.
+        """
         for program in ("pebble", "pebble-challtestsrv"):
             if shutil.which(program) is None:
                 pytest.skip(f"{program} is not on this machine (apt-get install pebble)")
-        made = cls(base)
+        made = cls(base, accounts or {})
         command = ["pebble-challtestsrv", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""]
         command += ["-http01", "", "-https01", "", "-tlsalpn01", "", "-dns01", made.dns]
         made._run("dns", [*command, "-management", f"127.0.0.1:{made._dns_management}"])

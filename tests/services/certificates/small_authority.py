@@ -35,7 +35,10 @@ class SmallAuthority:
 
     Attributes:
         requests: paths that it was asked for.
-        orders: what was ordered: identifiers and profile.
+        orders: what was ordered: identifiers, profile, and what it replaces.
+        accounts: what was said of accounts, when they were made and later.
+        knows_replaced: with which error it takes no certificate for replaced; empty for none.
+        takes_contacts: whether accounts' addresses may be changed.
         window: the renewal window that it suggests, as datetimes; None for 404.
         refusal: status, ACME error and Retry-After of the next orders; None for none.
         proves: whether names count as proved.
@@ -45,6 +48,9 @@ class SmallAuthority:
     def __init__(self) -> None:
         self.requests: list[str] = []
         self.orders: list[dict[str, Any]] = []
+        self.accounts: list[dict[str, Any]] = []
+        self.knows_replaced = ""
+        self.takes_contacts = True
         self.meta: dict[str, Any] = {"termsOfService": "https://ca.test/terms"}
         self.window: tuple[datetime.datetime, datetime.datetime] | None = None
         self.has_renewal_info = True
@@ -114,8 +120,17 @@ class SmallAuthority:
                 found["renewalInfo"] = f"{base}/renewalInfo"
             return 200, {**found, "meta": self.meta}, {}
         if kind == "newAccount":
+            self.accounts.append(payload)
             return 201, {"status": "valid"}, {"Location": f"{base}/account/1"}
+        if kind == "account":
+            if not self.takes_contacts:
+                return 400, {"type": "urn:ietf:params:acme:error:invalidContact", "detail": "no such address"}, {}
+            self.accounts.append(payload)
+            return 200, {"status": "valid", **payload}, {}
         if kind == "newOrder":
+            if self.knows_replaced and "replaces" in payload:
+                error = f"urn:ietf:params:acme:error:{self.knows_replaced}"
+                return 409 if self.knows_replaced == "alreadyReplaced" else 400, {"type": error, "detail": "no"}, {}
             if self.refusal is not None:
                 status, error, after = self.refusal
                 problem = {"type": f"urn:ietf:params:acme:error:{error}", "detail": "no more of that"}
