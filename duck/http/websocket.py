@@ -33,8 +33,8 @@ logger = logging.getLogger("duck.http")
 
 NOT_A_HANDSHAKE: Final = "This address is for WebSocket connections."
 
-# Fields of the handshake that the core reads; it is given these and nothing else.
-_HANDSHAKE: Final = (b"upgrade", b"connection", b"host", b"origin")
+# Of the handshake the core reads these, and those of WebSocket itself; it is given nothing else.
+_HANDSHAKE: Final = (b"host", b"origin")
 # Of the core's answer, what the server writes by itself.
 _SERVERS_OWN: Final = frozenset(("upgrade", "connection", "date", "server", "content-length"))
 
@@ -214,7 +214,8 @@ class WebSocketView:
             max_size=self.max_message_bytes,
             logger=logging.getLogger("duck.http.websocket"),
         )
-        lines = [b"GET / HTTP/1.1\r\n"]
+        # Over HTTP/2 the handshake has neither field (RFC 8441 §5); over HTTP/1 they were looked at above.
+        lines = [b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"]
         for name, value in head.fields:
             lowered = name.lower()
             if lowered in _HANDSHAKE or lowered.startswith(b"sec-websocket-"):
