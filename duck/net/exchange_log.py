@@ -27,7 +27,7 @@ _UNSAFE_BYTES: Final = re.compile(rb"[^ !#-\[\]-~]")
 _METHODS: Final[dict[bytes, str]] = {
     method.encode(): method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 }
-_VERSIONS: Final[dict[int, str]] = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2"}
+_VERSIONS: Final[dict[int, str]] = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2", 0: "-"}
 # Looked up, for to format a number costs 0.2 to 0.3 us, and more when compiled.
 _THREE: Final = tuple([f"{number:03d}" for number in range(1000)])
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

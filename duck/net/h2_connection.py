@@ -18,6 +18,7 @@ from duck.net.clock import NEVER
 from duck.net.exchange import Exchange
 from duck.net.faults import answer_cut, answer_not_taken, body_cut_short
 from duck.net.h2_stream import Http2Stream
+from duck.net.unread import unread
 from duck.wire.h2_connection import Http2Connection
 from duck.wire.h2_frames import CANCEL, ENHANCE_YOUR_CALM
 
@@ -251,13 +252,16 @@ class Http2ServerConnection:
         self.live[stream.id] = stream
         self.server.handle(exchange)
 
-    def refused(self, stream: StreamState, error: ProtocolError) -> None:
-        assert isinstance(stream, Http2Stream)
-        self.server.refused(self, error)
-        stream.refuse(error)
+    def refused(self, stream: StreamState, error: ProtocolError, head: RequestHead) -> None:
+        assert isinstance(stream, Http2Stream) and self.peer is not None
+        size = stream.refuse(error)
+        now = self.clock.time()
+        self.server.refused(self, error, unread(head, self.peer, stream, now, error, status=error.status, size=size))
 
-    def malformed(self, error: Http2Error) -> None:
-        self.server.refused(self, error)
+    def malformed(self, stream: StreamState, error: Http2Error, head: RequestHead) -> None:
+        assert isinstance(stream, Http2Stream) and self.peer is not None
+        now = self.clock.time()
+        self.server.refused(self, error, unread(head, self.peer, stream, now, error, status=0, size=0))
 
     def body(self, stream: StreamState, data: bytes) -> None:
         assert isinstance(stream, Http2Stream)

@@ -476,11 +476,12 @@ class Http2Stream(StreamState):
         exchange.ended()
         self._connection.forget(self)
 
-    def refuse(self, error: ProtocolError) -> None:
-        """Answer a request that could not be understood."""
+    def refuse(self, error: ProtocolError) -> int:
+        """Answer a request that could not be understood; gives the length of the answer's body."""
         head, body = refusal(error)
         block = self._head_block(UNREADABLE, head)
         self._connection.http2.send_whole(self, block, body)
+        return len(body)
 
     # -- WebSocket (RFC 8441) -------------------------------------------------------------------------------------
 

@@ -66,6 +66,11 @@ class RequestBody(BodyPace):
         self.rest = b""
         self.trailers: Fields | None = None
 
+    @property
+    def announced(self) -> int:
+        """Bytes of a chunk that are still to come, as its size says; its client means to send them."""
+        return 0 if self._chunks is None else self._chunks.left
+
     def feed(self, data: bytes) -> bytes:
         """The body bytes in `data`.
 

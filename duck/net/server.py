@@ -82,6 +82,8 @@ class Server:
         contexts: what TLS is served with; None for none.
         http2: whether HTTP/2 is spoken, chosen by ALPN, or by its preface without TLS.
         refused_count: requests that could not be understood, and connections that were too many.
+        on_exchange: told of each exchange that has ended, and of each request that could not be understood, by one that
+            stands for it (see `unread`).
         stats: counts of the exchanges that have ended.
     """
 
@@ -324,11 +326,18 @@ class Server:
         else:
             exchange.answer(*plain_error(failure_status(error), "The server could not answer this request.", False))
 
-    def refused(self, connection: ServerConnection | Http2ServerConnection, error: ProtocolError) -> None:
-        """Count, and tell, a request that could not be understood."""
+    def refused(
+        self,
+        connection: ServerConnection | Http2ServerConnection,
+        error: ProtocolError,
+        unread: Exchange | None = None,
+    ) -> None:
+        """Count, and tell, a connection that is not served on, or `unread`, a request that could not be understood."""
         self.refused_count += 1
         if self.on_refusal is not None and connection.peer is not None:
             self.on_refusal(connection.peer, error)
+        if unread is not None and self.on_exchange is not None:
+            self.on_exchange(unread)
 
     def half_closed(self, exchange: Exchange) -> None:
         """The client has closed its sending side while `exchange` is under way."""

@@ -42,6 +42,7 @@ from duck.net.h2_connection import Http2ServerConnection
 from duck.net.request_body import RequestBody
 from duck.net.send_file import FileSender
 from duck.net.splice import Splicer, can_splice
+from duck.net.unread import begun, unread
 from duck.wire.answer import (
     CHUNKED,
     LENGTH,
@@ -155,7 +156,7 @@ class ServerConnection:
         # Whose TLS handshake outlasted the end of the wait for idle ones has its request ready.
         self.deadline = server.clock.time() + (limits.linger_s if server.closes_idle else limits.keep_alive_timeout_s)
         if not server.opened(self):
-            self._refuse(ProtocolError("too many connections; try again soon", 503))
+            self._refuse(ProtocolError("too many connections; try again soon", 503), None)
 
     def data_received(self, data: bytes) -> None:
         state = self._state
@@ -263,7 +264,7 @@ class ServerConnection:
             transport.abort()
         elif self._state is HEAD:
             if self._buffer:
-                self._refuse(LimitExceeded("the request's head came too slowly", 408))
+                self._refuse(LimitExceeded("the request's head came too slowly", 408), self._buffer)
             else:
                 self._close()
         elif self._state is BODY:
@@ -294,7 +295,7 @@ class ServerConnection:
             if data[:1] == b"\r" and data.startswith(b"\r\n"):
                 # RFC 9112 §2.2: one is let pass, which some clients send behind a body; more begin no request.
                 if self._after_empty_line or data.startswith(b"\r\n\r\n"):
-                    self._refuse(ProtocolError("empty lines instead of a request"))
+                    self._refuse(ProtocolError("empty lines instead of a request"), data)
                     return
                 self._after_empty_line = True
                 data = data[2:]
@@ -321,7 +322,7 @@ class ServerConnection:
                     if guessed and data.find(b"\r\n\r\n") < end:
                         self._pipelines = True
                         continue
-                    self._refuse(error, data.startswith(b"HEAD "))
+                    self._refuse(error, data)
                     return
                 rest = data[end + 4 :]
                 if (
@@ -382,7 +383,7 @@ class ServerConnection:
         try:
             check_partial_head(data, limits.max_head_bytes, limits.max_fields)
         except ProtocolError as error:
-            self._refuse(error)
+            self._refuse(error, data)
             return
         if self._eof:
             self._close()
@@ -452,7 +453,7 @@ class ServerConnection:
         except ProtocolError as error:
             self._abort_body(error)
             return
-        if exchange.bytes_received + len(data) > exchange.max_body_bytes:
+        if exchange.bytes_received + len(data) + body.announced > exchange.max_body_bytes:
             self._abort_body(body_too_large(exchange.max_body_bytes))
             return
         exchange.bytes_received += len(data)
@@ -702,19 +703,34 @@ class ServerConnection:
 
     # -- the end --------------------------------------------------------------------------------------------------
 
-    def refuse(self, error: ProtocolError) -> None:
-        """Answer before anything was read, and close: the client is wrong here."""
-        self._refuse(error)
+    def refuse(self, error: ProtocolError, request: bytes) -> None:
+        """Answer before anything was read, and close: the client is wrong here; `request` begins what it has sent."""
+        self._refuse(error, request)
 
-    def _refuse(self, error: ProtocolError, is_head: bool = False) -> None:
-        """Answer what cannot be understood, and close: what follows on this connection cannot be framed."""
+    def _refuse(self, error: ProtocolError, request: bytes | None) -> None:
+        """Answer what cannot be understood, and close: what follows on this connection cannot be framed.
+
+        Args:
+            request: what was received of it; None where the connection is refused and no request.
+        """
         transport = self._transport
         if transport is None:
             return
+        server = self._server
         head, body = refusal(error)
-        data, _, _ = answer_head(UNREADABLE, head, False, self._server.clock.date)
-        self._server.refused(self, error)
-        transport.write(data if is_head else data + body)
+        data, _, _ = answer_head(UNREADABLE, head, False, server.clock.date)
+        if request is None:
+            server.refused(self, error)
+        else:
+            if request.startswith(b"HEAD "):
+                body = b""
+            now, status, size = server.clock.time(), error.status, len(body)
+            server.refused(
+                self,
+                error,
+                unread(begun(request), self.peer, self, now, error, status=status, size=size),  # type: ignore[arg-type]
+            )
+        transport.write(data + body)
         self._linger(answered=False)
 
     def _end(self, quiet: bool) -> None:

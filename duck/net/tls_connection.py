@@ -230,8 +230,8 @@ class TlsConnection:
         connection.connection_made(wire)
         address = secure_address(self._plain)
         where = f"; use {address}" if address else "; use https:// in its address"
-        self._plain = b""
-        connection.refuse(ProtocolError(f"this port speaks HTTPS and the request came without TLS{where}"))
+        plain, self._plain = self._plain, b""
+        connection.refuse(ProtocolError(f"this port speaks HTTPS and the request came without TLS{where}"), plain)
 
     # -- plain bytes up -------------------------------------------------------------------------------------------
 

@@ -62,11 +62,12 @@ class ChunkedReader:
 
     Attributes:
         done: the last chunk and the trailers were read.
+        left: what is to come of the chunk that has begun, in bytes.
         rest: what came after them: the next message's.
         trailers: the trailer fields that may be passed on, or None.
     """
 
-    __slots__ = ("_extension_bytes", "_left", "_pending", "_state", "_status", "done", "rest", "trailers")
+    __slots__ = ("_extension_bytes", "_pending", "_state", "_status", "done", "left", "rest", "trailers")
 
     def __init__(self, *, status: int = 400) -> None:
         """`status` is that of the errors: 400 for a request, 502 for an answer."""
@@ -74,7 +75,7 @@ class ChunkedReader:
         self.rest = b""
         self.trailers: Fields | None = None
         self._state = _SIZE
-        self._left = 0
+        self.left = 0
         self._pending = b""
         self._extension_bytes = 0
         self._status = status
@@ -86,8 +87,8 @@ class ChunkedReader:
             ProtocolError: the chunks are malformed; where this body ends cannot be known.
         """
         size = len(data)
-        if self._left > size:
-            self._left -= size
+        if self.left > size:
+            self.left -= size
             return data
         if self._pending:
             data = self._pending + data
@@ -98,13 +99,13 @@ class ChunkedReader:
         while True:
             state = self._state
             if state == _DATA:
-                end = at + self._left
+                end = at + self.left
                 if end > size:
                     parts.append(data[at:])
-                    self._left = end - size
+                    self.left = end - size
                     break
                 parts.append(data[at:end])
-                self._left = 0
+                self.left = 0
                 at = end
                 self._state = _DATA_END
             elif state == _DATA_END:
@@ -123,9 +124,9 @@ class ChunkedReader:
                     self._check_partial(data[at:])
                     self._pending = data[at:]
                     break
-                self._left = self._size(data[at:end])
+                self.left = self._size(data[at:end])
                 at = end + 2
-                self._state = _DATA if self._left else _TRAILERS
+                self._state = _DATA if self.left else _TRAILERS
             else:
                 at = self._end(data, at)
                 break

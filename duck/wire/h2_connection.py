@@ -55,7 +55,8 @@ from duck.wire.h2_head import request_head, trailers
 from duck.wire.h2_repeats import Repeats
 from duck.wire.h2_sending import USEFUL_BYTES, Http2Owner, Sending
 from duck.wire.h2_settings import PeerSettings, own_settings
-from duck.wire.hpack import Decoder, Field
+from duck.wire.head import HTTP_2, told_head
+from duck.wire.hpack import METHOD, PATH, Decoder, Field
 
 if TYPE_CHECKING:
     from duck.wire.h2_stream import StreamState
@@ -67,9 +68,13 @@ OPEN: Final = "open"
 LEAVING: Final = "leaving"
 CLOSED: Final = "closed"
 
-# What one client may have sent that nobody has taken yet; of one stream a quarter.
-CONNECTION_WINDOW: Final = 1 << 20
+# What a client may have sent of a stream whose body is wanted, and that nobody has taken yet; of others DEFAULT_WINDOW.
 STREAM_WINDOW: Final = 1 << 18
+# Streams of a connection that have such a window at once. The connection's own window has room for all that its streams
+# may hold: so what nobody takes of some keeps no other from being read.
+MAX_WIDE: Final = 8
+# Taken bytes that the connection has not told of yet, at most.
+CONNECTION_DUE: Final = 1 << 18
 # Field blocks come in frames; more of these, or more bytes, no client needs.
 MAX_BLOCK_FRAMES: Final = 16
 # Compressed and not; what is longer than allowed is answered 431 up to so many times the limit.
@@ -149,7 +154,8 @@ class Http2Connection(Sending):
         self._max_fields = max_fields
         self.state = PREFACE_STATE
         self.out.append(own_settings(max_streams, max_head_bytes))
-        self.out.append(window_update(0, CONNECTION_WINDOW - DEFAULT_WINDOW))
+        window = connection_window(max_streams)
+        self.out.append(window_update(0, window - DEFAULT_WINDOW))
         self.last_id = 0
         self.peer_leaves = False
         self.in_block = False
@@ -161,7 +167,7 @@ class Http2Connection(Sending):
         self._decoder = Decoder()
         self._repeats = Repeats(max_target_bytes, max_head_bytes)
         self._settings = PeerSettings()
-        self._receive_window = CONNECTION_WINDOW
+        self._receive_window = window
         self._due = 0
         self._remembered: dict[int, None] = {}
         # Of a DATA frame that is not all there yet: the bytes that are missing, whose they are, whether it is the last.
@@ -397,9 +403,9 @@ class Http2Connection(Sending):
             )
         except Http2Error as error:
             self.reset(stream, error.code)
-            self._owner.malformed(error)
+            self._owner.malformed(stream, error, _told(fields))
         except ProtocolError as error:
-            self._owner.refused(stream, error)
+            self._owner.refused(stream, error, _told(fields))
         self.account.reset(1 if fields is not None else BOMB_COST)
         return None
 
@@ -487,8 +493,14 @@ class Http2Connection(Sending):
             self._grant(stream)
 
     def widen(self, stream: StreamState) -> None:
-        """The body of `stream` is wanted: its client may send more at once."""
-        if stream.window_size < STREAM_WINDOW and not stream.remote_ended and not stream.closed:
+        """The body of `stream` is wanted: its client may send more at once, where not too many streams' may already."""
+        if (
+            self.wide < MAX_WIDE
+            and stream.window_size < STREAM_WINDOW
+            and not stream.remote_ended
+            and not stream.closed
+        ):
+            self.wide += 1
             stream.due += STREAM_WINDOW - stream.window_size
             stream.window_size = STREAM_WINDOW
             self._grant(stream)
@@ -500,7 +512,7 @@ class Http2Connection(Sending):
 
     def _give_back(self, size: int) -> None:
         due = self._due = self._due + size
-        if due >= CONNECTION_WINDOW >> 2 and self.state is not CLOSED:
+        if due >= CONNECTION_DUE and self.state is not CLOSED:
             self._receive_window += due
             self.out.append(window_update(0, due))
             self._due = 0
@@ -604,6 +616,17 @@ class Http2Connection(Sending):
         self.error = error
         self._buffer = b""
         self.out.append(goaway(min(self.last_id, self._accepts_to), error.code, str(error)))
+
+
+def connection_window(max_streams: int) -> int:
+    """What a client may have sent on all its streams that nobody has taken yet."""
+    return max_streams * DEFAULT_WINDOW + MAX_WIDE * (STREAM_WINDOW - DEFAULT_WINDOW) + CONNECTION_DUE
+
+
+def _told(fields: list[Field] | None) -> RequestHead:
+    """What can be told of a request that `fields` do not make."""
+    said = {field.kind: field.value for field in fields or ()}
+    return told_head(said.get(METHOD, b""), said.get(PATH, b""), HTTP_2)
 
 
 def _unpad(payload: bytes) -> bytes:

@@ -37,11 +37,11 @@ class Http2Owner(Protocol):
     def request(self, stream: StreamState, head: RequestHead) -> None:
         """The request of `stream`; `remote_ended` tells whether it has a body."""
 
-    def refused(self, stream: StreamState, error: ProtocolError) -> None:
-        """The request of `stream` is to be answered with `error`'s status."""
+    def refused(self, stream: StreamState, error: ProtocolError, head: RequestHead) -> None:
+        """The request of `stream` is to be answered with `error`'s status; `head` has what can be told of it."""
 
-    def malformed(self, error: Http2Error) -> None:
-        """A request was malformed, and its stream reset."""
+    def malformed(self, stream: StreamState, error: Http2Error, head: RequestHead) -> None:
+        """The request of `stream` was malformed, and that reset; `head` has what can be told of it."""
 
     def body(self, stream: StreamState, data: bytes) -> None:
         """Bytes of its body, not empty; `Http2Connection.consumed` is to be told when nobody keeps them any more."""
@@ -74,9 +74,10 @@ class Sending:
         account: what the client may still cost.
         send_window: bytes of DATA that the client takes, of all streams together.
         held: bodies wait until `emit`, for whoever sends `out` cannot at present.
+        wide: of `streams`, those whose client may send more than at first.
     """
 
-    __slots__ = ("_owner", "_ready", "account", "held", "out", "send_window", "streams")
+    __slots__ = ("_owner", "_ready", "account", "held", "out", "send_window", "streams", "wide")
 
     def __init__(self, owner: Http2Owner, now: float) -> None:
         self._owner = owner
@@ -85,6 +86,7 @@ class Sending:
         self.account = Account(now)
         self.send_window = DEFAULT_WINDOW
         self.held = False
+        self.wide = 0
         self._ready: deque[StreamState] = deque()
 
     def send_head(self, stream: StreamState, block: bytes, *, end: bool = False) -> None:
@@ -206,4 +208,6 @@ class Sending:
     def _forget(self, stream: StreamState) -> None:
         stream.closed = True
         self.streams.pop(stream.id, None)
+        if stream.window_size > DEFAULT_WINDOW:
+            self.wide -= 1
         stream.pending = None  # how much it was, `pending_bytes` still tells

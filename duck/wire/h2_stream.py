@@ -22,7 +22,7 @@ class StreamState:
         remote_ended: the client has sent all.
         local_ended: all was sent to the client.
         send_window: bytes that the client takes; below 0 after it has made its windows smaller.
-        receive_window: bytes that it may send.
+        receive_window: bytes that it may send; `window_size`: as many when none wait to be taken.
         due: received bytes that it may send again, and was not told of yet.
         declared_left: what is missing to the request's Content-Length; -1 where it has none.
         pending: what is to be sent and was not yet, `pending_bytes` in all, the first chunk from `pending_at` on.

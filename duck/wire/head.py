@@ -11,6 +11,9 @@ HTTP_10: Final = 10
 HTTP_11: Final = 11
 HTTP_2: Final = 20
 
+# Of the target of a request that could not be understood, in bytes.
+MAX_TOLD: Final = 1024
+
 REASONS: Final[dict[int, bytes]] = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 REASONS[413] = b"Content Too Large"
 REASONS[414] = b"URI Too Long"
@@ -199,6 +202,11 @@ class RequestHead:
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method!r} {self.target!r} of {self.authority!r}>"
+
+
+def told_head(method: bytes, target: bytes, version: int) -> RequestHead:
+    """The head that stands for one that could not be understood, for the log: `-` for what it does not say."""
+    return RequestHead(method or b"-", target[:MAX_TOLD] or b"-", [], version=version)
 
 
 class ResponseHead:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -42,9 +43,14 @@ def test_django_and_the_log_say_the_same_id_and_no_line_is_lost_at_the_end(
 ) -> None:
     duck = start(told_project, "--access-log", "json")
     ids = [duck.get(f"/?{number}", headers={"X-Request-ID": "mine"}).text for number in range(3)]
+    with socket.create_connection(("127.0.0.1", int(duck.url.rpartition(":")[2])), DEADLINE_S) as client:
+        client.sendall(b"GET /none HTTP/1.1\r\nHost : x\r\n\r\n")
+        while client.recv(65_536):
+            pass
     duck.signal(signal.SIGTERM)
     duck.wait()
-    lines = told(duck)
+    *lines, unread = told(duck)
+    assert (unread["target"], unread["status"], unread["backend"]) == ("/none", 400, "") and unread["error"]
     assert [(line["id"], line["target"], line["status"]) for line in lines] == [
         (one, f"/?{number}", 200) for number, one in enumerate(ids)
     ]

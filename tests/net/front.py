@@ -109,6 +109,8 @@ class Front:
         self.exchanges: list[Exchange] = []
         self.finished: list[Exchange] = []
         self.refused = []
+        self.unread: list[Exchange] = []
+        self._asked: set[int] = set()
         self._answer = echo if answer is None else answer
         self.server = Server(
             self.loop,
@@ -116,13 +118,18 @@ class Front:
             self,
             Limits(**limits),
             trust=Trust(trusted),
-            on_exchange=self.finished.append,
+            on_exchange=self._ended,
             on_refusal=lambda peer, error: self.refused.append(error.status),
         )
 
     def handle(self, exchange):
         self.exchanges.append(exchange)
+        self._asked.add(id(exchange))
         self._answer(exchange)
+
+    def _ended(self, exchange):
+        """Of the handler's, or one that stands for a request that could not be understood."""
+        (self.finished if id(exchange) in self._asked else self.unread).append(exchange)
 
     def connect(self, **extra) -> FakeTransport:
         connection = ServerConnection(self.server)

@@ -301,14 +301,52 @@ def test_a_hundred_bodies_that_stand_still(target):
     attack.socket.close()
 
 
-def test_more_bytes_than_any_window_end(target):
-    target._handle = lambda exchange: None
+def test_a_hundred_uploads_that_nobody_takes(target):
+    """Each holds the window that it was given and no more, and one that is read goes on beside them."""
+
+    def handle(exchange):
+        exchange.read_body(Sink(exchange))
+        if exchange.request.target == b"/":
+            exchange.pause_body()
+
+    target._handle = handle
     attack = Attack(target)
-    for one in range(100):
-        if not attack.send(get(2 * one + 1, POST, 4) + frame(frames.DATA, 0, 2 * one + 1, b"x" * 16_384) * 3):
-            break
+    for one in range(1, 199, 2):
+        piece, last = frame(frames.DATA, 0, one, b"x" * 16_384), frame(frames.DATA, 0, one, b"x" * 16_383)
+        assert attack.send(get(one, POST, 4) + piece * 3 + last)
+    attack.send(get(199, b"\x83\x86\x04\x02/y\x01\x01x", 4))
+    heard = b""
+    for turn in range(1, 101):
+        assert attack.send(frame(frames.DATA, 0, 199, b"x" * 16_384) * 2)
+        while sum(name == "WINDOW_UPDATE" and one == 199 for name, _, one, _ in parse(heard)) < turn:
+            data = attack.socket.recv(65_536)
+            assert data
+            heard += data
+    attack.send(frame(frames.DATA, 1, 199))
+    while b"3276800" not in heard:
+        heard += attack.socket.recv(65_536)
+    assert target.grown < 99 * 65_535 + MAX_BYTES
+    # More than the window of one of them ends the connection.
+    attack.send(frame(frames.DATA, 0, 1, b"x" * 16_384) * 13)
     assert attack.end() == frames.FLOW_CONTROL_ERROR
-    assert target.cpu_s < MAX_CPU_S and target.grown < MAX_BYTES
+    assert target.cpu_s < MAX_CPU_S
+
+
+class Sink:
+    """Counts a body, and answers with how long it was."""
+
+    def __init__(self, exchange):
+        self.exchange = exchange
+        self.size = 0
+
+    def data(self, chunk):
+        self.size += len(chunk)
+
+    def end(self, trailers):
+        self.exchange.answer(ResponseHead(200, []), b"%d" % self.size)
+
+    def abort(self, error):
+        pass
 
 
 def test_others_are_served_meanwhile(target):

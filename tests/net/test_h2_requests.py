@@ -432,6 +432,56 @@ def test_what_a_client_gives_up_shuts_no_window_of_others(is_wanted):
     end(front, client)
 
 
+def test_uploads_that_nobody_takes_keep_no_other_stream_waiting():
+    unread = []
+
+    def answer(exchange):
+        body = Body()
+        exchange.read_body(body)
+        if exchange.request.target == b"/unread":
+            unread.append(exchange)
+            exchange.pause_body()
+        else:
+            body.on_end = lambda: exchange.answer(head(), b"%d" % len(body.data_seen))
+
+    front = Front(answer, max_body_bytes=1 << 24)
+    client = Client(front)
+
+    def fill(stream_id):
+        """Send what the stream's window has room for, at most what is more than any has."""
+        sent = 0
+        while sent < 1 << 19 and (room := min(client.h2.local_flow_control_window(stream_id), 16_384)):
+            client.h2.send_data(stream_id, b"x" * room)
+            client.send()
+            sent += room
+        return sent
+
+    for _ in range(20):
+        stream_id = client.start("/unread", method="POST", end=False)
+        front.loop.run()
+        client.read()
+        assert fill(stream_id) >= 65_535
+    stream_id = client.start("/", method="POST", end=False)
+    front.loop.run()
+    client.read()
+    sent = 0
+    while sent < 1 << 21:
+        sent += (more := fill(stream_id))
+        assert more, "it is kept waiting"
+        front.loop.run()
+        client.read()
+    client.body(stream_id, b"")
+    front.loop.run()
+    client.read()
+    assert client.answers[stream_id].body == b"%d" % sent
+    for exchange in unread:
+        exchange.response.answer(head(), b"")
+        exchange.drop_body()
+    front.loop.run()
+    client.leave()
+    front.loop.run()
+
+
 def test_a_body_is_paused_by_its_window():
     bodies = []
 

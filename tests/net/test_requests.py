@@ -589,8 +589,22 @@ def test_an_empty_line_behind_a_request_takes_nothing_of_the_next_ones_time():
 
 @pytest.mark.parametrize(
     "data",
-    [post(b"x" * 11), chunked(b"x" * 6, b"x" * 5), post(b"", length=11)],
-    ids=["declared", "chunked", "declared, not sent"],
+    [
+        post(b"x" * 11),
+        chunked(b"x" * 6, b"x" * 5),
+        post(b"", length=11),
+        chunked(b"x" * 6, end=b"5\r\n"),
+        chunked(b"x" * 6, end=b"5\r\nx"),
+        chunked(end=b"ffffffffffff\r\n"),
+    ],
+    ids=[
+        "declared",
+        "chunked",
+        "declared, not sent",
+        "a chunk announced, not sent",
+        "a chunk announced, and begun",
+        "a chunk of any size",
+    ],
 )
 def test_a_body_beyond_its_limit_is_refused(data):
     front = Front(echo_body, max_body_bytes=10)
@@ -600,6 +614,16 @@ def test_a_body_beyond_its_limit_is_refused(data):
     assert status == 413 and b"Connection: close" in fields and client.wrote_eof
     front.pass_time(3)
     front.check_clean()
+
+
+def test_chunks_that_have_just_the_allowed_bytes_are_taken():
+    front = Front(echo_body, max_body_bytes=10)
+    data = chunked(b"x" * 6, b"x" * 4)
+    for at in range(data.index(b"6\r\n"), len(data) + 1):
+        client = front.connect()
+        client.receive(data[:at])
+        client.receive(data[at:]) if at < len(data) else None
+        assert [status for status, _, _ in answers(client.pop_sent())] == [200]
 
 
 def test_a_route_may_allow_a_longer_body():

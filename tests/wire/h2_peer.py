@@ -104,6 +104,7 @@ class Peer:
         self.decoder = hpack.Decoder()
         self.opened = []
         self.malformed_with = []
+        self.told = []
         self.goodbyes = 0
         self.now = 0.0
         self.greeting = []
@@ -120,8 +121,9 @@ class Peer:
     def request(self, state, head):
         self.stream(state.id).head = head
 
-    def refused(self, state, error):
+    def refused(self, state, error, head):
         self.stream(state.id).refused = error
+        self.told.append((head.method, head.target))
 
     def body(self, state, data):
         stream = self.stream(state.id)
@@ -154,8 +156,9 @@ class Peer:
     def sent_end(self, state):
         self.stream(state.id).was_sent = True
 
-    def malformed(self, error):
+    def malformed(self, state, error, head):
         self.malformed_with.append(str(error))
+        self.told.append((head.method, head.target))
 
     def goodbye_heard(self):
         self.goodbyes += 1

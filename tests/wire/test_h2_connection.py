@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 
 from duck.wire import h2_frames as frames
 from duck.wire.h2_account import FRAMES, RESETS, Account
-from duck.wire.h2_connection import BOMB_COST, CONNECTION_WINDOW, MAX_BLOCK_FRAMES, MAX_REMEMBERED, STREAM_WINDOW
+from duck.wire.h2_connection import (
+    BOMB_COST,
+    MAX_BLOCK_FRAMES,
+    MAX_REMEMBERED,
+    MAX_WIDE,
+    STREAM_WINDOW,
+    connection_window,
+)
 from duck.wire.h2_settings import (
     ENABLE_CONNECT_PROTOCOL,
     ENABLE_PUSH,
@@ -71,7 +78,7 @@ def test_duck_begins_with_its_settings_and_a_larger_window():
         setting(ENABLE_CONNECT_PROTOCOL, 1),
         setting(NO_RFC7540_PRIORITIES, 1),
     }
-    assert said[1][2:] == (0, number(CONNECTION_WINDOW - 65_535))
+    assert said[1][2:] == (0, number(connection_window(7) - 65_535))
 
 
 def test_the_clients_settings_are_acknowledged():
@@ -337,17 +344,58 @@ def test_a_body_that_is_wanted_has_a_larger_window():
     assert [one for _, _, one, _ in peer.hear()] == [0, 1]
 
 
-def test_all_streams_share_the_window_of_the_connection():
-    peer = Peer()
-    for stream_id in range(1, 42, 2):
+def kept(peer, stream_id, size):
+    """Send so many bytes of a stream, which nobody takes."""
+    while size:
+        assert peer.code is None
+        peer.send(data(b"x" * min(size, 16_384), stream_id))
+        size -= min(size, 16_384)
+
+
+def test_what_nobody_takes_of_all_others_leaves_a_stream_its_window():
+    peer = Peer(max_streams=20)
+    for stream_id in range(1, 39, 2):
         stream = peer.ask(stream_id, POST, end=False)
         stream.keeps = True
-    for stream_id in range(1, 40, 2):
-        assert not peer.send(*[data(b"x" * 16_384, stream_id) for _ in range(3)])
-    assert not peer.send(data(b"x" * 16_384, 41), data(b"x" * 16_384, 41), data(b"x" * 16_384, 41))
-    assert peer.code is None
-    peer.ask(43, POST, end=False)
-    assert closed_by(data(b"x" * 16_384, 43), data(b"x" * 16_384, 43), peer=peer) == frames.FLOW_CONTROL_ERROR
+        peer.connection.widen(stream)
+        kept(peer, stream_id, stream.window_size)
+    assert [stream.window_size for stream in peer.opened] == [STREAM_WINDOW] * MAX_WIDE + [65_535] * (19 - MAX_WIDE)
+    peer.ask(39, POST, end=False)
+    kept(peer, 39, 2_000_000)  # it is read, and so is never kept waiting
+    assert peer.code is None and len(peer.stream(39).body) == 2_000_000
+
+
+def test_larger_windows_are_for_as_many_streams_as_are_open():
+    peer = Peer()
+    for turn in range(3):
+        ids = range(1 + 16 * turn, 17 + 16 * turn, 2)
+        for stream_id in ids:
+            stream = peer.ask(stream_id, POST, end=False)
+            peer.connection.widen(stream)
+            assert stream.window_size == STREAM_WINDOW
+        for stream_id in ids:
+            if turn:
+                peer.send(rst(stream_id))
+            else:
+                peer.send(data(end=True, stream_id=stream_id))
+                peer.connection.send_head(peer.stream(stream_id), b"\x88", end=True)
+    assert peer.connection.wide == 0 and peer.code is None
+
+
+def test_streams_that_were_answered_and_not_taken_share_the_window_of_the_connection():
+    """They are none of the open ones any more, and what is kept of them is bounded all the same."""
+    peer = Peer(max_streams=2)
+    for turn in range(40):
+        stream = peer.ask(2 * turn + 1, POST, end=False)
+        stream.keeps = True
+        peer.connection.send_head(stream, b"\x88", end=True)
+        for number_of in range(4):
+            peer.send(data(b"x" * (16_383 if number_of == 3 else 16_384), stream.id, end=number_of == 3))
+            if peer.code is not None:
+                assert peer.code == frames.FLOW_CONTROL_ERROR
+                assert turn * 65_535 < connection_window(2) < (turn + 1) * 65_535
+                return
+    raise AssertionError("it took everything")
 
 
 def test_padding_counts_and_is_given_back_at_once():
