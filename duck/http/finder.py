@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from duck.exceptions import BackendError
     from duck.net.exchange import Exchange
     from duck.net.link_connection import LinkConnection
+    from duck.net.measure import Measure
     from duck.proxy.handler import ProxyHandler
 
 
@@ -74,4 +75,7 @@ class _LookUp:
         raise AssertionError("an answer to a look-up")
 
     def link_end(self) -> None:
+        raise AssertionError("an answer to a look-up")
+
+    def link_measure(self, measure: Measure) -> None:
         raise AssertionError("an answer to a look-up")

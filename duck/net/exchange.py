@@ -26,6 +26,7 @@ from duck.wire.fields import get_all
 
 if TYPE_CHECKING:
     from duck.net.interfaces import BodySink, Duplex, Producer, ResponseSink, Stream
+    from duck.net.measure import Measure
     from duck.net.peer import Peer
     from duck.wire.answer_fields import AnswerFields
     from duck.wire.fields import Fields
@@ -72,7 +73,8 @@ class Exchange:
         dispatched_at: when it was sent to its backend, the last time; 0 where it was not.
         answered_at: when the backend began an answer that did not come whole; else 0.
         answer_fields: what is added to the answer's head or taken out of it, whoever makes it; None for nothing.
-        ended_at: when all was over; 0 before that. These four by `Clock.time`, in seconds.
+        measure: what it has cost in Django, where a Django process in development has told; of a stream at its end.
+        ended_at: when all was over; 0 before that. Times are by `Clock.time`, in seconds.
     """
 
     __slots__ = (
@@ -88,6 +90,7 @@ class Exchange:
         "ended_at",
         "error",
         "max_body_bytes",
+        "measure",
         "on_end",
         "open_ended",
         "paused",
@@ -129,6 +132,7 @@ class Exchange:
         self.dispatched_at = 0.0
         self.answered_at = 0.0
         self.ended_at = 0.0
+        self.measure: Measure | None = None
         self.answer_fields: AnswerFields | None = None
         self._id = b""
 
@@ -305,6 +309,7 @@ class Exchange:
         self.waited_s = inner.waited_s
         self.dispatched_at = inner.dispatched_at
         self.answered_at = inner.answered_at or now
+        self.measure = inner.measure
 
     @property
     def is_over(self) -> bool:

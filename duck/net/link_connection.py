@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from duck.exceptions import BackendCut, BackendUnreachable
 from duck.net.clock import NEVER
+from duck.net.measure import measure_from_us
 from duck.wire.link import ABORT, ASK, AUTH, FIND, FRONT_BYTES, TAKEN, AnswerReader, LinkError, frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from duck.net.measure import Measure
 
 DIALLING: Final = "dialling"  # connected, the slot asked for and not granted yet
 IDLE: Final = "idle"
@@ -33,6 +36,9 @@ class LinkCall(Protocol):
     def link_end(self) -> None: ...
     def link_cut(self, reason: str) -> None: ...
     def link_found(self, path: bytes) -> None: ...
+    def link_measure(self, measure: Measure) -> None:
+        """What the answer has cost so far."""
+
     def link_lost(self, error: Exception) -> None:
         """The worker, or the slot, has gone before the call was over; `error` says whether it was begun."""
 
@@ -246,6 +252,11 @@ class LinkConnection:
             self.close()
         elif self._state is IDLE:
             self.close()
+
+    def link_measure(self, queries: int, database_us: int, template_us: int, all_us: int) -> None:
+        """The worker has counted what the call costs."""
+        if self._call is not None:
+            self._call.link_measure(measure_from_us(queries, database_us, template_us, all_us))
 
     def _lose(self, error: Exception) -> None:
         if self._state is CLOSED:

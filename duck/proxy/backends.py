@@ -31,6 +31,7 @@ class Backend:
         shunned: it could not be reached a moment ago, so that any other is asked first.
         is_own: this front's share of the processes holds it.
         left_at: when it was replaced, by `Clock.time`; NEVER while it was not.
+        seal: of the field with an answer's cost (net.measure); empty where there is none.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Backend:
         "is_own",
         "left_at",
         "links",
+        "seal",
         "shunned",
         "turns",
         "upstream",
@@ -71,6 +73,7 @@ class Backend:
             limits,
             lambda on_idle, on_lost: UpstreamConnection(name, on_idle, on_lost),
         )
+        self.seal = f"{upstream.measure_field}:{upstream.secret}".encode() if upstream.measure_field else b""
         self._identity = b""
         if upstream.identity_field:
             self._identity = f"{upstream.identity_field}: {upstream.secret} ".encode()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from duck.exceptions import BackendCut, BackendError, BackendTimeout, ClientGone
 from duck.net.clock import NEVER
+from duck.net.measure import take_off
 from duck.net.splice import LEAST_BYTES
 from duck.proxy.call import IDEMPOTENT, Call
 from duck.wire.framing import chunk, last_chunk
@@ -166,6 +167,9 @@ class HttpCall(Call):
         self._let_go()
         exchange = self._exchange
         exchange.drop_body()
+        backend = self._backend
+        if backend is not None and backend.seal:
+            head, exchange.measure = take_off(head, backend.seal)
         response = exchange.response
         if response is not exchange:
             head = head.copy()  # sinks on its way may change it
@@ -177,10 +181,15 @@ class HttpCall(Call):
 
     def upstream_head(self, head: ResponseHead) -> None:
         """The answer begins."""
-        self._exchange.answered_at = self._proxy.clock.time()
-        if head.content_length is None and self._backend is not None:
-            self._proxy.goes_on(self._exchange, self._backend)
-        self._exchange.response.head(head)
+        exchange = self._exchange
+        exchange.answered_at = self._proxy.clock.time()
+        backend = self._backend
+        if backend is not None:
+            if backend.seal:
+                head, exchange.measure = take_off(head, backend.seal)
+            if head.content_length is None:
+                self._proxy.goes_on(exchange, backend)
+        exchange.response.head(head)
         self._moved()
 
     def upstream_data(self, data: bytes) -> None:

@@ -26,6 +26,7 @@ from duck.wire.link import request_frame
 if TYPE_CHECKING:
     from duck.net.exchange import Exchange
     from duck.net.link_connection import LinkConnection
+    from duck.net.measure import Measure
     from duck.proxy.backends import Backend
     from duck.proxy.handler import ProxyHandler
     from duck.proxy.spool import Overflow
@@ -151,6 +152,10 @@ class LinkCall(Call):
     def link_found(self, path: bytes) -> None:
         """Never asked here."""
         raise AssertionError("an answer to a look-up that was not made")
+
+    def link_measure(self, measure: Measure) -> None:
+        """The worker has counted what the answer costs."""
+        self._exchange.measure = measure
 
     def link_lost(self, error: Exception) -> None:
         """The worker died over this request, or before it."""

@@ -21,6 +21,8 @@ class Upstream:
         patient: a request waits for it to come back when it cannot be reached: Duck started it and will start it again.
         identity_field: name (lower case) of the private field that carries the client's identity to a wrapped ASGI
             application; empty for servers that Duck did not start.
+        measure_field: name (lower case) of the private field that carries what an answer has cost, sealed by `secret`;
+            empty for a server that tells nothing of it.
     """
 
     protocol: Literal["link", "http"]
@@ -30,6 +32,7 @@ class Upstream:
     secret: str = ""
     identity_field: str = ""
     patient: bool = True
+    measure_field: str = ""
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,14 @@ front that does not react is taken from it: what it may have sent on that connec
                                                                  CPU time of all views of the process (u32, us, wraps)
                                                         RECALL   give the slot back; 1: soft, 2: hard, 3: it was
                                                                  taken (u8)
+                                                        MEASURE  what the request has cost so far: queries, us in the
+                                                                 database, in templates, in all (u32 each)
 
     one connection: [AUTH] ASK         ->    HELLO
     one request:   REQUEST [ABORT]    ->    HEAD DATA* (END | CUT) FREE
     one look-up:   FIND               ->    FOUND
     HEAD flag 1 (COMPLETE): the frame holds the whole answer; no DATA, no END.
+    MEASURE, from a worker in development only: before HEAD, and of a streamed answer again before END.
 
 A request's head is text in Latin-1, its items joined by NUL, which no item can hold (the parser refuses it):
 the names of `REQUEST_ITEMS` in order, then name, value, name, value ... of the fields. The body follows whole, or lies
@@ -57,6 +60,7 @@ CUT: Final = 20
 FOUND: Final = 21
 FREE: Final = 22
 RECALL: Final = 23
+MEASURE: Final = 24
 
 FRONT_BYTES: Final = 8  # of ASK
 SOFT: Final = 1  # RECALL levels
@@ -72,6 +76,7 @@ HEAD_FIXED: Final = struct.Struct("!HBqHI")
 LENGTH: Final = struct.Struct("!I")
 _HEAD_FRAME: Final = struct.Struct("!IBHBqHI")  # FRAME and HEAD_FIXED
 _FREE_FRAME: Final = struct.Struct("!IBI")
+_MEASURE: Final = struct.Struct("!IIII")
 
 # Paths are percent-encoded as received; the worker decodes. `length` is the body's length in decimal, or empty for a
 # request that declares no body at all. `spool` is a path (file system bytes as Latin-1) or empty. `request_id` is
@@ -121,6 +126,7 @@ class AnswerReceiver(Protocol):
     def link_found(self, path: bytes) -> None: ...
     def link_free(self, all_us: int) -> None: ...
     def link_recall(self, level: int) -> None: ...
+    def link_measure(self, queries: int, database_us: int, template_us: int, all_us: int) -> None: ...
 
 
 def frame(kind: int, payload: bytes = b"") -> bytes:
@@ -153,6 +159,12 @@ def head_frame(
 def free_frame(all_us: int) -> bytes:
     """A FREE frame; `all_us`: see the table above."""
     return _FREE_FRAME.pack(4, FREE, all_us & MAX_U32)
+
+
+def measure_frame(queries: int, database_us: int, template_us: int, all_us: int) -> bytes:
+    """A MEASURE frame; what is more than fits is told as the most that does."""
+    counts = (min(count, MAX_U32) for count in (queries, database_us, template_us, all_us))
+    return frame(MEASURE, _MEASURE.pack(*counts))
 
 
 def request_frame(head: bytes, body: bytes = b"") -> bytes:
@@ -294,5 +306,8 @@ class AnswerReader:
             receiver.link_found(payload)
         elif kind == RECALL and len(payload) == 1:
             receiver.link_recall(payload[0])
+        elif kind == MEASURE and len(payload) == _MEASURE.size:
+            queries, database_us, template_us, all_us = _MEASURE.unpack(payload)
+            receiver.link_measure(queries, database_us, template_us, all_us)
         else:
             raise LinkError(f"a frame of unknown type {kind}")

@@ -34,6 +34,8 @@ class Answer:
     cut: str | None = None
     freed: bool = False
     all_us: int = 0
+    measures: list[tuple[int, int, int, int]] = field(default_factory=list)
+    head_measures: int = 0  # how many of these came before the head
 
     @property
     def body(self) -> bytes:
@@ -162,6 +164,7 @@ class LinkClient:
         answer = self.answer
         answer.status, answer.reason, answer.block, answer.content_length = status, reason, block, content_length
         answer.complete_at_once = answer.ended = complete
+        answer.head_measures = len(answer.measures)
         if body:
             answer.chunks.append(body)
 
@@ -179,6 +182,10 @@ class LinkClient:
 
     def link_recall(self, level: int) -> None:
         self.recalled = level
+
+    def link_measure(self, queries: int, database_us: int, template_us: int, all_us: int) -> None:
+        assert not self.answer.ended, "what an answer has cost is told before its end"
+        self.answer.measures.append((queries, database_us, template_us, all_us))
 
     def link_free(self, all_us: int) -> None:
         self.answer.freed = True

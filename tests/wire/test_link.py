@@ -19,6 +19,7 @@ from duck.wire.link import (
     HELLO,
     MAX_HEAD_BYTES,
     MAX_SMALL_FRAME,
+    MEASURE,
     RECALL,
     REQUEST,
     SHARED_AT,
@@ -27,6 +28,7 @@ from duck.wire.link import (
     frame,
     free_frame,
     head_frame,
+    measure_frame,
     request_frame,
     split_request,
 )
@@ -72,6 +74,9 @@ class Told:
     def link_recall(self, level: int) -> None:
         self.events.append(("recall", level))
 
+    def link_measure(self, queries: int, database_us: int, template_us: int, all_us: int) -> None:
+        self.events.append(("measure", queries, database_us, template_us, all_us))
+
     def link_free(self, all_us: int) -> None:
         self.events.append(("free", all_us))
 
@@ -103,6 +108,7 @@ CONVERSATION = b"".join(
         frame(FOUND, b"/static/\xff.css"),
         frame(FOUND),
         frame(RECALL, b"\2"),
+        measure_frame(3, 1_000, 20, 2**40),
     )
 )
 EVENTS = [
@@ -124,6 +130,7 @@ EVENTS = [
     ("found", b"/static/\xff.css"),
     ("found", b""),
     ("recall", 2),
+    ("measure", 3, 1_000, 20, 2**32 - 1),
 ]
 
 
@@ -211,6 +218,7 @@ def test_a_frame_is_length_type_and_payload(content: bytes) -> None:
         frame(0),
         frame(REQUEST),
         frame(RECALL),
+        frame(MEASURE, b"\0" * 15),
         FRAME.pack(MAX_SMALL_FRAME + 1, CUT),
         FRAME.pack(2**32 - 1, FREE),
         FRAME.pack(HEAD_FIXED.size, HEAD) + HEAD_FIXED.pack(200, 0, -1, 1, 0),

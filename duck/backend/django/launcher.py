@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from duck.backend.django.version import Place, Version
 
 IDENTITY_FIELD: Final = "x-duck-identity"
+MEASURE_FIELD: Final = "x-duck-measure"  # backend.django.worker.measured
 
 
 class Launcher:
@@ -77,6 +78,7 @@ class Launcher:
             f"django {place.role} {facts['pid']}",
             secret=self.secret if protocol == "http" or not isinstance(address, str) else "",
             identity_field=IDENTITY_FIELD if protocol == "http" else "",
+            measure_field=MEASURE_FIELD if protocol == "http" and facts.get("measures") else "",
         )
 
     def finder(self, place: Place, facts: Mapping[str, Any]) -> Upstream | None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional,
 from .facts import static_finder
 from .failure import StartError
 from .identity import Identified
+from .measured import MeasuredIdentified
 from .wsgi import WSGIServer, listen
 
 if TYPE_CHECKING:
@@ -237,7 +238,8 @@ def serve_asgi(spec: Spec, control: Control, debugger: Debugger, choice: Choice,
     Raises:
         StartError: there is no server, or the application refused to start.
     """
-    application = Identified(
+    wrap = MeasuredIdentified if facts.get("measures") else Identified
+    application = wrap(
         choice.application,
         spec.identity_field,
         spec.secret,

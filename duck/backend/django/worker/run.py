@@ -8,12 +8,14 @@ import sys
 import threading
 from typing import Any, List, Optional
 
-from . import debugger
+from . import attribution, debugger, measure
 from .control import Control, die_with_parent, tie_group
 from .entry import Choice, choose, has_memory_layer, import_wsgi_first, load_wsgi
 from .facts import project_facts, static_finder
 from .failure import EXIT_FAILED, StartError, describe
 from .launch import enter_directory, replaced_command, run_manage, set_up
+from .measured import MeasuredSlot
+from .slot import Slot
 from .spec import Spec, take_spec
 from .stack import tell_on_signal
 from .wsgi import WSGIServer, listen
@@ -40,6 +42,8 @@ class Process:
         """Serve until told to stop; the exit code."""
         try:
             enter_directory(self.spec)
+            if self.spec.mode == "runserver":
+                attribution.install(self.spec.cwd)
             if self.spec.mode == "runserver" and self.spec.manage:
                 run_manage(self.spec, self.serve)
             else:
@@ -58,6 +62,9 @@ class Process:
         set_up()
         if self.spec.prefix:
             self._set_prefix()
+        measures = is_measured(self.spec)
+        if measures:
+            measure.install()
         self.stage = "checks"
         if self._is_in_place_of_runserver():
             run_checks()
@@ -75,6 +82,7 @@ class Process:
             sockets_wanted=choice.sockets_wanted,
             asgi_server=None,
             in_memory_channels=has_memory_layer(),
+            measures=measures,
             warnings=choice.warnings + missing + (replaced_command() if self._is_in_place_of_runserver() else []),
         )
         self.stage = "address"
@@ -106,6 +114,7 @@ class Process:
             secret=spec.secret,
             find=static_finder(),
             is_quick=quick_closing(),
+            slot_class=MeasuredSlot if facts["measures"] else Slot,
         )
         asked = threading.Event()
         deadline_s = 0.0
@@ -142,6 +151,13 @@ class Process:
         if path:
             files.append(os.path.abspath(path))
         return files
+
+
+def is_measured(spec: Spec) -> bool:
+    """Whether it is counted what requests cost: in development, with DEBUG on."""
+    from django.conf import settings
+
+    return spec.mode == "runserver" and bool(settings.DEBUG)
 
 
 def run_checks() -> None:

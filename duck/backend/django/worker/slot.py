@@ -247,7 +247,11 @@ class Slot(LinkEnd):
             self._cut(f"the application sent {self._unsent} bytes less than its Content-Length")
         else:
             self._ended = True
-            self._send(_END_FRAME)
+            self._end()
+
+    def _end(self) -> None:
+        """A streamed answer is complete."""
+        self._send(_END_FRAME)
 
     def _lacks_body(self) -> bool:
         return self._bodiless or self._status[:3] in ("204", "304")
@@ -283,7 +287,7 @@ class Slot(LinkEnd):
         elif chunk:
             self._send(FRAME.pack(size, DATA) + chunk)
         if self._ended:
-            self._send(_END_FRAME)
+            self._end()
 
     def _fail(self, error: BaseException, items: List[str]) -> None:
         """Answer 500 where nothing was answered, else cut; Django answers the errors of views itself."""

@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type, Union
 
 from ....wire.link import LinkError
 from .environ import Environ, Environs, FileWrapper
@@ -28,7 +28,7 @@ class WSGIServer:
     """Serves `application` on a listening socket with a fixed number of threads.
 
     `find(name)` gives the absolute path of a static file or None; `is_quick(result)` says whether `result.close()` is
-    known to do no work of the project's.
+    known to do no work of the project's; `slot_class` may tell more than answers.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class WSGIServer:
         secret: str = "",
         find: Optional[Callable[[str], Optional[bytes]]] = None,
         is_quick: Optional[Callable[[Any], bool]] = None,
+        slot_class: Type[Slot] = Slot,
     ) -> None:
         self.application = application
         self.find = find
@@ -49,6 +50,7 @@ class WSGIServer:
         self.environs = Environs(base_environ())
         self._taking = Slots(listener, threads, secret)
         self._count = threads
+        self._slot_class = slot_class
         self._slots: "set[Slot]" = set()
 
     def start(self) -> None:
@@ -98,7 +100,7 @@ class WSGIServer:
             grant = self._taking.take()
             if grant is None:
                 return
-            slot = Slot(self, grant)
+            slot = self._slot_class(self, grant)
             self._slots.add(slot)
             try:
                 with grant.connection:
