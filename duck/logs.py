@@ -13,7 +13,9 @@ import logging
 import os
 import re
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TextIO
 
@@ -23,11 +25,19 @@ _UNSAFE_OUTPUT: Final = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _MAX_LINE: Final = 64 * 1024
 
+# What a Django process in development begins a Python warning with (backend.django.worker.attribution).
+_WARNING: Final = "warning:"
+
 _RED, _YELLOW, _CYAN, _DIM = "31", "33", "36", "2"
 
 
-def to_console(text: str) -> None:
-    """Write `text` to standard error; what cannot be written there (a closed pipe, a full disk) is lost."""
+def to_console(text: str, *, at_once: bool = False) -> None:
+    """Write `text` to standard error; what cannot be written there (a closed pipe, a full disk) is lost.
+
+    It waits while `hold_back` counts, unless it is to be shown `at_once`. For any thread.
+    """
+    if not at_once and _held.keep(text):
+        return
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
@@ -35,10 +45,80 @@ def to_console(text: str) -> None:
         pass
 
 
+def hold_back() -> None:
+    """Keep what is written to the console until `release`: somebody types there."""
+    _held.begin()
+
+
+def release() -> None:
+    """Write what was held back; nothing where nothing was."""
+    text = _held.end()
+    if text:
+        to_console(text, at_once=True)
+
+
+class _Held:
+    """What waits for the console: its end, where it is too much."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_on = False
+        self._texts: deque[str] | None = None
+        self._lost = 0
+
+    def begin(self) -> None:
+        with self._lock:
+            if self._texts is None:
+                self._texts = deque()
+                self._lost = 0
+                self._is_on = True
+
+    def keep(self, text: str) -> bool:
+        """Whether `text` waits."""
+        if not self._is_on:
+            return False
+        with self._lock:
+            if self._texts is None:
+                return False
+            if len(self._texts) >= _MAX_HELD:
+                self._lost += self._texts.popleft().count("\n")
+            self._texts.append(text)
+            return True
+
+    def end(self) -> str:
+        with self._lock:
+            self._is_on = False
+            texts, self._texts = self._texts, None
+        lost = [f"({self._lost} lines before these are not shown.)\n"] if self._lost and texts else []
+        return "".join([*lost, *(texts or ())])
+
+
+_MAX_HELD: Final = 1000
+_held: Final = _Held()
+
+
+class _Console:
+    """`to_console` as a stream."""
+
+    def write(self, text: str) -> None:
+        to_console(text)
+
+    def flush(self) -> None:
+        """Nothing waits but what is held back."""
+
+
 def wants_colour(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
     """Whether `stream` is a terminal that shows colours to somebody who wants them (https://no-color.org)."""
     environ = os.environ if environ is None else environ
     return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def console_width() -> int:
+    """How many columns the terminal on standard error has; 0 where there is none."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError, AttributeError):
+        return 0
 
 
 def configure(level: str = "info", style: str = "text", *, stream: TextIO | None = None) -> None:
@@ -48,9 +128,9 @@ def configure(level: str = "info", style: str = "text", *, stream: TextIO | None
         level: `debug`, `info`, `warning` or `error`.
         style: `text` or `json`.
     """
-    stream = sys.stderr if stream is None else stream
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter() if style == "json" else ConsoleFormatter(colour=wants_colour(stream)))
+    handler = logging.StreamHandler(_Console() if stream is None else stream)
+    colour = wants_colour(sys.stderr if stream is None else stream)
+    handler.setFormatter(JsonFormatter() if style == "json" else ConsoleFormatter(colour=colour))
     logger = logging.getLogger("duck")
     for old in logger.handlers[:]:
         logger.removeHandler(old)
@@ -80,9 +160,9 @@ class ConsoleFormatter(logging.Formatter):
         text = escape(text).replace("\n", "\n    ")
         if record.levelno >= logging.WARNING:
             colour = _RED if record.levelno >= logging.ERROR else _YELLOW
-            text = f"{_paint(record.levelname.lower(), colour, self._colour)}: {text}"
+            text = f"{paint(record.levelname.lower(), colour, self._colour)}: {text}"
         stamp = time.strftime("[%H:%M:%S]", time.localtime(record.created))
-        return f"{_paint(stamp, _DIM, self._colour)} {text}"
+        return f"{paint(stamp, _DIM, self._colour)} {text}"
 
 
 class JsonFormatter(logging.Formatter):
@@ -104,12 +184,13 @@ class JsonFormatter(logging.Formatter):
 class ProcessOutput:
     """Puts a name before each line that a process prints; bytes come in as they are read from its pipe."""
 
-    __slots__ = ("_json", "_prefix", "_rest", "_write", "name")
+    __slots__ = ("_colour", "_json", "_prefix", "_rest", "_write", "name")
 
     def __init__(self, name: str, write: Callable[[str], object], *, style: str = "text", colour: bool = False) -> None:
         self.name = name
         self._write = write
-        self._prefix = _paint(f"{name} |", _CYAN, colour) + " "
+        self._prefix = paint(f"{name} |", _CYAN, colour) + " "
+        self._colour = colour
         self._json = style == "json"
         self._rest = b""
 
@@ -132,10 +213,14 @@ class ProcessOutput:
         text = line.decode("utf-8", "replace").rstrip("\r")
         if self._json:
             return json.dumps({"time": _utc(time.time()), "logger": self.name, "message": text}) + "\n"
-        return f"{self._prefix}{_UNSAFE_OUTPUT.sub(_escape_match, text)}\n"
+        text = _UNSAFE_OUTPUT.sub(_escape_match, text)
+        if text.startswith(_WARNING):
+            text = paint(_WARNING, _YELLOW, self._colour) + text[len(_WARNING) :]
+        return f"{self._prefix}{text}\n"
 
 
-def _paint(text: str, colour: str, wanted: bool) -> str:
+def paint(text: str, colour: str, wanted: bool) -> str:
+    """`text` in a colour of the terminal, where that is `wanted`."""
     return f"\x1b[{colour}m{text}\x1b[0m" if wanted else text
 
 

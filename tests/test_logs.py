@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from duck.logs import ConsoleFormatter, ProcessOutput, configure, wants_colour
+from duck import logs
+from duck.logs import ConsoleFormatter, ProcessOutput, configure, hold_back, release, to_console, wants_colour
 
 
 class Terminal(io.StringIO):
@@ -80,3 +81,46 @@ def test_a_line_without_end_is_not_kept_for_ever() -> None:
     output = ProcessOutput("django", written.append, style="json")
     output.feed(b"x" * 70_000)
     assert json.loads(written[0])["message"] == "x" * 70_000
+
+
+def test_a_python_warning_is_marked_at_a_terminal() -> None:
+    written: list[str] = []
+    ProcessOutput("django", written.append, colour=True).feed(b"warning: shop/views.py:1: UserWarning: hm\nwarnings\n")
+    assert written == ["\x1b[36mdjango |\x1b[0m \x1b[33mwarning:\x1b[0m shop/views.py:1: UserWarning: hm\n"
+                       "\x1b[36mdjango |\x1b[0m warnings\n"]  # fmt: skip
+
+
+class TestHeldBack:
+    """What is written while a debugger has the terminal."""
+
+    @pytest.fixture(autouse=True)
+    def _released(self) -> Iterator[None]:
+        yield
+        release()
+
+    def test_lines_and_messages_wait_and_come_in_their_order(
+        self, capsys: pytest.CaptureFixture[str], duck_logger: logging.Logger
+    ) -> None:
+        configure("info")
+        hold_back()
+        hold_back()
+        to_console("one\n")
+        logging.getLogger("duck.app").info("two")
+        to_console("(Pdb) ", at_once=True)
+        assert capsys.readouterr().err == "(Pdb) "
+        release()
+        first, second = capsys.readouterr().err.splitlines()
+        assert (first, second[11:]) == ("one", "two")
+        release()
+        to_console("three\n")
+        assert capsys.readouterr().err == "three\n"
+
+    def test_what_waits_is_bounded_and_what_is_lost_is_told(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(logs, "_MAX_HELD", 2)
+        hold_back()
+        for number in range(5):
+            to_console(f"{number}\nmore\n")
+        release()
+        assert capsys.readouterr().err == "(6 lines before these are not shown.)\n3\nmore\n4\nmore\n"

@@ -8,9 +8,11 @@ import socket
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from duck.exceptions import ApplicationError
 from duck.http.core.httpd.httpd import uri_of
+from duck.services.network import network_addresses
 
 if TYPE_CHECKING:
     from duck.settings.listen import ListenAddress
@@ -51,6 +53,11 @@ def absolute_url(scheme: str, domain: str, port: int) -> str:
     return f"{scheme}://{host}" if port == default else f"{scheme}://{host}:{port}"
 
 
+def host_of(url: str) -> str:
+    """The host of `scheme://host:port`, without brackets."""
+    return urlsplit(url).hostname or ""
+
+
 def listen_addresses(listening: ListeningView) -> list[ListenAddress]:
     """Where to listen, as sockets are opened."""
     return [
@@ -60,10 +67,18 @@ def listen_addresses(listening: ListeningView) -> list[ListenAddress]:
 
 
 def public_addresses(listeners: Iterable[socket.socket], listening: ListeningView) -> list[str]:
-    """One URL for each listener, as a browser takes it; `localhost` stands for all that it resolved to."""
+    """One URL for each listener, as a browser takes it; `localhost` stands for all that it resolved to.
+
+    Of listeners for the network: `localhost`, then the addresses that other devices know this machine by.
+    """
     found: dict[str, None] = {}
     for listener in listeners:
         uri = uri_of(listener)
+        if is_tcp(listener) and listening.lan:
+            scheme, port = uri.partition(":")[0], listener.getsockname()[1]
+            for host in ("localhost", *network_addresses()):
+                found[absolute_url(scheme, host, port)] = None
+            continue
         if is_tcp(listener) and listening.addresses[0].host == "localhost":
             uri = f"{uri.partition(':')[0]}://localhost:{listener.getsockname()[1]}"
         elif is_tcp(listener) and listening.addresses[0].host == "*" and listening.is_site:

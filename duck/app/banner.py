@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+from duck.logs import paint
+
+_TITLE, _LINK, _DIM, _YELLOW = "1;33", "36", "2", "33"
+_MOST_MS: Final = 10_000  # what takes longer is told in seconds
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,9 @@ class BannerFacts:
         admin: where health and figures are answered.
         reload_command: whether `duck reload` brings up new code.
         prefix: path under which all of Django lives.
+        network: URLs for other devices, where they are wanted; None where not.
+        https: how HTTPS is served, as words; empty for a way of listening that has none to tell.
+        keys: whether keys are taken at the console.
         warnings: sentences of the settings.
     """
 
@@ -44,15 +52,24 @@ class BannerFacts:
     workers: str = ""
     admin: str = ""
     reload_command: bool = False
+    network: Sequence[str] | None = None
+    https: str = ""
+    keys: bool = False
     warnings: Sequence[str] = ()
 
 
-def banner(facts: BannerFacts) -> str:
+def banner(facts: BannerFacts, *, colour: bool = False) -> str:
     """The text for the console, without a final newline; nothing in it claims what is not so yet."""
-    first, *others = [address + facts.prefix + "/" if "://" in address else address for address in facts.addresses]
-    lines = [f"Duck {facts.version} listens at {first}"]
-    lines += [f"{'':>{len('Duck  listens at ') + len(facts.version)}}{address}" for address in others]
+    first, *others = [_opened(address, facts.prefix, colour) for address in facts.addresses]
+    name = f"Duck {facts.version}"
+    lines = [f"{paint(name, _TITLE, colour)} listens at {first}"]
+    lines += [f"{'':>{len(name) + len(' listens at ')}}{address}" for address in others]
     rows: list[tuple[str, str]] = []
+    if facts.network is not None:
+        opened = ", ".join(_opened(address, facts.prefix, colour) for address in facts.network)
+        rows.append(("Network", opened or "this machine is in none that others could reach it by"))
+    if facts.https:
+        rows.append(("HTTPS", facts.https))
     if facts.duck_side:
         rows.append(("Duck", facts.duck_side))
     rows += _django_rows(facts)
@@ -66,11 +83,31 @@ def banner(facts: BannerFacts) -> str:
         rows.append(("Reload", "`duck reload`, or SIGHUP"))
     if facts.processes:
         rows.append(("Processes", ", ".join(f"{role} {pid}" for role, pid in facts.processes)))
+    if facts.keys:
+        rows.append(("Keys", "r reload, o open, m migrate, c clear, h help, q quit"))
     rows.append(("Stop", "Ctrl-C here, or `duck stop` from elsewhere"))
     width = max(len(name) for name, _ in rows)
-    lines += [f"  {name:<{width}}  {text}" for name, text in rows]
-    lines += [f"Warning: {sentence}" for sentence in facts.warnings]
+    lines += [f"  {paint(f'{name:<{width}}', _DIM, colour)}  {text}" for name, text in rows]
+    lines += [f"{paint('Warning:', _YELLOW, colour)} {sentence}" for sentence in facts.warnings]
     return "\n".join(lines)
+
+
+def _opened(address: str, prefix: str, colour: bool) -> str:
+    """`address` as a browser opens it."""
+    return paint(f"{address}{prefix}/", _LINK, colour) if "://" in address else address
+
+
+def refused_in_network(facts: Mapping[str, Any], hosts: Sequence[str]) -> str:
+    """One sentence where Django, which has told `facts`, answers 400 to who asks by one of the addresses `hosts`."""
+    allowed = [str(host) for host in facts.get("allowed_hosts") or ()]
+    refused = [host for host in hosts if host not in allowed and "*" not in allowed]
+    if not refused:
+        return ""
+    return (
+        f"Other devices are answered 400 at {' and '.join(refused)}, since ALLOWED_HOSTS in"
+        f" {facts.get('settings') or 'the settings'} does not name {'them' if len(refused) > 1 else 'it'};"
+        " add what is missing there, or '*' while DEBUG is on."
+    )
 
 
 def ready_line(facts: Mapping[str, Any], took_s: float, pids: Sequence[int] = ()) -> str:
@@ -88,7 +125,9 @@ def ready_line(facts: Mapping[str, Any], took_s: float, pids: Sequence[int] = ()
         server = facts.get("asgi_server")
         parts.append(f"WebSockets by {server}" if server else "WebSockets by an ASGI process")
     process = f" in process{'es' if len(pids) > 1 else ''} {' and '.join(map(str, pids))}" if pids else ""
-    return f"Django {facts.get('django', '?')} is ready after {took_s:.1f} s{process}: {', '.join(parts)}"
+    ms = round(took_s * 1000)
+    took = f"{ms} ms" if ms < _MOST_MS else f"{took_s:.1f} s"
+    return f"Django {facts.get('django', '?')} is ready after {took}{process}: {', '.join(parts)}"
 
 
 def redirects_to_nowhere(facts: Mapping[str, Any]) -> str:

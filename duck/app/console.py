@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Final
 
 import duck
 from duck.app.banner import BannerFacts, banner
-from duck.logs import to_console
+from duck.app.qr import qr_code
+from duck.logs import to_console, wants_colour
 from duck.settings import views
 
 if TYPE_CHECKING:
     from duck.app.lifecycle import Lifecycle
 
 logger = logging.getLogger("duck.app")
+
+_NAMES: Final = 3  # of a certificate
 
 
 def show_banner(lifecycle: Lifecycle) -> None:
@@ -25,7 +29,23 @@ def show_banner(lifecycle: Lifecycle) -> None:
         for sentence in facts.warnings:
             logger.warning("%s", sentence)
     else:
-        to_console(banner(facts) + "\n")
+        to_console(banner(facts, colour=wants_colour(sys.stderr)) + "\n")
+        if lifecycle.settings["QR"]:
+            _show_qr(facts)
+
+
+def _show_qr(facts: BannerFacts) -> None:
+    """The address for another device, to be read by its camera."""
+    address = next(iter(facts.network or ()), "")
+    if not address:
+        logger.warning("--qr is for other devices, and none can reach this address; say --lan, too.")
+        return
+    url = f"{address}{facts.prefix}/"
+    picture = qr_code(url)
+    if picture:
+        to_console(f"\n{picture}\n")
+    else:
+        logger.warning("This console cannot show a QR code of %s; its encoding has no blocks.", url)
 
 
 def _facts(lifecycle: Lifecycle) -> BannerFacts:
@@ -33,9 +53,13 @@ def _facts(lifecycle: Lifecycle) -> BannerFacts:
     own_side = ""
     if settings.is_duck_project:
         own_side = "its own urlpatterns" + (", which cannot be loaded" if lifecycle.unloaded is not None else "")
+    network = lifecycle.network
     return BannerFacts(
         version=duck.__version__,
-        addresses=lifecycle.addresses,
+        addresses=[address for address in lifecycle.addresses if address not in network],
+        network=network if views.listening(settings).lan else None,
+        https=_https(lifecycle),
+        keys=lifecycle.keys.are_taken,
         duck_side=own_side,
         reload="on changes" if lifecycle.watched_directories is not None else "",
         prefix=views.listening(settings).prefix or "",
@@ -46,6 +70,17 @@ def _facts(lifecycle: Lifecycle) -> BannerFacts:
         reload_command=views.production(settings).serves and django is not None and django.root is not None,
         **(django.banner() if django is not None and lifecycle.unloaded is None else {}),
     )
+
+
+def _https(lifecycle: Lifecycle) -> str:
+    """What is served where HTTPS is on; in development, how to have it where it is not."""
+    https = lifecycle.https
+    if https.enabled and https.certificates:
+        certificate = https.certificates[0]
+        names = ", ".join(certificate.names[:_NAMES])
+        more = f" and {len(certificate.names) - _NAMES} more" if len(certificate.names) > _NAMES else ""
+        return f"a certificate for {names}{more}, until {certificate.not_after:%Y-%m-%d}"
+    return "" if views.production(lifecycle.settings).serves else "off; --https serves it"
 
 
 def _workers(lifecycle: Lifecycle) -> str:

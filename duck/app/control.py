@@ -1,4 +1,4 @@
-"""The commands of the control socket: ping, status, reload, stop, settings."""
+"""The commands of the control socket: ping, status, reload, migrate, stop, settings."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def commands(lifecycle: Lifecycle) -> dict[str, Callable[[Request], None]]:
         "ping": lambda request: request.reply({"pid": os.getpid(), "version": duck.__version__}),
         "status": lambda request: lifecycle.front.refresh(lambda: request.reply(report(lifecycle))),
         "reload": lifecycle.reload_asked,
+        "migrate": lifecycle.migration.asked,
         "stop": lifecycle.ending.commanded,
         "settings": lambda request: request.reply({"settings": _settings(lifecycle)}),
     }

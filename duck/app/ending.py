@@ -62,13 +62,18 @@ class Ending:
     def signalled(self, number: int) -> None:
         """SIGINT or SIGTERM has come: stop; the second one skips to the deadline."""
         if self._shutdown is not None:
-            logger.info("Stopping now, without waiting for what runs.")
-            self.restarts = False
             self.status = 128 + number
-            self._shutdown.hurry()
+            self.hurry()
         elif not self.has_begun:
             # Ctrl-C is somebody who waits; SIGTERM may come from an orchestrator whose balancer does not know yet.
             self.approach(128 + number, at_once=self.is_near or number == signal.SIGINT)
+
+    def hurry(self) -> None:
+        """End what is under way, where the end has begun, without waiting for it."""
+        if self._shutdown is not None:
+            logger.info("Stopping now, without waiting for what runs.")
+            self.restarts = False
+            self._shutdown.hurry()
 
     def ask(
         self,
@@ -166,6 +171,7 @@ class Ending:
             self._run.changes.stop(watching=stop_reloader)
         if self._run.reloads is not None:
             self._run.reloads.stop()
+        self._run.migration.stop()
         if not self.restarts:
             # For a restart they stay open: who connects meanwhile waits in the backlog.
             self._run.listening.close()
@@ -208,6 +214,7 @@ class Ending:
 
     def give_back(self) -> None:
         """Give back what the kernel does not take by itself; for a restart lock and listeners are kept."""
+        self._run.keys.stop()
         self._run.presence.close(keep_lock=self.restarts)
         if self._run.changes is not None:
             self._run.changes.stop()

@@ -16,7 +16,7 @@ from duck.http.core.httpd.servers import HTTPServer
 from duck.http.ducksight.channel import fault_after
 from duck.http.site import Site
 from duck.http.waiting import READY_PATH
-from duck.logs import to_console, wants_colour
+from duck.logs import console_width, to_console, wants_colour
 from duck.net.descriptors import make_room
 from duck.net.exchange_log import ExchangeLog
 from duck.net.limits import Limits
@@ -158,7 +158,12 @@ class Front:
         assert self.config is not None
         if self._access != "off":
             self._local.log = log = ExchangeLog(
-                self._access, to_console, loop.call_later, colour=wants_colour(sys.stderr), quiet_path=READY_PATH
+                self._access,
+                to_console,
+                loop.call_later,
+                colour=wants_colour(sys.stderr),
+                quiet_path=READY_PATH,
+                width=console_width,
             )
             with self._lock:
                 self._logs.append((loop, log))

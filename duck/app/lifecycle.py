@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duck
-from duck.app.banner import ready_line, redirects_to_nowhere
+from duck.app.address import host_of
+from duck.app.banner import ready_line, redirects_to_nowhere, refused_in_network
 from duck.app.browsers import Browsers
 from duck.app.changes import Changes
 from duck.app.console import show_banner
@@ -33,8 +34,10 @@ from duck.app.front_processes import FrontProcesses
 from duck.app.fronts import make_front, thread_count
 from duck.app.host import Host
 from duck.app.https import Https, challenge_directory
+from duck.app.keys import Keys
 from duck.app.lanes import site_config
 from duck.app.listening import Listening
+from duck.app.migrate import Migration
 from duck.app.overview import Overview
 from duck.app.presence import Presence
 from duck.app.refusal import refusal
@@ -42,6 +45,7 @@ from duck.app.reloads import Reloads
 from duck.app.succession import Succession
 from duck.app.trial import end_if_on_trial, fail_if_on_trial
 from duck.app.unloaded import Unloaded
+from duck.backend.django.terminal import Terminal
 from duck.exceptions import SettingsError
 from duck.services.django import BROKEN, DjangoService
 from duck.services.inbox import Inbox
@@ -79,6 +83,8 @@ class Lifecycle:
         started: whether it has been started.
         presence: how others find it.
         changes, reloads: what leads to new code; None before the start.
+        migration: `manage.py migrate`, when it is asked for.
+        keys: those typed at the console, in development.
         futures: what runs, by name; done when it has ended.
     """
 
@@ -106,6 +112,8 @@ class Lifecycle:
         self.presence = Presence(self._restored)
         self.changes: Changes | None = None
         self.reloads: Reloads | None = None
+        self.migration = Migration(self)
+        self.keys = Keys(self)
         self._announced = False
         self._told_generation = 0
         self._took_over = False  # what serves was told of by the Duck that this process was
@@ -204,6 +212,8 @@ class Lifecycle:
         if views.reload(self.settings).enabled:
             self.start_reloader()
         self._app.record_metadata()
+        if not views.production(self.settings).serves:
+            self.keys.start()
         if self.succession.has_children:
             logger.info("Duck %s has taken over.", duck.__version__)
         elif with_banner:
@@ -240,6 +250,7 @@ class Lifecycle:
                 on_hold=self.front.hold,
                 on_debugged=self.changes.undebugged if self.changes is not None else lambda: None,
                 refuse=lambda facts: refusal(self.settings, self.listening, facts),
+                terminal=Terminal(on_lent=self.keys.step_aside, on_returned=self.keys.step_in),
             )
             inherited = self.succession.inherited
             values = inherited.django if inherited is not None else None
@@ -298,6 +309,11 @@ class Lifecycle:
     def addresses(self) -> list[str]:
         """Where it listens, as a user writes it; empty before and after."""
         return self.listening.addresses
+
+    @property
+    def network(self) -> list[str]:
+        """Those of `addresses` that are for other devices in the network; none without --lan."""
+        return self.addresses[1:] if views.listening(self.settings).lan else []
 
     @property
     def port(self) -> int:
@@ -392,6 +408,9 @@ class Lifecycle:
             logger.info("%s", ready_line(facts, self.django.took_s, self.django.pids_of(generation)))
             if facts.get("secure_ssl_redirect") and not self.https.enabled and not self._is_behind_proxies:
                 logger.warning("%s", redirects_to_nowhere(facts))
+            refused = refused_in_network(facts, [host_of(address) for address in self.network])
+            if refused:
+                logger.warning("%s", refused)
         self._told_generation = generation.number
         self._took_over = False
         self._announce()

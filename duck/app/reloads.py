@@ -40,6 +40,10 @@ class Reloads:
         if not self._lifecycle.ending.has_begun:
             self._load(None)
 
+    def restart(self) -> None:
+        """Start Duck itself again, once it is known that its code can be loaded; nobody waits for an answer."""
+        self._trial.begin()
+
     def stop(self) -> None:
         """Try nothing more."""
         self._trial.stop()

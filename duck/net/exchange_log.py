@@ -9,10 +9,12 @@ cannot be written is lost, and no request fails of it.
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
+
+from duck.net.dev_lines import DevLines
+from duck.net.log_text import SAFE, safe, safe_text
 
 if TYPE_CHECKING:
     from duck.net.exchange import Exchange
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
 PIECE_BYTES: Final = 4096
 DELAY_S: Final = 0.1
 
-# What may stand in a line as it is: printable ASCII without quote and backslash.
-_SAFE: Final = bytes([byte for byte in range(32, 127) if byte not in b'"\\'])
-_UNSAFE_BYTES: Final = re.compile(rb"[^ !#-\[\]-~]")
 _METHODS: Final[dict[bytes, str]] = {
     method.encode(): method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 }
@@ -31,8 +30,6 @@ _VERSIONS: Final[dict[int, str]] = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2"
 # Looked up, for to format a number costs 0.2 to 0.3 us, and more when compiled.
 _THREE: Final = tuple([f"{number:03d}" for number in range(1000)])
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-_RED, _GREEN, _YELLOW, _CYAN, _DIM = "31", "32", "33", "36", "2"
 
 
 class ExchangeLog:
@@ -43,12 +40,13 @@ class ExchangeLog:
         write: takes whole lines.
         later: calls back after so many seconds (a loop's `call_later`); None to write each line at once.
         quiet_path: what Duck itself answers there is not told.
+        width: see `DevLines`.
     """
 
     __slots__ = (
         "_closed",
-        "_colour",
         "_delay_s",
+        "_dev_lines",
         "_format",
         "_later",
         "_lines",
@@ -70,10 +68,12 @@ class ExchangeLog:
         *,
         colour: bool = False,
         quiet_path: bytes = b"",
+        width: Callable[[], int] | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        self._dev_lines = DevLines(self._keep, later, colour=colour, width=width)
         formats: dict[str, Callable[[Exchange, float], str]] = {
-            "dev": self._dev,
+            "dev": self._dev_lines.of,
             "text": self._text,
             "json": self._json,
             "combined": self._combined,
@@ -84,7 +84,6 @@ class ExchangeLog:
         self._later = later
         # Who develops looks on.
         self._delay_s = 0.0 if style == "dev" else DELAY_S
-        self._colour = colour
         self._quiet_path = quiet_path
         self._wall_clock = wall_clock
         self._lines: list[str] = []
@@ -99,6 +98,11 @@ class ExchangeLog:
         if self._quiet_path and not exchange.backend and exchange.request.path == self._quiet_path:
             return
         line = self._format(exchange, self._wall_clock())
+        if line:
+            self._keep(line)
+
+    def _keep(self, line: str) -> None:
+        """Write `line` with others that come soon."""
         lines = self._lines
         size = self._size + len(line) + 1
         if size > PIECE_BYTES and lines:
@@ -129,24 +133,13 @@ class ExchangeLog:
     def close(self) -> None:
         """The loop ends: write what was kept back, and what still comes at once."""
         self._closed = True
+        self._dev_lines.at_once()
+        folded = self._dev_lines.unfold()
+        if folded:
+            self._keep(folded)
         self.flush()
 
     # -- styles ---------------------------------------------------------------------------------------------------
-
-    def _dev(self, exchange: Exchange, now: float) -> str:
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._stamp = _paint(time.strftime("[%H:%M:%S]", time.localtime(second)), _DIM, self._colour)
-        status = exchange.status
-        shown = str(status) if status else "---"
-        if self._colour:
-            shown = _paint(shown, _status_colour(status), True)
-        request = exchange.request
-        what = f"{safe(request.method)} {safe(request.target)}"
-        duration = _duration(exchange.ended_at - exchange.started)
-        line = f"{self._stamp} {shown} {what} {_size(exchange.bytes_sent)} {duration}"
-        return f"{line} ({_safe_text(str(exchange.error))})" if exchange.error is not None else line
 
     def _text(self, exchange: Exchange, now: float) -> str:
         second = int(now)
@@ -199,6 +192,12 @@ class ExchangeLog:
             f'"bytes":{exchange.bytes_sent},"duration_ms":{_millis(exchange.ended_at - exchange.started)},'
             f'"wait_ms":{wait},"upstream_ms":{upstream},"backend":{backend},{self._agent(request.block)}'
         )
+        measure = exchange.measure
+        if measure is not None:
+            line += (
+                f',"queries":{measure.queries},"database_ms":{_millis(measure.database_s)},'
+                f'"template_ms":{_millis(measure.template_s)},"django_ms":{_millis(measure.django_s)}'
+            )
         error = exchange.error
         return line + "}" if error is None else f'{line},"error":{_json_text(str(error))}}}'
 
@@ -241,57 +240,16 @@ def _millis(seconds: float) -> str:
     return f"{micros // 1000}.{_THREE[micros % 1000]}"
 
 
-def safe(value: bytes) -> str:
-    """What a client sent, in printable ASCII without quotes and backslashes."""
-    if value.translate(None, _SAFE):
-        value = _UNSAFE_BYTES.sub(_escape_byte, value)
-    return value.decode("ascii")
-
-
-def _escape_byte(match: re.Match[bytes]) -> bytes:
-    return b"\\x%02x" % match[0][0]
-
-
-def _safe_text(text: str) -> str:
-    return safe(text.encode("utf-8", "replace"))
-
-
 def _quoted(text: str) -> str:
-    return f'"{_safe_text(text)}"'
+    return f'"{safe_text(text)}"'
 
 
 def _json_of(value: bytes) -> str:
     """`value` as a JSON string of ASCII; a byte that is no ASCII is the character of its number."""
-    if value.translate(None, _SAFE):
+    if value.translate(None, SAFE):
         return _json_text(value.decode("latin-1"))
     return f'"{value.decode("ascii")}"'
 
 
 def _json_text(text: str) -> str:
     return json.dumps(text).replace("\x7f", "\\u007f")
-
-
-def _paint(text: str, colour: str, wanted: bool) -> str:
-    return f"\x1b[{colour}m{text}\x1b[0m" if wanted else text
-
-
-def _status_colour(status: int) -> str:
-    if status >= 500 or status == 0:
-        return _RED
-    if status >= 400:
-        return _YELLOW
-    return _CYAN if status >= 300 or status < 200 else _GREEN
-
-
-def _size(size: int) -> str:
-    if size < 1000:
-        return f"{size} B"
-    if size < 1_000_000:
-        return f"{size / 1000:.1f} kB"
-    return f"{size / 1_000_000:.1f} MB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 0.01:
-        return f"{seconds * 1000:.1f} ms"
-    return f"{seconds * 1000:.0f} ms" if seconds < 10 else f"{seconds:.1f} s"

@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +31,7 @@ from duck.settings import views
 if TYPE_CHECKING:
     from duck.backend.django.discover import Interpreter, Project
     from duck.backend.django.process import Failure
+    from duck.backend.django.terminal import Terminal
     from duck.services.inbox import Inbox
     from duck.settings.load import Settings
 
@@ -73,9 +74,7 @@ class DjangoService:
         self._last: Generation | None = None
         self._began = 0.0
         self._told = ""  # the traceback of the last failure
-        self._output = ProcessOutput(
-            "django", to_console, style=settings["LOG_FORMAT"], colour=wants_colour(sys.stderr)
-        )
+        self._outputs: dict[str, ProcessOutput] = {}  # by the process's name
         self._on_generation: Callable[[Generation, Callable[[], None], Callable[[], None]], None]
         self._on_broken: Callable[[Mapping[str, Any]], None]
         self._on_hold: Callable[[str], None]
@@ -111,6 +110,7 @@ class DjangoService:
         on_hold: Callable[[str], None],
         on_debugged: Callable[[], None] = lambda: None,
         refuse: Callable[[Mapping[str, Any]], str] = lambda facts: "",
+        terminal: Terminal | None = None,
     ) -> None:
         """Say where its sockets go and who is told; before `start`.
 
@@ -122,6 +122,7 @@ class DjangoService:
             on_hold: let requests wait, for the reason given.
             on_debugged: nobody is at a debugger's prompt any more.
             refuse: why a project that tells these facts is not to be served, in a sentence; empty where it is.
+            terminal: lent to a debugger's prompt.
         """
         self._on_debugged = on_debugged
         self._on_generation = on_generation
@@ -158,19 +159,12 @@ class DjangoService:
             on_generation=self._came,
             on_failed=self._failed,
             on_down=self._down,
-            on_output=self._print,
+            on_output=lambda text, title: self._print(text, f"django {title}".rstrip()),
             on_debugger=self._debugger,
+            terminal=terminal,
         )
         if view.commands:
-            self._commands = StartupCommands(
-                view.commands,
-                self._project,
-                self._interpreter,
-                view.settings_module,
-                self._inbox,
-                self._print,
-                self._prepared,
-            )
+            self._commands = self.commands(view.commands, self._prepared)
 
     # -- a Service ------------------------------------------------------------------------------------------------
 
@@ -261,11 +255,29 @@ class DjangoService:
         """Whether all `paths` are as they were when a change of them started the project, which needs no second one."""
         return self._recovery.has_seen(paths)
 
+    def commands(
+        self,
+        commands: Sequence[Sequence[str]],
+        done: Callable[[Failure | None], None],
+        origin: str = "DJANGO_COMMANDS_ON_STARTUP",
+    ) -> StartupCommands:
+        """`commands` of manage.py in the project's interpreter, to be started; what they print is shown."""
+        assert self._project is not None and self._interpreter is not None
+        module = self._view.settings_module
+        return StartupCommands(
+            commands, self._project, self._interpreter, module, self._inbox, self._print_command, done, origin
+        )
+
+    @property
+    def is_preparing(self) -> bool:
+        """Whether commands that go before the start are under way."""
+        return self._commands is not None and self._commands.is_running
+
     def replace(self) -> None:
         """Load the project again; requests wait meanwhile."""
         if self._backend is None:
             return
-        if self._commands is not None and self._commands.is_running:
+        if self.is_preparing:
             return  # Django is loaded after them, as it is then
         self._recovery.forget()
         if self.state in (RUNNING, HOLDING):
@@ -386,12 +398,19 @@ class DjangoService:
         if not active:
             self._on_debugged()
 
-    def _print(self, text: str) -> None:
+    def _print_command(self, text: str) -> None:
+        self._print(text, "manage.py")
+
+    def _print(self, text: str, name: str) -> None:
         if self._backend is not None and self._backend.is_debugging:
             # A prompt is no line yet, and nobody debugs by prefixed lines.
-            to_console(text)
+            to_console(text, at_once=True)
         else:
-            self._output.feed(text.encode("utf-8", "replace"))
+            output = self._outputs.get(name)
+            if output is None:
+                style, colour = self._settings["LOG_FORMAT"], wants_colour(sys.stderr)
+                self._outputs[name] = output = ProcessOutput(name, to_console, style=style, colour=colour)
+            output.feed(text.encode("utf-8", "replace"))
 
     # -- below ----------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ class ListeningView:
         addresses: one or more; of `http` the host may be a name, to be resolved for IPv6 if `ipv6`.
         domain: the public name, without a port.
         is_site: whether it is all addresses, for the names of DOMAINS.
+        lan: whether it is all addresses, for other devices in the network of who develops.
         prefix: None for Django's own FORCE_SCRIPT_NAME, else a path without its final slash, `""` for none.
         http2: whether HTTP/2 is spoken.
         trusted_proxies: networks whose forwarded fields are believed; `unix` for whoever comes through a Unix socket.
@@ -43,6 +44,7 @@ class ListeningView:
     trusted_proxies: tuple[str, ...]
     http2: bool
     is_site: bool = False
+    lan: bool = False
 
 
 @dataclass(frozen=True)
@@ -260,7 +262,11 @@ def listening(settings: Settings) -> ListeningView:
     """Where to listen: LISTEN, else ADDRESS and PORT; of a site by DOMAINS every address, on HTTPS's own port."""
     addresses = tuple(parse_listen(url) for url in settings["LISTEN"])
     secure = settings["ENABLE_HTTPS"]
-    if not addresses and _is_site(settings):
+    lan = settings["LAN"] and settings["MODE"] != "serve"
+    if lan:
+        _refuse_other_addresses(settings)
+        addresses = (ListenAddress("https" if secure else "http", host="*", port=settings["PORT"], tls=secure),)
+    elif not addresses and _is_site(settings):
         addresses = (ListenAddress("https", host="*", port=443, tls=True),)
     elif not addresses:
         host = str(settings["ADDRESS"]).strip("[]")
@@ -277,7 +283,16 @@ def listening(settings: Settings) -> ListeningView:
         trusted_proxies=tuple(settings["TRUSTED_PROXIES"]),
         http2=settings["HTTP2"],
         is_site=_is_site(settings),
+        lan=lan,
     )
+
+
+def _refuse_other_addresses(settings: Settings) -> None:
+    for name, value in (("LISTEN", ", ".join(settings["LISTEN"])), ("ADDRESS", settings["ADDRESS"])):
+        if value and settings.is_given(name):
+            raise SettingsError(
+                f"{name} is {value}, and --lan (LAN) listens at every address of this machine; keep one of them."
+            )
 
 
 def limits(settings: Settings) -> LimitsView:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import select
 import sys
 import threading
 import time
@@ -13,56 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-pty = pytest.importorskip("pty", reason="a pseudo-terminal is needed, and this system has none")
-
-DEADLINE_S = 20.0
-
-
-class Console:
-    """A Duck whose controlling terminal is ours."""
-
-    def __init__(self, command: list[str], cwd: Path, environ: dict[str, str]) -> None:
-        self._read = ""
-        self.pid, self._terminal = pty.fork()
-        if self.pid == 0:
-            os.chdir(cwd)
-            os.execve(command[0], command, environ)
-
-    def type(self, text: str) -> None:
-        os.write(self._terminal, text.encode())
-
-    def wait_for(self, text: str) -> str:
-        """What was written up to and with `text`; the next wait looks behind it."""
-        end = time.monotonic() + DEADLINE_S
-        while text not in self._read:
-            ready, _, _ = select.select([self._terminal], [], [], max(0.0, end - time.monotonic()))
-            assert ready, f"{text!r} is not in:\n{self._read}"
-            try:
-                self._read += os.read(self._terminal, 65536).decode("utf-8", "replace")
-            except OSError:
-                raise AssertionError(f"it ended without {text!r}:\n{self._read}") from None
-        before, _, self._read = self._read.partition(text)
-        return before + text
-
-    def wait(self) -> int:
-        end = time.monotonic() + DEADLINE_S
-        while time.monotonic() < end:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.pid = 0
-                return os.waitstatus_to_exitcode(status)
-            if select.select([self._terminal], [], [], 0.02)[0]:
-                try:
-                    os.read(self._terminal, 65536)
-                except OSError:
-                    time.sleep(0.02)
-        raise AssertionError("it did not end")
-
-    def close(self) -> None:
-        if self.pid:
-            os.kill(self.pid, 9)
-            os.waitpid(self.pid, 0)
-        os.close(self._terminal)
+from tests.app.terminal import DEADLINE_S, Console
 
 
 @pytest.fixture
@@ -74,7 +23,10 @@ def console(project: Path, environ: dict[str, str]) -> Iterator[Console]:
         "    answer = 41\n"
         "    breakpoint()\n"
         "    return HttpResponse(str(answer))\n"
-        "urlpatterns = [path('', stop_here)]\n"
+        "def other(request):\n"
+        "    print('other was asked', flush=True)\n"
+        "    return HttpResponse('other')\n"
+        "urlpatterns = [path('', stop_here), path('other', other)]\n"
     )
     command = [sys.executable, "-m", "duck", "runserver", "--port", "0"]
     console = Console(command, project, environ | {"NO_COLOR": "1", "TERM": "dumb"})
@@ -113,6 +65,34 @@ def test_a_prompt_has_the_terminal_changes_wait_and_ctrl_c_stops_duck_afterwards
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_keys_are_the_prompts_own_meanwhile_and_other_lines_wait_for_its_end(console: Console) -> None:
+    url = console.wait_for("\n").partition("listens at ")[2].strip()
+    console.wait_for("is ready after")
+    assert not console.is_cooked
+    client = threading.Thread(target=httpx.get, args=(url,), kwargs={"timeout": DEADLINE_S, "trust_env": False})
+    client.start()
+    console.wait_for("(Pdb)")
+    assert httpx.get(f"{url}other", timeout=DEADLINE_S, trust_env=False).text == "other"
+    console.type("h\n")  # help of the debugger's
+    said = console.wait_for("Documented commands")
+    said += console.wait_for("(Pdb)")
+    console.type("p 40 + 2\n")
+    said += console.wait_for("42")
+    assert "GET /other" not in said and "Keys:" not in said
+    console.type("c\n")
+    console.wait_for("GET /other")
+    console.wait_for("200 GET / ")
+    client.join(DEADLINE_S)
+    assert not console.is_cooked
+    console.type("h")
+    console.wait_for("Keys:")
+    console.type("q")
+    console.wait_for("Stopped.")
+    assert console.wait() == 0
+    assert console.is_cooked
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_ctrl_c_at_a_prompt_ends_duck_without_waiting_for_who_is_debugged(console: Console) -> None:
     url = console.wait_for("\n").partition("listens at ")[2].strip()
     console.wait_for("is ready after")
@@ -132,4 +112,5 @@ def test_ctrl_c_at_a_prompt_ends_duck_without_waiting_for_who_is_debugged(consol
     assert console.wait() == 130
     assert time.monotonic() - began < 5.0
     client.join(DEADLINE_S)
+    assert console.is_cooked
     assert cut == [httpx.RemoteProtocolError]

@@ -48,7 +48,7 @@ backend = DjangoBackend(
     BackendOptions(run_directory={directory!r}, threads=2), inbox,
     on_generation=lambda generation: say("ready", generation.pages[0].address),
     on_failed=lambda failure: say("failed", failure),
-    on_output=lambda text: say("output", repr(text)),
+    on_output=lambda text, title: say("output", repr(text)),
     on_debugger=lambda active: say("debugger", active),
 )
 def interrupted(*args):

@@ -50,7 +50,7 @@ backend = DjangoBackend(
     inbox,
     on_generation=came,
     on_failed=lambda failure: say(failure=failure.message),
-    on_output=lambda text: say(output=text),
+    on_output=lambda text, title: say(output=text),
 )
 
 def do(word):

@@ -65,7 +65,7 @@ class Recorder:
             on_generation=self.generations.append,
             on_failed=self.failures.append,
             on_down=self.down,
-            on_output=self.output.append,
+            on_output=lambda text, title: self.output.append(text),
             on_debugger=self.debugging.append,
         )
 

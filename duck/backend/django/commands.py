@@ -1,4 +1,4 @@
-"""Management commands that run, one after the other, before Django is started (DJANGO_COMMANDS_ON_STARTUP)."""
+"""Management commands, one after the other: before Django starts (DJANGO_COMMANDS_ON_STARTUP), or when asked for."""
 
 from __future__ import annotations
 
@@ -50,6 +50,8 @@ class CommandProcess(DjangoProcess):
 class StartupCommands:
     """Runs its commands in order, and stops at the first that fails. On the inbox's thread.
 
+    `origin` is who wants them, for the sentence on one that has failed.
+
     Callbacks:
         on_output(text): lines that a command prints.
         on_done(failure): all have ended well (None), or one has not.
@@ -64,7 +66,9 @@ class StartupCommands:
         inbox: Inbox,
         on_output: Callable[[str], None],
         on_done: Callable[[Failure | None], None],
+        origin: str = "DJANGO_COMMANDS_ON_STARTUP",
     ) -> None:
+        self._origin = origin
         self._commands = [list(command) for command in commands]
         self._project = project
         self._interpreter = interpreter
@@ -134,7 +138,8 @@ class StartupCommands:
             self._next()
             return
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        self._fail(f"manage.py {' '.join(arguments)} (DJANGO_COMMANDS_ON_STARTUP) {how}")
+        origin = f" ({self._origin})" if self._origin else ""
+        self._fail(f"manage.py {' '.join(arguments)}{origin} {how}")
 
     def _fail(self, message: str) -> None:
         self._left.clear()

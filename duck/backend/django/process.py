@@ -68,7 +68,7 @@ class DjangoBackend:
         on_generation(generation): a new one is ready; post it to the front, then say `acknowledged`.
         on_failed(failure): one did not come up; what served before still serves. Call `replace` when a file changes.
         on_down(): no process for pages is left; the next generation is on its way.
-        on_output(text): output of the processes, by lines (see `DjangoProcess`).
+        on_output(text, title): output of a process, by lines (see `DjangoProcess`, and `Place.title`).
         on_debugger(active): somebody is, or is no longer, at a prompt: deadlines and reloads should wait.
     """
 
@@ -84,7 +84,7 @@ class DjangoBackend:
         on_generation: Callable[[Generation], None],
         on_failed: Callable[[Failure], None],
         on_down: Callable[[], None] = lambda: None,
-        on_output: Callable[[str], None] = lambda text: None,
+        on_output: Callable[[str, str], None] = lambda text, title: None,
         on_debugger: Callable[[bool], None] = lambda active: None,
         terminal: Terminal | None = None,
     ) -> None:

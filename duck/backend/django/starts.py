@@ -44,7 +44,7 @@ class Starts:
     """Of one project. Everything is called, and calls back, on the inbox's thread.
 
     Callbacks:
-        on_output(text): see `DjangoProcess`.
+        on_output(text, title): see `DjangoProcess`; `title` is that of the process's place.
         on_event(version, member, event): what a process says; `ready` is to be given back to it.
         on_exit(version, member, code): a process has gone.
         on_ready(version, member, facts): a process may serve.
@@ -62,7 +62,7 @@ class Starts:
         options: BackendOptions,
         inbox: Inbox,
         *,
-        on_output: Callable[[str], None],
+        on_output: Callable[[str, str], None],
         on_event: Callable[[Version, Member, dict[str, Any]], None],
         on_exit: Callable[[Version, Member, int], None],
         on_ready: Callable[[Version, Member, dict[str, Any]], None],
@@ -92,7 +92,7 @@ class Starts:
 
         try:
             spec = self.launcher.spec(version, place, checks)
-            process = DjangoProcess.spawn(spec, self._interpreter, self._inbox, told, self._on_output, ended)
+            process = DjangoProcess.spawn(spec, self._interpreter, self._inbox, told, self._printing(place), ended)
         except DuckError as error:
             self._on_failed(version, place, None, Failure("spawn", str(error)))
             return
@@ -112,13 +112,19 @@ class Starts:
         def ended(code: int) -> None:
             self._on_exit(version, member, code)
 
-        process = DjangoProcess.take_over(values["process"], self._inbox, told, self._on_output, ended)
+        def printed(text: str) -> None:
+            self._on_output(text, member.place.title)
+
+        process = DjangoProcess.take_over(values["process"], self._inbox, told, printed, ended)
         member = member_from_values(version, process, values)
         version.members.append(member)
         if member.state == GONE:
             process.kill()
         elif process.state is STOPPING or version.state not in (SERVING, RETIRING):
             process.stop(self._options.stop_deadline_s)
+
+    def _printing(self, place: Place) -> Callable[[str], None]:
+        return lambda text: self._on_output(text, place.title)
 
     def expect(self, version: Version) -> None:
         """All of `version` has to be ready within the deadline of a start."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,10 +18,22 @@ class Terminal:
 
     Background groups that read are stopped by the kernel, so the debugged process has to be in the foreground; while it
     is, Ctrl-C goes to it alone.
+
+    Callbacks:
+        on_lent(): it is about to be lent: its modes are to be as a program expects that is started at it.
+        on_returned(): it is ours again.
     """
 
-    def __init__(self, descriptor: int = 0) -> None:
+    def __init__(
+        self,
+        descriptor: int = 0,
+        *,
+        on_lent: Callable[[], None] = lambda: None,
+        on_returned: Callable[[], None] = lambda: None,
+    ) -> None:
         self._descriptor = descriptor
+        self._on_lent = on_lent
+        self._on_returned = on_returned
         self._borrower: int | None = None
         self._settings: list[Any] | None = None
 
@@ -32,10 +44,12 @@ class Terminal:
 
     def lend(self, group: int) -> bool:
         """Bring `group` to the foreground; whether it has the terminal now."""
-        if self._borrower is not None or not self._is_ours():
+        if self._borrower is not None or not is_in_foreground(self._descriptor):
             return False
+        self._on_lent()
         self._settings = termios.tcgetattr(self._descriptor)
         if not self._bring_forward(group):
+            self._on_returned()
             return False
         self._borrower = group
         return True
@@ -47,20 +61,15 @@ class Terminal:
         self._borrower = None
         self._bring_forward(os.getpgrp())
         if self._settings is not None:
-            with _untroubled():
+            with untroubled():
                 try:
                     termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._settings)
                 except termios.error:
                     pass
-
-    def _is_ours(self) -> bool:
-        try:
-            return os.isatty(self._descriptor) and os.tcgetpgrp(self._descriptor) == os.getpgrp()
-        except (AttributeError, OSError):
-            return False
+        self._on_returned()
 
     def _bring_forward(self, group: int) -> bool:
-        with _untroubled():
+        with untroubled():
             try:
                 os.tcsetpgrp(self._descriptor, group)
             except OSError:
@@ -68,10 +77,18 @@ class Terminal:
         return True
 
 
+def is_in_foreground(descriptor: int) -> bool:
+    """Whether `descriptor` is our controlling terminal, and we are the group that may read it."""
+    try:
+        return os.isatty(descriptor) and os.tcgetpgrp(descriptor) == os.getpgrp()
+    except (AttributeError, OSError):
+        return False
+
+
 @contextmanager
-def _untroubled() -> Iterator[None]:
-    """SIGTTOU would stop a background process that changes its terminal."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+def untroubled() -> Iterator[None]:
+    """SIGTTOU and SIGTTIN would stop a background process that changes its terminal, or reads it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU, signal.SIGTTIN})
     try:
         yield
     finally:

@@ -98,6 +98,13 @@ class Place:
         """Where it stands among the others."""
         return self.role, self.index
 
+    @property
+    def title(self) -> str:
+        """What tells its process from that which answers pages alone, or first; empty for that one."""
+        if self.role == PAGES:
+            return str(self.index + 1) if self.index else ""
+        return self.role
+
     def cancel_restart(self) -> None:
         """No start is to come."""
         if self.restart is not None:

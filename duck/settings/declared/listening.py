@@ -43,6 +43,25 @@ LISTENING: Final = (
     ),
     Setting(
         "Listening",
+        "LAN",
+        kinds.BOOLEAN,
+        False,
+        "Whether `duck runserver` listens at every address of this machine, and names those that other devices in the"
+        " network can open; they get pages only.",
+        flags=("--lan/--no-lan",),
+        of=("runserver",),
+    ),
+    Setting(
+        "Listening",
+        "QR",
+        kinds.BOOLEAN,
+        False,
+        "Whether the address for another device is shown as a QR code, too.",
+        flags=("--qr/--no-qr",),
+        of=("runserver",),
+    ),
+    Setting(
+        "Listening",
         "HTTP2",
         kinds.BOOLEAN,
         True,
