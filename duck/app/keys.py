@@ -121,9 +121,9 @@ def open_in_browser(url: str) -> None:
     """Have the desktop's browser show `url`; one that would take the terminal is none."""
     try:
         browser = webbrowser.get()
-        takes_terminal = type(browser) is webbrowser.GenericBrowser  # lynx and its kin
-        if not takes_terminal and browser.open(url):
-            logger.info("Opened %s in a browser.", url)
+        if type(browser) is not webbrowser.GenericBrowser:  # lynx and its kin
+            logger.info("Opening %s in a browser.", url)
+            browser.open(url)  # what it returns tells only whether its program has ended already
             return
     except (webbrowser.Error, OSError):
         pass

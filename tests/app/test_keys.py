@@ -53,7 +53,7 @@ def test_each_key_does_what_its_help_says(console: Console, browser: Path) -> No
     console.wait_for("Migrations are applied; loading Django again.")
     console.wait_for("is ready after")
     console.type("o")
-    console.wait_for(f"Opened {url} in a browser.")
+    console.wait_for(f"Opening {url} in a browser.")
     opened = browser.with_name("browser.opened")
     wait_until(lambda: opened.exists() and opened.read_text() == url)
     console.type("\x1b[A")  # an arrow
