@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from duck.exceptions import SSLError
 from duck.http.core.httpd.servers import HTTPServer
 from duck.http.ducksight.channel import fault_after
+from duck.http.ducksight.endpoints import PREFIX
 from duck.http.site import Site
-from duck.http.waiting import READY_PATH
 from duck.logs import console_width, to_console, wants_colour
 from duck.net.descriptors import make_room
 from duck.net.exchange_log import ExchangeLog
@@ -162,7 +162,7 @@ class Front:
                 to_console,
                 loop.call_later,
                 colour=wants_colour(sys.stderr),
-                quiet_path=READY_PATH,
+                quiet_path=PREFIX,
                 width=console_width,
             )
             with self._lock:

@@ -210,6 +210,8 @@ class Site:
         if self._reserves and path.startswith(_RESERVED):
             self._answer_reserved(exchange)
             return
+        if self.sight is not None:
+            self.sight.prepare(exchange)
         self.pass_on(exchange)
 
     def _fields_for(self, exchange: Exchange) -> AnswerFields | None:
@@ -276,7 +278,8 @@ class Site:
             fields=[(b"Retry-After", b"5")],
         )
         exchange.error = BackendUnreachable("the project could not be started")
-        if local and exchange.request.method == b"GET":
+        # A page with DuckSight's client in it hears of it.
+        if local and exchange.request.method == b"GET" and exchange.response is exchange:
             body = load_again_when_ready(head, body)
         exchange.response.answer(head, body)
 

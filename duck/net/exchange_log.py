@@ -39,7 +39,7 @@ class ExchangeLog:
         style: `dev`, `text`, `json` or `combined`.
         write: takes whole lines.
         later: calls back after so many seconds (a loop's `call_later`); None to write each line at once.
-        quiet_path: what Duck itself answers there is not told.
+        quiet_path: what Duck itself answers there and below is not told.
         width: see `DevLines`.
     """
 
@@ -95,7 +95,7 @@ class ExchangeLog:
 
     def ended(self, exchange: Exchange) -> None:
         """Tell of `exchange`, which is over (`Server.on_exchange`)."""
-        if self._quiet_path and not exchange.backend and exchange.request.path == self._quiet_path:
+        if self._quiet_path and not exchange.backend and exchange.request.path.startswith(self._quiet_path):
             return
         line = self._format(exchange, self._wall_clock())
         if line:

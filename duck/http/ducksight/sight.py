@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from duck.http.ducksight.access import Access
 from duck.http.ducksight.channel import SOCKET_PATH, Channel
+from duck.http.ducksight.client import CLIENT_PATH, Client
 from duck.http.ducksight.endpoints import Endpoints
+from duck.http.ducksight.injection import Injection
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,6 +34,8 @@ class Sight:
         self.channel = Channel(config, loop)
         self.is_on = True
         self.endpoints.add(SOCKET_PATH, self.channel, is_page=False)
+        self.endpoints.add(CLIENT_PATH, Client(), is_page=False)
+        self._injection = Injection(config.token, lambda: self.channel.at, lambda: self.is_on)
 
     def turn(self, on: bool) -> None:
         """Be there, or not."""
@@ -43,6 +47,12 @@ class Sight:
         """Whether somebody at this machine asks, and no page of another origin for them."""
         request, peer = exchange.request, exchange.peer
         return self.access.is_near(request, peer) and self.access.is_own(request, peer)
+
+    def prepare(self, exchange: Exchange) -> None:
+        """Have the client put into the answer, should it be a page; before it is answered, once."""
+        request, peer = exchange.request, exchange.peer
+        if self.is_on and self.access.is_near(request, peer):
+            self._injection.prepare(exchange, is_own=self.access.is_own(request, peer))
 
     def tell(self, message: Mapping[str, Any], at: int) -> None:
         """Tell the browsers (see `channel`)."""
