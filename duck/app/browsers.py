@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from duck.app.front import Front
+from duck.app.recorded import gather
 from duck.http.ducksight.config import DuckSightConfig, Reply
 from duck.settings import views
 from duck.settings.ducksight import ducksight
 
 if TYPE_CHECKING:
     from duck.app.front_processes import FrontProcesses
+    from duck.http.ducksight.inspection import Tell
     from duck.services.inbox import Inbox
     from duck.settings.load import Settings
 
@@ -60,11 +62,19 @@ class Browsers:
             allowed=self._view.allowed,
             run=secrets.token_urlsafe(6),
             on_command=self._command,
+            requests=self._view.requests,
+            ask=self.ask,
         )
 
     def tell(self, message: Mapping[str, Any]) -> None:
         """Tell all of them (see `duck.http.ducksight.channel`)."""
         self._front.tell_browsers(message)
+
+    def ask(self, question: Mapping[str, Any], tell: Tell) -> None:
+        """Ask all sites for what they have recorded (see `duck.http.ducksight.inspection`). For any thread."""
+        front = self._front
+        assert isinstance(front, Front)
+        self._inbox().post(lambda: gather(self._inbox(), front.sites(), question, tell))
 
     def _command(self, name: str, arguments: Mapping[str, Any], reply: Reply) -> None:
         """For any thread."""

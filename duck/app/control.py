@@ -1,4 +1,4 @@
-"""The commands of the control socket: ping, status, reload, migrate, stop, settings."""
+"""The commands of the control socket: ping, status, reload, migrate, stop, settings, requests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import duck
+from duck.app.recorded import commanded
 from duck.app.status import describe_process
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def commands(lifecycle: Lifecycle) -> dict[str, Callable[[Request], None]]:
         "migrate": lifecycle.migration.asked,
         "stop": lifecycle.ending.commanded,
         "settings": lambda request: request.reply({"settings": _settings(lifecycle)}),
+        "requests": lambda request: commanded(lifecycle, request),
     }
 
 

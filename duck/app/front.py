@@ -206,6 +206,11 @@ class Front:
             except RuntimeError:
                 pass  # its loop has ended
 
+    def sites(self) -> list[tuple[asyncio.AbstractEventLoop, Site]]:
+        """Those that answer, each with its loop, on which alone it may be asked. For any thread."""
+        with self._lock:
+            return list(self._sites)
+
     def status(self) -> dict[str, Any]:
         """Counters of the server; empty before it was started."""
         return self.server.status() if self.server is not None else {}

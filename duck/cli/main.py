@@ -27,7 +27,7 @@ EXIT_CODES: Final = {
     OK: "done",
     FAILED: "it could not be done; one sentence on standard error says why",
     USAGE: "the command line is wrong",
-    NOT_RUNNING: "no Duck runs here (`duck status`, `duck top`, `duck stop`)",
+    NOT_RUNNING: "no Duck runs here (`duck status`, `duck top`, `duck requests`, `duck stop`)",
     INTERRUPTED: "interrupted; a server that ends by a signal returns 128 and its number",
 }
 
@@ -37,6 +37,7 @@ _COMMANDS: Final = {
     "serve": ("serve", "serve", "Serve the Django or Duck project of this directory in production."),
     "status": ("instances", "status", "Show the Duck that runs for this directory."),
     "top": ("top", "top", "Show the processes of the Duck that runs for this directory, live."),
+    "requests": ("requests", "requests", "Show the last requests, or with an ID all of one."),
     "reload": ("reload", "reload", "Load the project again in the Duck that runs for this directory."),
     "stop": ("instances", "stop", "Stop the Duck that runs for this directory."),
     "check": ("check", "check", "Look at everything that a start needs, and start nothing."),

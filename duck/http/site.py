@@ -37,6 +37,7 @@ from duck.wire.answer_fields import AnswerFields
 
 if TYPE_CHECKING:
     from duck.http.ducksight.config import DuckSightConfig
+    from duck.http.ducksight.inspection import Tell
     from duck.net.clock import Clock
     from duck.net.exchange import Exchange
     from duck.net.interfaces import Handler
@@ -133,6 +134,8 @@ class Site:
         self._prefix = (config.prefix or "").rstrip("/").encode()
         self._reserves = config.development
         self.sight = Sight(config.ducksight, loop) if config.ducksight is not None else None
+        if self.sight is not None:
+            self.sight.record(self, clock, config.max_body_bytes)
         self._challenges = ChallengeFiles(config.challenges) if config.challenges is not None else None
         fields, secure = encoded(config.fields), encoded(config.secure_fields)
         self._fields = AnswerFields(fields)
@@ -178,6 +181,13 @@ class Site:
         if self.sight is not None:
             self.sight.tell(message, at)
 
+    def inspect(self, question: Mapping[str, Any], tell: Tell) -> None:
+        """Answer a question about recorded requests (see `ducksight.inspection`)."""
+        if self.sight is None:
+            tell(None)
+        else:
+            self.sight.inspect(question, tell)
+
     def snapshot(self) -> dict[str, Any]:
         """What `Server.snapshot` adds of backends."""
         return self.proxy.snapshot()
@@ -191,6 +201,8 @@ class Site:
 
     def handle(self, exchange: Exchange) -> None:
         """Answer `exchange` (`Handler`)."""
+        if self.sight is not None:
+            self.sight.begin(exchange)
         path = exchange.request.path
         if exchange.peer.trusted:
             # For every lane and for the log: a file's client is no other than a page's.

@@ -69,7 +69,7 @@ class Exchange:
             streams.
         backend: who answered, for the log; FILES for a file, empty for Duck itself.
         error: why the answer was cut, or why a failure was answered.
-        waited_s: how long it stood in the queue for a backend.
+        waited_s: how long it stood in the queue for a backend, or at the gate while there was none.
         dispatched_at: when it was sent to its backend, the last time; 0 where it was not.
         answered_at: when the backend began an answer that did not come whole; else 0.
         answer_fields: what is added to the answer's head or taken out of it, whoever makes it; None for nothing.

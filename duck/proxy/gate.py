@@ -27,11 +27,12 @@ BROKEN: Final = "broken"
 
 
 class _Held:
-    __slots__ = ("deadline", "exchange", "go")
+    __slots__ = ("deadline", "exchange", "go", "since")
 
-    def __init__(self, exchange: Exchange, go: Callable[[], None], deadline: float) -> None:
+    def __init__(self, exchange: Exchange, go: Callable[[], None], since: float, deadline: float) -> None:
         self.exchange = exchange
         self.go = go
+        self.since = since
         self.deadline = deadline
 
 
@@ -71,8 +72,9 @@ class Gate:
         if len(self._held) >= self._max_held:
             self._refuse(exchange, BackendBusy(f"{len(self._held)} requests wait for Django to start already"))
             return
-        deadline = self._clock.time() + self._timeout_s
-        self._held.append(_Held(exchange, go, deadline))
+        now = self._clock.time()
+        deadline = now + self._timeout_s
+        self._held.append(_Held(exchange, go, now, deadline))
         self.deadline = min(self.deadline, deadline)
 
     def hold(self) -> None:
@@ -95,14 +97,17 @@ class Gate:
         while held and held[0].deadline <= now:
             item = held.popleft()
             if not item.exchange.is_over:
+                item.exchange.waited_s += now - item.since
                 self._refuse(item.exchange, BackendBusy(f"Django did not become ready within {self._timeout_s:g} s"))
         self.deadline = held[0].deadline if held else NEVER
 
     def _release(self) -> None:
         held, self._held = self._held, deque()
         self.deadline = NEVER
+        now = self._clock.time()
         for item in held:
             if not item.exchange.is_over:
+                item.exchange.waited_s += now - item.since
                 try:
                     item.go()
                 except Exception as error:

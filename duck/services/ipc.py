@@ -237,6 +237,7 @@ class _Connection:
 def call(
     path: str,
     command: str,
+    /,
     *,
     deadline_s: float,
     on_progress: Callable[[str], None] | None = None,

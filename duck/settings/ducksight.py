@@ -17,11 +17,13 @@ class DuckSightView:
         enabled: never under `duck serve`.
         allowed: addresses and networks besides loopback, and host names besides `localhost`.
         editor: as DUCKSIGHT_EDITOR names it, `auto` and `off` included.
+        requests: how many of the last are kept.
     """
 
     enabled: bool
     allowed: tuple[str, ...]
     editor: str
+    requests: int
 
 
 def ducksight(settings: Settings) -> DuckSightView:
@@ -30,4 +32,5 @@ def ducksight(settings: Settings) -> DuckSightView:
         enabled=settings["DUCKSIGHT"] and settings["MODE"] != "serve",
         allowed=tuple(settings["DUCKSIGHT_ALLOWED"]),
         editor=settings["DUCKSIGHT_EDITOR"],
+        requests=settings["DUCKSIGHT_REQUESTS"],
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from duck.http import admin
+from duck.http import question
 from duck.http.admin import Admin
 from duck.net.limits import Limits
 from duck.net.worker import Worker
@@ -113,7 +113,7 @@ def test_the_owner_may_answer_later_and_from_another_thread(site: Site, owner: O
 def test_an_owner_that_does_not_answer_is_not_waited_for(
     site: Site, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admin, "ANSWER_S", 0.05)
+    monkeypatch.setattr(question, "ANSWER_S", 0.05)
     owner.status = lambda reply: None
     assert site.ask("/status")[0] == 503
     assert site.ask("/readyz")[0] == 200

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from duck.http.ducksight.inspection import Ask
 
 # Takes the answer to a command; at once or later, on any thread.
 Reply = Callable[[Mapping[str, Any]], None]
@@ -25,6 +29,9 @@ class DuckSightConfig:
             not at all.
         run: tells one start of Duck from the next.
         on_command: called with a browser's command, its arguments, and what takes the answer; for any thread.
+        requests: how many of the last each site keeps; 0 for none.
+        number: gives each request its number; the same for all sites.
+        ask: asks all sites for what they have recorded (see `inspection`), for any thread; None for a site alone.
     """
 
     token: str
@@ -32,3 +39,6 @@ class DuckSightConfig:
     editor: str = ""
     run: str = ""
     on_command: Callable[[str, Mapping[str, Any], Reply], None] = _nobody
+    requests: int = 200
+    number: Callable[[], int] = field(default_factory=lambda: count(1).__next__)
+    ask: Ask | None = None

@@ -55,4 +55,13 @@ DUCKSIGHT: Final = (
         "auto",
         "The editor that a link in a fault opens; `auto` is the one in whose terminal Duck was started.",
     ),
+    Setting(
+        "DuckSight",
+        "DUCKSIGHT_REQUESTS",
+        kinds.integer(0, 10_000),
+        200,
+        "How many of the last requests are kept in memory, to be looked at in the browser and by `duck requests`; 0 for"
+        " none.",
+        unit="requests",
+    ),
 )
