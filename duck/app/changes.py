@@ -1,22 +1,31 @@
-"""Changes: what a changed file leads to. Django is loaded again, or Duck starts again once it is known that it can."""
+"""Changes: what a changed file leads to, which is as little as it can be.
+
+style sheet, static file     the browsers fetch it again
+template, translation        Django reads it again, then the browsers fetch the page
+Django's code, .env          the Django process is replaced, while requests wait; then the browsers
+Duck's code and settings     Duck starts again in its process, once it is known that it can
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from duck.app.trial import Trial
-from duck.services.ducksight import ChangeFilter, DuckSight, RecoveryWatch
+from duck.services.ducksight import ChangeFilter, DuckSight, Kind, Places, RecoveryWatch
 
 if TYPE_CHECKING:
     from duck.services.django import DjangoService
     from duck.services.inbox import Inbox
+    from duck.settings.load import Settings
     from duck.settings.views import ReloadView
 
 logger = logging.getLogger("duck.app")
+
+_SHOWN = 3
 
 
 class Changes:
@@ -26,6 +35,10 @@ class Changes:
         root: what paths are shown relative to.
         restart: have Duck start again in this process.
         untried: told of what a Duck wrote that could not be loaded.
+        tell_browsers: of the front.
+
+    Attributes:
+        on_syntax_error: told of what keeps changed files from being loaded; what ran keeps running.
     """
 
     def __init__(
@@ -35,27 +48,44 @@ class Changes:
         django: DjangoService | None,
         restart: Callable[[], None],
         untried: Callable[[str], None],
+        tell_browsers: Callable[[Mapping[str, Any]], None] = lambda message: None,
     ) -> None:
+        self.on_syntax_error: Callable[[SyntaxError], None] = lambda error: None
         self._inbox = inbox
         self._root = root
         self._django = django
+        self._tell_browsers = tell_browsers
         self._trial = Trial(inbox.post, restart, untried)
+        self._filter = ChangeFilter()
         self._sight: DuckSight | None = None
         self._recovery: RecoveryWatch | None = None
         self._undone: set[str] = set()  # changed while somebody debugged
+        self._unloaded: set[str] = set()  # changed, and not loaded, since one that changed with them cannot be
+        self._attempt = 0  # to load changed files
         self._is_stopped = False
 
-    def watch(self, roots: list[Path], view: ReloadView) -> None:
-        """Watch what lies below `roots`; nothing happens where that is done already."""
-        if self._sight is None and roots and not self._is_stopped:
-            self._sight = DuckSight(
-                self._inbox,
-                _outermost(roots),
-                ChangeFilter(view.patterns),
-                self._changed,
-                poll_s=view.poll_s or 0.0,
-            )
+    def watch(self, settings: Settings, view: ReloadView) -> None:
+        """Watch the project; nothing happens where that is done already, or there is nothing."""
+        if self._sight is not None or self._is_stopped:
+            return
+        root = self._django.root if self._django is not None else None
+        places = Places(
+            os.path.realpath(root) if root is not None else None,
+            os.path.realpath(settings.base_dir) if settings.is_duck_project else None,
+            os.path.realpath(settings.file) if settings.file is not None else None,
+        )
+        self._filter = ChangeFilter(view.patterns, places=places)
+        if places.roots():
+            self._sight = DuckSight(self._inbox, places.roots(), self._filter, self._changed, poll_s=view.poll_s)
             self._sight.start()
+
+    def came(self, facts: Mapping[str, Any]) -> None:
+        """A new Django serves, and tells where its project keeps what; that is watched from now on."""
+        self._tell_browsers({"type": "reload"})
+        places = self._filter.places.told(facts)
+        if self._sight is not None and places != self._filter.places:
+            self._filter = ChangeFilter(self._filter.patterns, places=places)
+            self._sight.look_for(self._filter, places.roots())
 
     def watch_for_recovery(self, files: tuple[str, ...]) -> None:
         """Try to start again when one of `files`, wherever they lie, changes; said again, the next time."""
@@ -86,33 +116,86 @@ class Changes:
         """How many directories are watched; None while nothing is."""
         return self._sight.directories if self._sight is not None else None
 
+    # -- what is done -------------------------------------------------------------------------------------------------
+
     def _changed(self, paths: list[str]) -> None:
         """Files have changed, and all of them have been written."""
-        django = self._django
         if self._is_stopped:
             return
-        if django is not None and django.is_debugging:
+        if self._django is not None and self._django.is_debugging:
             self._undone.update(paths)
             return
-        shown = ", ".join(os.path.relpath(path, self._root) for path in paths[:3])
-        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-        if django is not None and not django.compiles(paths):
-            return
-        # Where Duck's own side is broken Django was not started, and any file may be what mends it.
-        if django is None or self._recovery is not None or not all(django.owns(path) for path in paths):
-            logger.info("Changed: %s%s; restarting Duck if it can be loaded.", shown, more)
-            self._trial.begin()
-        elif not django.has_seen(paths):
-            logger.info("Changed: %s%s; loading Django again.", shown, more)
-            django.replace()
+        found = ((path, self._filter.kind(path)) for path in paths)
+        kinds = {path: kind for path, kind in found if kind is not None}
+        code = [path for path, kind in kinds.items() if kind.needs_code_loaded]
+        if code:
+            self._load(code, is_ducks=Kind.DUCK in kinds.values())
+        elif kinds:
+            self._freshen(kinds)
+
+    def _load(self, paths: list[str], *, is_ducks: bool) -> None:
+        django = self._django
+        self._unloaded.update(paths)
+        self._attempt += 1
+        attempt = self._attempt
+
+        def checked(error: SyntaxError | None) -> None:
+            if self._is_stopped or attempt != self._attempt:
+                return  # more has changed meanwhile, and is looked at with this
+            if error is not None:
+                self.on_syntax_error(error)
+                return
+            unloaded, self._unloaded = sorted(self._unloaded), set()
+            # Where Duck's own side is broken Django was not started, and any file may be what mends it.
+            if django is None or self._recovery is not None or is_ducks:
+                logger.info("Changed: %s; restarting Duck if it can be loaded.", self._shown(paths))
+                self._trial.begin()
+            elif not django.has_seen(paths):
+                logger.info("Changed: %s; loading Django again.", self._shown(paths))
+                django.replace(unloaded)
+
+        if django is not None:
+            django.check(paths, checked)
+        else:
+            checked(None)
+
+    def _freshen(self, kinds: Mapping[str, Kind]) -> None:
+        """What the running Django and the browsers read again is all there is to do."""
+        messages = self._messages(kinds)
+        found = set(kinds.values())
+        names = {Kind.TEMPLATE: "templates", Kind.TRANSLATION: "translations"}
+        what = [name for kind, name in names.items() if kind in found]
+        logger.info("Changed: %s.", self._shown(list(kinds)))
+
+        def tell() -> None:
+            for message in messages:
+                self._tell_browsers(message)
+
+        if what and self._django is not None:
+            self._django.refresh(what, tell)
+        else:
+            tell()
+
+    def _messages(self, kinds: Mapping[str, Kind]) -> list[dict[str, Any]]:
+        """What the browsers are told."""
+        if Kind.TRANSLATION in kinds.values():
+            return [{"type": "reload"}]
+        messages: list[dict[str, Any]] = [{"type": "template"}] if Kind.TEMPLATE in kinds.values() else []
+        for kind, name in ((Kind.STYLE, "style"), (Kind.STATIC, "static")):
+            paths = [path for path, one in kinds.items() if one is kind]
+            urls = [self._filter.places.url_of(path) for path in paths]
+            if None in urls:
+                return [{"type": "reload"}]  # another server's: which URL it has is not known
+            if urls:
+                messages.append({"type": name, "urls": urls})
+        return messages
+
+    def _shown(self, paths: Sequence[str]) -> str:
+        shown = ", ".join(os.path.relpath(path, self._root) for path in paths[:_SHOWN])
+        return shown + (f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else "")
 
     def _recovered(self, paths: list[str]) -> None:
         if self._sight is None:
-            self._changed(paths)
+            self._load(paths, is_ducks=True)
         else:
             self._trial.begin()  # seen twice, said once
-
-
-def _outermost(roots: list[Path]) -> list[Path]:
-    """`roots` without those that lie in another of them."""
-    return [root for root in dict.fromkeys(roots) if not any(other in root.parents for other in roots)]

@@ -191,7 +191,9 @@ class Lifecycle:
         """
         self._thread = threading.current_thread()
         self.started = True
-        self.changes = Changes(self.inbox, self.project_dir, self.django, self.ending.ask_restart, self._untried)
+        self.changes = Changes(
+            self.inbox, self.project_dir, self.django, self.ending.ask_restart, self._untried, self.browsers.tell
+        )
         self.reloads = Reloads(self)
         self.presence.open(self.inbox, commands(self))
         self.overview.start(duck.__version__, self.succession.more("overview").get("counts"))
@@ -263,10 +265,7 @@ class Lifecycle:
         """Watch the project's files, and act on what changes."""
         if self.changes is None or self.ending.has_begun:
             return
-        roots = [self.settings.base_dir] if self.settings.is_duck_project else []
-        if self.django is not None and self.django.root is not None:
-            roots.append(self.django.root)
-        self.changes.watch(roots, views.reload(self.settings))
+        self.changes.watch(self.settings, views.reload(self.settings))
 
     def abandon(self) -> None:
         """Give everything back at once, after a start that failed."""
@@ -402,6 +401,8 @@ class Lifecycle:
             self.certificates.hosts_known(generation.facts)
         # One that went on serving because its successor failed is no news.
         if generation.facts and generation.number != self._told_generation and not self._took_over:
+            if self.changes is not None:
+                self.changes.came(generation.facts)
             files = views.files(self.settings)
             hidden = {name for name, served in (("static", files.static), ("media", files.media)) if not served}
             facts = {name: value for name, value in generation.facts.items() if name not in hidden}

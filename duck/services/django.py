@@ -241,15 +241,9 @@ class DjangoService:
         """The processes of one generation, without those that are about to end."""
         return [entry["pid"] for entry in self._processes() if entry.get("generation") == generation.number]
 
-    def owns(self, path: str) -> bool:
-        """Whether the file at `path` is the Django project's, and not the Duck project's around it."""
-        if self.root is None or not _is_below(path, self.root):
-            return False
-        return not (self._settings.is_duck_project and _is_below(str(self._settings.base_dir / "main.py"), self.root))
-
-    def compiles(self, paths: list[str]) -> bool:
-        """Whether the Python files among `paths` can be compiled; one that cannot is told of, and nothing changes."""
-        return self._recovery.compiles(paths)
+    def check(self, paths: Sequence[str], checked: Callable[[SyntaxError | None], None]) -> None:
+        """Whether the Python files among `paths` can be compiled; see `Recovery.check`."""
+        self._recovery.check(paths, checked)
 
     def has_seen(self, paths: list[str]) -> bool:
         """Whether all `paths` are as they were when a change of them started the project, which needs no second one."""
@@ -273,8 +267,13 @@ class DjangoService:
         """Whether commands that go before the start are under way."""
         return self._commands is not None and self._commands.is_running
 
-    def replace(self) -> None:
-        """Load the project again; requests wait meanwhile."""
+    def refresh(self, what: Sequence[str], done: Callable[[], None]) -> None:
+        """Have `templates` or `translations` read again by what serves; `done` is called when they are."""
+        if self._backend is not None:
+            self._backend.refresh(what, done)
+
+    def replace(self, paths: Sequence[str] = ()) -> None:
+        """Load the project again, since the files at `paths` have changed; requests wait meanwhile."""
         if self._backend is None:
             return
         if self.is_preparing:
@@ -434,7 +433,3 @@ def _written(address: str | tuple[str, int] | None) -> str | None:
     if isinstance(address, tuple):
         return f"{address[0]}:{address[1]}"
     return address
-
-
-def _is_below(path: str, root: Path) -> bool:
-    return os.path.realpath(path).startswith(os.path.realpath(root) + os.sep)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from duck.backend.django.discover import child_environment
-from duck.services.ducksight import RecoveryWatch, signature, syntax_error
+from duck.services.ducksight.recovery import RecoveryWatch, signature
+from duck.services.ducksight.syntax import first_that_fails, syntax_error
 
 if TYPE_CHECKING:
     from duck.backend.django.discover import Interpreter, Project
@@ -19,9 +21,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("duck.django")
 
-_COMPILE_TIMEOUT_S: Final = 10.0
+# Compiled on the spot, a millisecond each; more are compiled by another process meanwhile.
+_FEW: Final = 20
 _NAMED_FILES: Final = 3
-_COMPILE = "import sys; compile(open(sys.argv[1], 'rb').read(), sys.argv[1], 'exec', dont_inherit=True)"
 
 
 class Recovery:
@@ -55,17 +57,24 @@ class Recovery:
             self._watch.stop()
             self._watch = None
 
-    def compiles(self, paths: list[str]) -> bool:
-        """Whether the Python files among `paths` can be compiled; one that cannot is told of."""
-        for path in paths:
-            error = syntax_error(path) if path.endswith(".py") else None
-            # The project's Python may know more syntax than Duck's own.
-            if error is not None and not self._project_compiles(path):
-                logger.error(
-                    "%s:%s: %s; what runs keeps running until the file is mended.", path, error.lineno or 1, error.msg
-                )
-                return False
-        return True
+    def check(self, paths: Sequence[str], checked: Callable[[SyntaxError | None], None]) -> None:
+        """Whether the Python files among `paths` can be compiled; `checked` gets the first error, which is told of.
+
+        A few are compiled at once, and `checked` called before this returns. Of many it is called later, and only those
+        count that could be compiled in a few seconds: what else is wrong is found by who loads them.
+        """
+        python = [path for path in paths if path.endswith(".py")]
+        if len(python) <= _FEW or self._interpreter is None:
+            checked(self._first_error(python))
+            return
+
+        def found(path: str) -> None:
+            checked(self._first_error([path] if path else []))
+
+        run = partial(first_that_fails, self._interpreter.path, python, self._environment)
+        threading.Thread(
+            target=lambda: self._inbox.post(partial(found, run())), name="duck-syntax", daemon=True
+        ).start()
 
     def has_seen(self, paths: list[str]) -> bool:
         """Whether all `paths` are as they were when a change of them mended the project."""
@@ -83,12 +92,29 @@ class Recovery:
         return f"a change of {listed} starts it again"
 
     def _changed(self, paths: list[str]) -> None:
-        if self.compiles(paths):
+        if self._first_error([path for path in paths if path.endswith(".py")]) is None:
             logger.info("Changed: %s; starting Django again.", ", ".join(map(self._shown, paths)))
             self._mended_by = {path: signature(path) for path in paths}
             self._mended()
         elif self._watch is not None:
             self._watch.start()
+
+    def _first_error(self, paths: Sequence[str]) -> SyntaxError | None:
+        for path in paths:
+            error = syntax_error(path)
+            # The project's Python may know more syntax than Duck's own.
+            if error is not None and not self._project_compiles(path):
+                logger.error(
+                    "%s:%s: %s; what runs keeps running until the file is mended.", path, error.lineno or 1, error.msg
+                )
+                return error
+        return None
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return child_environment(
+            os.environ, self._interpreter.path if self._interpreter is not None else sys.executable
+        )
 
     def _shown(self, path: str) -> str:
         return path.removeprefix(f"{self._project.root}{os.sep}") if self._project is not None else path
@@ -99,14 +125,4 @@ class Recovery:
             str(part) for part in sys.version_info[:2]
         ]:
             return False
-        try:
-            done = subprocess.run(
-                [interpreter.path, "-I", "-S", "-c", _COMPILE, path],
-                env=child_environment(os.environ, interpreter.path),
-                capture_output=True,
-                timeout=_COMPILE_TIMEOUT_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return False
-        return done.returncode == 0
+        return not first_that_fails(interpreter.path, [path], self._environment)

@@ -144,7 +144,7 @@ class FilesView:
 
 @dataclass(frozen=True)
 class ReloadView:
-    """Whether and how changes are watched; `poll_s` is None where the system tells of them."""
+    """Whether and how changes are watched; `poll_s` is 0 to be told only, None to look where nobody tells."""
 
     enabled: bool
     patterns: tuple[str, ...]
@@ -388,7 +388,7 @@ def reload(settings: Settings) -> ReloadView:
     return ReloadView(
         enabled=settings["AUTO_RELOAD"],
         patterns=tuple(settings["AUTO_RELOAD_WATCH_FILES"]),
-        poll_s=settings["AUTO_RELOAD_POLL"] or None,
+        poll_s=settings["AUTO_RELOAD_POLL"],
     )
 
 

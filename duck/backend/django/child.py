@@ -15,7 +15,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from traceback import FrameSummary
 from typing import TYPE_CHECKING, Any, Final
@@ -81,6 +81,8 @@ class DjangoProcess:
         self._messages = JsonLines(_MAX_MESSAGE_BYTES, self._garbled)
         self._timers: list[Timer] = []
         self._is_traceable = False
+        self._asked = 0  # to refresh, the number of the last one
+        self._unrefreshed: dict[int, Callable[[str], None]] = {}
         self.pid = handles.pid
         self._control = handles.control
         self._output = handles.output
@@ -165,6 +167,12 @@ class DjangoProcess:
             self._control.sendall(json.dumps({"command": name, **facts}).encode() + b"\n")
         except OSError:
             pass
+
+    def refresh(self, what: Sequence[str], done: Callable[[str], None]) -> None:
+        """Have it read templates or translations again; `done` gets what was wrong, "" for nothing, unless it ends."""
+        self._asked += 1
+        self._unrefreshed[self._asked] = done
+        self.command("refresh", what=list(what), number=self._asked)
 
     def stop(self, deadline_s: float) -> None:
         """End in order: take no more, finish what runs within `deadline_s` seconds; then TERM, then KILL.
@@ -259,6 +267,11 @@ class DjangoProcess:
                 self._deliver_partial()
         elif name == "traceable":
             self._is_traceable = True
+            return
+        elif name == "refreshed":
+            done = self._unrefreshed.pop(event.get("number", 0), None)
+            if done is not None:
+                done(str(event.get("problem", "")))
             return
         self._on_event(event)
 

@@ -14,20 +14,16 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django.carried import version_from_values, version_to_values
-from duck.backend.django.child import (
-    EXIT_FAILED,
-    EXITED,
-    STOPPING,
-    DjangoProcess,
-)
+from duck.backend.django.child import EXIT_FAILED, EXITED, STOPPING, DjangoProcess
 from duck.backend.django.handles import WorkerSpec
 from duck.backend.django.options import BackendOptions
 from duck.backend.django.prompts import Prompts
+from duck.backend.django.refresh import refresh
 from duck.backend.django.starts import Starts
 from duck.backend.django.terminal import Terminal
 from duck.backend.django.version import (
@@ -262,9 +258,11 @@ class DjangoBackend:
             "processes": [entry for version in self._versions for entry in version.snapshot()],
         }
 
-    def status(self) -> Mapping[str, Any]:
-        """The same as `snapshot`, by the name that a `Service` has for it."""
-        return self.snapshot()
+    status = snapshot  # as a `Service` has it
+
+    def refresh(self, what: Sequence[str], done: Callable[[], None]) -> None:
+        """Have what serves read `what` again (`templates`, `translations`); `done` when it has, or after a while."""
+        refresh((member.process for member in self._serving()), what, self._inbox, done)
 
     def _state(self) -> str:
         if self.current is not None:

@@ -42,7 +42,7 @@ RELOAD: Final = (
         "AUTO_RELOAD",
         kinds.BOOLEAN,
         True,
-        "Whether `duck runserver` restarts what a changed file belongs to.",
+        "Whether `duck runserver` loads again what a changed file belongs to, and tells the browser.",
         flags=("--reload/--no-reload",),
         of=("runserver",),
         in_production=False,
@@ -52,15 +52,18 @@ RELOAD: Final = (
         "AUTO_RELOAD_WATCH_FILES",
         kinds.items(kinds.TEXT, "patterns"),
         ["*.py"],
-        "Patterns of the file names that are watched.",
+        "Patterns of names of files whose change needs a restart. Templates, static files, translations and `.env` are"
+        " watched whatever stands here.",
         check=_check_watch_files,
     ),
     Setting(
         "Reload",
         "AUTO_RELOAD_POLL",
-        _deadline,
-        0.0,
-        "Look for changes by polling, this often, where the system does not tell of them; 0 to be told.",
+        _deadline.or_none(),
+        None,
+        "Look for changes this often, and do not ask to be told; 0 never to look."
+        " By default Duck looks every second where the system does not tell: on network and container file systems,"
+        " and where its limit is reached.",
         unit="seconds",
     ),
 )

@@ -117,6 +117,10 @@ class Control:
             self.on_terminal()
         elif name == "ping":
             self.on_ping(command)
+        elif name == "refresh":
+            from .refresh import refresh
+
+            refresh(self, command)
 
 
 def end_group() -> None:

@@ -15,6 +15,7 @@ from .facts import project_facts, static_finder
 from .failure import EXIT_FAILED, StartError, describe
 from .launch import enter_directory, replaced_command, run_manage, set_up
 from .measured import MeasuredSlot
+from .places import place_facts
 from .slot import Slot
 from .spec import Spec, take_spec
 from .stack import tell_on_signal
@@ -76,6 +77,8 @@ class Process:
         load_urls()
         self.stage = "facts"
         facts = project_facts(self.spec)
+        if self.spec.mode == "runserver":
+            facts.update(place_facts(os.path.dirname(os.path.abspath(self.spec.manage or "manage.py"))))
         facts.update(
             protocol=choice.protocol,
             entry=choice.entry,

@@ -1,0 +1,157 @@
+"""Where the project keeps what a developer edits: templates, static files, translations, and code from elsewhere.
+
+Told to the front in development, which watches it. What lies in installed packages nobody edits: it is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from typing import Any, Dict, Iterable, Iterator, List, Set, Tuple
+
+_INSTALLED = ("site-packages", "dist-packages")
+
+
+def place_facts(project: str) -> Dict[str, Any]:
+    """The facts `template_dirs`, `static_dirs` (prefix and directory), `locale_dirs` and `extra_roots`.
+
+    `project` is the directory of manage.py.
+    """
+    return {
+        "template_dirs": _own(_template_dirs()),
+        "static_dirs": [[prefix, path] for prefix, path in _static_dirs() if _is_own(path)],
+        "locale_dirs": _own(_locale_dirs()),
+        "extra_roots": extra_roots(project),
+    }
+
+
+def _own(paths: Iterable[Any]) -> List[str]:
+    found = [os.path.abspath(str(path)) for path in paths if path]
+    return [path for path in dict.fromkeys(found) if _is_own(path)]
+
+
+def _is_own(path: str) -> bool:
+    """Whether `path` is no installed package's and none of Python itself."""
+    if any(part in _INSTALLED for part in path.split(os.sep)):
+        return False
+    return not any(_is_at_or_below(path, one) for one in _python_directories())
+
+
+def _python_directories() -> List[str]:
+    return [os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")]
+
+
+def _is_at_or_below(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory.rstrip(os.sep) + os.sep)
+
+
+def _template_dirs() -> Iterator[Any]:
+    from django.template import engines
+
+    for backend in engines.all():
+        yield from getattr(backend, "template_dirs", ())  # of Jinja's as well
+        for loader in getattr(getattr(backend, "engine", None), "template_loaders", ()):
+            yield from _dirs_of(loader)
+
+
+def _dirs_of(loader: Any) -> Iterator[Any]:
+    """Of a loader; one that caches has others within."""
+    for inner in getattr(loader, "loaders", ()):
+        yield from _dirs_of(inner)
+    get_dirs = getattr(loader, "get_dirs", None)
+    if get_dirs is not None:
+        try:
+            yield from get_dirs()
+        except Exception:  # a loader of the project's: what it cannot tell is not watched
+            return
+
+
+def _static_dirs() -> Iterator[Tuple[str, str]]:
+    from django.apps import apps
+
+    if not apps.is_installed("django.contrib.staticfiles"):
+        return
+    from django.contrib.staticfiles.finders import get_finders
+
+    for finder in get_finders():
+        storages = getattr(finder, "storages", None)
+        for storage in storages.values() if isinstance(storages, dict) else ():
+            location = getattr(storage, "location", None)
+            if location:
+                prefix = str(getattr(storage, "prefix", "") or "").replace(os.sep, "/").strip("/")
+                yield prefix, os.path.abspath(str(location))
+
+
+def _locale_dirs() -> Iterator[Any]:
+    from django.apps import apps
+    from django.conf import settings
+
+    if not settings.USE_I18N:
+        return
+    yield "locale"
+    yield from settings.LOCALE_PATHS
+    for config in apps.get_app_configs():
+        yield os.path.join(config.path, "locale")
+
+
+# -- code from elsewhere ------------------------------------------------------------------------------------------
+
+
+def extra_roots(project: str) -> List[str]:
+    """Directories with code that the project imports from outside: packages installed editable, PYTHONPATH.
+
+    Told by what Python itself goes by: `sys.path`, to which `.pth` files add; the finders that editable packages put on
+    `sys.meta_path`; and where imported modules lie.
+    """
+    project = os.path.realpath(project)
+    here = os.path.realpath(__file__)  # a checkout of Duck in the project's environment is no part of the project
+    too_much = {project, os.path.realpath(os.path.expanduser("~")), os.sep}
+    found: Set[str] = set()
+    for path in [*_on_path(), *_of_finders(), *_of_modules()]:
+        path = os.path.realpath(path)
+        if not os.path.isdir(path):
+            continue
+        if not _is_own(path) or _is_at_or_below(path, project) or _is_at_or_below(here, path):
+            continue
+        # What holds the project holds more than code: there only the packages that were imported count.
+        if path in too_much or any(_is_at_or_below(one, path) for one in too_much):
+            continue
+        found.add(path)
+    return sorted(path for path in found if not any(one != path and _is_at_or_below(path, one) for one in found))
+
+
+def _on_path() -> Iterator[str]:
+    for path in sys.path:
+        # A zip has no files, an empty entry is the project's directory.
+        if path and os.path.isdir(path) and not path.endswith("lib-dynload"):
+            yield path
+
+
+def _of_finders() -> Iterator[str]:
+    """What editable packages map names to: by setuptools, by `editables` (Hatch, PDM), by scikit-build-core."""
+    for finder in list(sys.meta_path):
+        module = sys.modules.get(str(getattr(finder, "__module__", "")))
+        for mapping in (
+            getattr(module, "MAPPING", None),
+            getattr(finder, "_redirections", None),
+            getattr(finder, "known_source_files", None),
+        ):
+            for path in mapping.values() if isinstance(mapping, dict) else ():
+                yield str(path) if os.path.isdir(str(path)) else os.path.dirname(str(path))
+
+
+def _of_modules() -> Iterator[str]:
+    for name, module in list(sys.modules.items()):
+        if "." in name or name.startswith(("_duck", "__main__")):
+            continue
+        # A module alone, without a package, is found on the path or by a finder.
+        for path in _paths_of(module):
+            yield path
+
+
+def _paths_of(module: Any) -> List[str]:
+    try:
+        return [str(path) for path in module.__path__]
+    except Exception:  # no package, or a module of the project's that computes its attributes
+        return []
