@@ -113,6 +113,7 @@ class Lifecycle:
         self.changes: Changes | None = None
         self.reloads: Reloads | None = None
         self.migration = Migration(self)
+        self.browsers.commands["migrate"] = self.migration.wanted
         self.keys = Keys(self)
         self._announced = False
         self._told_generation = 0

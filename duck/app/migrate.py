@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django.version import Failure
 from duck.settings import views
@@ -13,6 +13,7 @@ from duck.settings import views
 if TYPE_CHECKING:
     from duck.app.lifecycle import Lifecycle
     from duck.backend.django.commands import StartupCommands
+    from duck.http.ducksight.config import Reply
     from duck.services.ipc import Request
 
 logger = logging.getLogger("duck.app")
@@ -64,6 +65,15 @@ class Migration:
                 request.refuse(f"{failure.message}\n{failure.traceback}".rstrip())
 
         request.progress("Applying migrations.")
+        self.begin(outcome)
+
+    def wanted(self, arguments: Mapping[str, Any], reply: Reply) -> None:
+        """A browser wants it: told once it has ended, with what the command has printed where it failed."""
+
+        def outcome(failure: Failure | None) -> None:
+            text = "" if failure is None else f"{failure.message}\n{failure.traceback}".rstrip()
+            reply({"ok": failure is None, "text": text})
+
         self.begin(outcome)
 
     def stop(self) -> None:

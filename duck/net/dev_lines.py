@@ -108,7 +108,7 @@ class DevLines:
         unmodified = f" ({self._unmodified} not modified)" if self._unmodified else ""
         duration = _duration(self._last - self._first)
         text = f"  + {count} static files{unmodified}, {_size(self._size)}, {duration}"
-        return f"{self._stamp}{paint(text, _DIM, self._colour)}"
+        return f"{self._stamp} {paint(text, _DIM, self._colour)}"
 
     def at_once(self) -> None:
         """Nobody calls back any more: let nothing wait."""

@@ -58,6 +58,38 @@ def test_django_and_the_log_say_the_same_id_and_no_line_is_lost_at_the_end(
     assert all(line["duration_ms"] >= line["upstream_ms"] > 0 for line in lines)
 
 
+QUERIES = """
+from django.db import connection
+from django.http import HttpResponse, StreamingHttpResponse
+from django.urls import path
+
+def ask():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return "1"
+
+def page(request):
+    return HttpResponse(ask() + ask())
+
+def stream(request):
+    return StreamingHttpResponse(ask() for _ in range(3))
+
+urlpatterns = [path("page", page), path("stream", stream)]
+"""
+
+
+def test_queries_are_told_where_django_counts_them(start: Callable[..., Duck], project: Path) -> None:
+    (project / "site1" / "urls.py").write_text(QUERIES)
+    duck = start(project, "--access-log", "json", "--no-reload")
+    assert [duck.get(path).text for path in ("/page", "/stream", "/static/admin/css/base.css")][:2] == ["11", "111"]
+    wait_until(lambda: len(told(duck)) == 3)
+    page, stream, file = told(duck)
+    assert (page["queries"], stream["queries"]) == (2, 3)
+    assert 0 < page["database_ms"] < page["django_ms"] < page["duration_ms"]
+    assert page["template_ms"] == 0
+    assert "queries" not in file
+
+
 @pytest.fixture
 def broken_output() -> Iterator[int]:
     """A pipe that nobody reads."""

@@ -9,6 +9,7 @@ from duck.exceptions import BackendCut, BackendUnreachable, ClientGone
 from duck.http.core.pipe import pipe
 from duck.http.middleware import Middleware
 from duck.http.response import HttpResponse
+from duck.net.measure import Measure
 from duck.testing import FakeStream
 from duck.utils.xsocket import HIGH_WATER_BYTES
 from duck.wire.head import ResponseHead
@@ -434,3 +435,24 @@ class TestPipe:
             two.write(b"into the void")
 
         run(work)
+
+
+def test_what_django_took_is_known_of_the_request_itself_of_a_stream_at_its_end():
+    def told_first(exchange):
+        exchange.measure = Measure(1, 0.1, 0.0, 0.2)
+        whole(exchange)
+
+    def told_last(exchange):
+        exchange.response.head(ResponseHead(200, []))
+        exchange.response.data(b"pond")
+        exchange.measure = Measure(1, 0.1, 0.0, 0.2)
+        exchange.response.end(None)
+
+    async def work():
+        for script in (told_first, told_last):
+            lane = app(script)
+            exchange, stream = lane.begin(b"/")
+            await lane.idle()
+            assert (bytes(stream.body), exchange.measure) == (b"pond", Measure(1, 0.1, 0.0, 0.2))
+
+    run(work)

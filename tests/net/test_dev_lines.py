@@ -112,7 +112,7 @@ def test_the_files_of_a_page_are_one_line_when_no_more_come() -> None:
     assert console.run() == ["200 GET / 1.2 kB 4.2 ms"]
     assert console.run() == []  # more have come since it was looked at first
     console.timers.run()
-    assert console.run() == [" + 14 static files, 231.0 kB, 14 ms"]
+    assert console.run() == ["  + 14 static files, 231.0 kB, 14 ms"]
     assert console.timers.waiting == []
 
 
@@ -128,7 +128,7 @@ def test_files_that_were_not_modified_are_told_of() -> None:
     console = Console()
     for status in (304, 200, 304):
         console.file(size=0 if status == 304 else 500, status=status)
-    assert until_written(console) == [" + 3 static files (2 not modified), 500 B, 2.5 ms"]
+    assert until_written(console) == ["  + 3 static files (2 not modified), 500 B, 2.5 ms"]
 
 
 def test_one_file_is_told_of_like_any_request() -> None:
@@ -144,7 +144,7 @@ def test_a_file_that_failed_stands_alone_behind_those_before_it(changes: dict[st
     console.file()
     console.file(**changes)
     first, second = until_written(console)
-    assert first == " + 2 static files, 2.0 kB, 1.5 ms"
+    assert first == "  + 2 static files, 2.0 kB, 1.5 ms"
     assert second.startswith(f"{changes['status']} GET /static/a.css")
 
 
@@ -154,7 +154,7 @@ def test_the_next_page_comes_behind_the_files_before_it() -> None:
     console.file()
     console.log.ended(an_exchange(b"/next"))
     console.file()
-    assert until_written(console)[:2] == [" + 2 static files, 2.0 kB, 1.5 ms", "200 GET /next 1.2 kB 4.2 ms"]
+    assert until_written(console)[:2] == ["  + 2 static files, 2.0 kB, 1.5 ms", "200 GET /next 1.2 kB 4.2 ms"]
     assert until_written(console) == ["200 GET /static/a.css 1.0 kB 0.5 ms"]
 
 
@@ -168,7 +168,7 @@ def test_files_that_never_cease_are_told_of_all_the_same() -> None:
         written += console.run()
     # As many lines as there are spans of the longest time, and what waits is bounded by it.
     assert len(written) >= 100 * QUIET_S / (LONGEST_S + 2 * QUIET_S) - 1
-    assert all(line.startswith(" + ") for line in written)
+    assert all(line.startswith("  + ") for line in written)
 
 
 def test_at_the_end_nothing_is_kept_back() -> None:
@@ -176,7 +176,7 @@ def test_at_the_end_nothing_is_kept_back() -> None:
     console.file()
     console.file()
     console.log.close()
-    assert [unstamped(line) for line in console.written] == [" + 2 static files, 2.0 kB, 1.5 ms\n"]
+    assert [unstamped(line) for line in console.written] == ["  + 2 static files, 2.0 kB, 1.5 ms\n"]
     console.file()
     assert len(console.written) == 2, "and what still comes is told at once"
 

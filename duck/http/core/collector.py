@@ -215,6 +215,7 @@ class Collector:
     def _end(self) -> None:
         if not self._over:
             self._over = True
+            self._outer.exchange.measure = self.exchange.measure  # of a stream it is known now
             self._wake()
             self.exchange.ended()
 
