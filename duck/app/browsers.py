@@ -63,7 +63,6 @@ class Browsers:
             run=secrets.token_urlsafe(6),
             on_command=self._command,
             requests=self._view.requests,
-            on_replay=self._front.tell_log,
             ask=self.ask,
         )
 

@@ -121,8 +121,13 @@ class Host:
                 raise
             logger.info("Certificates of %s are kept in %s.", account.name, make_for(account.uid, account.gid))
 
-    def start(self, inbox: Inbox, is_ours: Callable[[int], bool], is_well: Callable[[], bool]) -> None:
-        """Tell systemd that this process lives, and reap what the kernel gives it."""
+    def start(
+        self, inbox: Inbox, is_ours: Callable[[int], bool], is_well: Callable[[], bool], *, takes_orphans: bool
+    ) -> None:
+        """Tell systemd that this process lives, and reap what the kernel gives it, or what it asks for."""
+        if takes_orphans:
+            self._reaper = Reaper(inbox, is_ours)
+            self._reaper.start()
         if not self._serves:
             return
         self._watchdog = Watchdog(inbox, self._notifier, is_well)

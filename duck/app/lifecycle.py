@@ -200,7 +200,8 @@ class Lifecycle:
         self.overview.start(duck.__version__, self.succession.more("overview").get("counts"))
         if isinstance(self.front, FrontProcesses):
             self.front.on_ended = self.overview.worker_ended
-        self.host.start(self.inbox, self._is_ours, lambda: True)
+        spares = views.reload(self.settings).spares
+        self.host.start(self.inbox, self._is_ours, lambda: True, takes_orphans=spares)
         handed = self.succession.more("https")
         self.https.start(self.inbox, self.front.reload_tls, self.front.share_sessions, handed)
         self.start_server()
@@ -440,7 +441,7 @@ class Lifecycle:
         """Whether somebody in this process waits for the exit status of `pid`."""
         fronts = self.front.pids if isinstance(self.front, FrontProcesses) else []
         asking = self.certificates.pids if self.certificates is not None else []
-        return pid in fronts or pid in asking or (self.django is not None and pid in self.django.pids)
+        return pid in fronts or pid in asking or (self.django is not None and self.django.owns_process(pid))
 
     def _restored(self) -> None:
         """The directory of the sockets was cleaned away: those of Django's processes have gone with it."""

@@ -150,6 +150,7 @@ class DjangoService:
             health_path=production.health_path,
             allow_unapplied_migrations=production.allow_unapplied_migrations,
             refuse=refuse,
+            spares=views.reload(self._settings).spares,
         )
         self._backend = DjangoBackend(
             self._project,
@@ -162,6 +163,7 @@ class DjangoService:
             on_output=lambda text, title: self._print(text, f"django {title}".rstrip()),
             on_debugger=self._debugger,
             terminal=terminal,
+            on_checked=self._checked,
         )
         if view.commands:
             self._commands = self.commands(view.commands, self._prepared)
@@ -232,6 +234,10 @@ class DjangoService:
         """Whether somebody is at a debugger's prompt: then nothing is loaded again."""
         return self._backend is not None and self._backend.is_debugging
 
+    def owns_process(self, pid: int) -> bool:
+        """Whether it waits for the exit status of `pid`."""
+        return self._backend is not None and (pid in self.pids or pid in self._backend.spare_pids)
+
     @property
     def pids(self) -> list[int]:
         """Its processes."""
@@ -289,7 +295,7 @@ class DjangoService:
         if self._commands is not None:
             self._commands.start()
         else:
-            self._backend.replace()
+            self._backend.replace(changed=paths)
 
     def reload(self, outcome: Callable[[Failure | None, int], None]) -> None:
         """Load the project again beside what serves, which goes on where that fails.
@@ -387,6 +393,10 @@ class DjangoService:
         """In production, where code that has served was killed as it started again: requests wait on for the next."""
         killed = failure.stage == "crash" and failure.is_transient
         return killed and self.state == HOLDING and views.production(self._settings).serves
+
+    def _checked(self, failure: Failure | None) -> None:
+        if failure is not None:
+            logger.error("A check failed: %s\n%s", failure.message, failure.traceback.rstrip())
 
     def _down(self) -> None:
         self.state = HOLDING

@@ -17,7 +17,6 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -81,8 +80,10 @@ class Reaper:
         """Reap from now on; `as_subreaper` asks the kernel for the orphans below this process, too."""
         if not hasattr(os, "waitid"):
             return
-        if as_subreaper:
-            _become_subreaper()
+        if as_subreaper and not become_subreaper():
+            logger.warning(
+                "What processes of the project leave behind is not reaped: the kernel has no subreapers here."
+            )
         if threading.current_thread() is threading.main_thread():
             # That there is a handler also undoes an inherited "ignore", with which the kernel would drop the status of
             # each child before anybody has asked for it.
@@ -168,14 +169,11 @@ def _state(proc: Path, pid: int) -> tuple[str, int]:
     return fields[0], int(fields[2])
 
 
-def _become_subreaper() -> None:
-    if not sys.platform.startswith("linux"):
-        return
+def become_subreaper() -> bool:
+    """Ask the kernel for the orphans below this process, for good, over an exec too; whether it gives them."""
     try:
         import ctypes
 
-        failed = ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0
+        return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
     except (ImportError, OSError, AttributeError):
-        failed = True
-    if failed:
-        logger.warning("What processes of the project leave behind is not reaped: the kernel has no subreapers here.")
+        return False

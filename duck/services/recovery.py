@@ -30,11 +30,15 @@ class Recovery:
     """Of one project; without one it has nothing to watch.
 
     Args:
-        mended: called on the inbox when a watched file has changed and compiles.
+        mended(paths): called on the inbox when watched files have changed and compile.
     """
 
     def __init__(
-        self, inbox: Inbox, project: Project | None, interpreter: Interpreter | None, mended: Callable[[], None]
+        self,
+        inbox: Inbox,
+        project: Project | None,
+        interpreter: Interpreter | None,
+        mended: Callable[[list[str]], None],
     ) -> None:
         self._inbox = inbox
         self._project = project
@@ -95,7 +99,7 @@ class Recovery:
         if self._first_error([path for path in paths if path.endswith(".py")]) is None:
             logger.info("Changed: %s; starting Django again.", ", ".join(map(self._shown, paths)))
             self._mended_by = {path: signature(path) for path in paths}
-            self._mended()
+            self._mended(paths)
         elif self._watch is not None:
             self._watch.start()
 

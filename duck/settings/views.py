@@ -144,11 +144,16 @@ class FilesView:
 
 @dataclass(frozen=True)
 class ReloadView:
-    """Whether and how changes are watched; `poll_s` is 0 to be told only, None to look where nobody tells."""
+    """Whether and how changes are watched; `poll_s` is 0 to be told only, None to look where nobody tells.
+
+    Attributes:
+        spares: whether copies of Django's starts are kept.
+    """
 
     enabled: bool
     patterns: tuple[str, ...]
     poll_s: float | None
+    spares: bool
 
 
 @dataclass(frozen=True)
@@ -389,6 +394,7 @@ def reload(settings: Settings) -> ReloadView:
         enabled=settings["AUTO_RELOAD"],
         patterns=tuple(settings["AUTO_RELOAD_WATCH_FILES"]),
         poll_s=settings["AUTO_RELOAD_POLL"],
+        spares=settings["MODE"] == "runserver" and settings["AUTO_RELOAD"] and settings["AUTO_RELOAD_SPARES"],
     )
 
 

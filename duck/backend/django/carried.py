@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from duck.backend.django.version import COMING, GONE, Member, Version
+from duck.backend.django.version import COMING, GONE, SERVING, Member, Version
 from duck.proxy.upstream import Upstream, upstream_from_values
 
 if TYPE_CHECKING:
     from duck.backend.django.child import DjangoProcess
+
+
+def versions_to_values(versions: Sequence[Version]) -> dict[str, Any]:
+    """All `versions`, and the descriptors that have to stay open over the exec."""
+    told = [version_to_values(version) for version in versions]
+    handles = [member["process"]["handles"] for version in told for member in version["members"]]
+    names = ("control", "output", "lifeline", "stack")
+    return {"versions": told, "descriptors": [one[name] for one in handles for name in names]}
+
+
+def versions_from_values(
+    values: Mapping[str, Any], adopt: Callable[[Version, Mapping[str, Any]], None]
+) -> list[Version]:
+    """Those that have processes or serve; `adopt(version, values)` takes each of their processes."""
+    versions = []
+    for told in values["versions"]:
+        version = version_from_values(told)
+        for value in told["members"]:
+            adopt(version, value)
+        versions.append(version)
+    return [version for version in versions if version.members or version.state == SERVING]
 
 
 def version_to_values(version: Version) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -21,7 +22,8 @@ from traceback import FrameSummary
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django import stack
-from duck.backend.django.handles import Handles, WorkerSpec
+from duck.backend.django.handles import Ends, Handles, WorkerSpec
+from duck.exceptions import ProjectError
 from duck.services.exit import ExitWatch
 from duck.services.json_lines import JsonLines
 
@@ -66,6 +68,7 @@ class DjangoProcess:
         on_event: Callable[[dict[str, Any]], None],
         on_output: Callable[[str], None],
         on_exit: Callable[[int], None],
+        points: Mapping[str, Ends] | None = None,
     ) -> None:
         self.spec = spec
         self.state = STARTING
@@ -83,6 +86,7 @@ class DjangoProcess:
         self._is_traceable = False
         self._asked = 0  # to refresh, the number of the last one
         self._unrefreshed: dict[int, Callable[[str], None]] = {}
+        self.points: dict[str, Ends] = dict(points or {})  # for the spares that it has not left behind yet
         self.pid = handles.pid
         self._control = handles.control
         self._output = handles.output
@@ -104,16 +108,29 @@ class DjangoProcess:
         on_event: Callable[[dict[str, Any]], None],
         on_output: Callable[[str], None],
         on_exit: Callable[[int], None],
+        points: Mapping[str, Ends] | None = None,
     ) -> DjangoProcess:
-        """Start one.
+        """Start one, which leaves spares behind at `points`.
 
         Raises:
-            ProjectError: the interpreter cannot be started.
+            ProjectError: the interpreter cannot be started; nobody has `points` then.
         """
-        handles = Handles.spawn(
-            interpreter, spec.cwd, "_DUCK_WORKER", asdict(spec), has_terminal=spec.mode == "runserver"
-        )
-        return cls(spec, handles, inbox, on_event, on_output, on_exit)
+        try:
+            handles = Handles.spawn(
+                interpreter,
+                spec.cwd,
+                "_DUCK_WORKER",
+                asdict(spec),
+                has_terminal=spec.mode == "runserver",
+                points=points,
+            )
+        except ProjectError:
+            for ends in (points or {}).values():
+                ends.close()
+            raise
+        for ends in (points or {}).values():
+            ends.close_theirs()
+        return cls(spec, handles, inbox, on_event, on_output, on_exit, points)
 
     @classmethod
     def take_over(
@@ -161,12 +178,16 @@ class DjangoProcess:
             "message": self._messages.unread.decode("latin-1"),
         }
 
-    def command(self, name: str, **facts: Any) -> None:
-        """Send a command; a process that cannot take it is dying, which its exit will tell."""
+    def command(self, name: str, *, descriptors: Sequence[int] = (), **facts: Any) -> bool:
+        """Send a command, with `descriptors`; one that cannot take it is dying, as its exit will tell."""
+        line = json.dumps({"command": name, **facts}).encode() + b"\n"
         try:
-            self._control.sendall(json.dumps({"command": name, **facts}).encode() + b"\n")
+            if descriptors:
+                return socket.send_fds(self._control, [line], list(descriptors)) == len(line)
+            self._control.sendall(line)
         except OSError:
-            pass
+            return False
+        return True
 
     def refresh(self, what: Sequence[str], done: Callable[[str], None]) -> None:
         """Have it read templates or translations again; `done` gets what was wrong, "" for nothing, unless it ends."""
@@ -181,14 +202,23 @@ class DjangoProcess:
         """
         if self.state is EXITED:
             return
+        is_deaf = self.state is STARTING and bool(self.points)  # it has no thread yet that would listen
         self.state = STOPPING
         self.command("stop", deadline_s=deadline_s)
+        if is_deaf and not self.is_debugging:
+            self.kill()
         self._timers.append(self._inbox.call_later(deadline_s + _TERM_AFTER_S, self._terminate))
         self._timers.append(self._inbox.call_later(deadline_s + _KILL_AFTER_S, self.kill))
 
     def kill(self) -> None:
         """End the process and its group now."""
         self._signal_group(signal.SIGKILL)
+
+    def close_points(self) -> None:
+        """It leaves no more spares behind."""
+        for ends in self.points.values():
+            ends.close()
+        self.points = {}
 
     def ask_stack(self, told: Callable[[list[FrameSummary]], None]) -> None:
         """Ask where its main thread stands; `told` is called soon, with no frames where it does not say."""
@@ -257,7 +287,7 @@ class DjangoProcess:
         if name is None:
             self._garbled()
             return
-        if name == "ready":
+        if name in ("ready", "spare"):
             self.ready = event
             if self.state is STARTING:
                 self.state = READY
@@ -319,6 +349,7 @@ class DjangoProcess:
         os.close(self._lifeline)
         os.close(self._output)
         os.close(self._stack)
+        self.close_points()
         if isinstance(self.spec.address, str):
             for path in (self.spec.address, self.spec.address + "f"):  # "f": backend.django.worker.asgi
                 with contextlib.suppress(OSError):

@@ -41,12 +41,50 @@ class WorkerSpec:
     asgi: str | None = None
     prefix: str = ""
     checks: str = ""
+    deferred: bool = False
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> WorkerSpec:
         """The one that was handed over an exec as plain values (`dataclasses.asdict`)."""
         address = values["address"]
         return cls(**{**values, "address": address if isinstance(address, str) else (address[0], address[1])})
+
+
+class Ends:
+    """Both ends of what a process is watched and spoken to through, before it is there.
+
+    Attributes:
+        theirs: descriptors that the process is given, by the names that it knows them by.
+    """
+
+    def __init__(self) -> None:
+        self._control, theirs = socket.socketpair()
+        self._output, output = os.pipe()
+        lifeline, self._lifeline = os.pipe()
+        self._stack, stack_fd = os.pipe()
+        self.theirs: dict[str, int] = {
+            "control_fd": theirs.detach(),
+            "lifeline_fd": lifeline,
+            "stack_fd": stack_fd,
+            "output_fd": output,
+        }
+
+    def handles(self, pid: int, process: subprocess.Popen[bytes] | None = None) -> Handles:
+        """The process has come."""
+        return Handles(pid, process, self._control, self._output, self._lifeline, self._stack, time.monotonic())
+
+    def close_theirs(self) -> None:
+        """The process has its ends; may be said again."""
+        for descriptor in self.theirs.values():
+            os.close(descriptor)
+        self.theirs = {}
+
+    def close(self) -> None:
+        """No process has come: to one that comes still this is the App's death."""
+        self.close_theirs()
+        self._control.close()
+        for descriptor in (self._output, self._lifeline, self._stack):
+            os.close(descriptor)
 
 
 @dataclass(frozen=True)
@@ -76,21 +114,21 @@ class Handles:
         *,
         has_terminal: bool = False,
         account: Account | None = None,
+        points: Mapping[str, Ends] | None = None,
     ) -> Handles:
         """Start the worker's program; it finds `told` and its ends of the descriptors in environment `variable`.
 
-        `account` is who it becomes, where this process is still root.
+        `account` is who it becomes, where this process is still root; `points` are for the spares that it leaves.
 
         Raises:
             ProjectError: the interpreter cannot be started.
         """
-        control, theirs = socket.socketpair()
-        output_out, output = os.pipe()
-        lifeline, lifeline_in = os.pipe()
-        stack_out, stack_fd = os.pipe()
-        descriptors = {"control_fd": theirs.fileno(), "lifeline_fd": lifeline, "stack_fd": stack_fd}
+        ends = Ends()
+        descriptors = {name: ends.theirs[name] for name in ("control_fd", "lifeline_fd", "stack_fd")}
+        given = {stage: dict(point.theirs) for stage, point in (points or {}).items()}
         environ = child_environment(os.environ, interpreter.path)
-        environ[variable] = json.dumps({**told, **descriptors, "parent": os.getpid(), **stack.SIGNALS})
+        said = {**told, **descriptors, "points": given, "parent": os.getpid(), **stack.SIGNALS}
+        environ[variable] = json.dumps(said)
         becomes: dict[str, Any] = {}
         if account is not None and not account.is_root and os.geteuid() == 0:
             becomes = {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
@@ -101,24 +139,20 @@ class Handles:
                 # A debugger's prompt reads from the App's terminal, once it was lent. What else asks something would
                 # wait for ever, unseen behind what the others print.
                 stdin=None if has_terminal else subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
+                stdout=ends.theirs["output_fd"],
+                stderr=ends.theirs["output_fd"],
                 cwd=cwd,
                 env=environ,
-                pass_fds=list(descriptors.values()),
+                pass_fds=[*descriptors.values(), *(number for one in given.values() for number in one.values())],
                 process_group=0,
                 **becomes,
             )
         except OSError as error:
-            control.close()
-            for descriptor in (output_out, lifeline_in, stack_out):
-                os.close(descriptor)
+            ends.close()
             raise ProjectError(f"{interpreter.path} cannot be started: {error.strerror}.") from error
         finally:
-            theirs.close()
-            for descriptor in (lifeline, output, stack_fd):
-                os.close(descriptor)
-        return cls(process.pid, process, control, output_out, lifeline_in, stack_out, time.monotonic())
+            ends.close_theirs()
+        return ends.handles(process.pid, process)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Handles:

@@ -36,6 +36,14 @@ class Launcher:
         self._project = project
         self._options = options
 
+    def hand_over(self) -> dict[str, Any]:
+        """What the next Duck of this process needs, so that its processes are reached as those of this one are."""
+        return {"spawned": self.spawned, "secret": self.secret}
+
+    def take_over(self, values: Mapping[str, Any]) -> None:
+        """Go on as the Duck before, `values` as `hand_over` gave them."""
+        self.spawned, self.secret = values["spawned"], values["secret"]
+
     def spec(self, version: Version, place: Place, checks: str) -> WorkerSpec:
         """What a process for `place` is told.
 
@@ -65,6 +73,7 @@ class Launcher:
             asgi=options.asgi,
             prefix=options.prefix,
             checks=checks,
+            deferred=options.mode == "runserver" and not version.is_fresh,
         )
 
     def upstream(self, place: Place, facts: Mapping[str, Any]) -> Upstream:

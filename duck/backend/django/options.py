@@ -28,6 +28,7 @@ class BackendOptions:
         view_deadline_s: a view that has sent nothing for so long costs its process, 0 for never.
         health_path: asked of each process of a new version before that is used; None for nothing.
         allow_unapplied_migrations: a new version may take over although migrations are missing.
+        spares: whether starts leave copies of themselves behind, for a quick replacement.
         refuse: why a project that tells these facts is not to be served, in a sentence; empty where it is.
     """
 
@@ -50,4 +51,5 @@ class BackendOptions:
     view_deadline_s: float = 0.0
     health_path: str | None = None
     allow_unapplied_migrations: bool = False
+    spares: bool = False
     refuse: Callable[[Mapping[str, Any]], str] = lambda facts: ""

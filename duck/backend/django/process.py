@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from duck.backend.django.carried import version_from_values, version_to_values
+from duck.backend.django.carried import versions_from_values, versions_to_values
 from duck.backend.django.child import EXIT_FAILED, EXITED, STOPPING, DjangoProcess
 from duck.backend.django.handles import WorkerSpec
 from duck.backend.django.options import BackendOptions
 from duck.backend.django.prompts import Prompts
 from duck.backend.django.refresh import refresh
+from duck.backend.django.spares import Spares
 from duck.backend.django.starts import Starts
 from duck.backend.django.terminal import Terminal
 from duck.backend.django.version import (
@@ -55,6 +56,8 @@ logger = logging.getLogger("duck.django")
 _RETIRE_FALLBACK_S: Final = 10.0
 # Front workers end what goes on at their own deadline first.
 _LEAVE_SLACK_S: Final = 1.0
+# Of all else a spare may not know that it was read: a library in C reads `.env`, or settings in a format of its own.
+_SEEN: Final = (".py", ".po", ".mo")
 
 
 class DjangoBackend:
@@ -65,6 +68,7 @@ class DjangoBackend:
         on_failed(failure): one did not come up; what served before still serves. Call `replace` when a file changes.
         on_down(): no process for pages is left; the next generation is on its way.
         on_output(text, title): output of a process, by lines (see `DjangoProcess`, and `Place.title`).
+        on_checked(failure): the checks that were put off for a quick start are done, or what of them failed.
         on_debugger(active): somebody is, or is no longer, at a prompt: deadlines and reloads should wait.
     """
 
@@ -82,6 +86,7 @@ class DjangoBackend:
         on_down: Callable[[], None] = lambda: None,
         on_output: Callable[[str, str], None] = lambda text, title: None,
         on_debugger: Callable[[bool], None] = lambda active: None,
+        on_checked: Callable[[Failure | None], None] = lambda failure: None,
         terminal: Terminal | None = None,
     ) -> None:
         self.project = project
@@ -95,6 +100,7 @@ class DjangoBackend:
         self._on_down = on_down
         self._on_output = on_output
         self._on_debugger = on_debugger
+        self._on_checked = on_checked
         self._prompts = Prompts(terminal or Terminal())
         self._number = 0  # the highest that was given out
         self._posted = 0  # the number of the last generation
@@ -111,6 +117,9 @@ class DjangoBackend:
             on_ready=self._take_place,
             on_failed=self._failed,
             max_requests=self._vitals.max_requests,
+            spares=Spares(
+                inbox, lambda text: on_output(text, ""), self._checked, self._check_stopped, is_wanted=options.spares
+            ),
         )
         self._backoff = Backoff()
         self._restart: Timer | None = None
@@ -123,10 +132,12 @@ class DjangoBackend:
         """Start the first generation."""
         self.replace()
 
-    def replace(self, on_outcome: Outcome | None = None) -> None:
+    def replace(self, on_outcome: Outcome | None = None, *, changed: Sequence[str] = ()) -> None:
         """Start a version beside what serves; one that is still coming is given up for it.
 
-        `on_outcome` is called once: with None when every front worker uses it, or with why that will not be.
+        `changed` are the files because of which: where they are known, and a spare can see whether it has read them, it
+        goes on from a spare. `on_outcome` is called once: with None when every front worker uses it, or with why that
+        will not be.
         """
         if self._stopping:
             if on_outcome is not None:
@@ -142,7 +153,10 @@ class DjangoBackend:
             elif version.state == SERVING and not version.answers:
                 self._start_no_more(version)
         self._number += 1
-        version = Version(self._number, on_outcome=on_outcome)
+        is_fresh = not changed or not all(path.endswith(_SEEN) for path in changed)
+        if is_fresh:
+            self._starts.spares.discard()
+        version = Version(self._number, on_outcome=on_outcome, is_fresh=is_fresh)
         self._versions.append(version)
         self._starts.expect(version)
         self._starts.launch(version, version.place(PAGES, 0), checks=self._checks())
@@ -175,6 +189,7 @@ class DjangoBackend:
         self._stopping = True
         self._stopped.append(done)
         self._vitals.stop()
+        self._starts.stop()
         if self._restart is not None:
             self._restart.cancel()
         for version in tuple(self._versions):
@@ -186,6 +201,7 @@ class DjangoBackend:
 
     def kill(self) -> None:
         """End all processes now, for an App that ends without order."""
+        self._starts.stop()
         for version in self._versions:
             for member in version.members:
                 member.process.kill()
@@ -200,29 +216,19 @@ class DjangoBackend:
             return None
         for version in self._versions:
             version.tell_outcome(Failure("replaced", "Duck itself is about to be replaced; ask again."))
-        versions = [version_to_values(version) for version in self._versions]
-        handles = [member["process"]["handles"] for version in versions for member in version["members"]]
         return {
             "number": self._number,
-            "spawned": self._starts.launcher.spawned,
-            "secret": self._starts.launcher.secret,
+            **self._starts.launcher.hand_over(),
             "restarts": self.restarts,
-            "versions": versions,
-            "descriptors": [one[name] for one in handles for name in ("control", "output", "lifeline", "stack")],
+            **versions_to_values(self._versions),
         }
 
     def take_over(self, values: Mapping[str, Any]) -> bool:
         """Go on with what served before the exec, `values` as `hand_over` gave them; whether it still does."""
         self._number = values["number"]
-        self._starts.launcher.spawned = values["spawned"]
-        self._starts.launcher.secret = values["secret"]
+        self._starts.launcher.take_over(values)
         self.restarts = values["restarts"]
-        for told in values["versions"]:
-            version = version_from_values(told)
-            self._versions.append(version)
-            for value in told["members"]:
-                self._starts.adopt(version, value)
-        self._versions = [version for version in self._versions if version.members or version.state == SERVING]
+        self._versions = versions_from_values(values, self._starts.adopt)
         current = self.current
         if current is None:
             for version in self._versions:
@@ -242,6 +248,11 @@ class DjangoBackend:
         return next((version for version in serving if version.answers), None)
 
     @property
+    def spare_pids(self) -> list[int]:
+        """Processes that wait to be copied, or are about to end."""
+        return self._starts.spares.pids
+
+    @property
     def is_debugging(self) -> bool:
         """Whether somebody is at a debugger's prompt."""
         return any(version.is_debugging for version in self._versions)
@@ -255,6 +266,7 @@ class DjangoBackend:
             "interpreter": self.interpreter.path,
             "restarts": self.restarts,
             "failure": self.failure.message if self.failure is not None else None,
+            "spares": self._starts.spares.snapshot(),
             "processes": [entry for version in self._versions for entry in version.snapshot()],
         }
 
@@ -290,11 +302,9 @@ class DjangoBackend:
         elif name == "pong":
             self._vitals.told(member, event)
         elif name == "failed":
-            files = tuple(event.get("files", ()))
-            failure = Failure(
-                event["stage"], event["message"], event.get("traceback", ""), files, bool(event.get("transient"))
-            )
-            self._failed(version, member.place, member, failure)
+            self._failed(version, member.place, member, Failure.from_event(event))
+        elif name in ("left", "unspared"):
+            self._starts.spares.left(member.process, event)
         elif name == "debugger":
             self._debugger(member.process, bool(event["active"]))
         elif name == "interrupted":
@@ -336,6 +346,12 @@ class DjangoBackend:
                     self._versions.remove(older)
         self._vitals.start()
         self._post(version)
+        if not version.is_fresh and version.state == SERVING:
+            self._starts.spares.check_soon()
+
+    def _checked(self, event: dict[str, Any]) -> None:
+        failed = event["failed"]
+        self._on_checked(Failure.from_event(failed) if failed is not None else None)
 
     def _post(self, version: Version, *, without: Member | None = None) -> None:
         """Tell the front which processes serve now; no more `without` from this generation on."""
@@ -479,7 +495,7 @@ class DjangoBackend:
         self._starts.launch(version, place)
 
     def _check_stopped(self) -> None:
-        if self._stopping and not any(version.members for version in self._versions):
+        if self._stopping and not any(version.members for version in self._versions) and not self.spare_pids:
             callbacks, self._stopped = self._stopped, []
             for done in callbacks:
                 done()

@@ -2,18 +2,22 @@
 
 launch ──ready, not refused──> the others of its version are launched ──HEALTH_PATH answers──> it may serve
    └──────the spawn, the deadline, or one of these fails──> failed
+
+A process is copied from a spare where its version may be and a spare is of use (see spares), and spawned otherwise.
 """
 
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django import stack
 from duck.backend.django.carried import member_from_values
 from duck.backend.django.child import READY, STARTING, STOPPING, DjangoProcess
+from duck.backend.django.handles import Ends, Handles, WorkerSpec
 from duck.backend.django.health import probe_on_thread
 from duck.backend.django.launcher import Launcher
 from duck.backend.django.version import (
@@ -35,9 +39,13 @@ if TYPE_CHECKING:
 
     from duck.backend.django.discover import Interpreter, Project
     from duck.backend.django.options import BackendOptions
+    from duck.backend.django.spares import Spares
     from duck.services.inbox import Inbox
 
 logger = logging.getLogger("duck.django")
+
+# What ends a process whose libraries do not bear to be copied.
+_FAULTS: Final = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 
 
 class Starts:
@@ -53,6 +61,7 @@ class Starts:
 
     Attributes:
         launcher: addresses and the secret.
+        spares: what processes are copied from.
     """
 
     def __init__(
@@ -68,8 +77,11 @@ class Starts:
         on_ready: Callable[[Version, Member, dict[str, Any]], None],
         on_failed: Callable[[Version, Place, Member | None, Failure], None],
         max_requests: Callable[[], int],
+        spares: Spares,
     ) -> None:
         self.launcher = Launcher(project, options)
+        self.spares = spares
+        self._is_stopped = False
         self._project = project
         self._interpreter = interpreter
         self._options = options
@@ -83,25 +95,78 @@ class Starts:
 
     def launch(self, version: Version, place: Place, *, checks: str = "") -> None:
         """Start a process for `place`."""
+        try:
+            spec = self.launcher.spec(version, place, checks)
+        except DuckError as error:
+            self._on_failed(version, place, None, Failure("spawn", str(error)))
+            return
+        if version.is_fresh or version.state != COMING:
+            self._spawn(version, place, spec)
+            return
+        state = version.state
 
+        def answered(handles: Handles | None, points: Mapping[str, Ends]) -> None:
+            if version.state != state or self._is_stopped:
+                if handles is not None:
+                    self._end(handles, points)
+            elif handles is None:
+                self._spawn(version, place, spec)
+            else:
+                self._go_on(version, place, spec, handles, points)
+
+        self.spares.copy(place.role, spec, answered)
+
+    def stop(self) -> None:
+        """Nothing is started any more, and no spares are kept."""
+        self._is_stopped = True
+        self.spares.stop()
+
+    def _spawn(self, version: Version, place: Place, spec: WorkerSpec) -> None:
         def told(event: dict[str, Any]) -> None:
             self._on_event(version, member, event)
 
         def ended(code: int) -> None:
             self._on_exit(version, member, code)
 
+        points = self.spares.points(place.role, is_first=place.index == 0)
         try:
-            spec = self.launcher.spec(version, place, checks)
-            process = DjangoProcess.spawn(spec, self._interpreter, self._inbox, told, self._printing(place), ended)
+            printed = self._printing(place)
+            process = DjangoProcess.spawn(spec, self._interpreter, self._inbox, told, printed, ended, points)
         except DuckError as error:
             self._on_failed(version, place, None, Failure("spawn", str(error)))
             return
+        member = self._enter(version, place, process)
+
+    def _go_on(
+        self, version: Version, place: Place, spec: WorkerSpec, handles: Handles, points: Mapping[str, Ends]
+    ) -> None:
+        """A process was copied from a spare, and is on its way from there."""
+
+        def told(event: dict[str, Any]) -> None:
+            self._on_event(version, member, event)
+
+        def ended(code: int) -> None:
+            if -code in _FAULTS:
+                self.spares.give_up(f"a process that was copied from a spare was ended by {signal.Signals(-code).name}")
+            self._on_exit(version, member, code)
+
+        process = DjangoProcess(spec, handles, self._inbox, told, self._printing(place), ended, points)
+        member = self._enter(version, place, process)
+
+    def _end(self, handles: Handles, points: Mapping[str, Ends]) -> None:
+        """A process that nobody waits for any more."""
+        spec = WorkerSpec(cwd="", manage=None, address=("", 0))
+        nothing: Callable[[object], None] = lambda _: None  # noqa: E731
+        DjangoProcess(spec, handles, self._inbox, nothing, nothing, nothing, points).kill()
+
+    def _enter(self, version: Version, place: Place, process: DjangoProcess) -> Member:
         member = Member(process, place, max_requests=self._max_requests())
         version.members.append(member)
         if version.state == SERVING:
             member.deadline = self._inbox.call_later(
                 self._options.start_deadline_s, partial(self._too_late, version, member)
             )
+        return member
 
     def adopt(self, version: Version, values: Mapping[str, Any]) -> None:
         """Go on with a process of `version` that was started before an exec; one that did not serve ends."""
@@ -135,6 +200,7 @@ class Starts:
         if member.state != COMING:
             return
         place = member.place
+        member.process.close_points()
         if place.index == 0:
             for sentence in facts.get("warnings", ()):
                 logger.warning("%s", sentence)
@@ -206,7 +272,7 @@ class Starts:
         starting = [one for one in version.members if one.process.state is STARTING] if member is None else [member]
         if starting:
             starting[-1].process.ask_stack(partial(self.late, version, starting[-1]))
-        else:
+        elif version.members:
             self.late(version, version.members[-1])
 
     def late(self, version: Version, member: Member, frames: Sequence[FrameSummary] = ()) -> None:

@@ -55,6 +55,12 @@ class Failure:
     files: tuple[str, ...] = ()
     is_transient: bool = False
 
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> Failure:
+        """What a process has told of itself."""
+        files = tuple(event.get("files", ()))
+        return cls(event["stage"], event["message"], event.get("traceback", ""), files, bool(event.get("transient")))
+
 
 class Backoff:
     """How long to wait before the next start: not at all, then longer each time."""
@@ -166,6 +172,7 @@ class Version:
         facts: what the first process for pages told.
         is_late: whether its deadline has passed while it was coming.
         on_outcome: who is told once whether it serves; None where nobody waits any more.
+        is_fresh: whether its processes are spawned, and not copied from spares.
     """
 
     number: int
@@ -176,6 +183,7 @@ class Version:
     deadline: Timer | None = None
     is_late: bool = False
     on_outcome: Outcome | None = None
+    is_fresh: bool = True
 
     def generation(self) -> Generation:
         """The value that is posted to the front's workers."""

@@ -66,6 +66,14 @@ RELOAD: Final = (
         " and where its limit is reached.",
         unit="seconds",
     ),
+    Setting(
+        "Reload",
+        "AUTO_RELOAD_SPARES",
+        kinds.BOOLEAN,
+        True,
+        "Whether a start of Django leaves copies of itself behind, from which the next one goes on.",
+        in_production=False,
+    ),
 )
 
 LOGS: Final = (

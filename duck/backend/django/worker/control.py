@@ -67,19 +67,28 @@ class Control:
 
     `on_stop(deadline_s)`, `on_terminal()` and `on_ping(command)` are called on the lifeline's thread. A stop before
     `on_stop` is set ends the process: nothing has been promised to anybody yet. `on_ping` answers by `pong`; that it
-    does shows that a thread gets the interpreter's lock.
+    does shows that a thread gets the interpreter's lock. A process that is to be copied must have no thread: it does
+    not listen until then, and the App ends it by a signal.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, listens: bool = True) -> None:
         self.on_stop: Optional[Callable[[float], None]] = None
         self.on_terminal: Optional[Callable[[], None]] = None
         self.on_ping: Callable[[Dict[str, Any]], None] = lambda command: self.send("pong")
         self._lock = threading.RLock()  # a signal handler reports, too
         self._socket: Optional[socket.socket] = None
+        self._is_listening = False
         if descriptor >= 0:
             self._socket = socket.socket(fileno=descriptor)
             self._socket.setblocking(True)
             os.set_inheritable(descriptor, False)
+        if listens:
+            self.listen()
+
+    def listen(self) -> None:
+        """Take commands from now on, on a thread; may be said again."""
+        if self._socket is not None and not self._is_listening:
+            self._is_listening = True
             threading.Thread(target=self._listen, name="duck-lifeline", daemon=True).start()
 
     def send(self, event: str, **facts: Any) -> None:

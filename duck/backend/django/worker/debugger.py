@@ -56,6 +56,7 @@ class Debugger:
 
     def _begin(self) -> None:
         self._granted.clear()
+        self._control.listen()
         self._control.send("debugger", active=True)
         # Without an answer the prompt is shown on the pipes, where it can at least be read.
         self._granted.wait(_GRANT_TIMEOUT_S)

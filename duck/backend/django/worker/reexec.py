@@ -52,7 +52,8 @@ class Following:
             raise AssertionError("this process should be another by now")
         spec = self._spec
         environ[VARIABLE] = spec.text
-        for descriptor in (spec.control_fd, spec.lifeline_fd, spec.stack_fd):
+        points = [descriptor for ends in spec.points.values() for descriptor in ends.values()]
+        for descriptor in (spec.control_fd, spec.lifeline_fd, spec.stack_fd, *points):
             if descriptor >= 0:
                 os.set_inheritable(descriptor, True)
         sys.stdout.flush()

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Optional
 
 from . import attribution, debugger, measure
 from .control import Control, die_with_parent, tie_group
@@ -16,7 +16,9 @@ from .failure import EXIT_FAILED, StartError, describe
 from .launch import enter_directory, replaced_command, run_manage, set_up
 from .measured import MeasuredSlot
 from .places import place_facts
+from .seen import Seen
 from .slot import Slot
+from .spare import SET_UP, URLS, Points
 from .spec import Spec, take_spec
 from .stack import tell_on_signal
 from .wsgi import WSGIServer, listen
@@ -29,13 +31,16 @@ EXIT_UNFINISHED = 4  # the deadline of a stop passed with requests in flight
 class Process:
     """This process: what it was asked, how far it has come."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, *, is_tied: bool = False) -> None:
         self.spec = spec
         self.stage = "import"
         self.code: Optional[int] = None  # of the exit, once the end was asked for
         named = spec.settings or os.environ.get("DJANGO_SETTINGS_MODULE")
         self._named_by = "--django-settings or DJANGO_SETTINGS_MODULE" if named else spec.manage or "the entry module"
-        self.control = Control(spec.control_fd)
+        # While it does not listen the kernel alone ends it with the App.
+        self._seen = Seen() if spec.points and is_tied else None
+        self.control = Control(spec.control_fd, listens=self._seen is None)
+        self.points = Points(spec, self.control, self._seen, self._check)
         tell_on_signal(spec.stack_signal, spec.stack_fd, self.control, spec.stacks_signal)
         self.debugger = debugger.install(self.control, is_terminal_wanted=spec.mode == "runserver")
 
@@ -43,6 +48,8 @@ class Process:
         """Serve until told to stop; the exit code."""
         try:
             enter_directory(self.spec)
+            if self._seen is not None:
+                self._seen.watch()
             if self.spec.mode == "runserver":
                 attribution.install(self.spec.cwd)
             if self.spec.mode == "runserver" and self.spec.manage:
@@ -66,8 +73,13 @@ class Process:
         measures = is_measured(self.spec)
         if measures:
             measure.install()
+        if self._seen is not None:
+            self._seen.settle(self.spec.manage)
+            close_connections()
+        self.points.leave(SET_UP)
         self.stage = "checks"
-        if self._is_in_place_of_runserver():
+        is_deferred = self.spec.deferred and URLS in self.spec.points
+        if self._is_in_place_of_runserver() and not is_deferred:
             run_checks()
         missing = production_checks(self.spec.checks) if self.spec.checks else []
         self.stage = "import"
@@ -75,6 +87,13 @@ class Process:
         application = choice.application if choice.protocol == "http" else load_wsgi(self._wsgi_name(choice))
         self.stage = "urls"
         load_urls()
+        if self._seen is not None:
+            close_connections()
+        if not self.points.leave(URLS) and is_deferred:
+            self.stage = "checks"
+            run_checks()
+        self.points.end()
+        self.control.listen()
         self.stage = "facts"
         facts = project_facts(self.spec)
         if self.spec.mode == "runserver":
@@ -97,6 +116,14 @@ class Process:
             self.code = serve_asgi(self.spec, self.control, self.debugger, choice, facts)
         else:
             self.code = self._serve_wsgi(application, facts)
+
+    def _check(self) -> Optional[Dict[str, Any]]:
+        """The checks, for a copy of this process that does nothing else; the facts of a failure."""
+        try:
+            run_checks()
+        except BaseException as error:
+            return describe(error, "checks", self._watched(), self._named_by)
+        return None
 
     def _is_in_place_of_runserver(self) -> bool:
         """Whether this process says what runserver would say; the one for sockets alone does not say it again."""
@@ -233,7 +260,8 @@ def close_connections() -> None:
 def main() -> int:
     """Run as told by the environment; the exit code."""
     spec = take_spec()
-    die_with_parent(spec.parent, is_tied=tie_group(spec.lifeline_fd))
+    is_tied = tie_group(spec.lifeline_fd)
+    die_with_parent(spec.parent, is_tied=is_tied)
     # A view that reads the terminal without a debugger gets an error; by default it would stop the whole group.
     if hasattr(signal, "SIGTTIN"):
         signal.signal(signal.SIGTTIN, signal.SIG_IGN)
@@ -246,7 +274,7 @@ def main() -> int:
         from .survey import look
 
         look(spec, spec.survey)
-    code = Process(spec).run()
+    code = Process(spec, is_tied=is_tied).run()
     sys.stdout.flush()
     sys.stderr.flush()
     return code

@@ -35,6 +35,8 @@ class Spec:
             nothing.
         stack_signal, stack_fd: where this process stands is written there on that signal; 0 and -1 for never.
         stacks_signal: the same for all of its threads.
+        points: where a spare is to be left behind (see spare.py), and its descriptors.
+        deferred: in mode `runserver` the checks may come after it is ready, where there is a spare to run them.
     """
 
     __slots__ = (
@@ -44,11 +46,13 @@ class Spec:
         "checks",
         "control_fd",
         "cwd",
+        "deferred",
         "identity_field",
         "lifeline_fd",
         "manage",
         "mode",
         "parent",
+        "points",
         "prefix",
         "role",
         "secret",
@@ -63,6 +67,10 @@ class Spec:
     )
 
     def __init__(self, values: Dict[str, Any], text: str = "") -> None:
+        self.tell(values, text)
+
+    def tell(self, values: Dict[str, Any], text: str = "") -> None:
+        """Be what `values` say: again, in a process that was copied from a spare."""
         self.text = text
         self.manage: Optional[str] = values.get("manage")
         self.cwd: str = values["cwd"]
@@ -85,6 +93,8 @@ class Spec:
         self.checks: str = values.get("checks", "")
         self.stack_fd: int = values.get("stack_fd", -1)
         self.survey: Optional[Dict[str, Any]] = values.get("survey")
+        self.points: Dict[str, Dict[str, int]] = values.get("points", {})
+        self.deferred: bool = values.get("deferred", False)
 
 
 def take_spec() -> Spec:

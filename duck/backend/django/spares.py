@@ -1,0 +1,273 @@
+"""Spares: copies of a start that wait at a point of it, and the processes that are copied from them.
+
+    a start is told of points ──left──> spare ──copy──> a process that goes on from there
+                                          └──declined: it has read what has changed──> ended, the one before asked
+
+A spare and what is copied from it are children of this process, which takes orphans. A spare decides by itself whether
+it is stale (backend.django.worker.seen), so one that was kept is never asked in vain for long, and one that declined is
+of no use any more. Without one Django is started as ever.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from duck.backend.django import stack
+from duck.backend.django.child import READY, DjangoProcess
+from duck.backend.django.handles import Ends, Handles, WorkerSpec
+from duck.backend.django.version import PAGES, SOCKETS
+from duck.services.reaper import become_subreaper
+
+if TYPE_CHECKING:
+    from duck.services.inbox import Inbox
+
+logger = logging.getLogger("duck.django")
+
+# In the order in which a start comes by.
+SET_UP: Final = "setup"
+URLS: Final = "urls"
+STAGES: Final = (SET_UP, URLS)
+# Until the settings are read, and applications loaded, all processes of a version are the same.
+_OF_ROLE: Final[Mapping[str, tuple[str, ...]]] = {PAGES: STAGES, SOCKETS: (SET_UP,)}
+
+_ANSWER_S: Final = 5.0  # a spare looks at some hundred files, and forks
+_CHECK_AFTER_S: Final = 0.3  # who waits for a page comes first
+
+Answered = Callable[["Handles | None", Mapping[str, Ends]], None]
+
+
+class Spare:
+    """One spare; on the inbox's thread."""
+
+    def __init__(
+        self,
+        stage: str,
+        spec: WorkerSpec,
+        handles: Handles,
+        inbox: Inbox,
+        on_output: Callable[[str], None],
+        on_checked: Callable[[dict[str, Any]], None],
+        on_exit: Callable[[Spare, int], None],
+    ) -> None:
+        self.stage = stage
+        self._inbox = inbox
+        self._on_checked = on_checked
+        self._on_exit = on_exit
+        self._answered: Callable[[int, str], None] | None = None
+        # Its socket is that of the process that went on.
+        self.process = DjangoProcess(
+            replace(spec, address=("", 0)), handles, inbox, self._event, on_output, self._exited
+        )
+
+    def copy(self, spec: WorkerSpec, answered: Callable[[Handles | None, Mapping[str, Ends], str], None]) -> None:
+        """Have a process go on from here; `answered` is told its handles and points, or why there is none."""
+        ends = Ends()
+        points = {stage: Ends() for stage in STAGES[STAGES.index(self.stage) + 1 :]}
+        given: list[int] = []
+
+        def place(theirs: Mapping[str, int]) -> dict[str, int]:
+            given.extend(theirs.values())
+            return {name: given.index(number) for name, number in theirs.items()}
+
+        told = {**asdict(spec), **place(ends.theirs), "parent": os.getpid(), **stack.SIGNALS}
+        told["points"] = {stage: place(point.theirs) for stage, point in points.items()}
+        is_told = self.process.command("copy", descriptors=given, told=told)
+        for one in (ends, *points.values()):
+            one.close_theirs()
+
+        def heard(pid: int, why: str) -> None:
+            self._answered = None
+            timer.cancel()
+            if pid and _is_child(pid):
+                answered(ends.handles(pid), points, "")
+                return
+            for one in (ends, *points.values()):
+                one.close()
+            answered(None, {}, why or "it does not say so")
+
+        timer = self._inbox.call_later(_ANSWER_S, lambda: self._heard(0, "it has not answered"))
+        self._answered = heard
+        if not is_told:
+            self._heard(0, "it cannot be told")
+
+    def check(self) -> None:
+        """Have the checks run in a copy; `on_checked` is told."""
+        self.process.command("check")
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it waits for something to do."""
+        return self.process.state is READY and self._answered is None
+
+    def _heard(self, pid: int, why: str) -> None:
+        if self._answered is not None:
+            self._answered(pid, why)
+
+    def _event(self, event: dict[str, Any]) -> None:
+        name = event["event"]
+        if name == "copied":
+            self._heard(int(event["pid"]), "")
+        elif name == "declined":
+            self._heard(0, str(event["why"]))
+        elif name == "checked":
+            self._on_checked(event)
+
+    def _exited(self, code: int) -> None:
+        self._on_exit(self, code)
+        self._heard(0, "it has ended")
+
+
+class Spares:
+    """Of one project. Everything is called, and calls back, on the inbox's thread.
+
+    Args:
+        is_wanted: whether starts leave spares behind at all.
+        on_checked(event): checks that came after a start are done; `failed` is as in that event, or None.
+        on_exit(): one has gone.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        on_output: Callable[[str], None],
+        on_checked: Callable[[dict[str, Any]], None],
+        on_exit: Callable[[], None],
+        *,
+        is_wanted: bool,
+    ) -> None:
+        self._inbox = inbox
+        self._on_output = on_output
+        self._on_checked = on_checked
+        self._on_exit = on_exit
+        self._spares: dict[str, Spare] = {}
+        self._living: set[Spare] = set()
+        self._why: dict[str, str] = {}
+        self._refusal = _refusal() if is_wanted else "they are not wanted"
+        self._used = ""  # the stage from which the last process was copied
+        self._is_stopped = False
+
+    def points(self, role: str, *, is_first: bool) -> dict[str, Ends]:
+        """Where a process that is spawned leaves spares: the first for pages does."""
+        if self._refusal or self._is_stopped or role != PAGES or not is_first:
+            return {}
+        return {stage: Ends() for stage in STAGES}
+
+    def left(self, process: DjangoProcess, event: Mapping[str, Any]) -> None:
+        """`process` has said that it left a spare behind, or why it has not."""
+        stage = str(event.get("stage"))
+        ends = process.points.pop(stage, None)
+        if ends is None:
+            return
+        pid = int(event.get("pid", 0))
+        if not pid or self._is_stopped or not _is_child(pid):
+            ends.close()
+            self._why[stage] = str(event.get("why", "it is no child of Duck's"))
+            return
+        self._end(stage)
+        self._why.pop(stage, None)
+        spare = Spare(
+            stage, process.spec, ends.handles(pid), self._inbox, self._on_output, self._on_checked, self._exited
+        )
+        self._spares[stage] = spare
+        self._living.add(spare)
+
+    def copy(self, role: str, spec: WorkerSpec, answered: Answered) -> None:
+        """Have a process go on from the last spare that has not read what has changed; `answered` is told at once or
+        soon, with None where there is no such spare.
+        """
+        for stage in reversed(_OF_ROLE.get(role, ())):
+            spare = self._spares.get(stage)
+            if spare is not None and spare.is_ready and not self._is_stopped:
+                self._ask(spare, role, spec, answered)
+                return
+        self._used = ""
+        answered(None, {})
+
+    def _ask(self, spare: Spare, role: str, spec: WorkerSpec, answered: Answered) -> None:
+        def heard(handles: Handles | None, points: Mapping[str, Ends], why: str) -> None:
+            if handles is not None:
+                self._used = spare.stage
+                answered(handles, points)
+                return
+            logger.debug("The spare at %s is not used: %s.", spare.stage, why)
+            if self._spares.get(spare.stage) is spare:
+                self._end(spare.stage)
+                self._why[spare.stage] = why
+            self.copy(role, spec, answered)
+
+        spare.copy(spec, heard)
+
+    def check_soon(self) -> None:
+        """Have the checks run that were put off for the start of what serves now."""
+        self._inbox.call_later(_CHECK_AFTER_S, self._check)
+
+    def _check(self) -> None:
+        spare = self._spares.get(URLS)
+        if spare is not None and not self._is_stopped:
+            spare.check()
+
+    def discard(self) -> None:
+        """None is to be used: something has changed that no spare can know of."""
+        for stage in tuple(self._spares):
+            self._end(stage)
+
+    def give_up(self, why: str) -> None:
+        """None is to be used any more in this run."""
+        self._refusal = why
+        self.discard()
+
+    def stop(self) -> None:
+        """End all of them."""
+        self._is_stopped = True
+        self.discard()
+
+    @property
+    def pids(self) -> list[int]:
+        """Of all that have not ended."""
+        return [spare.process.pid for spare in self._living]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain values for `duck status`: each stage with its spare or why there is none."""
+        if self._refusal:
+            return {"why": self._refusal}
+        stages: dict[str, Any] = {}
+        for stage in STAGES:
+            spare = self._spares.get(stage)
+            if spare is not None:
+                stages[stage] = {"pid": spare.process.pid, "uptime_s": round(spare.process.uptime_s, 3)}
+            else:
+                stages[stage] = {"why": self._why.get(stage, "no start has come by yet")}
+        return {"stages": stages, "used": self._used or None}
+
+    def _end(self, stage: str) -> None:
+        spare = self._spares.pop(stage, None)
+        if spare is not None:
+            spare.process.kill()
+
+    def _exited(self, spare: Spare, code: int) -> None:
+        self._living.discard(spare)
+        if self._spares.get(spare.stage) is spare:
+            del self._spares[spare.stage]
+            self._why[spare.stage] = f"it has ended ({code})"
+        self._on_exit()
+
+
+def _refusal() -> str:
+    """Why this system has no spares; empty where it has. This process takes orphans from then on."""
+    if not sys.platform.startswith("linux"):
+        return "this system cannot copy processes safely"
+    return "" if become_subreaper() else "the kernel has no subreapers here"
+
+
+def _is_child(pid: int) -> bool:
+    """Whether `pid` is a child of this process; what a project's process says is not believed."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True

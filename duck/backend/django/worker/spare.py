@@ -1,0 +1,272 @@
+"""Spares: copies of a start, kept at a point of it, from which a process goes on as soon as one is wanted.
+
+    start ──dependencies──> ──set up──> ──URLconf──> serves
+                               └─ spare    └─ spare
+                                   └─ a copy goes on from here when a view has changed
+
+A spare is made by the start itself, as it comes by: nothing of the project runs twice for it. It has one thread, waits
+in `select`, and ends when the App does. The process that goes on is a copy of it with descriptors of its own, which the
+App sends along with what a new process is told. Before it is copied the spare looks whether what it has read is still
+so (see seen), and declines where it is not.
+
+    App -> spare    {"command": "copy", "told": {...}} with descriptors, {"command": "check"}
+    spare -> App    {"event": "spare", "pid": ...}, {"event": "copied", "pid": ...}, {"event": "declined", "why": ...},
+                    {"event": "checked", "failed": null or as in `failed`}
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import socket
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
+
+from .control import die_with_parent, end_group, tie_group
+from .fitness import why_unfit
+from .orphan import fork_orphan
+
+if TYPE_CHECKING:
+    from .control import Control
+    from .seen import Seen
+    from .spec import Spec
+
+SET_UP = "setup"
+URLS = "urls"
+
+_MOST_DESCRIPTORS = 32
+_NICE = 10  # of a check: whoever waits for a page comes first
+
+
+class Points:
+    """Where this process leaves copies behind; where it is told to."""
+
+    def __init__(
+        self, spec: Spec, control: Control, seen: Optional[Seen], check: Callable[[], Optional[Dict[str, Any]]]
+    ) -> None:
+        self._spec = spec
+        self._control = control
+        self._seen = seen
+        self._check = check
+        self._why = ""
+
+    def leave(self, stage: str) -> bool:
+        """Leave a spare here, where one is wanted; whether there is one.
+
+        Returns again in each process that is copied from the spare, whose `spec` then says what that was told.
+        """
+        ends = self._spec.points.pop(stage, None)
+        if ends is None or self._seen is None:
+            return False
+        why = self._why = self._why or self._seen.excess or why_unfit(self._own_sockets(ends))
+        if why:
+            self._control.send("unspared", stage=stage, why=why)
+        else:
+            _flush()
+            gc.freeze()  # else the first collection in a copy would touch, and thereby copy, all of its memory
+            try:
+                pid = fork_orphan(self._spec.parent)
+            except OSError as error:
+                why = str(error)
+                self._control.send("unspared", stage=stage, why=why)
+            else:
+                if pid == 0:
+                    self._be_spare(stage, ends, self._seen)
+                    return True
+                self._control.send("left", stage=stage, pid=pid)
+        for descriptor in ends.values():
+            os.close(descriptor)
+        return not why
+
+    def _be_spare(self, stage: str, ends: Dict[str, int], seen: Seen) -> None:
+        """Returns in the copies of the spare."""
+        try:
+            Spare(self._spec, stage, ends, seen, self._check).wait()
+            _seed()
+        except BaseException:
+            # Nothing of the project may run on here, as if it were the start.
+            traceback.print_exc()
+            end_group()
+        self._control.send("traceable")
+
+    def end(self) -> None:
+        """No more are left behind: what is read from now on is nobody's concern."""
+        for ends in self._spec.points.values():
+            for descriptor in ends.values():
+                os.close(descriptor)
+        self._spec.points = {}
+        if self._seen is not None:
+            self._seen.end()
+
+    def _own_sockets(self, ends: Dict[str, int]) -> List[int]:
+        own = [self._spec.control_fd, ends["control_fd"]]
+        return own + [other["control_fd"] for other in self._spec.points.values()]
+
+
+class Spare:
+    """The life of a spare: this process, from the fork on."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        stage: str,
+        ends: Dict[str, int],
+        seen: Seen,
+        check: Callable[[], Optional[Dict[str, Any]]],
+    ) -> None:
+        self._spec = spec
+        self._seen = seen
+        self._check = check
+        self._socket = socket.socket(fileno=ends["control_fd"])
+        self._socket.setblocking(True)
+        self._checking: Optional[Tuple[int, int]] = None  # process id, and the descriptor of what it says
+        for descriptor in (ends["control_fd"], ends["lifeline_fd"]):
+            os.set_inheritable(descriptor, False)
+        _tie(ends["lifeline_fd"], spec.parent)
+        # What the process had that went on; the numbers stay taken, for those of the copies to come.
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (spec.control_fd, spec.lifeline_fd, spec.stack_fd):
+            os.dup2(null, descriptor, inheritable=False)
+        os.close(null)
+        for descriptor in (1, 2):
+            os.dup2(ends["output_fd"], descriptor)
+        for name in ("output_fd", "stack_fd"):
+            os.close(ends[name])
+        for other in spec.points.values():
+            for descriptor in other.values():
+                os.close(descriptor)
+        spec.points = {}
+        self._say("spare", stage=stage, pid=os.getpid())
+
+    def wait(self) -> None:
+        """Serve the App; returns in each copy only, and ends this process with the App."""
+        buffer = b""
+        descriptors: List[int] = []
+        while True:
+            watched: List[Any] = [self._socket] if self._checking is None else [self._socket, self._checking[1]]
+            readable = select.select(watched, [], [])[0]
+            if self._checking is not None and self._checking[1] in readable:
+                self._checked(*self._checking)
+            if self._socket not in readable:
+                continue
+            try:
+                data, more, _flags, _address = socket.recv_fds(self._socket, 65536, _MOST_DESCRIPTORS)
+            except OSError:
+                data, more = b"", []
+            if not data:
+                end_group()
+            descriptors += more
+            *lines, buffer = (buffer + data).split(b"\n")
+            for line in lines:
+                command = json.loads(line)
+                if command["command"] == "copy":
+                    given, descriptors = descriptors, []
+                    if self._copy(command["told"], given):
+                        return
+                elif command["command"] == "check" and self._checking is None:
+                    self._begin_check()
+
+    def _copy(self, told: Dict[str, Any], given: List[int]) -> bool:
+        """Whether this is the copy."""
+        why = self._seen.what_changed()
+        if not why:
+            try:
+                pid = fork_orphan(self._spec.parent)
+            except OSError as error:
+                why = str(error)
+            else:
+                if pid == 0:
+                    self._become(told, given)
+                    return True
+                self._say("copied", pid=pid)
+        if why:
+            self._say("declined", why=why)
+        for descriptor in given:
+            os.close(descriptor)
+        return False
+
+    def _become(self, told: Dict[str, Any], given: List[int]) -> None:
+        """Be the process that was asked for: `given` are the descriptors that `told` names by their places."""
+        spec = self._spec
+        self._socket.close()
+        if self._checking is not None:
+            os.close(self._checking[1])
+        control, lifeline, stack, output = (
+            given[told[name]] for name in ("control_fd", "lifeline_fd", "stack_fd", "output_fd")
+        )
+        for descriptor, number in (
+            (control, spec.control_fd),
+            (lifeline, spec.lifeline_fd),
+            (stack, spec.stack_fd),
+        ):
+            os.dup2(descriptor, number, inheritable=False)
+            os.close(descriptor)
+        for number in (1, 2):
+            os.dup2(output, number)
+        os.close(output)
+        numbers = {name: getattr(spec, name) for name in ("control_fd", "lifeline_fd", "stack_fd")}
+        points = {stage: {name: given[place] for name, place in ends.items()} for stage, ends in told["points"].items()}
+        spec.tell({**told, **numbers, "points": points})
+        _tie(spec.lifeline_fd, spec.parent)
+
+    def _begin_check(self) -> None:
+        out, told = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                os.close(out)
+                self._socket.close()
+                os.nice(_NICE)
+                failed = self._check()
+                _flush()
+                with open(told, "wb") as file:
+                    file.write(json.dumps({"failed": failed}, default=str).encode())
+                code = 0
+            finally:
+                os._exit(code)
+        os.close(told)
+        self._checking = (pid, out)
+
+    def _checked(self, pid: int, out: int) -> None:
+        """A check says something: all that it says, since it writes at its end."""
+        with open(out, "rb") as file:
+            said = file.read()
+        self._checking = None
+        os.waitpid(pid, 0)
+        if said:
+            self._say("checked", **json.loads(said))
+
+    def _say(self, event: str, **facts: Any) -> None:
+        try:
+            self._socket.sendall(json.dumps({"event": event, **facts}).encode() + b"\n")
+        except OSError:
+            end_group()
+
+
+def _tie(lifeline: int, parent: int) -> None:
+    """End with the App, whose end of the lifeline may be closed already."""
+    is_tied = tie_group(lifeline)
+    die_with_parent(parent, is_tied=is_tied)
+    poll = select.poll()
+    poll.register(lifeline, select.POLLIN)
+    if poll.poll(0):
+        end_group()
+
+
+def _seed() -> None:
+    """Python's own generators are seeded anew in each copy by themselves; numpy's is not."""
+    random = sys.modules.get("numpy.random")
+    if random is not None:
+        random.seed()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            pass

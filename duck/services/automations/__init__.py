@@ -1,1 +1,0 @@
-"""Scheduled work: what is declared, when it is due, and who runs it."""

@@ -1,0 +1,494 @@
+"""Spares: a process that goes on from one serves what is written now, and is otherwise as one that was spawned."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from duck.services.inbox import Inbox
+from duck.services.reaper import Reaper
+from tests.backend.link_client import LinkClient
+from tests.backend.test_process import Recorder
+
+if TYPE_CHECKING:
+    from duck.backend.django.version import Failure
+    from duck.proxy.upstream import Generation
+    from tests.backend.conftest import MakeProject
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="spares are copies of processes, on Linux alone")
+
+# What each step of a start leaves behind shows which of them have run again.
+SETTINGS = """
+import os
+INSTALLED_APPS.insert(0, 'pond')
+MARK = 'one'
+os.environ['LOADED_BY'] = str(os.getpid())
+"""
+MODELS = "MARK = 'one'\n"
+VIEWS = """
+import json, os, random, signal, sys
+from django.conf import settings
+from django.http import HttpResponse
+from pond import models
+MARK = 'one'
+COUNTED = []
+def state(request):
+    from pond import late
+    COUNTED.append(1)
+    return HttpResponse(json.dumps({
+        "pid": os.getpid(), "loaded_by": int(os.environ["LOADED_BY"]), "views": MARK, "models": models.MARK,
+        "settings": settings.MARK, "late": late.MARK, "counted": len(COUNTED), "random": random.random(),
+        "group": os.getpgrp(), "parent": os.getppid(), "extra": getattr(settings, "EXTRA", None),
+    }))
+def fault(request):
+    os.kill(os.getpid(), getattr(signal, request.GET["signal"]))
+"""
+URLS = """
+from django.urls import path
+from pond import views
+urlpatterns = [path("state", views.state), path("fault", views.fault)]
+"""
+
+
+class Pond(Recorder):
+    """A backend on a project of one application, and what changes of its files lead to."""
+
+    def __init__(self, inbox: Inbox, project: Path, directory: Path, **options: Any) -> None:
+        super().__init__(inbox, project, directory, spares=True, **options)
+        self.project = project
+        self.checked: list[Failure | None] = []
+        self.backend._on_checked = self.checked.append
+
+    def write(self, path: str, text: str) -> str:
+        """Write a file of the project, and let the clock of the file system go on."""
+        target = self.project / path
+        before = target.stat().st_mtime_ns if target.exists() else 0
+        target.write_text(text)
+        if target.stat().st_mtime_ns == before:
+            os.utime(target, ns=(before + 1, before + 1))
+        return str(target)
+
+    def change(self, path: str, before: str, after: str) -> str:
+        text = (self.project / path).read_text()
+        assert before in text
+        return self.write(path, text.replace(before, after))
+
+    def replace(self, *changed: str) -> Generation:
+        """Load what has changed, and let the old process go."""
+        count = len(self.generations)
+        self.backend.replace(changed=changed)
+        self.until(lambda: len(self.generations) > count or self.failures)
+        assert not self.failures, self.failures
+        number = self.generations[-1].number
+        self.backend.acknowledged(number)
+        self.backend.left(number)
+        self.until(lambda: len(self.pids()) == 1)
+        return self.generations[-1]
+
+    def state(self) -> dict[str, Any]:
+        with LinkClient(self.generations[-1].pages[0].address) as client:
+            return dict(json.loads(client.get("/state").body))
+
+    @property
+    def spares(self) -> dict[str, Any]:
+        return dict(self.backend.snapshot()["spares"])
+
+    @property
+    def used(self) -> str | None:
+        used: str | None = self.spares["used"]
+        return used
+
+    def spare(self, stage: str) -> int:
+        """The process id of a spare, once it is there."""
+        self.until(lambda: "pid" in self.spares["stages"][stage])
+        return int(self.spares["stages"][stage]["pid"])
+
+
+@pytest.fixture
+def inbox() -> Iterator[Inbox]:
+    inbox = Inbox()
+    yield inbox
+    inbox.close()
+
+
+@pytest.fixture
+def make_pond(inbox: Inbox, run_directory: Path, make_project: MakeProject) -> Iterator[Callable[..., Pond]]:
+    made: list[Pond] = []
+
+    def make(settings: str = "", files: dict[str, str] | None = None, **options: Any) -> Pond:
+        given = {
+            "pond/__init__.py": "",
+            "pond/models.py": MODELS,
+            "pond/views.py": VIEWS,
+            "pond/late.py": "MARK = 'one'\n",
+            **(files or {}),
+        }
+        project = make_project(urls=options.pop("urls", URLS), settings=SETTINGS + settings, files=given)
+        made.append(Pond(inbox, project, run_directory, **options))
+        return made[-1]
+
+    yield make
+    for pond in made:
+        if not pond.stopped:
+            pond.backend.kill()
+            pond.stop(0)
+        assert pond.backend.spare_pids == []
+
+
+def test_what_changed_decides_from_which_spare_a_process_goes_on(make_pond: Callable[..., Pond]) -> None:
+    pond = make_pond()
+    pond.start()
+    first = pond.state()
+    assert first["loaded_by"] == first["pid"]
+    before = {pond.spare("setup"), pond.spare("urls")}
+
+    # A view: the settings were loaded by the first process, and by no other since.
+    pond.replace(pond.change("pond/views.py", "MARK = 'one'", "MARK = 'two'"))
+    second = pond.state()
+    assert pond.used == "setup"
+    assert (second["views"], second["counted"], second["loaded_by"]) == ("two", 1, first["pid"])
+    assert second["pid"] != first["pid"]
+    assert second["random"] != first["random"]
+    # It is what a spawned process is: a child of this one that leads its group.
+    assert second["group"] == second["pid"]
+    assert second["parent"] == os.getpid()
+    assert pond.spare("setup") in before
+    assert pond.spare("urls") not in before
+
+    # The URLconf.
+    pond.replace(pond.change("mysite/urls.py", "views.state", "lambda request: views.state(request)"))
+    assert pond.used == "setup"
+    third = pond.state()
+    assert (third["views"], third["counted"], third["loaded_by"]) == ("two", 1, first["pid"])
+
+    # A module that is imported by a view, when it is first asked.
+    urls = pond.spare("urls")
+    pond.replace(pond.change("pond/late.py", "one", "two"))
+    assert pond.used == "urls"
+    assert pond.spare("urls") == urls
+    assert (pond.state()["late"], pond.state()["counted"]) == ("two", 2)
+
+    # Models, and settings: everything is loaded again, and leaves new spares.
+    for path in ("pond/models.py", "mysite/settings.py"):
+        pond.replace(pond.change(path, "MARK = 'one'", "MARK = 'two'"))
+        assert pond.used is None
+        told = pond.state()
+        assert told["loaded_by"] == told["pid"]
+        assert told[Path(path).stem] == "two"
+        pond.spare("urls")
+
+    # Nobody knows what has changed.
+    pond.backend.replace()
+    count = len(pond.generations)
+    pond.until(lambda: len(pond.generations) > count)
+    told = pond.state()
+    assert told["loaded_by"] == told["pid"]
+    pond.stop()
+    assert pond.backend.spare_pids == []
+
+
+def test_what_no_import_shows_is_seen_all_the_same(make_pond: Callable[..., Pond]) -> None:
+    settings = """
+import glob, pathlib
+EXTRA = (BASE_DIR / "extra.json").read_text()
+for path in sorted(glob.glob(str(BASE_DIR / "settings.d" / "*.py"))):
+    exec(open(path).read())
+try:
+    from mysite.local import *
+except ImportError:
+    pass
+if (BASE_DIR / "more.py").exists():
+    EXTRA += "more"
+"""
+    pond = make_pond(settings, {"extra.json": "json", "settings.d/a.py": "EXTRA += ' a'\n"})
+    pond.start()
+    assert pond.state()["extra"] == "json a"
+
+    def seen(change: Callable[[], object], extra: str) -> None:
+        """The change is of a file that no start has imported, and is told of as one of a view."""
+        pond.spare("setup")
+        change()
+        pond.replace(pond.change("pond/views.py", "COUNTED = []", "COUNTED = [] "))
+        assert pond.used is None
+        assert pond.state()["extra"] == extra
+
+    seen(lambda: pond.write("extra.json", "JSON"), "JSON a")
+    seen(lambda: pond.write("settings.d/a.py", "EXTRA += ' A'\n"), "JSON A")
+    seen(lambda: pond.write("settings.d/b.py", "EXTRA += ' b'\n"), "JSON A b")
+    seen(lambda: pond.write("mysite/local.py", "EXTRA = 'local'\n"), "local")
+    seen(lambda: pond.write("more.py", ""), "localmore")
+    # And what may be read by a library that nobody can look into.
+    pond.spare("setup")
+    pond.replace(pond.write(".env.unknown", "A=1"))
+    assert pond.used is None
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        (
+            "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True, name='bat').start()",
+            "bat",
+        ),
+        ("import _thread, time\n_thread.start_new_thread(time.sleep, (60,))", "a library has started threads"),
+        ("import socket\nPAIR = socket.socketpair()", "a connection was opened"),
+        ("import select\nLOOP = select.epoll()", "an event loop"),
+        ("import subprocess\nCHILD = subprocess.Popen(['sleep', '60'])", "a process"),
+        ("import sys, types\nsys.modules['gevent.monkey'] = types.SimpleNamespace(saved={'os': {}})", "gevent"),
+    ],
+)
+def test_a_project_that_cannot_be_copied_is_spawned(make_pond: Callable[..., Pond], code: str, why: str) -> None:
+    pond = make_pond(files={"pond/models.py": MODELS + code + "\n"})
+    pond.start()
+    stages = pond.spares["stages"]
+    assert why in stages["setup"]["why"]
+    assert why in stages["urls"]["why"]
+    pond.replace(pond.change("pond/views.py", "MARK = 'one'", "MARK = 'two'"))
+    assert pond.used is None
+    assert pond.state()["views"] == "two"
+    assert any("System check" in line for line in pond.output)
+
+
+def test_a_spare_that_was_killed_is_done_without(make_pond: Callable[..., Pond]) -> None:
+    pond = make_pond()
+    pond.start()
+    for stage in ("setup", "urls"):
+        pid = pond.spare(stage)
+        os.kill(pid, signal.SIGKILL)
+        if stage == "urls":
+            # Also where its end is not known yet.
+            break
+        pond.until(lambda pid=pid: not psutil.pid_exists(pid))
+    pond.replace(pond.change("pond/views.py", "MARK = 'one'", "MARK = 'two'"))
+    assert pond.used is None
+    assert pond.state()["views"] == "two"
+    pond.spare("setup")
+    pond.replace(pond.change("pond/views.py", "MARK = 'two'", "MARK = 'three'"))
+    assert pond.used == "setup"
+    assert pond.downs == 0
+
+
+def test_a_spare_that_does_not_answer_is_done_without(
+    make_pond: Callable[..., Pond], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("duck.backend.django.spares._ANSWER_S", 0.2)
+    pond = make_pond()
+    pond.start()
+    for stage in ("setup", "urls"):
+        os.kill(pond.spare(stage), signal.SIGSTOP)
+    pond.replace(pond.change("pond/views.py", "MARK = 'one'", "MARK = 'two'"))
+    assert pond.used is None
+    assert pond.state()["views"] == "two"
+
+
+def test_as_many_processes_are_left_as_there_were(make_pond: Callable[..., Pond]) -> None:
+    pond = make_pond()
+    pond.start()
+    pond.spare("urls")
+    own = psutil.Process()
+    # Checks that were cut short are orphans, and reaped as such.
+    reaper = Reaper(pond.inbox, lambda pid: pid in (*pond.pids(), *pond.backend.spare_pids), patience_s=0.0)
+    pond.until(lambda: reaper.reap() == [])
+    before = len(own.children()), own.num_fds()
+    for number in range(10):
+        mark = "views.state" if number % 2 else "lambda request: views.state(request)"
+        other = "lambda request: views.state(request)" if number % 2 else "views.state"
+        pond.replace(pond.change("mysite/urls.py", other, mark))
+        pond.spare("urls")
+    pond.until(lambda: len(pond.backend.spare_pids) == 2)
+    pond.until(lambda: reaper.reap() == [] and (len(own.children()), own.num_fds()) == before)
+
+
+def test_a_failure_is_told_as_by_a_process_that_was_spawned(make_pond: Callable[..., Pond]) -> None:
+    pond = make_pond()
+    pond.start()
+    pond.spare("urls")
+    path = pond.write("pond/views.py", "def broken():\n    return 1 / 0\nbroken()\n")
+    pond.backend.replace(changed=[path])
+    pond.until(lambda: pond.failures)
+    pond.backend.replace()
+    pond.until(lambda: len(pond.failures) == 2)
+    copied, spawned = pond.failures
+    assert copied.message == spawned.message == "ZeroDivisionError: division by zero"
+    assert copied.files[0] == spawned.files[0] == path
+    # A process that was spawned meets it in the checks, one that was copied as it loads the URLconf.
+    assert copied.stage == "urls"
+    assert copied.traceback.splitlines()[-8:] == spawned.traceback.splitlines()[-8:]
+    assert pond.state()["views"] == "one"  # what ran before goes on
+    pond.failures.clear()
+    pond.replace(pond.write("pond/views.py", VIEWS.replace("'one'", "'two'")))
+    assert pond.state()["views"] == "two"
+
+
+def test_an_exit_is_told_as_of_a_process_that_was_spawned(
+    make_pond: Callable[..., Pond], caplog: pytest.LogCaptureFixture
+) -> None:
+    pond = make_pond(urls=URLS.replace("views.fault", "lambda request: __import__('os')._exit(9)"))
+    pond.start()
+    pond.spare("urls")
+    pond.replace(pond.change("pond/views.py", "MARK = 'one'", "MARK = 'two'"))
+    assert pond.used == "setup"
+    pid = pond.state()["pid"]
+    with LinkClient(pond.generations[-1].pages[0].address) as client:
+        client.wait_hello()
+        client.send("GET", "/fault")
+        count = len(pond.generations)
+        pond.until(lambda: len(pond.generations) > count)
+    assert f"The Django process {pid} ended by itself with exit code 9. It is started again." in caplog.messages
+    assert pond.state()["views"] == "two"
+
+
+def test_a_library_that_does_not_bear_copies_ends_them_for_this_run(make_pond: Callable[..., Pond]) -> None:
+    pond = make_pond()
+    pond.start()
+    pond.spare("urls")
+    pond.replace(pond.change("pond/views.py", "MARK = 'one'", "MARK = 'two'"))
+    with LinkClient(pond.generations[-1].pages[0].address) as client:
+        client.wait_hello()
+        client.send("GET", "/fault?signal=SIGSEGV")
+        count = len(pond.generations)
+        pond.until(lambda: len(pond.generations) > count)
+    assert pond.spares == {"why": "a process that was copied from a spare was ended by SIGSEGV"}
+    pond.replace(pond.change("pond/views.py", "MARK = 'two'", "MARK = 'three'"))
+    told = pond.state()
+    assert told["loaded_by"] == told["pid"]
+    assert pond.backend.spare_pids == []
+
+
+CHECKS = """
+from django.core import checks
+from mysite.settings import BASE_DIR
+@checks.register()
+def pond(app_configs, **kwargs):
+    text = open(BASE_DIR / 'pond' / 'verdict').read()
+    return [checks.Error(text, id='pond.E001')] if text else []
+"""
+
+
+def test_checks_come_after_the_page_and_what_fails_is_told(make_pond: Callable[..., Pond]) -> None:
+    pond = make_pond(files={"pond/verdict": "", "pond/models.py": MODELS + CHECKS})
+    pond.start()
+    assert sum("System check" in line for line in pond.output) == 1
+    pond.spare("urls")
+    pond.replace(pond.change("pond/views.py", "MARK = 'one'", "MARK = 'two'"))
+    pond.until(lambda: pond.checked)
+    assert pond.checked == [None]
+    assert sum("System check" in line for line in pond.output) == 2
+    pond.write("pond/verdict", "the pond is dry")
+    pond.replace(pond.change("pond/views.py", "MARK = 'two'", "MARK = 'three'"))
+    pond.until(lambda: len(pond.checked) == 2)
+    failure = pond.checked[1]
+    assert failure is not None
+    assert failure.stage == "checks"
+    assert "the pond is dry" in failure.message + failure.traceback
+    assert pond.state()["views"] == "three"
+
+
+def test_a_start_can_be_stopped_while_it_has_no_thread_to_hear_of_it(make_pond: Callable[..., Pond]) -> None:
+    pond = make_pond(files={"pond/models.py": "import time\nprint('sleeps', flush=True)\ntime.sleep(60)\n"})
+    pond.backend.start()
+    pond.until(lambda: "sleeps\n" in pond.output)
+    pond.stop(20.0)
+
+
+def test_a_replacement_that_is_replaced_leaves_nothing(make_pond: Callable[..., Pond]) -> None:
+    pond = make_pond()
+    pond.start()
+    pond.spare("urls")
+    for number in range(3):
+        path = pond.change("pond/views.py", f"MARK = '{number or 'one'}'", f"MARK = '{number + 1}'")
+        pond.backend.replace(changed=[path])
+        if number == 1:
+            pond.inbox.run_once(0.05)
+    pond.until(lambda: len(pond.generations) == 2)
+    assert pond.state()["views"] == "3"
+    pond.backend.acknowledged(pond.generations[-1].number)
+    pond.backend.left(pond.generations[-1].number)
+    pond.until(lambda: len(pond.pids()) == 1 and len(pond.backend.spare_pids) == 2)
+    children = {child.pid for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE}
+    assert children == {*pond.pids(), *pond.backend.spare_pids}
+
+
+APP = """
+import sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from duck.backend.django.discover import Interpreter, find_project
+from duck.backend.django.process import BackendOptions, DjangoBackend
+from duck.services.inbox import Inbox
+inbox = Inbox()
+views = Path({project!r}) / "pond" / "views.py"
+def came(generation):
+    if generation.number == 1:
+        views.write_text(views.read_text() + "TWO = 2")
+        inbox.call_later(0.2, lambda: backend.replace(changed=[str(views)]))
+    else:
+        pids = [entry["pid"] for entry in backend.snapshot()["processes"]]
+        print(*pids, *backend.spare_pids, backend.snapshot()["spares"]["used"], flush=True)
+backend = DjangoBackend(
+    find_project(Path({project!r})), Interpreter(sys.executable, "", "", ""),
+    BackendOptions(run_directory={directory!r}, threads=2, spares=True), inbox,
+    on_generation=came, on_failed=lambda failure: print("failed", failure, flush=True),
+)
+backend.start()
+inbox.run()
+"""
+
+
+def test_with_the_app_killed_spares_and_copies_end(make_project: MakeProject, run_directory: Path) -> None:
+    files = {"pond/__init__.py": "", "pond/models.py": MODELS, "pond/views.py": VIEWS, "pond/late.py": ""}
+    project = make_project(urls=URLS, settings=SETTINGS, files=files)
+    source = APP.format(root=str(Path(__file__).parents[2]), project=str(project), directory=str(run_directory))
+    with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True) as app:
+        assert app.stdout is not None
+        *pids, used = app.stdout.readline().split()
+        assert used == "setup"
+        family = [psutil.Process(int(pid)) for pid in pids]
+        assert len(family) >= 4  # the old process, the new one, and two spares at least
+        app.kill()
+        app.wait()
+        # Its orphans go to whoever takes them above this process, or to this one.
+        assert psutil.wait_procs(family, timeout=5)[1] == [] or all(_is_dead(one) for one in family)
+
+
+def _is_dead(process: psutil.Process) -> bool:
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_where_nobody_wants_them_there_are_none(make_project: MakeProject, inbox: Inbox, run_directory: Path) -> None:
+    recorder = Recorder(inbox, make_project(urls="urlpatterns = []"), run_directory)
+    recorder.start()
+    assert recorder.backend.snapshot()["spares"] == {"why": "they are not wanted"}
+    recorder.backend.replace(changed=["/a/b.py"])
+    recorder.until(lambda: len(recorder.generations) == 2)
+    assert recorder.backend.spare_pids == []
+    recorder.stop()
+
+
+def test_another_system_has_none(
+    make_project: MakeProject, inbox: Inbox, run_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("duck.backend.django.spares.sys.platform", "darwin")
+    recorder = Recorder(inbox, make_project(urls="urlpatterns = []"), run_directory, spares=True)
+    monkeypatch.undo()
+    recorder.start()
+    assert recorder.backend.snapshot()["spares"] == {"why": "this system cannot copy processes safely"}
+    recorder.stop()
