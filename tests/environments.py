@@ -9,8 +9,15 @@ import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
-import pytest
+
+class Absent(Exception):
+    """An environment that this machine has no Python for; the text says which."""
+
+
+class NotInstalled(Exception):
+    """Packages that could not be installed; the text says why."""
 
 
 def cache_directory() -> Path:
@@ -45,9 +52,24 @@ def find_python(version: str) -> str | None:
 
 def environment(python: str = "3.10", requirements: tuple[str, ...] = ()) -> str:
     """The Python of an environment with `requirements` and nothing else; skips the test where that Python is absent."""
+    try:
+        return made(python, requirements)
+    except Absent as why:
+        _skip(str(why))
+    except NotInstalled as why:
+        _fail(str(why))
+
+
+def made(python: str, requirements: tuple[str, ...]) -> str:
+    """The Python of an environment with `requirements` and nothing else.
+
+    Raises:
+        Absent: there is no such Python.
+        NotInstalled: pip could not install them.
+    """
     base = find_python(python)
     if base is None:
-        pytest.skip(f"Python {python} is not on this machine")
+        raise Absent(f"Python {python} is not on this machine")
     key = hashlib.sha256("\n".join((base, *requirements)).encode()).hexdigest()[:12]
     directory = cache_directory() / f"{python}-{key}"
     executable = directory / "bin" / "python"
@@ -68,5 +90,19 @@ def _make(base: str, directory: Path, executable: Path, python: str, requirement
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             shutil.rmtree(directory, ignore_errors=True)
-            pytest.fail(f"{', '.join(requirements)} could not be installed for Python {python}: {done.stderr.strip()}")
+            raise NotInstalled(
+                f"{', '.join(requirements)} could not be installed for Python {python}: {done.stderr.strip()}"
+            )
     (directory / ".complete").touch()
+
+
+def _skip(why: str) -> NoReturn:
+    import pytest  # benchmarks do without it
+
+    pytest.skip(why)
+
+
+def _fail(why: str) -> NoReturn:
+    import pytest
+
+    pytest.fail(why)

@@ -17,6 +17,7 @@ from tests.benchmarks import faults, load, report, rows, secure, soak
 from tests.benchmarks.measure import Outcome, measure
 from tests.benchmarks.memory import raise_file_limit
 from tests.benchmarks.project import make_site
+from tests.benchmarks.reload import command as reload_command
 from tests.benchmarks.rows import CONNECTIONS, IDLE_CONNECTIONS, Site
 from tests.benchmarks.servers import Failed, Missing
 from tests.benchmarks.stacks import ROOT, THREADS, RawBackend, compile_duck, machine
@@ -31,7 +32,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="manage_duck.py bench",
         description="Measure Duck beside its peers.",
-        epilog="`bench soak` and `bench faults` put load on `duck serve` instead: see their own --help.",
+        epilog="`bench soak` and `bench faults` put load on `duck serve` instead, and `bench reload` edits projects:"
+        " see their own --help.",
     )
     names = ", ".join(ROWS)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"{names}; all by default")
@@ -57,6 +59,8 @@ def main() -> int:
         return soak.main(sys.argv[2:], say)
     if sys.argv[1:2] == ["faults"]:
         return faults.main(sys.argv[2:], say)
+    if sys.argv[1:2] == ["reload"]:
+        return reload_command.main(sys.argv[2:], say)
     chosen = arguments()
     asked = [ROWS[name] for name in chosen.rows or ROWS]
     wants_compiled = any("duck, compiled" in row.make for row in asked) and (
