@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +43,14 @@ def test_a_project_that_answers_to_any_name_is_told_nothing(start: Start, projec
     duck.wait_for("is ready after")
     port = duck.url.rpartition(":")[2]
     url = f"http://{ADDRESSES[0]}:{port}/"
-    assert httpx.get(url, timeout=DEADLINE_S, trust_env=False).text == "one"
+    document = {"Sec-Fetch-Dest": "document", "Accept": "text/html"}
+    far = httpx.get(url, timeout=DEADLINE_S, trust_env=False, headers=document)
+    assert far.text == "one", "nothing is put into the page"
+    token = re.search(r"token=([\w-]+)|data-token=\"([\w-]+)\"", duck.get("/", headers=document).text)
+    assert token is not None
+    asked = f"/.duck/requests?token={token[1] or token[2]}"
+    assert duck.get(asked).status_code == 303
+    assert httpx.get(url + asked[1:], timeout=DEADLINE_S, trust_env=False).status_code == 404
     assert url.rstrip("/") in ask(project, "status").stdout
     assert "Other devices" not in duck.text
 
