@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from duck.exceptions import BackendCut, BackendError, BackendTimeout, ClientGone
 from duck.net.clock import NEVER
-from duck.net.measure import take_off
+from duck.net.measure import Tail, take_off
 from duck.net.splice import LEAST_BYTES
 from duck.proxy.call import IDEMPOTENT, Call
 from duck.wire.framing import chunk, last_chunk
@@ -35,6 +35,7 @@ class HttpCall(Call):
         "_diverting",
         "_half_closed",
         "_reused",
+        "_tail",
         "upgrade",
     )
 
@@ -48,6 +49,7 @@ class HttpCall(Call):
         self._reused = False
         self._backend_paused = False  # the backend takes the body slowly
         self._half_closed = False
+        self._tail: Tail | None = None  # of a stream whose cost is told at its end
 
     # -- a connection (Waiter) ------------------------------------------------------------------------------------
 
@@ -169,7 +171,7 @@ class HttpCall(Call):
         exchange.drop_body()
         backend = self._backend
         if backend is not None and backend.seal:
-            head, exchange.measure = take_off(head, backend.seal)
+            head, exchange.measure, _ = take_off(head, backend.seal)
         response = exchange.response
         if response is not exchange:
             head = head.copy()  # sinks on its way may change it
@@ -186,7 +188,9 @@ class HttpCall(Call):
         backend = self._backend
         if backend is not None:
             if backend.seal:
-                head, exchange.measure = take_off(head, backend.seal)
+                head, exchange.measure, mark = take_off(head, backend.seal)
+                if mark:
+                    self._tail = Tail(mark)
             if head.content_length is None:
                 self._proxy.goes_on(exchange, backend)
         exchange.response.head(head)
@@ -195,6 +199,11 @@ class HttpCall(Call):
     def upstream_data(self, data: bytes) -> None:
         """The answer goes on."""
         exchange = self._exchange
+        if self._tail is not None:
+            data = self._tail.feed(data)
+            if not data:
+                self._moved()
+                return
         exchange.response.data(data)
         self._moved()
         connection = self._connection
@@ -221,6 +230,11 @@ class HttpCall(Call):
         self._finish()
         exchange = self._exchange
         exchange.drop_body()
+        if self._tail is not None:
+            rest, measure = self._tail.end()
+            if rest:
+                exchange.response.data(rest)
+            exchange.measure = measure or exchange.measure
         exchange.response.end(trailers)
 
     def upstream_upgraded(self, head: ResponseHead) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from duck.backend.django.worker import measure
-from duck.net.measure import take_off
+from duck.net.measure import Measure, Tail, take_off
 from duck.wire.head import ResponseHead
 from tests.backend.conftest import change_project
 from tests.backend.link_client import Answer, Worker
@@ -193,13 +193,13 @@ def test_nothing_is_counted_without_debug_or_in_production(
         assert client.get("/hello").measures == []
 
 
-def fetch(worker: Worker, target: str) -> http.client.HTTPResponse:
+def fetch(worker: Worker, target: str) -> tuple[http.client.HTTPResponse, bytes]:
     connection = UnixConnection(worker.ready["address"])
     connection.request("GET", target, headers={"X-Duck-Identity": IDENTITY})
     response = connection.getresponse()
-    response.read()
+    body = response.read()
     connection.close()
-    return response
+    return response, body
 
 
 def test_through_asgi_it_is_told_in_a_sealed_field(
@@ -210,10 +210,53 @@ def test_through_asgi_it_is_told_in_a_sealed_field(
     worker = make_worker(project, secret=SECRET).wait_ready()
     assert worker.ready["protocol"] == "http" and worker.ready["measures"] is True
     for target, queries in (("/queries", 3), ("/asynchronous", 5), ("/page", 1), ("/hello", 0)):
-        response = fetch(worker, target)
+        response, _ = fetch(worker, target)
         secret, *counts = (response.headers["X-Duck-Measure"] or "").split(" ")
         assert (response.status, secret, int(counts[0])) == (200, SECRET, queries)
         assert int(counts[3]) >= int(counts[1]) + int(counts[2])
+
+
+def test_through_asgi_a_stream_tells_it_again_at_its_end(
+    make_worker: MakeWorker, measured_project: Path, tmp_path: Path
+) -> None:
+    project = shutil.copytree(measured_project, tmp_path / "project")
+    change_project(project, files={"mysite/asgi.py": ASGI})
+    worker = make_worker(project, secret=SECRET).wait_ready()
+    response, body = fetch(worker, "/stream")
+    told = ResponseHead(200, [(name.encode(), value.encode()) for name, value in response.getheaders()])
+    _, before, mark = take_off(told, b"x-duck-measure:s3cret")
+    tail = Tail(mark)
+    assert tail.feed(body) == b"0\n0\n"
+    rest, after = tail.end()
+    assert before is not None and after is not None
+    assert (rest, before.queries, after.queries) == (b"", 1, 3)
+    assert after.django_s - before.django_s >= 0.04
+    response, body = fetch(worker, "/declared")
+    assert body == b"00", "a body whose length is declared has no tail"
+
+
+MARK = b"\0" + bytes(range(200, 215))
+TAIL = MARK + bytes((0, 0, 0, 3, 0, 0, 5, 220, 0, 0, 0, 20, 0, 0, 15, 160))
+
+
+@pytest.mark.parametrize("body", [b"", b"text", b"\0", b"zeros\0\0\0", MARK[:9] + b"x" + MARK[:15], bytes(range(256))])
+def test_a_tail_is_taken_off_however_the_body_comes(body: bytes) -> None:
+    whole = body + TAIL
+    for at in range(len(whole) + 1):
+        tail = Tail(MARK)
+        passed = tail.feed(whole[:at]) + tail.feed(whole[at:])
+        assert (passed, tail.end()) == (body, (b"", Measure(3, 0.0015, 0.00002, 0.004)))
+    tail = Tail(MARK)
+    assert b"".join(tail.feed(whole[at : at + 1]) for at in range(len(whole))) == body
+
+
+@pytest.mark.parametrize("cut", range(len(TAIL)))
+def test_a_stream_that_was_cut_loses_nothing_of_its_body(cut: int) -> None:
+    tail = Tail(MARK)
+    passed = tail.feed(b"text" + TAIL[:cut])
+    rest, told = tail.end()
+    assert (passed + rest, told) == (b"text" + TAIL[:cut], None)
+    assert passed == b"text", "text itself is not held back"
 
 
 def head(*values: bytes) -> ResponseHead:
@@ -223,8 +266,8 @@ def head(*values: bytes) -> ResponseHead:
 def test_the_front_takes_a_sealed_field_off() -> None:
     shared = head(b"s3cret 3 1500 20 4000000")
     shared.is_shared = True
-    found, told = take_off(shared, b"x-duck-measure:s3cret")
-    assert found.fields == [(b"A", b"1"), (b"B", b"2")]
+    found, told, mark = take_off(shared, b"x-duck-measure:s3cret")
+    assert (found.fields, mark) == ([(b"A", b"1"), (b"B", b"2")], b"")
     assert told is not None
     assert (told.queries, told.database_s, told.template_s, told.django_s) == (3, 0.0015, 0.00002, 4.0)
     assert len(shared.fields) == 3, "the head is another answer's, too"
@@ -235,7 +278,7 @@ def test_the_front_takes_a_sealed_field_off() -> None:
 )
 def test_a_field_of_that_name_without_the_seal_is_the_applications(value: bytes) -> None:
     told = head(value)
-    assert take_off(told, b"x-duck-measure:s3cret") == (told, None)
+    assert take_off(told, b"x-duck-measure:s3cret") == (told, None, b"")
 
 
 def test_a_jinja_template_is_counted_and_none_is_wrapped_twice() -> None:

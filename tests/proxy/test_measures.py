@@ -5,7 +5,7 @@ import pytest
 from duck.net.measure import Measure
 from duck.wire import link
 from tests.net.front import get
-from tests.proxy.backends import answer, serve
+from tests.proxy.backends import answer, read_request, serve
 
 TOLD = link.measure_frame(3, 1500, 20, 4000)
 MEASURE = Measure(3, 0.0015, 0.00002, 0.004)
@@ -72,3 +72,21 @@ def test_a_server_that_duck_did_not_start_is_passed_on_and_not_believed(front, h
     front.switch(http_backend(serve(lambda *_: answer(b"", field))).upstream())
     found, measure = measured(front)
     assert (found.headers["X-Duck-Measure"], measure) == ("s3cret 3 1500 20 4000", None)
+
+
+def test_the_tail_of_a_stream_is_taken_off_too(front, http_backend):
+    mark = b"\0" + b"m" * 15
+    field = b"X-Duck-Measure: s3cret 1 1 1 1 " + mark.hex().encode()
+    pieces = [b"a stream\0", b" and more", mark[:7], mark[7:] + TOLD[5:]]
+
+    def script(connection):
+        while True:
+            read_request(connection)
+            connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n" + field + b"\r\n\r\n")
+            for piece in pieces:
+                connection.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+            connection.send(b"0\r\n\r\n")
+
+    front.switch(http_backend(script).upstream(**SEALED))
+    found, measure = measured(front)
+    assert (found.body, found.headers["X-Duck-Measure"], measure) == (b"a stream\0 and more", None, MEASURE)

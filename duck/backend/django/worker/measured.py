@@ -1,20 +1,26 @@
 """How what a request costs (see measure) gets to the front: over the link in frames, from ASGI in a sealed field.
 
-A whole answer carries it. A streamed answer over the link is told of when it begins and again at its end; of one
-through ASGI, whose servers send no trailers, only what it had cost when it began.
+A whole answer carries it. A streamed one is told of when it begins and again at its end. Servers for ASGI send no
+trailers, so what is told at the end of a body without a length is its tail, which the front takes off: a mark that the
+field has named, made for this answer alone, and four numbers.
 """
 
 from __future__ import annotations
 
+import os
+import struct
 from typing import Any, Dict, List, Optional
 
-from ....wire.link import measure_frame, split_request
+from ....wire.link import MAX_U32, measure_frame, split_request
 from .identity import Identified, Receive, Scope, Send
 from .measure import Tally, current
 from .slot import Slot
 
-# The name of the private field; its value is `<secret> <queries> <database us> <template us> <us in all>`.
-FIELD = "x-duck-measure"
+# The private field; its value is `<secret> <queries> <database us> <template us> <us in all> [<mark, hexadecimal>]`.
+FIELD = b"x-duck-measure"
+# A mark begins with a byte that no text has, so that a stream of text is never held back for it.
+_MARK_BYTES = 15
+_COUNTS = struct.Struct("!IIII")
 
 
 class MeasuredSlot(Slot):
@@ -62,11 +68,22 @@ class MeasuredIdentified(Identified):
             return
         tally = Tally(lambda: f"{scope['method']} {scope['path']}")
         secret = self._secret
+        mark = b""
 
         async def send_sealed(message: Dict[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                told = secret + b" " + b" ".join(b"%d" % count for count in tally.counts())
-                message = {**message, "headers": [*message.get("headers", ()), (FIELD.encode(), told)]}
+            nonlocal mark
+            kind = message["type"]
+            if kind == "http.response.start":
+                headers = list(message.get("headers", ()))
+                mark = b"\0" + os.urandom(_MARK_BYTES) if _is_open_ended(scope, message["status"], headers) else b""
+                told = [secret, *(b"%d" % count for count in tally.counts())]
+                if mark:
+                    told.append(mark.hex().encode())
+                message = {**message, "headers": [*headers, (FIELD, b" ".join(told))]}
+            elif kind == "http.response.body" and mark and not message.get("more_body"):
+                counts = (min(count, MAX_U32) for count in tally.counts())
+                message = {**message, "body": bytes(message.get("body", b"")) + mark + _COUNTS.pack(*counts)}
+                mark = b""
             await send(message)
 
         token = current.set(tally)
@@ -74,3 +91,10 @@ class MeasuredIdentified(Identified):
             await super()._serve(scope, receive, send_sealed, weight)
         finally:
             current.reset(token)
+
+
+def _is_open_ended(scope: Scope, status: int, headers: List[Any]) -> bool:
+    """Whether a body follows whose length nobody has declared."""
+    if scope["method"] == "HEAD" or status in (204, 304):
+        return False
+    return not any(bytes(name).lower() == b"content-length" for name, _ in headers)
