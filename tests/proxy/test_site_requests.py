@@ -8,6 +8,9 @@ import pytest
 
 from duck.http.ducksight import replay
 from duck.http.ducksight.config import DuckSightConfig
+from duck.http.handlers import AppHandler
+from duck.http.request import HttpRequest
+from duck.wire.head import ResponseHead
 from tests.http.lane import Backend
 from tests.net.front import chunked, get, post
 from tests.proxy.backends import answer, read_request, serve
@@ -176,9 +179,31 @@ def test_files_are_told_of_apart_and_sent_as_before(duck, link_backend, tmp_path
     assert large["answer"]["body"]["kind"] == "gone" and large["answer"]["body"]["size"] == 3_000_000
 
 
-def test_the_application_lane(make_front):
-    from duck.wire.head import ResponseHead
+async def echo_by_duck(application, client_socket, client_address, request_data):
+    """A gateway of Duck's own."""
+    request = HttpRequest(request_data, client_socket, client_address)
+    body = await request.read()
+    request.close()
+    client_socket.answer(ResponseHead(200, [(b"Content-Type", b"text/plain")], content_length=len(body)), body)
 
+
+def test_a_view_of_ducks_own_and_its_replay(make_front):
+    duck = make_front(
+        development=True,
+        ducksight=config(),
+        application=lambda direct: AppHandler(None, echo_by_duck),
+        decide=lambda path: "duck",
+        use_django=False,
+    )
+    assert duck.ask(post(b"y" * 100_000, "Content-Type: text/plain")).body == b"y" * 100_000
+    assert send_again(duck, 1).status == 303
+    for number in (1, 2):
+        found = one(duck, number)
+        assert (found["status"], found["answered_by"], found["timing"]["django_ms"]) == (200, "duck", 0)
+        assert found["request"]["body"]["size"] == found["answer"]["body"]["size"] == 100_000
+
+
+def test_the_application_lane(make_front):
     def script(exchange):
         exchange.response.answer(ResponseHead(201, [(b"Content-Type", b"text/plain")], content_length=2), b"ok")
 
@@ -201,12 +226,14 @@ def test_over_http2_and_chosen(duck, link_backend, query, paths):
         for path in ("/a", "/b?x"):
             assert client.post("http://{}:{}".format(*duck.address) + path, content=b"body").status_code == 200
     assert [row["target"] for row in rows(duck, query)] == paths
-    found = one(duck)
-    assert (found["version"], found["request"]["body"]["text"], found["answer"]["body"]["text"]) == (
-        "HTTP/2",
-        "body",
-        "/b body",
-    )
+    assert send_again(duck, 2).status == 303
+    for number in (2, 3):
+        found = one(duck, number)
+        assert (found["version"], found["request"]["body"]["text"], found["answer"]["body"]["text"]) == (
+            "HTTP/2",
+            "body",
+            "/b body",
+        )
 
 
 def test_a_request_that_was_held_has_waited(duck, link_backend):

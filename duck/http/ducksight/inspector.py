@@ -39,6 +39,7 @@ REQUESTS_PATH: Final = request_pages.PATH.encode()
 
 # A replay is answered when the project has.
 REPLAY_S: Final = 65.0
+MAX_ROWS: Final = 500
 _MAX_FORM_BYTES: Final = 1024
 _READ: Final = (b"GET", b"HEAD")
 _ONE: Final = re.compile(rb"/(\d{1,15})(\.json|/replay)?")
@@ -117,7 +118,7 @@ class Inspector:
                     exchange.response.head(head)
                     exchange.response.end(None)
                     return
-            self._question(exchange, {"do": inspection.LIST, **wanted}, tell)
+            self._question(exchange, {"do": inspection.LIST, "limit": MAX_ROWS, **wanted}, tell)
 
         self._question(exchange, {"do": inspection.VERSION}, look)
 

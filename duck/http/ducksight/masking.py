@@ -8,9 +8,9 @@ a JSON Web Token is hidden wherever it stands. Hidden is too much rather than to
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, Final
+from urllib.parse import unquote
 
 HIDDEN: Final = "(hidden)"
 
@@ -26,12 +26,14 @@ _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _APART: Final = re.compile(r"[^A-Za-z0-9]+")
 
 _JWT: Final = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{2,}\.[\w-]*")
-_PARAMETER: Final = re.compile(r"(?<![^?&;#\s])([^=&;?#\s\"'<>]{1,64})=([^&;#\s\"'<>]+)")
+# A value ends where another address may begin within it.
+_PARAMETER: Final = re.compile(r"(?<![^?&;#\s])([^=&;?#\s\"'<>]{1,64})=([^&;#?\s\"'<>]+)")
 _USER_INFO: Final = re.compile(r"(?<=://)[^\s/@?#]{1,200}@")
 _COOKIE: Final = re.compile(r"([^=;,\s]+)=(\"[^\"]*\"|[^;]*)")
-_QUOTED: Final = re.compile(
-    r"(?<![\w.-])([\w.-]{1,64})([\"']?\s{0,8}[:=]\s{0,8})(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')"
-)
+# Before the string that a name is given; and the string, which may be one within another, or in HTML.
+_QUOTE: Final = r"(?:\\{0,4}[\"']|&quot;|&#34;|&#39;|&#x27;)"
+_GIVEN: Final = re.compile(rf"(?<![\w.-])([\w.-]{{1,64}}){_QUOTE}?\s{{0,8}}[:=]\s{{0,8}}({_QUOTE})")
+_STRING_END: Final = {quote: re.compile(rf"(?:[^{quote}\\]|\\.)*", re.DOTALL) for quote in "\"'"}
 _TAG: Final = re.compile(r"<(?:input|meta|button)\b[^<>]{0,2000}>", re.IGNORECASE)
 _TAG_NAME: Final = re.compile(r"\bname\s*=\s*[\"']?([^\s\"'<>]{1,64})", re.IGNORECASE)
 _TAG_VALUE: Final = re.compile(r"(\b(?:value|content)\s*=\s*)(\"[^\"]*\"|'[^']*'|[^\s\"'<>]+)", re.IGNORECASE)
@@ -88,14 +90,14 @@ def mask_json(value: Any, depth: int = 64) -> Any:
 
 def mask_pairs(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """The same for the fields of a form."""
-    return [(name, HIDDEN if value and is_secret(name) else _JWT.sub(HIDDEN, value)) for name, value in pairs]
+    return [(name, HIDDEN if value and is_secret(name) else mask_url(value)) for name, value in pairs]
 
 
 def mask_text(text: str) -> str:
     """Any other text, HTML and scripts among them: the values of inputs, assignments and parameters."""
     if "<" in text:
         text = _TAG.sub(_hide_tag, text)
-    return mask_url(_QUOTED.sub(_hide_quoted, text))
+    return mask_url(_hide_given(text))
 
 
 def _hide_cookie(match: re.Match[str]) -> str:
@@ -103,14 +105,30 @@ def _hide_cookie(match: re.Match[str]) -> str:
 
 
 def _hide_parameter(match: re.Match[str]) -> str:
-    return f"{match[1]}={HIDDEN}" if is_secret(match[1]) else match[0]
+    if is_secret(match[1]) or ("%3d" in match[2].lower() and mask_url(plain := unquote(match[2])) != plain):
+        return f"{match[1]}={HIDDEN}"
+    return match[0]
 
 
-def _hide_quoted(match: re.Match[str]) -> str:
-    value = match[3]
-    if len(value) == 2 or not is_secret(match[1]):
-        return match[0]
-    return f"{match[1]}{match[2]}{value[0]}{HIDDEN}{value[0]}"
+def _hide_given(text: str) -> str:
+    """`text` without the strings that are given to names of secrets, as in scripts and in JSON."""
+    parts, at = [], 0
+    for match in _GIVEN.finditer(text):
+        if match.start() < at or not is_secret(match[1]):
+            continue
+        quote, begin = match[2], match.end()
+        # What was cut may end within the string.
+        if quote in _STRING_END:
+            rest = _STRING_END[quote].match(text, begin)
+            end = begin if rest is None else rest.end()
+        else:
+            end = text.find(quote, begin)
+        end = len(text) if end < 0 else end
+        if end > begin:
+            parts += [text[at:begin], HIDDEN]
+            at = end
+    parts.append(text[at:])
+    return "".join(parts)
 
 
 def _hide_tag(match: re.Match[str]) -> str:
@@ -125,6 +143,3 @@ def _hide_member(name: str, member: Any, depth: int) -> Any:
     if member is None or isinstance(member, bool) or member in ("", [], {}):
         return member
     return HIDDEN if is_secret(name) else mask_json(member, depth - 1)
-
-
-Mask = Callable[[str], str]

@@ -133,6 +133,15 @@ def test_fields_of_forms():
         ("let api_key = 'SE\\'CRET';", "CRET"),
         ("see http://x/?token=SECRET&b=1", "SECRET"),
         (f"<p>{JWT}</p>", JWT),
+        ("<div data-x=\"{'a': 'b', 'password': 'SECRET'}\">", "SECRET"),
+        ('<div data-x="{&quot;password&quot;:&quot;SECRET&quot;}">', "SECRET"),
+        ('{"inner": "{\\"password\\": \\"SECRET\\"}"}', "SECRET"),
+        ('it = "don\'t", {"password": "SECRET"}', "SECRET"),
+        ('x = \'never closed {"password": "SECRET"}', "SECRET"),
+        ('{"password": "SECRET', "SECRET"),
+        ('{"password": "a\\"SECRET", "b": 1}', "SECRET"),
+        ("/login?next=/reset?token=SECRET", "SECRET"),
+        ("/login?next=%2Freset%3Ftoken%3DSECRET", "SECRET"),
     ],
 )
 def test_text_and_html(text, secret):
@@ -140,6 +149,11 @@ def test_text_and_html(text, secret):
     shown = mask_text(text)
     assert secret not in shown
     assert "(hidden)" in shown
+
+
+def test_what_stands_behind_a_secret_stays():
+    assert mask_text('{"password": "x", "page": "1"}') == '{"password": "(hidden)", "page": "1"}'
+    assert mask_text("next=%2Fa%3Fb%3D1") == "next=%2Fa%3Fb%3D1"
 
 
 @pytest.mark.parametrize("text", ['<input name="q" value="cats">', "a = 'b'", '{"page": "1"}', "1 < 2 and 3 > 2"])
@@ -159,8 +173,13 @@ def test_other_text_stays_as_it_is(text):
         "://" + "a" * 200_000,
         "?a" * 100_000,
         "'\\" * 100_000,
+        "password='" * 20_000,
+        'password="' + "\\" * 200_000,
+        "token=%3d" * 20_000,
+        "?token=%3D" + "%25" * 60_000,
+        "token:&quot;" * 20_000,
     ],
-    ids=range(9),
+    ids=range(14),
 )
 def test_no_text_takes_long(text):
     began = time.process_time()
