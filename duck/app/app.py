@@ -312,8 +312,19 @@ class App:
         self.lifecycle.start_redirect(tell=log_message)
 
     def start_ducksight_reloader(self) -> None:
-        """Watch the project's files. Conditions: AUTO_RELOAD, and `runserver` or a main.py in development."""
-        self.lifecycle.start_reloader()
+        """Watch the project's files, and act on what changes; once is enough. For any thread, while the App runs.
+
+        `run` does it by itself where AUTO_RELOAD is on. Conditions: development.
+
+        Raises:
+            SettingsError: under `duck serve`.
+        """
+        if views.production(self.settings).serves:
+            raise SettingsError("`duck serve` loads no changed file by itself; `duck reload` loads them.")
+        if self.lifecycle.on_own_thread():
+            self.lifecycle.start_reloader()
+        else:
+            self.lifecycle.inbox.post(self.lifecycle.start_reloader)
 
     def start_automations_dispatcher(self, log_message: bool = True) -> None:
         """Run automations. Conditions: RUN_AUTOMATIONS.

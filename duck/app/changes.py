@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from duck.app.trial import Trial
 from duck.services.ducksight import ChangeFilter, DuckSight, Kind, Places, RecoveryWatch
+from duck.services.ducksight.gitignore import above
 
 if TYPE_CHECKING:
     from duck.services.django import DjangoService
@@ -69,10 +70,13 @@ class Changes:
         if self._sight is not None or self._is_stopped:
             return
         root = self._django.root if self._django is not None else None
+        django = os.path.realpath(root) if root is not None else None
+        duck = os.path.realpath(settings.base_dir) if settings.is_duck_project else None
         places = Places(
-            os.path.realpath(root) if root is not None else None,
-            os.path.realpath(settings.base_dir) if settings.is_duck_project else None,
+            django,
+            duck,
             os.path.realpath(settings.file) if settings.file is not None else None,
+            tuple(dict.fromkeys(path for one in (django, duck) if one is not None for path in above(one))),
         )
         self._filter = ChangeFilter(view.patterns, places=places)
         if places.roots():

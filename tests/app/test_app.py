@@ -22,6 +22,7 @@ from duck.exceptions import ApplicationError, SettingsError, SSLError
 from duck.http.core.httpd.httpd import BaseMicroServer, BaseServer
 from duck.http.core.httpd.servers import HTTPServer, MicroHTTPServer
 from duck.meta import Meta
+from tests.app.conftest import wait_until
 
 # The reference's parameters, in order, with their defaults.
 REFERENCE: dict[Any, dict[str, Any]] = {
@@ -237,6 +238,26 @@ class TestRunning:
         yield app
         if app.running:
             app.stop(no_exit=True)
+
+    def test_the_reloader_can_be_started_by_hand_from_any_thread(self, app: Recording, project: Path) -> None:
+        app.run()
+        assert app.started.wait(20)
+        assert app.lifecycle.watched_directories is None  # AUTO_RELOAD is off
+        app.start_ducksight_reloader()
+        app.start_ducksight_reloader()
+        wait_until(lambda: (app.lifecycle.watched_directories or 0) >= 2)
+        (project / "site1" / "version.py").write_text('VERSION = "two"\n')
+        wait_until(lambda: httpx.get(app.build_absolute_uri("/"), trust_env=False, timeout=20).text == "two")
+
+    def test_under_serve_no_reloader_is_started(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(project)
+        monkeypatch.setenv("DUCK_MODE", "serve")
+        app = App("127.0.0.1", 0)
+        try:
+            with pytest.raises(SettingsError, match="duck reload"):
+                app.start_ducksight_reloader()
+        finally:
+            app._forget()
 
     def test_without_the_ipc_handler_it_serves_in_the_background_until_stop(self, app: Recording) -> None:
         app.run()

@@ -35,7 +35,7 @@ class Engine(BaseEngine):
 """
 
 URLS = """
-import mapped, linked
+import linked, mapped, shop.shared
 from django.http import HttpResponse
 from django.template.loader import render_to_string
 from django.urls import path
@@ -107,10 +107,10 @@ def project(stock_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         (project / name).mkdir()
     installed = directory / "lib" / "site-packages"
     (installed / "plain").mkdir(parents=True)
-    for path in ("src/mapped-dist/mapped", "src/linked-dist/src/linked"):
+    for path in ("src/mapped-dist/mapped", "src/linked-dist/src/linked", "src/shared"):
         (directory / path).mkdir(parents=True)
         (directory / path / "__init__.py").touch()
-    # In one line, since a .pth file may hold code.
+    (project / "shop" / "shared").symlink_to(directory / "src" / "shared")
     (installed / "__editable__.linked-1.0.pth").write_text(f"{directory}/src/linked-dist/src\n")
     (installed / "__editable___mapped_1_0_finder.py").write_text(
         FINDER.format(path=f"{directory}/src/mapped-dist/mapped")
@@ -152,7 +152,8 @@ def test_what_installed_packages_bring_is_left_out(worker: Worker) -> None:
 
 def test_packages_installed_editable_are_told_and_nothing_that_holds_the_project(worker: Worker, project: Path) -> None:
     source = project.parent
-    assert worker.ready["extra_roots"] == [str(source / "linked-dist" / "src"), str(source / "mapped-dist" / "mapped")]
+    names = ("linked-dist/src", "mapped-dist/mapped", "shared")  # the last by a link in the project
+    assert worker.ready["extra_roots"] == [str(source / name) for name in names]
 
 
 def refreshed(worker: Worker, *what: str) -> None:

@@ -89,6 +89,16 @@ def repository_of(directory: str) -> str | None:
     return directory
 
 
+def above(directory: str) -> tuple[str, ...]:
+    """The directories above `directory` in its repository, the nearest first; none where there is no repository."""
+    top = repository_of(directory)
+    found: list[str] = []
+    while top is not None and directory != top:
+        directory = os.path.dirname(directory)
+        found.append(directory)
+    return tuple(found)
+
+
 def lock_of(directory: str) -> str | None:
     """The file that is there while Git changes the files of the repository that holds `directory`."""
     top = repository_of(directory)

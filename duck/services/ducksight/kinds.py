@@ -41,6 +41,7 @@ class Area:
 
     code: Kind
     environment: Kind
+    is_above: bool
     is_static: bool
     is_template: bool
     is_locale: bool
@@ -51,6 +52,7 @@ def area_of(directory: str, places: Places) -> Area:
     return Area(
         Kind.DUCK if places.is_of_duck(directory) else Kind.PYTHON,
         Kind.DUCK if places.duck is not None or places.django is None else Kind.ENVIRONMENT,
+        directory in places.above,
         any(is_at_or_below(directory, one) for one, _ in places.static),
         any(is_at_or_below(directory, one) for one in places.templates),
         any(is_at_or_below(directory, one) for one in places.locale),
@@ -63,6 +65,8 @@ def kind_of(name: str, area: Area, patterns: Sequence[str]) -> Kind | None:
     Args:
         patterns: of the names of files whose change needs a restart (AUTO_RELOAD_WATCH_FILES).
     """
+    if area.is_above:
+        return area.environment if is_environment_file(name) else None
     if name.endswith(".py"):  # Django itself takes none for a template, and nobody serves one
         return area.code if matches(name, patterns) else None
     if is_environment_file(name):

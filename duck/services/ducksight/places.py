@@ -17,6 +17,7 @@ class Places:
         django: the directory of manage.py; None where no Django stands behind.
         duck: the directory of a Duck project's own side; None where there is none.
         settings_file: what Duck's settings were read from.
+        above: directories above these, of the same repository; of them only environment files matter.
         templates, locale: the project's own; those of installed packages are not among them.
         static: directories and what stands before the names of their files in URLs.
         static_url: below which static files are served; None where that is another server's.
@@ -27,6 +28,7 @@ class Places:
     django: str | None = None
     duck: str | None = None
     settings_file: str | None = None
+    above: tuple[str, ...] = ()
     templates: tuple[str, ...] = ()
     static: tuple[tuple[str, str], ...] = ()
     static_url: str | None = None
@@ -45,6 +47,7 @@ class Places:
             self.django,
             self.duck,
             self.settings_file,
+            self.above,
             _real_all(facts["template_dirs"]),
             tuple(dict.fromkeys(served)),
             static.get("url"),

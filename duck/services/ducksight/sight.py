@@ -123,7 +123,7 @@ class DuckSight:
 
     def _watch_roots(self) -> None:
         self.watching.clear()
-        self._waiting.extend((root, False) for root in self._roots)
+        self._waiting.extend((root, False) for root in (*self._roots, *self._filter.places.above))
         self._step()
 
     def _step(self) -> None:
@@ -145,19 +145,21 @@ class DuckSight:
     def _watch(self, directory: str, is_news: bool) -> None:
         """Watch `directory`, where that is wanted; where it `is_news`, its files that matter have changed."""
         root = next((root for root in self._roots if is_at_or_below(directory, root)), None)
-        if root is None:
+        is_above = root is None and directory in self._filter.places.above
+        if root is None and not is_above:
             return
         kind = self._mounts.silent(directory)
         if kind or not self._is_told:
-            self._polled[directory] = kind
+            if not is_above:  # its tree is not wanted
+                self._polled[directory] = kind
             return
-        is_root = directory == root
+        is_root = is_above or directory == root
         time_ns = _time_of(directory)
         found = look_into(directory, self._filter, is_root=is_root)
         if found is None or ((is_root or _ASKS_FOR_EACH) and not self._ask(directory)):
             if directory in self._files:
                 self._forget(directory)
-            if is_root and not os.path.isdir(directory):
+            if directory == root and not os.path.isdir(directory):
                 self._await_return()
             return
         if is_news or _time_of(directory) != time_ns:
@@ -170,7 +172,8 @@ class DuckSight:
             for name in names:
                 if name not in before:
                     self._gathering.changed(os.path.join(directory, name), whole=False)
-        self._waiting.extend((path, is_news and path not in self._files) for path in below)
+        if not is_above:
+            self._waiting.extend((path, is_news and path not in self._files) for path in below)
 
     def _ask(self, directory: str) -> bool:
         """Have the system tell of `directory`; whether it will."""
@@ -243,6 +246,8 @@ class DuckSight:
         self._polls_for = self._filter, roots
 
     def _is_reached(self, directory: str) -> bool:
+        if directory in self._filter.places.above:
+            return True
         root = next((root for root in self._roots if is_at_or_below(directory, root)), None)
         return root is not None and reaches(directory, root, self._filter)
 

@@ -10,7 +10,7 @@ import pytest
 
 from duck.services.ducksight import ChangeFilter, Places
 from duck.services.ducksight.filter import reaches, walk
-from duck.services.ducksight.gitignore import GitIgnore, lock_of
+from duck.services.ducksight.gitignore import GitIgnore, above, lock_of
 
 
 def walked(root: Path, chosen: ChangeFilter) -> set[str]:
@@ -114,3 +114,9 @@ def test_the_lock_of_a_worktree_is_where_git_keeps_it(repository: Path, tmp_path
     (repository / "tree").mkdir()
     (repository / "tree" / ".git").write_text(f"gitdir: {repository}/.git/worktrees/tree\n")
     assert lock_of(str(repository / "tree")) == f"{repository}/.git/worktrees/tree/index.lock"
+
+
+def test_what_is_above_ends_with_the_repository(repository: Path) -> None:
+    assert above(str(repository / "site" / "app")) == (str(repository / "site"), str(repository))
+    assert above(str(repository)) == ()
+    assert above(str(repository.parent)) == ()

@@ -346,6 +346,20 @@ def test_what_django_names_is_watched_once_it_is_known(watched: Watched) -> None
     assert watched.calls == []
 
 
+def test_an_environment_file_above_the_project_is_seen_and_nothing_else_there(watch: Watch, tree: Path) -> None:
+    above = tree.parent
+    (above / "other").mkdir()
+    watched = watch(tree, ChangeFilter(places=Places(django=str(tree), above=(str(above),))))
+    (above / "setup.py").write_text("x")
+    (above / "other" / "a.py").write_text("x")
+    (above / "new").mkdir()
+    watched.settle()
+    assert watched.calls == []
+    (above / ".env").write_text("A=1\n")
+    watched.until_seen("../.env")
+    assert watched.seen == {"../.env"}
+
+
 # -- who is told, and who looks ---------------------------------------------------------------------------------------
 
 
@@ -362,6 +376,61 @@ def test_a_file_system_that_tells_of_nothing_is_looked_at_and_that_is_said(
     (tree / "urls.py").write_text("x = 22\n")  # told of
     watched.until_seen("app/views.py", "urls.py")
     assert watched.sight.directories == 2
+
+
+SILENT = """
+import logging, os, sys, time
+from duck.services.ducksight import ChangeFilter, DuckSight
+from duck.services.ducksight import sight as module
+from duck.services.ducksight.mounts import Mounts
+from duck.services.inbox import Inbox
+
+logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
+module.INTERVAL_S = 0.05
+below, merged = sys.argv[1] + "/below", sys.argv[1] + "/merged"
+for kind in ("overlay", "9p"):
+    inbox, seen = Inbox(), []
+    sight = DuckSight(inbox, [merged], ChangeFilter(), seen.extend, mounts=Mounts(f"x {merged} {kind} rw 0 0\\n"))
+    sight.start()
+    end = time.monotonic() + 20
+    while not sight.watching.is_set() and time.monotonic() < end:
+        inbox.run_once(0.02)
+    with open(below + "/a.py", "a") as file:
+        file.write("# more\\n")  # as by a host, behind the back of who looks at `merged`
+    end = time.monotonic() + (20 if kind == "9p" else 0.5)
+    while not seen and time.monotonic() < end:
+        inbox.run_once(0.02)
+    print(kind, seen == [merged + "/a.py"], flush=True)
+    sight.stop()
+    inbox.close()
+"""
+
+
+@ON_LINUX
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare")
+def test_a_change_that_the_kernel_does_not_tell_of_is_seen_all_the_same(tmp_path: Path) -> None:
+    """Of a layer below an overlay inotify is silent, as it is of a host's changes of what it shares."""
+    for name in ("below", "upper", "work", "merged"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "below" / "a.py").write_text("x = 1\n")
+    command = (
+        f"mount -t overlay overlay -o lowerdir={tmp_path}/below,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
+        f' {tmp_path}/merged || exit 77; exec "$@"'
+    )
+    inner = [sys.executable, "-W", "error", "-c", SILENT, str(tmp_path)]
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", command, "sh", *inner],
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+    )
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip(f"no overlay can be mounted here: {done.stderr.strip()}")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "overlay False", done.stderr  # whoever is only told sees nothing
+    assert "(9p); they are looked for every 0.05 s." in lines[1]
+    assert lines[2] == "9p True"
 
 
 def test_who_wants_to_be_told_only_is_not_looked_for(watch: Watch, tree: Path) -> None:

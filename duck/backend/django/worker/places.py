@@ -108,7 +108,7 @@ def extra_roots(project: str) -> List[str]:
     here = os.path.realpath(__file__)  # a checkout of Duck in the project's environment is no part of the project
     too_much = {project, os.path.realpath(os.path.expanduser("~")), os.sep}
     found: Set[str] = set()
-    for path in [*_on_path(), *_of_finders(), *_of_modules()]:
+    for path in [*_on_path(), *_of_finders(), *_of_modules(), *_of_links(project)]:
         path = os.path.realpath(path)
         if not os.path.isdir(path):
             continue
@@ -148,6 +148,14 @@ def _of_modules() -> Iterator[str]:
         # A module alone, without a package, is found on the path or by a finder.
         for path in _paths_of(module):
             yield path
+
+
+def _of_links(project: str) -> Iterator[str]:
+    """Packages that a link in the project leads to."""
+    for module in list(sys.modules.values()):
+        for path in _paths_of(module):
+            if _is_at_or_below(path, project) and os.path.islink(path):
+                yield path
 
 
 def _paths_of(module: Any) -> List[str]:
