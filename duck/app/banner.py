@@ -24,6 +24,7 @@ class BannerFacts:
         python: path of the interpreter that runs Django, and why that one.
         django_version: of that interpreter.
         duck_side: what Duck itself answers in a Duck project; empty outside one.
+        frontend: the front-end server beside Django, as words; empty for none.
         reload: what is watched, as words; empty for nothing.
         processes: role and process id.
         workers: front workers and Django processes with their threads, and what they may cost a database, as words.
@@ -46,6 +47,7 @@ class BannerFacts:
     python_version: str = ""
     django_version: str = ""
     duck_side: str = ""
+    frontend: str = ""
     reload: str = ""
     prefix: str = ""
     processes: Sequence[tuple[str, int]] = ()
@@ -73,6 +75,8 @@ def banner(facts: BannerFacts, *, colour: bool = False) -> str:
     if facts.duck_side:
         rows.append(("Duck", facts.duck_side))
     rows += _django_rows(facts)
+    if facts.frontend:
+        rows.append(("Front end", facts.frontend))
     if facts.workers:
         rows.append(("Workers", facts.workers))
     if facts.admin:

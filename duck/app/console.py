@@ -61,6 +61,7 @@ def _facts(lifecycle: Lifecycle) -> BannerFacts:
         https=_https(lifecycle),
         keys=lifecycle.keys.are_taken,
         duck_side=own_side,
+        frontend=lifecycle.frontend.words,
         reload="on changes" if lifecycle.watched_directories is not None else "",
         prefix=views.listening(settings).prefix or "",
         processes=[("Duck", os.getpid()), *(("Django", pid) for pid in (django.pids if django is not None else ()))],

@@ -60,6 +60,10 @@ def report(lifecycle: Lifecycle) -> dict[str, Any]:
         told = dict(django.status())
         processes += [describe_process(**process) for process in told.pop("processes", ())]
         said["django"] = told
+    frontend = lifecycle.frontend.report()
+    if frontend:
+        said["frontend"] = frontend
+        processes += [describe_process("front end", pid, name=frontend["name"]) for pid in lifecycle.frontend.pids]
     said["processes"] = processes
     certificates = lifecycle.certificates.status() if lifecycle.certificates is not None else None
     if certificates:

@@ -209,8 +209,13 @@ class Ending:
         return [*front, *(microapp.server for microapp in self._app.microapps)]
 
     def _services(self) -> list[Service]:
-        django = self._run.django
-        return [django] if django is not None and self._run.futures["django-server"] is not None else []
+        django, frontend = self._run.django, self._run.frontend.service
+        services: list[Service] = []
+        if django is not None and self._run.futures["django-server"] is not None:
+            services.append(django)
+        if frontend is not None and not self.restarts:  # the next Duck goes on with it
+            services.append(frontend)
+        return services
 
     def give_back(self) -> None:
         """Give back what the kernel does not take by itself; for a restart lock and listeners are kept."""

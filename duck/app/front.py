@@ -25,6 +25,7 @@ from duck.settings import views
 
 if TYPE_CHECKING:
     from duck.http.core.httpd.httpd import Application
+    from duck.http.frontend import FrontendState
     from duck.http.site import SiteConfig
     from duck.net.clock import Clock
     from duck.net.exchange import Exchange
@@ -83,6 +84,7 @@ class Front:
         self._last: _Tell | None = None
         self._browsers_told = 0  # how much
         self._fault: Mapping[str, Any] | None = None
+        self._frontend: FrontendState | None = None
         self._access = "off"
         self._secret = b""
         self._local = threading.local()
@@ -170,9 +172,11 @@ class Front:
         site = Site(self.config, loop, clock)
         with self._lock:
             self._sites.append((loop, site))
-            last = self._last
+            last, frontend = self._last, self._frontend
             if site.sight is not None:
                 site.sight.channel.note(self._browsers_told, self._fault)
+        if frontend is not None:
+            site.turn_frontend(frontend)
         if last is not None:
             last(site, None)
         return site
@@ -210,6 +214,17 @@ class Front:
         """Those that answer, each with its loop, on which alone it may be asked. For any thread."""
         with self._lock:
             return list(self._sites)
+
+    def turn_frontend(self, state: FrontendState) -> None:
+        """Tell every worker how things are with the front-end server."""
+        with self._lock:
+            self._frontend = state
+            sites = list(self._sites)
+        for loop, site in sites:
+            try:
+                loop.call_soon_threadsafe(site.turn_frontend, state)
+            except RuntimeError:
+                pass  # its loop has ended
 
     def status(self) -> dict[str, Any]:
         """Counters of the server; empty before it was started."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+from duck.http.frontend import FrontendState
 from duck.proxy.upstream import Generation, upstream_from_values
 from duck.settings import views
 
@@ -38,3 +39,9 @@ def generation_from_values(values: Mapping[str, Any]) -> Generation:
         facts=dict(values["facts"]),
         finder=None if finder is None else upstream_from_values(finder),
     )
+
+
+def state_from_values(values: Mapping[str, Any]) -> FrontendState:
+    """The state that `dataclasses.asdict` took apart and JSON carried."""
+    where = values["address"]
+    return FrontendState(**{**values, "address": None if where is None else (where[0], where[1])})

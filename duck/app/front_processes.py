@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.app import front_worker
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from duck.app.app import App
+    from duck.http.frontend import FrontendState
     from duck.http.site import SiteConfig
     from duck.net.tls import TlsConfig
     from duck.proxy.upstream import Generation
@@ -94,6 +96,7 @@ class FrontProcesses:
         self._listeners: list[socket.socket] = []
         self._last: dict[str, Any] | None = None  # what each was told last
         self._secret = ""
+        self._frontend: dict[str, Any] | None = None
         # Above those of the Duck that this process was, whose answers may still come.
         self._told_id = time.monotonic_ns()
         self._untold: dict[int, tuple[set[FrontProcess], Callable[[], None]]] = {}
@@ -151,8 +154,9 @@ class FrontProcesses:
         self._attend(member)
         if self._secret:
             child.send("share_sessions", secret=self._secret)  # and not by its environment, which stays readable
-        if self._last is not None:
-            child.send(**self._last)
+        for message in (self._frontend, self._last):
+            if message is not None:
+                child.send(**message)
 
     def _attend(self, member: FrontProcess) -> None:
         member.child.on_message = lambda message: self._said(member, message)
@@ -186,6 +190,12 @@ class FrontProcesses:
 
     def tell_browsers(self, message: Mapping[str, Any]) -> None:
         """Nobody: a front of processes is for production, and has no DuckSight."""
+
+    def turn_frontend(self, state: FrontendState) -> None:
+        """Tell every process how things are with the front-end server."""
+        self._frontend = {"do": "turn_frontend", "state": asdict(state)}
+        for member in (*self._members, *self._old):
+            member.child.send(**self._frontend)
 
     def reload_tls(self, config: TlsConfig) -> None:
         """Have every process serve new connections with `config`."""

@@ -17,7 +17,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.app.front import Front
-from duck.app.front_messages import drain_orders, generation_from_values
+from duck.app.front_messages import drain_orders, generation_from_values, state_from_values
 from duck.app.https import config_from_values
 from duck.app.lanes import site_config
 from duck.backend.django.worker.control import die_with_parent, end_group, tie_group
@@ -134,6 +134,8 @@ class FrontWorker:
             front.hold(message["reason"])
         elif do == "broken":
             front.broken(message["failure"])
+        elif do == "turn_frontend":
+            front.turn_frontend(state_from_values(message["state"]))
         elif do == "reload_tls":
             config = config_from_values(message["tls"])
             if config is not None:

@@ -122,6 +122,7 @@ def descriptors_of(handed: Mapping[str, Any]) -> list[int]:
         *(front[name] for front in fronts for name in ("control", "lifeline")),
         *django.get("descriptors", ()),
         *(descriptor for one in more.values() for descriptor in one.get("listeners", ())),
+        *(one["child"][name] for one in more.values() if "child" in one for name in ("control", "lifeline")),
     ]
 
 

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from duck.app.frontend import frontend_config
 from duck.app.https import challenge_directory
 from duck.exceptions import DuckError, SettingsError
 from duck.http.site import SiteConfig
@@ -70,6 +71,7 @@ def site_config(
         decide=decide,
         through_application=through,
         ducksight=ducksight,
+        frontend=frontend_config(settings),
     )
 
 

@@ -31,6 +31,7 @@ from duck.app.control import commands
 from duck.app.ending import Ending
 from duck.app.force_https import Redirect
 from duck.app.front_processes import FrontProcesses
+from duck.app.frontend import FrontEnd
 from duck.app.fronts import make_front, thread_count
 from duck.app.host import Host
 from duck.app.https import Https, challenge_directory
@@ -71,6 +72,7 @@ class Lifecycle:
         front: the main server and the sites of its workers.
         browsers: those that look at its pages, in development.
         django: None where no Django stands behind.
+        frontend: the development server of a front end, where there is one.
         listening: where it listens.
         https: the certificates of it.
         certificates: where these come from; None where the settings name them, or there is no HTTPS.
@@ -93,6 +95,7 @@ class Lifecycle:
         self.front = make_front(app, settings, lambda: self.inbox)
         self.browsers = Browsers(settings, self.front, lambda: self.inbox)
         self.django: DjangoService | None = None
+        self.frontend = FrontEnd(self)
         self.listening = Listening()
         self.https = Https(settings)
         self.certificates: Certificates | None = None
@@ -206,6 +209,7 @@ class Lifecycle:
         self.https.start(self.inbox, self.front.reload_tls, self.front.share_sessions, handed)
         self.start_server()
         self.start_redirect(tell=with_banner and not self.succession.has_children)
+        self.frontend.start(self.succession.more("frontend"))
         if self.unloaded is not None:
             self._show_unloaded(self.unloaded)
         elif self.django is not None:
@@ -255,6 +259,7 @@ class Lifecycle:
                 on_debugged=self.changes.undebugged if self.changes is not None else lambda: None,
                 refuse=lambda facts: refusal(self.settings, self.listening, facts),
                 terminal=Terminal(on_lent=self.keys.step_aside, on_returned=self.keys.step_in),
+                has_frontend=self.frontend.service is not None,
             )
             inherited = self.succession.inherited
             values = inherited.django if inherited is not None else None
@@ -272,6 +277,7 @@ class Lifecycle:
     def abandon(self) -> None:
         """Give everything back at once, after a start that failed."""
         self.front.kill()
+        self.frontend.kill()
         if self.django is not None:
             self.django.kill()
         self.ending.give_back()
@@ -355,7 +361,7 @@ class Lifecycle:
         logger.info("Replacing Duck; its workers and Django go on.")
         self.ending.flush()
         run = self.listening.sockets, self.presence, self.host
-        self.succession.replace(*run, self.front, self.django, self.overview, self.redirect, self.https)
+        self.succession.replace(*run, self.front, self.django, self.overview, self.redirect, self.https, self.frontend)
 
     def signalled(self, number: int) -> None:
         """SIGINT or SIGTERM has come: stop; the second one skips to the deadline. SIGHUP loads Django again, in
@@ -390,7 +396,11 @@ class Lifecycle:
             ApplicationError: there is no restart to be had.
         """
         if self.ending.restarts:
-            more = {"browsers": self.browsers.hand_over(), "https": self.https.hand_over()}
+            more = {
+                "browsers": self.browsers.hand_over(),
+                "https": self.https.hand_over(),
+                "frontend": self.frontend.hand_over(),
+            }
             self.succession.start_again(self.listening.sockets, self.presence, self.host, self.redirect, more)
         return self.ending.status
 
@@ -399,6 +409,7 @@ class Lifecycle:
     def _generation(self, generation: Generation, acknowledged: Callable[[], None], left: Callable[[], None]) -> None:
         assert self.django is not None
         self.front.switch(generation, acknowledged, left)
+        self.frontend.project_told(generation.facts)
         if generation.facts and self.certificates is not None:
             self.certificates.hosts_known(generation.facts)
         # One that went on serving because its successor failed is no news.
@@ -441,7 +452,8 @@ class Lifecycle:
         """Whether somebody in this process waits for the exit status of `pid`."""
         fronts = self.front.pids if isinstance(self.front, FrontProcesses) else []
         asking = self.certificates.pids if self.certificates is not None else []
-        return pid in fronts or pid in asking or (self.django is not None and self.django.owns_process(pid))
+        own = (*fronts, *asking, *self.frontend.pids)
+        return pid in own or (self.django is not None and self.django.owns_process(pid))
 
     def _restored(self) -> None:
         """The directory of the sockets was cleaned away: those of Django's processes have gone with it."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from duck.app.force_https import Redirect
     from duck.app.front_processes import FrontProcesses
+    from duck.app.frontend import FrontEnd
     from duck.app.host import Host
     from duck.app.https import Https
     from duck.app.inheritance import Inheritance
@@ -81,6 +82,7 @@ class Succession:
         overview: Overview,
         redirect: Redirect,
         https: Https,
+        frontend: FrontEnd,
     ) -> None:
         """Become a new Duck, to which all of this is handed over; returns only where that fails.
 
@@ -96,6 +98,7 @@ class Succession:
                     "overview": overview.hand_over(),
                     "redirect": {"listeners": redirect.hand_over()},
                     "https": https.hand_over(),
+                    "frontend": frontend.hand_over(),
                 },
             }
             inheritance.become_new(listeners, presence.fileno(), run=self.run, environ=host.hand_over(), **handed)

@@ -23,6 +23,7 @@ from duck.http.errors import error_answer
 from duck.http.file_names import url_prefix
 from duck.http.files import MediaFiles, StaticFiles
 from duck.http.finder import LinkFinder
+from duck.http.frontend import Frontend
 from duck.http.routing import match_path
 from duck.http.waiting import READY_PATH, load_again_when_ready
 from duck.net.exchange import FILES
@@ -38,6 +39,7 @@ from duck.wire.answer_fields import AnswerFields
 if TYPE_CHECKING:
     from duck.http.ducksight.config import DuckSightConfig
     from duck.http.ducksight.inspection import Tell
+    from duck.http.frontend import FrontendConfig, FrontendState
     from duck.net.clock import Clock
     from duck.net.exchange import Exchange
     from duck.net.interfaces import Handler
@@ -67,6 +69,7 @@ class SiteConfig:
         decide: `"duck"` or `"django"` for a path as routes see it; with `application`.
         share: this front among so many, from 0 (see Backends).
         ducksight: None without DuckSight.
+        frontend: the front-end development server beside Django; None for none.
         through_application: Django's URLs, too, pass the application lane, for Duck's middlewares.
     """
 
@@ -94,6 +97,7 @@ class SiteConfig:
     through_application: bool = False
     share: tuple[int, int] = (0, 1)
     ducksight: DuckSightConfig | None = None
+    frontend: FrontendConfig | None = None
 
 
 class Site:
@@ -127,6 +131,7 @@ class Site:
             farewell=config.farewell,
             on_broken=self._show_failure,
         )
+        self._frontend = self._make_frontend(config.frontend) if config.frontend is not None else None
         self._body_limits = [(re.compile(pattern), size) for pattern, size in config.body_limits]
         self._decide = config.decide
         self._application = config.application(self.proxy) if config.application is not None else None
@@ -155,6 +160,9 @@ class Site:
         self._files = self._file_handlers(facts)
         if self.sight is not None:
             self.sight.turn(bool(facts.get("debug")))
+        if self._frontend is not None:
+            static = [prefix.decode() for prefix, files in self._files if isinstance(files, StaticFiles)]
+            self._frontend.project(facts, static[0] if static else None)
         self.proxy.switch(generation, on_left)
 
     def hold(self, reason: str) -> None:
@@ -167,9 +175,16 @@ class Site:
         self.failure = failure
         self.proxy.gate.break_()
 
+    def turn_frontend(self, state: FrontendState) -> None:
+        """The front-end server has come, or is gone."""
+        if self._frontend is not None:
+            self._frontend.turn(state)
+
     def drain(self, farewell: Farewell) -> None:
         """The worker is to end: end what would not end by itself; everything else is answered."""
         self.proxy.drain(farewell)
+        if self._frontend is not None:
+            self._frontend.drain(farewell)
         drain = getattr(self._application, "drain", None)
         if drain is not None:
             drain(farewell)
@@ -195,6 +210,8 @@ class Site:
     def close(self) -> None:
         """The worker ends."""
         self.proxy.close()
+        if self._frontend is not None:
+            self._frontend.close()
         self.spool.close()
 
     # -- exchanges ------------------------------------------------------------------------------------------------
@@ -209,6 +226,9 @@ class Site:
             exchange.peer = identify(exchange.request, exchange.peer, self._trust)
         if self._has_fields:
             exchange.answer_fields = self._fields_for(exchange)
+        frontend = self._frontend
+        if frontend is not None and not path.startswith(_RESERVED) and frontend.takes(exchange, self.handle):
+            return
         # A client may encode any byte (RFC 3986 §2.4), and has to encode some: files look at what it stands for.
         decoded = unquote_to_bytes(path) if b"%" in path else path
         for prefix, files in self._files:
@@ -253,9 +273,17 @@ class Site:
                 # Where files lie is known once Django is there: what waits starts again from the files.
                 self.proxy.gate.wait(exchange, lambda: self.handle(exchange))
             else:
+                if self._frontend is not None:
+                    self._frontend.follow(exchange)
                 self.proxy.handle(exchange)
-        else:
+        elif self._frontend is None or not self._frontend.takes_missing(exchange):
             self._not_found(exchange)
+
+    def pass_missing(self, exchange: Exchange) -> None:
+        """Answer what is below the URL of files and no file: by the front end's server or by the views."""
+        exchange.backend = ""
+        if self._frontend is None or not self._frontend.takes_missing(exchange):
+            self.pass_on(exchange)
 
     def _answer_reserved(self, exchange: Exchange) -> None:
         """`/.duck/ready` tells a waiting page whether to load again; the rest is DuckSight's, or not there."""
@@ -334,6 +362,22 @@ class Site:
             handlers.append((prefix.encode(), MediaFiles(url, root, rest, now=self._clock.time, soon=self._soon)))
         return sorted(handlers, key=lambda handler: -len(handler[0]))
 
+    def _make_frontend(self, config: FrontendConfig) -> Frontend:
+        own, site = self.proxy, self._config
+        frontend = Frontend(
+            config,
+            self._loop,
+            self._clock,
+            own.spool,
+            self._trust,
+            site.queue,
+            hold_timeout_s=site.hold_timeout_s,
+            tunnel_idle_s=site.tunnel_idle_s or 0.0,
+            farewell=site.farewell,
+        )
+        frontend.is_on = site.development and not site.use_django  # else the project's DEBUG decides
+        return frontend
+
     def _soon(self, callback: Callable[[], None]) -> object:
         return self._loop.call_soon(callback)
 
@@ -350,5 +394,4 @@ class _Rest:
         self._site = site
 
     def handle(self, exchange: Exchange) -> None:
-        exchange.backend = ""
-        self._site.pass_on(exchange)
+        self._site.pass_missing(exchange)

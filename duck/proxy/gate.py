@@ -43,6 +43,7 @@ class Gate:
         max_held: further requests are refused at once.
         timeout_s: how long one waits.
         refuse: answers a request that waited in vain.
+        what: they wait for, in its words.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Gate:
         *,
         max_held: int = 4096,
         timeout_s: float = 60.0,
+        what: str = "Django",
     ) -> None:
         self.state = HOLDING
         self.deadline = NEVER
@@ -59,6 +61,7 @@ class Gate:
         self._refuse = refuse
         self._max_held = max_held
         self._timeout_s = timeout_s
+        self._what = what
         self._held: deque[_Held] = deque()
         clock.watched.add(self)
 
@@ -70,7 +73,7 @@ class Gate:
     def wait(self, exchange: Exchange, go: Callable[[], None]) -> None:
         """Call `go` when the gate is no longer holding; never after the exchange is over."""
         if len(self._held) >= self._max_held:
-            self._refuse(exchange, BackendBusy(f"{len(self._held)} requests wait for Django to start already"))
+            self._refuse(exchange, BackendBusy(f"{len(self._held)} requests wait for {self._what} to start already"))
             return
         now = self._clock.time()
         deadline = now + self._timeout_s
@@ -98,7 +101,9 @@ class Gate:
             item = held.popleft()
             if not item.exchange.is_over:
                 item.exchange.waited_s += now - item.since
-                self._refuse(item.exchange, BackendBusy(f"Django did not become ready within {self._timeout_s:g} s"))
+                self._refuse(
+                    item.exchange, BackendBusy(f"{self._what} did not become ready within {self._timeout_s:g} s")
+                )
         self.deadline = held[0].deadline if held else NEVER
 
     def _release(self) -> None:

@@ -66,15 +66,16 @@ class ProxyHandler:
         share: tuple[int, int] = (0, 1),
         farewell: Farewell | None = None,
         on_broken: Callable[[Exchange], None] | None = None,
+        name: str = "Django",
     ) -> None:
-        """`farewell`: to tunnels and streams of backends that are replaced."""
+        """`farewell`: to tunnels and streams of backends that are replaced; `name`: what requests are held for."""
         self.loop = loop
         self.clock = clock
         self.spool = spool
         self.rules = ForwardRules() if rules is None else rules
         self.read_timeout_s = read_timeout_s
         self.half_closed_s = half_closed_s
-        self.gate = Gate(clock, self.fail, timeout_s=hold_timeout_s)
+        self.gate = Gate(clock, self.fail, timeout_s=hold_timeout_s, what=name)
         self.tunnels: dict[Tunnel, Backend] = {}
         self.streams: dict[Exchange, Backend] = {}
         self.retries = 0

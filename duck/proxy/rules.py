@@ -34,12 +34,16 @@ class ForwardRules:
         prefix: path prefix that moves from PATH_INFO to SCRIPT_NAME, as `/app`, or empty.
         secure_name, secure_value: the field and value of the project's SECURE_PROXY_SSL_HEADER, the name in lower case;
             empty where it has none.
+        host: what a backend is told in Host instead of the client's own; empty for that.
     """
 
-    __slots__ = ("_own_secure", "prefix", "secure_name", "secure_value")
+    __slots__ = ("_own_secure", "host", "prefix", "secure_name", "secure_value")
 
-    def __init__(self, *, prefix: bytes = b"", secure_name: bytes = b"", secure_value: bytes = b"https") -> None:
+    def __init__(
+        self, *, prefix: bytes = b"", secure_name: bytes = b"", secure_value: bytes = b"https", host: bytes = b""
+    ) -> None:
         self.prefix = prefix
+        self.host = host
         self.secure_name = secure_name
         self.secure_value = secure_value
         # Whether the project has a SECURE_PROXY_SSL_HEADER that only it knows.
@@ -125,7 +129,7 @@ class ForwardRules:
         """
         block = request.block
         cookie = tail = b""
-        if peer.via or self._own_secure:
+        if peer.via or self._own_secure or self.host:  # what a block keeps is for all rules alike
             lines = b"\r\n".join(self._http_lines(request, peer, request.lines))
         else:
             if block.http_lines is None:
@@ -134,7 +138,7 @@ class ForwardRules:
             cookie = request.cookie
             tail = block.http_tail
         if request.version == HTTP_10:
-            if not request.authority:
+            if not request.authority and not self.host:
                 # HTTP/1.1 needs one; CGI would name the listener, too (RFC 3875 §4.1.14).
                 extra += b"Host: " + _listener(peer) + b"\r\n"
             extra += b"Via: 1.0 duck\r\n"
@@ -173,9 +177,11 @@ class ForwardRules:
         dropped = self._dropped(request, peer)
         if lines is None:
             lines = [b"%b: %b" % pair for pair in request.fields]
-        if not request.authority:
+        if not request.authority or self.host:
             dropped.update(index for index, (name, _) in enumerate(request.fields) if name.lower() == b"host")
         kept = [line for index, line in enumerate(lines) if index not in dropped]
+        if self.host:
+            kept.insert(0, b"Host: " + self.host)
         if peer.via:
             kept.append(b"X-Forwarded-For: " + self._forwarded_for(request, peer))
         host = self._said(request, peer, b"x-forwarded-host") or request.authority

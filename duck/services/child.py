@@ -67,9 +67,17 @@ class Child:
 
     @classmethod
     def spawn(
-        cls, inbox: Inbox, command: Sequence[str], variable: str, told: Mapping[str, Any], descriptors: Sequence[int]
+        cls,
+        inbox: Inbox,
+        command: Sequence[str],
+        variable: str,
+        told: Mapping[str, Any],
+        descriptors: Sequence[int],
+        environ: Mapping[str, str] | None = None,
     ) -> Child:
         """Start `command`; it finds `told`, with `control_fd`, `lifeline_fd` and `parent`, in environment `variable`.
+
+        `environ` has its other variables, by default those of this process.
 
         Raises:
             ApplicationError: the system has no room for it.
@@ -81,7 +89,7 @@ class Child:
             process = subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, variable: json.dumps(said)},
+                env={**(os.environ if environ is None else environ), variable: json.dumps(said)},
                 pass_fds=[theirs.fileno(), lifeline, *descriptors],
                 process_group=0,
             )

@@ -111,6 +111,7 @@ class DjangoService:
         on_debugged: Callable[[], None] = lambda: None,
         refuse: Callable[[Mapping[str, Any]], str] = lambda facts: "",
         terminal: Terminal | None = None,
+        has_frontend: bool = False,
     ) -> None:
         """Say where its sockets go and who is told; before `start`.
 
@@ -123,6 +124,7 @@ class DjangoService:
             on_debugged: nobody is at a debugger's prompt any more.
             refuse: why a project that tells these facts is not to be served, in a sentence; empty where it is.
             terminal: lent to a debugger's prompt.
+            has_frontend: a front-end server is at the same addresses.
         """
         self._on_debugged = on_debugged
         self._on_generation = on_generation
@@ -151,6 +153,7 @@ class DjangoService:
             allow_unapplied_migrations=production.allow_unapplied_migrations,
             refuse=refuse,
             spares=views.reload(self._settings).spares,
+            has_frontend=has_frontend,
         )
         self._backend = DjangoBackend(
             self._project,
@@ -216,6 +219,11 @@ class DjangoService:
                 "processes": [{**entry, "role": f"django {entry['role']}"} for entry in self._processes()],
             }
         return {key: value for key, value in said.items() if value is not None}
+
+    @property
+    def interpreter(self) -> str:
+        """The Python that runs it; empty for a server that runs already."""
+        return self._interpreter.path if self._interpreter is not None else ""
 
     @property
     def workers(self) -> int:

@@ -277,6 +277,17 @@ def _server(raw: Any, base: Path) -> str:
     raise ValueError('give "host:port" or "unix:/path"')
 
 
+def _http_url(raw: Any, base: Path) -> str:
+    if isinstance(raw, str):
+        scheme, _, rest = raw.partition("://")
+        authority, _, path = rest.partition("/")
+        host, port = split_host_port(authority)
+        if scheme == "http" and host and not re.search(r"[\s?#]", path):
+            where = f"[{host}]" if ":" in host else host
+            return f"http://{where}:{port or 80}/{path}" + ("" if not path or path.endswith("/") else "/")
+    raise ValueError('give "http://host:port", and a path behind it where there is one')
+
+
 def _command(raw: Any, base: Path) -> str:
     if isinstance(raw, str) and raw.strip():
         try:
@@ -311,6 +322,7 @@ HOST = Kind("host name or address", _host)
 LISTEN = Kind("listening URL", _listen)
 LISTEN_OR_OFF = Kind("listening URL or `off`", _listen_or_off)
 SERVER = Kind("`host:port` or `unix:/path`", _server)
+HTTP_URL = Kind("`http:` URL", _http_url)
 COMMAND = Kind("command", _command)
 PREFIX = Kind("path prefix", _prefix)
 NAME = Kind("name", _name)

@@ -12,6 +12,7 @@ from duck.settings.declared.bounds import DEADLINES, LIMITS
 from duck.settings.declared.certificates import CERTIFICATES
 from duck.settings.declared.django import DJANGO
 from duck.settings.declared.ducksight import DUCKSIGHT
+from duck.settings.declared.frontend import FRONTEND
 from duck.settings.declared.https import HTTPS
 from duck.settings.declared.listening import LISTENING
 from duck.settings.declared.production import MODES, PRODUCTION
@@ -34,6 +35,7 @@ _DECLARED: Final = (
     *FILES,
     *RELOAD,
     *DUCKSIGHT,
+    *FRONTEND,
     *PRODUCTION,
     *LOGS,
     *STATE,

@@ -55,6 +55,8 @@ class Duck:
             close_fds=close_fds,
         )
         self.pid = self.process.pid
+        self.cwd = cwd
+        self.environ = environ
         self._written: list[str] = []
         self._more = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)

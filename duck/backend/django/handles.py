@@ -42,6 +42,7 @@ class WorkerSpec:
     prefix: str = ""
     checks: str = ""
     deferred: bool = False
+    frontend: bool = False
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> WorkerSpec:

@@ -74,6 +74,7 @@ class Launcher:
             prefix=options.prefix,
             checks=checks,
             deferred=options.mode == "runserver" and not version.is_fresh,
+            frontend=options.has_frontend,
         )
 
     def upstream(self, place: Place, facts: Mapping[str, Any]) -> Upstream:

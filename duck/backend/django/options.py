@@ -29,6 +29,7 @@ class BackendOptions:
         health_path: asked of each process of a new version before that is used; None for nothing.
         allow_unapplied_migrations: a new version may take over although migrations are missing.
         spares: whether starts leave copies of themselves behind, for a quick replacement.
+        has_frontend: a front-end server is at the same addresses.
         refuse: why a project that tells these facts is not to be served, in a sentence; empty where it is.
     """
 
@@ -52,4 +53,5 @@ class BackendOptions:
     health_path: str | None = None
     allow_unapplied_migrations: bool = False
     spares: bool = False
+    has_frontend: bool = False
     refuse: Callable[[Mapping[str, Any]], str] = lambda facts: ""

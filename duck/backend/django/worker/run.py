@@ -13,6 +13,7 @@ from .control import Control, die_with_parent, tie_group
 from .entry import Choice, choose, has_memory_layer, import_wsgi_first, load_wsgi
 from .facts import project_facts, static_finder
 from .failure import EXIT_FAILED, StartError, describe
+from .frontend import one_origin
 from .launch import enter_directory, replaced_command, run_manage, set_up
 from .measured import MeasuredSlot
 from .places import place_facts
@@ -94,6 +95,7 @@ class Process:
             run_checks()
         self.points.end()
         self.control.listen()
+        own_origin = one_origin() if self.spec.frontend else []
         self.stage = "facts"
         facts = project_facts(self.spec)
         if self.spec.mode == "runserver":
@@ -105,7 +107,10 @@ class Process:
             asgi_server=None,
             in_memory_channels=has_memory_layer(),
             measures=measures,
-            warnings=choice.warnings + missing + (replaced_command() if self._is_in_place_of_runserver() else []),
+            warnings=choice.warnings
+            + missing
+            + own_origin
+            + (replaced_command() if self._is_in_place_of_runserver() else []),
         )
         self.stage = "address"
         close_connections()

@@ -30,6 +30,7 @@ class Spec:
         prefix: path prefix under which the project is served, `""` for none.
         parent: process id of the App; 0 when not told.
         text: all of this, as it came.
+        frontend: a front-end development server is at the same addresses.
         survey: what to look at instead of serving (see survey.py), or None.
         checks: what to check before serving in mode `serve`: `strict`, `lenient` (a missing migration is told of), or
             nothing.
@@ -47,6 +48,7 @@ class Spec:
         "control_fd",
         "cwd",
         "deferred",
+        "frontend",
         "identity_field",
         "lifeline_fd",
         "manage",
@@ -91,6 +93,7 @@ class Spec:
         self.stack_signal: int = values.get("stack_signal", 0)
         self.stacks_signal: int = values.get("stacks_signal", 0)
         self.checks: str = values.get("checks", "")
+        self.frontend: bool = values.get("frontend", False)
         self.stack_fd: int = values.get("stack_fd", -1)
         self.survey: Optional[Dict[str, Any]] = values.get("survey")
         self.points: Dict[str, Dict[str, int]] = values.get("points", {})

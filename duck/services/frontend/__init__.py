@@ -1,0 +1,1 @@
+"""The development server of a front end: found, started, watched, and told to the front."""
