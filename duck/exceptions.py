@@ -16,6 +16,7 @@
     │   ├── BackendCut            the answer ended before its end
     │   ├── BackendTimeout        a deadline passed while waiting for the backend
     │   └── BackendBusy           no slot became free in time
+    ├── StoreError                what keeps automations' runs cannot be reached, or refuses
     ├── ClientGone                the client left, or was cut off, before its exchange was complete
     ├── HttpError                 a view or middleware refuses; carries the status to answer with
     └── ExpectingNoResponse       a view answered by itself (a WebSocket view, an upgrade)
@@ -51,6 +52,10 @@ class CertificateError(DuckError):
         super().__init__(message)
         self.kind = kind
         self.retry_after_s = retry_after_s
+
+
+class StoreError(DuckError):
+    """What keeps automations' runs cannot be reached, or refuses; nothing was changed."""
 
 
 class ApplicationError(DuckError):

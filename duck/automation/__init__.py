@@ -1,0 +1,22 @@
+"""Scheduled work, as a project declares it. Standard library only: this is imported in the project's interpreter."""
+
+from .automation import Automation, AutomationTrigger, NoTrigger, automation
+from .context import Context
+from .trigger import Trigger, all_of, any_of, at, calendar, cron, daily_at, every, on
+
+__all__ = [
+    "Automation",
+    "AutomationTrigger",
+    "Context",
+    "NoTrigger",
+    "Trigger",
+    "all_of",
+    "any_of",
+    "at",
+    "automation",
+    "calendar",
+    "cron",
+    "daily_at",
+    "every",
+    "on",
+]

@@ -1,0 +1,182 @@
+"""What an automation is, as code declares it: a decorated function, or an object with an `execute` of its own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .trigger import Trigger, every
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# Set on a decorated function; which automations a module has is found by looking for it.
+MARK = "_duck_automation"
+
+
+class Declared:
+    """One automation, as code says it.
+
+    Attributes:
+        name: unique in the project.
+        trigger: when it runs.
+        target: what is called.
+        options: as `automation` takes them; only those that were given.
+    """
+
+    __slots__ = ("name", "options", "target", "trigger")
+
+    def __init__(self, name: str, trigger: Trigger, target: Callable[..., Any], options: dict[str, Any]) -> None:
+        self.name = name
+        self.trigger = trigger
+        self.target = target
+        self.options = options
+
+    def report(self) -> dict[str, Any]:
+        """What Duck is told of it: plain values."""
+        function = inspect.unwrap(self.target)
+        code = getattr(function, "__code__", None)
+        return {
+            "name": self.name,
+            "trigger": self.trigger.table,
+            "options": self.options,
+            "call": f"{self.target.__module__}:{getattr(self.target, '__qualname__', self.name)}",
+            "async": inspect.iscoroutinefunction(function),
+            "sentence": (inspect.getdoc(self.target) or "").partition("\n")[0],
+            "file": code.co_filename if code is not None else inspect.getsourcefile(type(self.target)) or "",
+            "line": code.co_firstlineno if code is not None else 0,
+        }
+
+
+def automation(
+    trigger: Trigger | None = None,
+    *,
+    name: str | None = None,
+    missed: str | None = None,
+    within: str | float | None = None,
+    overlap: str | None = None,
+    timeout: str | float | None = None,
+    grace: str | float | None = None,
+    retry: int | None = None,
+    backoff: str | float | None = None,
+    jitter: str | float | None = None,
+    on_crash: str | None = None,
+    alert: str | list[str] | None = None,
+    run_in: str | None = None,
+    run_on: str | None = None,
+    enabled: bool | None = None,
+) -> Callable[[Function], Function]:
+    """Declare that a function runs when `trigger` says; without one it runs when it is asked to.
+
+    The function is given a `Context` where it takes an argument, and stays what it was for everybody else who calls it.
+    Times are seconds, or texts such as `"30s"`, `"20m"`, `"6h"`.
+
+    Args:
+        name: by default the function's own.
+        missed: of planned times at which nothing could run: `once` for the latest (the default), `all`, `skip`.
+        within: how long after its time a missed one still runs; a day by default.
+        overlap: where the run before has not ended: `skip` (the default), `queue_one`, `queue_all`, `replace`, `allow`.
+        timeout: a run that lasts longer is ended, first by asking, by force after `grace`.
+        retry: how often a run that failed is tried again.
+        backoff: how long to wait before that: `"30s"`, or `"exp:30s..10m"`, twice as long each time.
+        jitter: start up to so much later, always as much for one automation.
+        on_crash: what becomes of a run whose machine was lost: `fail` (the default), or `retry` with the same key.
+        alert: names of AUTOMATION_ALERTS that are told of what goes wrong.
+        run_in: `process` (the default), `thread` or `loop`; a coroutine function runs on a loop.
+        run_on: `any` node (the default), `each`, or those with a tag of this name.
+        enabled: False to declare it and never run it.
+    """
+    given = {key: value for key, value in locals().items() if key not in ("trigger", "name") and value is not None}
+
+    def declare(function: Function) -> Function:
+        found = name or str(getattr(function, "__name__", ""))
+        setattr(function, MARK, Declared(found, trigger or Trigger({}), function, given))
+        return function
+
+    return declare
+
+
+class Automation:
+    """An automation as an object: made once, run as its schedule says. A subclass overrides `execute`.
+
+    Args:
+        callback: what is called where `execute` is not overridden.
+        name: by default that of the class, or of the callback.
+        threaded: run in a thread of the job's process rather than in a process of its own.
+        start_time: the first time it runs: `datetime`, ISO 8601, or `"immediate"`.
+        schedules: how often it runs in all; -1 for no end.
+        interval: seconds between two runs.
+        description: a sentence for people.
+        args, kwargs: for the callback.
+    """
+
+    def __init__(
+        self,
+        callback: Callable[..., Any] | None = None,
+        name: str | None = None,
+        threaded: bool = True,
+        start_time: Any = "immediate",
+        schedules: int = 1,
+        interval: str | float = 0,
+        description: str | None = None,
+        args: Any = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        self.callback = callback
+        self.name: str = name or str(getattr(callback, "__name__", None) or type(self).__name__)
+        self.threaded = threaded
+        self.start_time = start_time
+        self.schedules = schedules
+        self.interval = interval
+        self.description = description or inspect.getdoc(callback or type(self)) or ""
+        self.args = tuple(args)
+        self.kwargs = dict(kwargs or {})
+
+    def on_start(self) -> None:
+        """Called before a run; does nothing by itself."""
+
+    def on_finish(self) -> None:
+        """Called after a run that ended without an exception; does nothing by itself."""
+
+    def on_error(self, error: BaseException) -> None:
+        """Called after a run that failed with `error`; does nothing by itself."""
+
+    def execute(self) -> Any:
+        """The work."""
+        if self.callback is None:
+            raise NotImplementedError(f"{type(self).__name__} has no callback, and its execute() is not overridden")
+        return self.callback(*self.args, **self.kwargs)
+
+    def __call__(self) -> Any:
+        """One run, with what goes before and after it."""
+        self.on_start()
+        try:
+            result = self.execute()
+        except BaseException as error:
+            self.on_error(error)
+            raise
+        self.on_finish()
+        return result
+
+    def trigger(self) -> Trigger:
+        """Its own times, as `start_time`, `schedules` and `interval` say them."""
+        first = None if self.start_time == "immediate" else self.start_time
+        if self.schedules == 1 or not self.interval:
+            return Trigger({"on": "start"}) if first is None else Trigger({"at": [first]})
+        return every(self.interval, start=first)
+
+
+class AutomationTrigger:
+    """A trigger of the user's own: asked once a second whether its automation is to run now."""
+
+    def check_trigger(self) -> bool:
+        """Whether it is; override it."""
+        raise NotImplementedError(f"{type(self).__name__} has no check_trigger()")
+
+
+class NoTrigger(AutomationTrigger):
+    """No condition: an automation runs by its own schedule alone."""
+
+    def check_trigger(self) -> bool:
+        """Always."""
+        return True

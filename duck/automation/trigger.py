@@ -1,0 +1,136 @@
+"""When an automation runs, as it is written: each trigger holds the table that settings and `duck.toml` would hold.
+
+Nothing is computed here, and nothing but the standard library is needed: this module is imported in the project's
+interpreter, where Duck is not installed. Duck reads the tables, and says what is wrong with one, in
+`duck.services.automations.trigger`.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+
+class Trigger:
+    """When something runs.
+
+    Attributes:
+        table: as a table of `duck.toml` says it, such as `{"cron": "30 2 * * *", "tz": "Europe/Berlin"}`.
+    """
+
+    __slots__ = ("table",)
+
+    def __init__(self, table: dict[str, Any]) -> None:
+        self.table = table
+
+    def excluding(self, *, dates: Any = (), weekdays: Any = (), between: Any = ()) -> Trigger:
+        """The same but for some times, as clocks in the trigger's zone show them.
+
+        Args:
+            dates: `"2026-12-25"`, `"12-25"` for each year, or `datetime.date`.
+            weekdays: `"sat"`, `"sunday"`.
+            between: a pair of times of day, `("22:00", "06:00")`, the first in it and the last not; or several pairs.
+        """
+        pairs = [between] if between and isinstance(between[0], str) else list(between)
+        exclusions = {
+            "dates": [_text(each) for each in ([dates] if isinstance(dates, (str, date)) else dates)],
+            "weekdays": [weekdays] if isinstance(weekdays, str) else list(weekdays),
+            "between": [list(pair) for pair in pairs],
+        }
+        return Trigger({"trigger": self.table, "except": {key: value for key, value in exclusions.items() if value}})
+
+    def __repr__(self) -> str:
+        return f"Trigger({self.table!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Trigger) and other.table == self.table
+
+    def __hash__(self) -> int:
+        return hash(repr(self.table))
+
+
+def cron(expression: str, *, tz: str | None = None) -> Trigger:
+    """At the minutes that a line of crontab names: five fields (`"30 2 * * mon-fri"`), or `"@daily"` and its like.
+
+    Args:
+        tz: name of the zone whose clocks count; by default Django's TIME_ZONE.
+    """
+    return _zoned({"cron": expression}, tz)
+
+
+def every(period: str | float, *, start: str | datetime | None = None) -> Trigger:
+    """Each so many seconds, or `"30s"`, `"15m"`, `"6h"`, `"1d"`, whatever clocks do.
+
+    Args:
+        start: the moment that all others lie whole periods from; by default 1970-01-01 at 00:00 UTC, so that each hour
+            is a full one. With a start, nothing runs before it.
+    """
+    table: dict[str, Any] = {"every": period}
+    if start is not None:
+        table["start"] = _text(start)
+    return Trigger(table)
+
+
+def calendar(
+    *,
+    years: int = 0,
+    months: int = 0,
+    weeks: int = 0,
+    days: int = 0,
+    at: str = "00:00",
+    start: str | date,
+    tz: str | None = None,
+) -> Trigger:
+    """Each so many years, months, weeks or days (one of them) after the date `start`, at a time of day.
+
+    A month that has no such day (the 31st) runs on its last one.
+    """
+    spans = {"years": years, "months": months, "weeks": weeks, "days": days}
+    interval = {key: value for key, value in spans.items() if value}
+    return _zoned({"calendar": {**interval, "at": at, "start": _text(start)}}, tz)
+
+
+def daily_at(*times: str, tz: str | None = None) -> Trigger:
+    """Each day at these times of day: `daily_at("02:30", "14:00")`."""
+    return _zoned({"daily_at": list(times)}, tz)
+
+
+def at(*moments: str | datetime, tz: str | None = None) -> Trigger:
+    """At these moments, once each: ISO 8601, in `tz` where they name no offset."""
+    return _zoned({"at": [_text(moment) for moment in moments]}, tz)
+
+
+def on(event: str, **details: Any) -> Trigger:
+    """When something happens.
+
+    ========================================  ====================================================================
+    `on("start")`                             Duck has started
+    `on("deploy")`                            a new generation of Django serves
+    `on("signal", signal="a.b.order_paid")`   a signal of Django's was sent, in a process that Duck started
+    `on("file", path="in/*.csv")`             a file that matches was written, moved there, or removed
+    `on("automation", name="a",               another automation ended: `succeeded` by default, `failed`, or `ended`
+    outcome="failed")`
+    `on("webhook")`                           somebody posts to the automation's own URL
+    ========================================  ====================================================================
+    """
+    return Trigger({"on": event, **details})
+
+
+def any_of(*triggers: Trigger) -> Trigger:
+    """At each time that one of `triggers` plans; once where several plan the same."""
+    return Trigger({"any_of": [trigger.table for trigger in triggers]})
+
+
+def all_of(*triggers: Trigger) -> Trigger:
+    """At each time that all of `triggers` plan."""
+    return Trigger({"all_of": [trigger.table for trigger in triggers]})
+
+
+def _zoned(table: dict[str, Any], tz: str | None) -> Trigger:
+    if tz is not None:
+        table["tz"] = tz
+    return Trigger(table)
+
+
+def _text(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, (date, datetime)) else value

@@ -1,0 +1,250 @@
+"""Declarations: what settings, `duck.toml` or a decorator say of an automation, read into one value."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from duck.exceptions import SettingsError
+from duck.services.automations.trigger import KEYS, Plan, read_trigger
+from duck.settings import kinds
+
+# What can be run, and what goes with it.
+TARGETS: Final[Mapping[str, tuple[str, ...]]] = {
+    "command": ("args",),
+    "shell": ("cwd", "env"),
+    "url": ("method", "headers", "body"),
+    "task": ("args", "kwargs"),
+    "call": ("args", "kwargs"),
+}
+MISSED: Final = ("once", "all", "skip")
+OVERLAPS: Final = ("skip", "queue_one", "queue_all", "replace", "allow")
+ON_CRASH: Final = ("fail", "retry")
+PLACES: Final = ("process", "thread", "loop")
+_BESIDE_TRIGGERS: Final = ("tz", "start", "except", "signal", "sender", "path", "name", "outcome", "secret_env")
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_BACKOFF: Final = re.compile(r"exp:([^.]+)\.\.(.+)")
+_NOWHERE: Final = Path()
+_DAY_S: Final = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait before a run is tried again, in seconds."""
+
+    first_s: float = 30.0
+    most_s: float = 30.0
+
+    def wait_s(self, attempt: int) -> float:
+        """Before the try after `attempt`, which counts from 1."""
+        return min(self.first_s * 2.0 ** min(attempt - 1, 60), self.most_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """One automation; times in seconds, None for no bound.
+
+    Attributes:
+        origin: the file that declares it, and where in it.
+        plan: when it runs; a plan of nothing for one that is run by hand alone.
+        kind: what `target` is: one of TARGETS.
+        details: what goes with the target, as JSON.
+        revision: of what decides on its planned times: another one plans anew.
+        within_s: how long after its time a missed one still runs.
+        jitter_s: at most so much later, the same for every time.
+        run_on: `any`, `each`, or a tag.
+        sentence: what it is for.
+    """
+
+    name: str
+    origin: str
+    plan: Plan
+    kind: str
+    target: str
+    details: str
+    revision: str
+    missed: str = "once"
+    within_s: float = _DAY_S
+    overlap: str = "skip"
+    timeout_s: float | None = None
+    grace_s: float = 10.0
+    retry: int = 0
+    backoff: Backoff = Backoff()
+    jitter_s: float = 0.0
+    on_crash: str = "fail"
+    alert: tuple[str, ...] = ()
+    run_in: str = "process"
+    run_on: str = "any"
+    enabled: bool = True
+    sentence: str = ""
+
+    @property
+    def delay_s(self) -> float:
+        """Its part of the jitter: spread over automations by their names, and the same on every machine and day."""
+        spread = int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:4], "big") / 2**32
+        return self.jitter_s * spread
+
+
+def read_declaration(name: str, table: Any, origin: str, zone: ZoneInfo) -> Declaration:
+    """The automation that `table` declares; `zone` counts where its trigger names none.
+
+    Args:
+        origin: file and place, for what is wrong with it.
+
+    Raises:
+        SettingsError: it cannot be used; one sentence with origin, name, key, value and what is right.
+    """
+    try:
+        return _read(name, table, origin, zone)
+    except ValueError as error:
+        raise SettingsError(f"{origin}: the automation {name!r} cannot be used: {error}.") from None
+
+
+def _read(name: str, table: Any, origin: str, zone: ZoneInfo) -> Declaration:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError("give it a name of letters, digits, `_`, `-` and `.`")
+    if not isinstance(table, Mapping):
+        raise ValueError(f'it is {table!r}: give a table such as {{command = "clearsessions", every = "1d"}}')
+    kind = _one_of("target", TARGETS, table)
+    if kind is None:
+        raise ValueError(f"it has nothing to run: give one of {', '.join(TARGETS)}")
+    known = (*TARGETS, *TARGETS[kind], *KEYS, *_BESIDE_TRIGGERS, *_OPTIONS, "description")
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, 1)
+            raise ValueError(f"{key} is not known{f'; do you mean {near[0]}?' if near else ''}")
+    trigger = _trigger_of(table)
+    plan = read_trigger(trigger, zone) if any(key in KEYS for key in trigger) else Plan(None, (), zone)
+    options = {_OPTIONS[key][0]: _option(key, table[key]) for key in _OPTIONS if key in table}
+    details = {key: table[key] for key in TARGETS[kind] if key in table}
+    _check_details(kind, table[kind], details)
+    return Declaration(
+        name=name,
+        origin=origin,
+        plan=plan,
+        kind=kind,
+        target=table[kind],
+        details=json.dumps(details, sort_keys=True, default=str),
+        revision=_revision(trigger, plan.zone),
+        sentence=str(table.get("description", "")),
+        **options,
+    )
+
+
+def _trigger_of(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a declaration's table that says when; `except` may stand beside a trigger, or around one."""
+    trigger = {key: value for key, value in table.items() if key in KEYS or key in _BESIDE_TRIGGERS}
+    if "except" in trigger and "trigger" not in trigger:
+        exclusions = trigger.pop("except")
+        trigger = {"trigger": trigger, "except": exclusions}
+    return trigger
+
+
+def _revision(trigger: Mapping[str, Any], zone: ZoneInfo) -> str:
+    told = json.dumps([trigger, zone.key], sort_keys=True, default=str)
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+def _one_of(what: str, known: Mapping[str, Any], table: Mapping[str, Any]) -> str | None:
+    found = [key for key in known if key in table]
+    if len(found) > 1:
+        raise ValueError(f"{' and '.join(found)} are two of its {what}: give one")
+    return found[0] if found else None
+
+
+def _check_details(kind: str, target: Any, details: Mapping[str, Any]) -> None:
+    if not isinstance(target, str) or not target.strip():
+        raise ValueError(f"{kind} is {target!r}: give a text")
+    if kind == "url" and not target.startswith(("http://", "https://", "/")):
+        raise ValueError(f'url is "{target}": give one that begins with http://, https://, or / for the project itself')
+    if kind in ("call", "task") and not re.fullmatch(r"[A-Za-z_][\w.]*[:.][A-Za-z_][\w.]*", target):
+        raise ValueError(f'{kind} is "{target}": give a dotted name such as "shop.jobs.nightly"')
+    for key, right, example in (
+        ("args", list, '["--verbosity", "0"]'),
+        ("kwargs", Mapping, "{days = 3}"),
+        ("env", Mapping, '{LANG = "C"}'),
+        ("headers", Mapping, '{Accept = "application/json"}'),
+        ("cwd", str, '"jobs"'),
+        ("method", str, '"POST"'),
+        ("body", str, '"{}"'),
+    ):
+        if key in details and not isinstance(details[key], right):
+            raise ValueError(f"{key} is {details[key]!r}: give {example}")
+
+
+def _option(key: str, said: Any) -> Any:
+    try:
+        return _OPTIONS[key][1](said)
+    except ValueError as error:
+        raise ValueError(f"{key} is {said!r}: {error}") from None
+
+
+def _choice(*words: str) -> Callable[[Any], Any]:
+    kind = kinds.choice(*words)
+    return lambda said: kind.read(said, _NOWHERE)
+
+
+def _duration(said: Any) -> float:
+    value: float = kinds.duration().read(said, _NOWHERE)
+    return value
+
+
+def _backoff(said: Any) -> Backoff:
+    if isinstance(said, str) and (match := _BACKOFF.fullmatch(said.strip())):
+        first, most = _duration(match[1]), _duration(match[2])
+        if most < first:
+            raise ValueError("the second time has to be the longer one")
+        return Backoff(first, most)
+    try:
+        wait = _duration(said)
+    except ValueError:
+        raise ValueError('give a time such as "30s", or "exp:30s..10m" for twice as long each time') from None
+    return Backoff(wait, wait)
+
+
+def _names(said: Any) -> tuple[str, ...]:
+    names = [said] if isinstance(said, str) else said
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name for name in names):
+        raise ValueError("give names of AUTOMATION_ALERTS")
+    return tuple(names)
+
+
+def _tag(said: Any) -> str:
+    if not isinstance(said, str) or not _NAME.fullmatch(said):
+        raise ValueError('give "any", "each", or a tag of nodes')
+    return said
+
+
+def _boolean(said: Any) -> bool:
+    value: bool = kinds.BOOLEAN.read(said, _NOWHERE)
+    return value
+
+
+def _retry(said: Any) -> int:
+    value: int = kinds.integer(0, 1000).read(said, _NOWHERE)
+    return value
+
+
+# Of each option: the attribute of `Declaration`, and how it is read.
+_OPTIONS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
+    "missed": ("missed", _choice(*MISSED)),
+    "within": ("within_s", _duration),
+    "overlap": ("overlap", _choice(*OVERLAPS)),
+    "timeout": ("timeout_s", _duration),
+    "grace": ("grace_s", _duration),
+    "retry": ("retry", _retry),
+    "backoff": ("backoff", _backoff),
+    "jitter": ("jitter_s", _duration),
+    "on_crash": ("on_crash", _choice(*ON_CRASH)),
+    "alert": ("alert", _names),
+    "run_in": ("run_in", _choice(*PLACES)),
+    "run_on": ("run_on", _tag),
+    "enabled": ("enabled", _boolean),
+}

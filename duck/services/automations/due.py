@@ -1,0 +1,71 @@
+"""What is due: which planned times run now, and which are told of and passed over. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from duck.services.automations.schedule import missed
+
+if TYPE_CHECKING:
+    from duck.services.automations.declaration import Declaration
+
+# A start so late is no miss: a busy machine, a store that was restarted.
+PUNCTUAL: Final = timedelta(seconds=60)
+# Of a longer absence the latest so many planned times have a row each.
+MOST_ROWS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One planned time, decided on.
+
+    Attributes:
+        runs: whether it runs.
+        reason: why it does not.
+        missed: how many planned times before it this run stands for.
+    """
+
+    planned: datetime
+    runs: bool
+    reason: str = ""
+    missed: int = 0
+
+
+def due(declaration: Declaration, since: datetime, now: datetime) -> list[Due]:
+    """What becomes of the times planned after `since` whose moment, jitter included, has come; in order."""
+    schedule = declaration.plan.schedule
+    if schedule is None:
+        return []
+    planned = missed(schedule, since, now - timedelta(seconds=declaration.delay_s), MOST_ROWS)
+    if not planned:
+        return []
+    window = timedelta(seconds=declaration.within_s)
+    latest = planned[-1]
+    found: list[Due] = []
+    for at in planned:
+        late = now - at - timedelta(seconds=declaration.delay_s)
+        if late > window and late > PUNCTUAL:
+            found.append(Due(at, False, f"missed by {_written(late)}, which is more than `within`"))
+        elif declaration.missed == "all":
+            found.append(Due(at, True))
+        elif declaration.missed == "skip" and late > PUNCTUAL:
+            found.append(Due(at, False, f"missed by {_written(late)}"))
+        elif at == latest:
+            # Those it stands for were missed, and not passed over for being too old.
+            stands_for = sum(1 for each in found if each.reason.startswith("one run"))
+            found.append(Due(at, True, missed=stands_for))
+        elif late <= PUNCTUAL and declaration.missed == "skip":
+            found.append(Due(at, True))
+        else:
+            found.append(Due(at, False, f"one run stands for it, that of {latest:%Y-%m-%d %H:%M:%S} UTC"))
+    return found
+
+
+def _written(late: timedelta) -> str:
+    seconds = int(late.total_seconds())
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

@@ -1,0 +1,116 @@
+"""Engine: the contract of what keeps runs. Every machine plans the same times, and the store lets one of them win.
+
+A planned time is a unique row: whoever inserts it has claimed it, all others have lost it. So there is no leader, and
+no lock that could be lost. Engines differ in the store that they share: a file of this machine, a database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from duck.services.automations.declaration import Declaration
+    from duck.services.automations.due import Due
+    from duck.services.automations.run import Cause, Run, State
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an automation stands in the store.
+
+    Attributes:
+        since: planned times up to then have been decided on.
+        paused_until: nothing is planned before; `datetime.max` until it is resumed, None where it is not paused.
+    """
+
+    name: str
+    revision: str
+    since: datetime
+    paused_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended.
+
+    Attributes:
+        retry_at: when it is tried again; None where it is over.
+    """
+
+    state: State
+    reason: str = ""
+    code: int | None = None
+    output: str = ""
+    retry_at: datetime | None = None
+
+
+class Engine(Protocol):
+    """Keeps runs in a store. Not safe for threads: one thread owns an engine.
+
+    Raises, all of its methods:
+        StoreError: the store cannot be reached, or refuses; nothing was changed.
+    """
+
+    def now(self) -> datetime:
+        """What the store's clock shows."""
+
+    def close(self) -> None:
+        """Give everything back."""
+
+    def register(self, declarations: Sequence[Declaration]) -> dict[str, Standing]:
+        """Know these automations from now on; how each stands, by name.
+
+        One that was not known, or has another revision, plans from now on: what came before is nobody's.
+        """
+
+    def claim(self, dues: Sequence[tuple[Declaration, Due]]) -> list[Run]:
+        """Insert the rows of planned times; the runs that this call has won, skipped ones included.
+
+        What has a row already was claimed by another, and so was what belongs to a revision that a newer one replaced.
+        """
+
+    def enqueue(
+        self, declaration: Declaration, planned: datetime, cause: Cause, event: str = "", missed: int = 0
+    ) -> Run:
+        """A run that no schedule planned."""
+
+    def take(self, node: str, declarations: Sequence[Declaration], limit: int) -> list[Run]:
+        """Start up to `limit` queued runs of these automations: they are RUNNING, at `node`, when they are returned."""
+
+    def beat(self, node: str, runs: Sequence[int]) -> set[int]:
+        """Say that `node` lives, and that these runs go on there; those of them that are to end.
+
+        A run that is no longer this node's, since it was given up, is to end as well.
+        """
+
+    def finish(self, run: Run, ended: Ended) -> bool:
+        """Say how `run` ended; whether it was still its node's to say."""
+
+    def give_up(self, silent_s: float, declarations: Sequence[Declaration]) -> list[Run]:
+        """Runs of nodes that have been silent for so long, which are LOST, or QUEUED again; as they are now."""
+
+    def cancel(self, run_id: int) -> bool:
+        """Have a run end, or not start; whether it was under way or queued."""
+
+    def pause(self, name: str, until: datetime | None) -> None:
+        """Plan nothing until then; None for until it is resumed."""
+
+    def resume(self, name: str) -> None:
+        """Plan again; what was planned meanwhile is passed over."""
+
+    def standings(self) -> dict[str, Standing]:
+        """How every known automation stands."""
+
+    def runs(
+        self, name: str | None = None, *, limit: int = 50, state: State | None = None, before: int | None = None
+    ) -> list[Run]:
+        """The latest runs, the newest first; `before` an id, for the next page."""
+
+    def run(self, run_id: int) -> Run | None:
+        """One run."""
+
+    def prune(self, keep: int, keep_s: float) -> int:
+        """Forget runs that are over, older than so many seconds, beyond the latest `keep` of each automation."""

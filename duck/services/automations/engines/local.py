@@ -1,0 +1,419 @@
+"""The engine of one machine: a SQLite file, with nothing to install. All nodes of the machine share it.
+
+Every change is one transaction that begins by taking the write lock (`BEGIN IMMEDIATE`), so that two nodes never decide
+on the same counts; and a commit is on the disk before it is acted on (`synchronous=FULL`), so that no power cut makes a
+run start twice. SQLite's locks do not hold over network shares: there the file is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from duck.exceptions import StoreError
+from duck.services.automations.admission import admit, may_start
+from duck.services.automations.engine import Ended, Standing
+from duck.services.automations.run import Cause, Run, State
+
+if TYPE_CHECKING:
+    from duck.services.automations.declaration import Declaration
+    from duck.services.automations.due import Due
+
+# How long a node waits for another's transaction; these last milliseconds.
+_BUSY_S: Final = 10.0
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_FOREVER: Final = datetime.max.replace(tzinfo=UTC)
+
+# Moments are whole microseconds since 1970-01-01 in UTC.
+_SCHEMA: Final = (
+    """
+    CREATE TABLE automation (
+        name TEXT PRIMARY KEY,
+        revision TEXT NOT NULL,
+        since INTEGER NOT NULL,
+        paused_until INTEGER
+    ) WITHOUT ROWID;
+    CREATE TABLE run (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL,
+        revision TEXT NOT NULL,
+        planned INTEGER NOT NULL,
+        cause TEXT NOT NULL,
+        state TEXT NOT NULL,
+        reason TEXT NOT NULL DEFAULT '',
+        attempt INTEGER NOT NULL DEFAULT 0,
+        not_before INTEGER NOT NULL,
+        missed INTEGER NOT NULL DEFAULT 0,
+        event TEXT NOT NULL DEFAULT '',
+        node TEXT NOT NULL DEFAULT '',
+        created INTEGER NOT NULL,
+        started INTEGER,
+        beat INTEGER,
+        ended INTEGER,
+        code INTEGER,
+        output TEXT NOT NULL DEFAULT '',
+        cancels INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE UNIQUE INDEX run_planned ON run (name, revision, planned) WHERE cause = 'schedule';
+    CREATE INDEX run_open ON run (name, state) WHERE state IN ('queued', 'running');
+    CREATE INDEX run_of_name ON run (name, id);
+    """,
+)
+
+
+class LocalEngine:
+    """An `Engine` in the file at `path`, which is made with its directory's rights and for its owner alone.
+
+    Raises:
+        StoreError: it cannot be opened, or was made by a newer Duck.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            os.close(descriptor)
+            self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._migrate()
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"The store of automations at {path} cannot be opened: {error}.") from error
+
+    def _migrate(self) -> None:
+        with self._change():
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            if version > len(_SCHEMA):
+                raise StoreError(
+                    f"The store of automations at {self._path} was made by a newer Duck; start that one, or move the"
+                    " file away."
+                )
+            for number, statements in enumerate(_SCHEMA[version:], version + 1):
+                for statement in statements.split(";"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version={number}")
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[None]:
+        """One transaction, which no other node's comes between."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StoreError(f"The store of automations at {self._path} refuses: {error}.") from error
+
+    # -- an Engine ------------------------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        """See `Engine`: this machine's clock."""
+        return datetime.now(UTC)
+
+    def close(self) -> None:
+        """See `Engine`."""
+        self._db.close()
+
+    def register(self, declarations: Sequence[Declaration]) -> dict[str, Standing]:
+        """See `Engine`."""
+        now = _number(self.now())
+        with self._change():
+            known = {row["name"]: row["revision"] for row in self._db.execute("SELECT name, revision FROM automation")}
+            new = [each for each in declarations if known.get(each.name) != each.revision]
+            self._db.executemany(
+                "INSERT INTO automation (name, revision, since) VALUES (?, ?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, since = excluded.since",
+                [(each.name, each.revision, now) for each in new],
+            )
+        names = {each.name for each in declarations}
+        return {name: standing for name, standing in self.standings().items() if name in names}
+
+    def claim(self, dues: Sequence[tuple[Declaration, Due]]) -> list[Run]:
+        """See `Engine`."""
+        won: list[Run] = []
+        now = _number(self.now())
+        with self._change():
+            for declaration, due in dues:
+                row = self._db.execute(
+                    "SELECT revision, since FROM automation WHERE name = ?", (declaration.name,)
+                ).fetchone()
+                if row is None or row["revision"] != declaration.revision:
+                    continue
+                planned, since = _number(due.planned), row["since"]
+                # Decided on, and perhaps forgotten since; but for a clock that was ahead, and has been put back.
+                if planned <= since <= now:
+                    continue
+                self._db.execute(
+                    "UPDATE automation SET since = ? WHERE name = ?",
+                    (planned if since > now else max(since, planned), declaration.name),
+                )
+                known = self._db.execute(
+                    "SELECT 1 FROM run WHERE cause = 'schedule' AND name = ? AND revision = ? AND planned = ?",
+                    (declaration.name, declaration.revision, planned),
+                ).fetchone()
+                if known is None:
+                    skips = "" if due.runs else due.reason
+                    won.append(self._insert(declaration, planned, Cause.SCHEDULE, now, due.missed, skips=skips))
+        return won
+
+    def enqueue(
+        self, declaration: Declaration, planned: datetime, cause: Cause, event: str = "", missed: int = 0
+    ) -> Run:
+        """See `Engine`."""
+        with self._change():
+            return self._insert(declaration, _number(planned), cause, _number(self.now()), missed, event=event)
+
+    def _insert(
+        self,
+        declaration: Declaration,
+        planned: int,
+        cause: Cause,
+        now: int,
+        missed: int,
+        *,
+        skips: str = "",
+        event: str = "",
+    ) -> Run:
+        name = declaration.name
+        state, reason = State.SKIPPED, skips
+        if not skips:
+            admission = admit(declaration.overlap, self._count(name, State.RUNNING), self._count(name, State.QUEUED))
+            state, reason = admission.state, admission.reason
+            if admission.replaces:
+                self._cancel("name = ?", name, now, "replaced by a newer run")
+        cursor = self._db.execute(
+            "INSERT INTO run (name, revision, planned, cause, state, reason, not_before, missed, event, created, ended)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                name,
+                declaration.revision,
+                planned,
+                cause,
+                state,
+                reason,
+                now,
+                missed,
+                event,
+                now,
+                now if state.is_over else None,
+            ),
+        )
+        return self._get(cursor.lastrowid)
+
+    def take(self, node: str, declarations: Sequence[Declaration], limit: int) -> list[Run]:
+        """See `Engine`."""
+        overlaps = {each.name: each.overlap for each in declarations}
+        waiting = "SELECT id, name FROM run WHERE state = 'queued' AND not_before <= ? ORDER BY not_before, planned, id"
+        # Nearly always there is nothing, which is seen without the lock.
+        if limit <= 0 or not self._read(waiting + " LIMIT 1", _number(self.now())):
+            return []
+        now = _number(self.now())
+        taken: list[Run] = []
+        with self._change():
+            for row in self._db.execute(waiting, (now,)).fetchall():
+                overlap = overlaps.get(row["name"])
+                if overlap is None or not may_start(overlap, self._count(row["name"], State.RUNNING)):
+                    continue
+                self._db.execute(
+                    "UPDATE run SET state = 'running', node = ?, attempt = attempt + 1, started = ?, beat = ?"
+                    " WHERE id = ?",
+                    (node, now, now, row["id"]),
+                )
+                taken.append(self._get(row["id"]))
+                if len(taken) == limit:
+                    break
+        return taken
+
+    def beat(self, node: str, runs: Sequence[int]) -> set[int]:
+        """See `Engine`."""
+        if not runs:
+            return set()
+        now = _number(self.now())
+        marks = ",".join("?" * len(runs))
+        own = f"id IN ({marks}) AND state = 'running' AND node = ?"
+        with self._change():
+            self._db.execute(f"UPDATE run SET beat = ? WHERE {own}", (now, *runs, node))
+            go_on = self._db.execute(f"SELECT id FROM run WHERE {own} AND NOT cancels", (*runs, node)).fetchall()
+        return set(runs) - {row["id"] for row in go_on}
+
+    def finish(self, run: Run, ended: Ended) -> bool:
+        """See `Engine`."""
+        now = _number(self.now())
+        mine = "WHERE id = ? AND state = 'running' AND node = ? AND attempt = ?"
+        whose = (run.id, run.node, run.attempt)
+        with self._change():
+            if ended.retry_at is not None:
+                changed = self._db.execute(
+                    f"UPDATE run SET state = 'queued', reason = ?, code = ?, output = ?, not_before = ? {mine}",
+                    (ended.reason, ended.code, ended.output, _number(ended.retry_at), *whose),
+                )
+            else:
+                changed = self._db.execute(
+                    f"UPDATE run SET state = ?, reason = ?, code = ?, output = ?, ended = ? {mine}",
+                    (ended.state, ended.reason, ended.code, ended.output, now, *whose),
+                )
+            return changed.rowcount == 1
+
+    def give_up(self, silent_s: float, declarations: Sequence[Declaration]) -> list[Run]:
+        """See `Engine`."""
+        now = self.now()
+        oldest = _number(now - timedelta(seconds=silent_s))
+        silent = "SELECT id, name, node, attempt FROM run WHERE state = 'running' AND beat < ?"
+        if not self._read(silent + " LIMIT 1", oldest):
+            return []
+        known = {each.name: each for each in declarations}
+        given_up: list[Run] = []
+        with self._change():
+            for row in self._db.execute(silent, (oldest,)).fetchall():
+                declaration = known.get(row["name"])
+                reason = f"its node {row['node']} fell silent"
+                if declaration is not None and declaration.on_crash == "retry":
+                    at = now + timedelta(seconds=declaration.backoff.wait_s(row["attempt"]))
+                    self._db.execute(
+                        "UPDATE run SET state = 'queued', node = '', reason = ?, not_before = ? WHERE id = ?",
+                        (reason, _number(at), row["id"]),
+                    )
+                else:
+                    self._db.execute(
+                        "UPDATE run SET state = 'lost', reason = ?, ended = ? WHERE id = ?",
+                        (reason, _number(now), row["id"]),
+                    )
+                given_up.append(self._get(row["id"]))
+        return given_up
+
+    def cancel(self, run_id: int) -> bool:
+        """See `Engine`."""
+        with self._change():
+            return self._cancel("id = ?", run_id, _number(self.now()), "cancelled") > 0
+
+    def _cancel(self, which: str, value: str | int, now: int, reason: str) -> int:
+        queued = self._db.execute(
+            f"UPDATE run SET state = 'cancelled', reason = ?, ended = ? WHERE state = 'queued' AND {which}",
+            (reason, now, value),
+        )
+        running = self._db.execute(
+            f"UPDATE run SET cancels = 1, reason = ? WHERE state = 'running' AND {which}", (reason, value)
+        )
+        return queued.rowcount + running.rowcount
+
+    def pause(self, name: str, until: datetime | None) -> None:
+        """See `Engine`."""
+        with self._change():
+            self._db.execute(
+                "UPDATE automation SET paused_until = ? WHERE name = ?", (_number(until or _FOREVER), name)
+            )
+
+    def resume(self, name: str) -> None:
+        """See `Engine`."""
+        now = _number(self.now())
+        with self._change():
+            self._db.execute(
+                "UPDATE automation SET paused_until = NULL, since = max(since, ?)"
+                " WHERE name = ? AND paused_until IS NOT NULL",
+                (now, name),
+            )
+
+    def standings(self) -> dict[str, Standing]:
+        """See `Engine`."""
+        rows = self._read("SELECT name, revision, since, paused_until FROM automation ORDER BY name")
+        return {
+            row["name"]: Standing(row["name"], row["revision"], _moment(row["since"]), _maybe(row["paused_until"]))
+            for row in rows
+        }
+
+    def runs(
+        self, name: str | None = None, *, limit: int = 50, state: State | None = None, before: int | None = None
+    ) -> list[Run]:
+        """See `Engine`."""
+        asked = [("name = ?", name), ("state = ?", state), ("id < ?", before)]
+        where = " AND ".join(condition for condition, value in asked if value is not None) or "1"
+        values = [value for _, value in asked if value is not None]
+        return [
+            _run(row) for row in self._read(f"SELECT * FROM run WHERE {where} ORDER BY id DESC LIMIT ?", *values, limit)
+        ]
+
+    def run(self, run_id: int) -> Run | None:
+        """See `Engine`."""
+        rows = self._read("SELECT * FROM run WHERE id = ?", run_id)
+        return _run(rows[0]) if rows else None
+
+    def prune(self, keep: int, keep_s: float) -> int:
+        """See `Engine`."""
+        oldest = _number(self.now() - timedelta(seconds=keep_s))
+        with self._change():
+            gone = self._db.execute(
+                "DELETE FROM run WHERE state NOT IN ('queued', 'running') AND ended < ? AND id NOT IN ("
+                " SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY name ORDER BY id DESC) AS place FROM run)"
+                " WHERE place <= ?)",
+                (oldest, keep),
+            )
+            return gone.rowcount
+
+    # -- below ----------------------------------------------------------------------------------------------------
+
+    def _count(self, name: str, state: State) -> int:
+        found = self._db.execute("SELECT count(*) FROM run WHERE name = ? AND state = ?", (name, state)).fetchone()
+        return int(found[0])
+
+    def _get(self, run_id: int | None) -> Run:
+        return _run(self._db.execute("SELECT * FROM run WHERE id = ?", (run_id,)).fetchone())
+
+    def _read(self, statement: str, *values: Any) -> list[sqlite3.Row]:
+        deadline = time.monotonic() + _BUSY_S
+        while True:
+            try:
+                return self._db.execute(statement, values).fetchall()
+            except sqlite3.OperationalError as error:
+                # A reader meets a lock only while another node recovers the write-ahead log.
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise StoreError(f"The store of automations at {self._path} cannot be read: {error}.") from error
+                time.sleep(0.01)
+            except sqlite3.Error as error:
+                raise StoreError(f"The store of automations at {self._path} cannot be read: {error}.") from error
+
+
+def _number(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _moment(number: int) -> datetime:
+    return _EPOCH + number * _MICROSECOND
+
+
+def _maybe(number: int | None) -> datetime | None:
+    return None if number is None else _moment(number)
+
+
+def _run(row: sqlite3.Row) -> Run:
+    return Run(
+        id=row["id"],
+        name=row["name"],
+        revision=row["revision"],
+        planned=_moment(row["planned"]),
+        cause=Cause(row["cause"]),
+        state=State(row["state"]),
+        reason=row["reason"],
+        attempt=row["attempt"],
+        not_before=_moment(row["not_before"]),
+        missed=row["missed"],
+        event=row["event"],
+        node=row["node"],
+        created=_moment(row["created"]),
+        started=_maybe(row["started"]),
+        beat=_maybe(row["beat"]),
+        ended=_maybe(row["ended"]),
+        code=row["code"],
+        output=row["output"],
+        cancels=bool(row["cancels"]),
+    )

@@ -1,0 +1,178 @@
+"""What a declaration may say, and the sentence for each thing that it may not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from duck.automation import all_of, any_of, at, calendar, cron, daily_at, every, on
+from duck.exceptions import SettingsError
+from duck.services.automations.declaration import Declaration, read_declaration
+from duck.services.automations.schedule import upcoming
+from duck.services.automations.trigger import Event
+
+BERLIN = ZoneInfo("Europe/Berlin")
+BEGIN = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+def read(**table: Any) -> Declaration:
+    return read_declaration("nightly", {"command": "clearsessions", **table}, "duck.toml", BERLIN)
+
+
+def shown(declaration: Declaration, count: int = 2) -> list[str]:
+    assert declaration.plan.schedule is not None
+    return [f"{planned:%d %H:%M}" for planned in upcoming(declaration.plan.schedule, BEGIN, count)]
+
+
+@pytest.mark.parametrize(
+    ("trigger", "expected"),
+    [
+        (cron("30 2 * * *"), ["01 00:30", "02 00:30"]),  # in the zone of the project
+        (cron("30 2 * * *", tz="America/New_York"), ["01 06:30", "02 06:30"]),
+        (cron("@daily"), ["01 22:00", "02 22:00"]),
+        (every("6h"), ["01 06:00", "01 12:00"]),
+        (every(90, start="2026-05-01T00:01:00+00:00"), ["01 00:01", "01 00:02"]),
+        (every("1d", start=datetime(2026, 5, 3, 4, 0)), ["03 02:00", "04 02:00"]),
+        (calendar(weeks=2, start="2026-05-04", at="09:00"), ["04 07:00", "18 07:00"]),
+        (calendar(years=1, start="2026-05-04", tz="UTC"), ["04 00:00", "04 00:00"]),
+        (daily_at("14:00", "02:30"), ["01 00:30", "01 12:00"]),
+        (at("2026-05-24T18:00"), ["24 16:00"]),
+        (any_of(daily_at("14:00"), cron("0 9 * * mon")), ["01 12:00", "02 12:00"]),
+        (all_of(daily_at("09:00"), cron("* * * * mon")), ["04 07:00", "11 07:00"]),
+        (daily_at("09:00").excluding(weekdays=["sat", "sunday"], dates="05-04"), ["01 07:00", "05 07:00"]),
+        (every("1h", start="2026-05-01T00:00:00Z").excluding(between=("00:00", "06:00")), ["01 04:00", "01 05:00"]),
+    ],
+    ids=repr,
+)
+def test_every_trigger_of_code_is_read(trigger: Any, expected: list[str]) -> None:
+    declaration = read(**trigger.table)
+    assert shown(declaration, len(expected)) == expected
+
+
+def test_toml_may_say_the_exclusions_beside_the_trigger() -> None:
+    assert shown(read(daily_at="09:00", **{"except": {"weekdays": ["fri"]}})) == ["02 07:00", "03 07:00"]
+
+
+def test_events_are_read_with_their_details() -> None:
+    declaration = read(**any_of(on("start"), on("automation", name="import", outcome="failed"), every("1d")).table)
+    assert declaration.plan.events == (
+        Event("start"),
+        Event("automation", (("name", "import"), ("outcome", "failed"))),
+    )
+    assert shown(declaration, 1) == ["02 00:00"]
+
+
+def test_without_a_trigger_it_is_run_by_hand() -> None:
+    plan = read().plan
+    assert plan.schedule is None and plan.events == ()
+
+
+def test_every_option_is_read() -> None:
+    declaration = read(
+        every="1d",
+        missed="all",
+        within="6h",
+        overlap="queue_one",
+        timeout="20m",
+        grace=5,
+        retry=3,
+        backoff="exp:30s..10m",
+        jitter="2m",
+        on_crash="retry",
+        alert="ops",
+        run_in="thread",
+        run_on="each",
+        enabled=False,
+        description="Clears what is old.",
+        args=["--verbosity", "0"],
+    )
+    assert (declaration.missed, declaration.within_s, declaration.overlap) == ("all", 21_600.0, "queue_one")
+    assert (declaration.timeout_s, declaration.grace_s, declaration.retry) == (1200.0, 5.0, 3)
+    assert [declaration.backoff.wait_s(attempt) for attempt in (1, 2, 5, 6, 900)] == [30, 60, 480, 600, 600]
+    assert (declaration.on_crash, declaration.alert, declaration.run_in) == ("retry", ("ops",), "thread")
+    assert (declaration.run_on, declaration.enabled, declaration.sentence) == ("each", False, "Clears what is old.")
+    assert declaration.details == '{"args": ["--verbosity", "0"]}'
+    assert 0.0 <= declaration.delay_s < 120.0 and declaration.delay_s == read(every="1d", jitter="2m").delay_s
+
+
+def test_defaults_are_the_safe_ones() -> None:
+    declaration = read(every="1d")
+    assert (declaration.missed, declaration.overlap, declaration.on_crash) == ("once", "skip", "fail")
+    assert (declaration.retry, declaration.timeout_s, declaration.run_in) == (0, None, "process")
+    assert declaration.within_s == timedelta(days=1).total_seconds()
+
+
+def test_only_another_schedule_is_another_revision() -> None:
+    first = read(cron="30 2 * * *")
+    assert first.revision == read(cron="30 2 * * *", timeout="1h").revision
+    assert first.revision != read(cron="31 2 * * *").revision
+    assert first.revision != read(cron="30 2 * * *", tz="UTC").revision
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ({"cron": "30 2 * *"}, 'cron is "30 2 * *", which has 4 fields: give five'),
+        ({"cron": "61 2 * * *"}, 'cron is "61 2 * * *": bad minute; crontab(5) says what is right'),
+        ({"cron": "0 0 31 2 *"}, 'cron is "0 0 31 2 *": bad day-of-month'),
+        ({"cron": "@reboot"}, 'which is not known: give on = "start"'),
+        ({"cron": 5}, "cron is 5: give a text of five fields"),
+        ({"cron": "* * * * *", "tz": "Berlin"}, "tz is 'Berlin', which is no time zone"),
+        ({"cron": "* * * * *", "tz": "../../etc/passwd"}, "which is no time zone"),
+        ({"every": "often"}, "every is 'often': give seconds as a number"),
+        ({"every": 0.1}, "every is 0.1: give a second or more"),
+        ({"every": "1h", "cron": "* * * * *"}, "cron and every are two triggers; join them in any_of"),
+        ({"daily_at": "25:00"}, "daily_at is '25:00': give a time of day such as \"02:30\""),
+        ({"daily_at": []}, "daily_at is []: give a list"),
+        ({"at": "tomorrow"}, "at is 'tomorrow': give a date and a time"),
+        ({"calendar": {"weeks": 2}}, "calendar needs start"),
+        ({"calendar": {"weeks": 2, "days": 1, "start": "2026-01-01"}}, "calendar needs one of years, months"),
+        ({"on": "strat"}, "on is 'strat': give one of start, deploy"),
+        ({"on": "file"}, 'on = "file" needs path'),
+        ({"on": "automation", "name": "a", "outcome": "died"}, "outcome is 'died': give one of succeeded"),
+        ({"all_of": [{"on": "start"}, {"every": "1h"}]}, "all_of holds an event"),
+        ({"any_of": [{"cron": "bad"}]}, 'cron is "bad"'),
+        ({"every": "1h", "except": {"weekdays": ["funday"]}}, "except.weekdays holds 'funday'"),
+        ({"every": "1h", "except": {"between": ["22:00", "06:00"]}}, "except.between holds '22:00': give pairs"),
+        ({"every": "1h", "except": {"holidays": []}}, "except.holidays is not known here"),
+        ({"on": "start", "except": {"weekdays": ["sat"]}}, "except goes with planned times"),
+        ({"every": "1h", "overlap": "forbid"}, "overlap is 'forbid': give one of"),
+        ({"every": "1h", "retry": -1}, "retry is -1: give a whole number from 0 to 1000"),
+        ({"every": "1h", "backoff": "exp:10m..1m"}, "the second time has to be the longer one"),
+        ({"every": "1h", "timout": "5m"}, "timout is not known; do you mean timeout?"),
+        ({"every": "1h", "shell": "true"}, "command and shell are two of its target: give one"),
+        ({"every": "1h", "cwd": "/tmp"}, "cwd is not known"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence(table: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        read(**table)
+    said = str(raised.value)
+    assert said.startswith("duck.toml: the automation 'nightly' cannot be used: ")
+    assert sentence in said
+    assert said.endswith(".") and "\n" not in said
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../x", "x" * 101])
+def test_a_name_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="give it a name of letters"):
+        read_declaration(name, {"command": "x"}, "duck.toml", BERLIN)
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ({}, "it has nothing to run: give one of command, shell, url, task, call"),
+        ({"url": "ftp://x"}, "give one that begins with http://"),
+        ({"call": "not a name"}, 'call is "not a name": give a dotted name'),
+        ({"shell": ""}, "shell is '': give a text"),
+        ({"shell": "x", "env": "A=1"}, "env is 'A=1': give {LANG"),
+    ],
+)
+def test_targets_that_cannot_be_run(table: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        read_declaration("nightly", table, "duck.toml", BERLIN)
+    assert sentence in str(raised.value)

@@ -1,0 +1,328 @@
+"""What every engine promises; each is asked the same."""
+
+from __future__ import annotations
+
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from duck.exceptions import StoreError
+from duck.services.automations.declaration import Declaration, read_declaration
+from duck.services.automations.due import Due
+from duck.services.automations.engine import Ended, Engine
+from duck.services.automations.engines.local import LocalEngine
+from duck.services.automations.run import Cause, Run, State
+
+Open = Callable[[], Engine]
+
+
+@pytest.fixture(params=["local"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+    """Opens engines on one store, one for each node."""
+    opened: list[Engine] = []
+
+    def open_engine() -> Engine:
+        engine = LocalEngine(tmp_path / "automations.sqlite3")
+        opened.append(engine)
+        return engine
+
+    yield open_engine
+    for engine in opened:
+        engine.close()
+
+
+@pytest.fixture
+def engine(store: Open) -> Engine:
+    return store()
+
+
+def declared(name: str = "job", **table: Any) -> Declaration:
+    return read_declaration(name, {"command": "x", "every": "1h", **table}, "duck.toml", ZoneInfo("UTC"))
+
+
+def soon(number: int = 1) -> datetime:
+    """Planned times later than now, which any clock may claim in these tests."""
+    return datetime.now(UTC) + timedelta(minutes=number)
+
+
+def started(engine: Engine, declaration: Declaration, planned: datetime, node: str = "a") -> Run:
+    engine.claim([(declaration, Due(planned, True))])
+    (run,) = engine.take(node, [declaration], 10)
+    return run
+
+
+class TestClaims:
+    def test_a_planned_time_is_won_once(self, store: Open) -> None:
+        first, second, job, planned = store(), store(), declared(), soon()
+        first.register([job])
+        (won,) = first.claim([(job, Due(planned, True, missed=3))])
+        assert (won.name, won.planned, won.state, won.missed) == ("job", planned, State.QUEUED, 3)
+        assert second.claim([(job, Due(planned, True))]) == []
+        assert first.claim([(job, Due(planned, True))]) == []
+
+    def test_of_many_who_claim_at_once_one_wins_each_time(self, store: Open) -> None:
+        job = declared(overlap="allow")
+        store().register([job])
+        times = [soon(number) for number in range(1, 41)]
+        won: list[datetime] = []
+        errors: list[Exception] = []
+
+        def node() -> None:
+            try:
+                engine = LocalEngine(path)
+                for planned in times:
+                    won.extend(run.planned for run in engine.claim([(job, Due(planned, True))]))
+                engine.close()
+            except Exception as error:
+                errors.append(error)
+
+        path = store()._path  # type: ignore[attr-defined]
+        threads = [threading.Thread(target=node) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors == []
+        assert sorted(won) == times
+
+    def test_what_was_decided_on_and_forgotten_is_not_claimed_again(self, engine: Engine) -> None:
+        job = declared()
+        engine.register([job])
+        planned = datetime.now(UTC)
+        run = started(engine, job, planned)
+        engine.finish(run, Ended(State.SUCCEEDED))
+        assert engine.prune(0, -1.0) == 1
+        assert engine.claim([(job, Due(planned, True))]) == []
+
+    def test_a_revision_that_was_replaced_claims_nothing(self, engine: Engine) -> None:
+        old, new = declared(), declared(every="2h")
+        engine.register([old])
+        engine.register([new])
+        assert engine.claim([(old, Due(soon(), True))]) == []
+        assert len(engine.claim([(new, Due(soon(), True))])) == 1
+
+    def test_what_is_passed_over_has_a_row_that_says_why(self, engine: Engine) -> None:
+        job = declared()
+        engine.register([job])
+        engine.claim([(job, Due(soon(), False, "missed by 5 min"))])
+        (run,) = engine.runs("job")
+        assert (run.state, run.reason) == (State.SKIPPED, "missed by 5 min")
+        assert engine.take("a", [job], 10) == []
+
+    def test_a_new_automation_plans_from_now_on(self, engine: Engine) -> None:
+        job = declared()
+        before = engine.now()
+        standing = engine.register([job])["job"]
+        assert before <= standing.since <= engine.now()
+        assert engine.register([job])["job"].since == standing.since
+        assert engine.register([declared(every="2h")])["job"].since > standing.since
+
+    def test_a_clock_that_was_ahead_and_was_put_back_loses_and_doubles_nothing(self, engine: Engine) -> None:
+        job = declared(overlap="allow")
+        engine.register([job])
+        ahead, between = soon(600), soon(5)
+        engine.claim([(job, Due(ahead, True))])
+        assert len(engine.claim([(job, Due(between, True))])) == 1
+        assert engine.claim([(job, Due(between, True))]) == []
+        assert engine.claim([(job, Due(ahead, True))]) == []
+
+
+class TestRuns:
+    def test_a_run_goes_its_way(self, engine: Engine) -> None:
+        job = declared()
+        engine.register([job])
+        run = started(engine, job, soon())
+        assert (run.state, run.node, run.attempt) == (State.RUNNING, "a", 1)
+        assert run.started is not None and run.ended is None
+        assert engine.take("b", [job], 10) == []
+        assert engine.finish(run, Ended(State.FAILED, "exit code 2", 2, "no such table\n"))
+        after = engine.run(run.id)
+        assert after is not None
+        assert (after.state, after.reason, after.code, after.output) == (
+            State.FAILED,
+            "exit code 2",
+            2,
+            "no such table\n",
+        )
+        assert after.ended is not None
+        assert not engine.finish(run, Ended(State.SUCCEEDED))
+
+    def test_it_is_tried_again_when_that_was_said_with_the_same_key(self, engine: Engine) -> None:
+        job = declared(retry=1)
+        engine.register([job])
+        run = started(engine, job, soon())
+        engine.finish(run, Ended(State.FAILED, "exit code 1", 1, retry_at=engine.now() + timedelta(hours=1)))
+        assert engine.take("a", [job], 10) == []
+        run = started(engine, declared("other"), soon()) if engine.register([declared("other")]) else run
+        again = engine.runs("job", state=State.QUEUED)[0]
+        assert again.reason == "exit code 1" and again.attempt == 1
+
+    def test_a_retry_that_is_due_is_taken_as_the_next_attempt(self, engine: Engine) -> None:
+        job = declared(retry=1)
+        engine.register([job])
+        run = started(engine, job, soon())
+        engine.finish(run, Ended(State.FAILED, retry_at=engine.now()))
+        (again,) = engine.take("b", [job], 10)
+        assert (again.id, again.attempt, again.key, again.node) == (run.id, 2, run.key, "b")
+        assert not engine.finish(run, Ended(State.SUCCEEDED)), "the first attempt has nothing to say any more"
+
+    def test_what_is_no_automation_of_this_node_is_left(self, engine: Engine) -> None:
+        job = declared()
+        engine.register([job])
+        engine.claim([(job, Due(soon(), True))])
+        assert engine.take("a", [declared("another")], 10) == []
+
+    def test_no_more_are_taken_than_wanted(self, engine: Engine) -> None:
+        jobs = [declared(f"job{number}") for number in range(5)]
+        engine.register(jobs)
+        engine.claim([(job, Due(soon(), True)) for job in jobs])
+        assert len(engine.take("a", jobs, 2)) == 2
+        assert engine.take("a", jobs, 0) == []
+        assert len(engine.take("b", jobs, 10)) == 3
+
+    def test_by_hand_there_may_be_many_at_one_moment(self, engine: Engine) -> None:
+        job = declared(overlap="allow")
+        engine.register([job])
+        moment = engine.now()
+        runs = [engine.enqueue(job, moment, Cause.HAND, event='{"by": "ada"}') for _ in range(2)]
+        assert runs[0].id != runs[1].id and runs[0].key != runs[1].key
+        assert runs[0].event == '{"by": "ada"}'
+
+
+class TestOverlap:
+    @pytest.mark.parametrize(
+        ("overlap", "states"),
+        [
+            ("skip", ["running", "skipped", "skipped"]),
+            ("queue_one", ["running", "queued", "skipped"]),
+            ("queue_all", ["running", "queued", "queued"]),
+            ("allow", ["running", "queued", "queued"]),
+            ("replace", ["running", "cancelled", "queued"]),
+        ],
+    )
+    def test_what_comes_while_one_runs(self, engine: Engine, overlap: str, states: list[str]) -> None:
+        job = declared(overlap=overlap)
+        engine.register([job])
+        run = started(engine, job, soon(1))
+        engine.claim([(job, Due(soon(2), True))])
+        engine.claim([(job, Due(soon(3), True))])
+        found = list(reversed(engine.runs("job")))
+        assert [each.state for each in found] == states
+        assert engine.beat("a", [run.id]) == ({run.id} if overlap == "replace" else set())
+        assert len(engine.take("b", [job], 10)) == (2 if overlap == "allow" else 0)
+        engine.finish(run, Ended(State.SUCCEEDED))
+        assert len(engine.take("b", [job], 10)) == (0 if overlap in ("skip", "allow") else 1)
+
+    def test_why_it_was_skipped_is_told(self, engine: Engine) -> None:
+        job = declared()
+        engine.register([job])
+        started(engine, job, soon(1))
+        (skipped,) = engine.claim([(job, Due(soon(2), True))])
+        assert (skipped.state, skipped.reason) == (State.SKIPPED, "the run before has not ended")
+
+
+class TestSilence:
+    def test_a_run_of_a_silent_node_is_lost(self, engine: Engine) -> None:
+        job = declared()
+        engine.register([job])
+        run = started(engine, job, soon())
+        assert engine.give_up(60.0, [job]) == []
+        (lost,) = engine.give_up(-1.0, [job])
+        assert (lost.id, lost.state, lost.reason) == (run.id, State.LOST, "its node a fell silent")
+        assert engine.beat("a", [run.id]) == {run.id}, "what was given up is to end where it still runs"
+        assert not engine.finish(run, Ended(State.SUCCEEDED))
+        assert engine.run(run.id) == lost
+
+    def test_or_it_is_tried_again_elsewhere_where_that_was_said(self, engine: Engine) -> None:
+        job = declared(on_crash="retry", backoff="1ms")
+        engine.register([job])
+        run = started(engine, job, soon())
+        (again,) = engine.give_up(-1.0, [job])
+        assert again.state == State.QUEUED
+        deadline = engine.now() + timedelta(seconds=5)
+        taken: list[Run] = []
+        while not taken and engine.now() < deadline:
+            taken = engine.take("b", [job], 10)
+        assert (taken[0].id, taken[0].attempt, taken[0].key) == (run.id, 2, run.key)
+
+    def test_a_beat_keeps_it(self, engine: Engine) -> None:
+        job = declared()
+        engine.register([job])
+        run = started(engine, job, soon())
+        assert engine.beat("a", [run.id]) == set()
+        assert engine.beat("b", [run.id]) == {run.id}, "it is another node's"
+        assert engine.give_up(30.0, [job]) == []
+
+
+class TestSteering:
+    def test_a_queued_run_is_cancelled_at_once_a_running_one_is_asked(self, engine: Engine) -> None:
+        job = declared(overlap="queue_all")
+        engine.register([job])
+        run = started(engine, job, soon(1))
+        (queued,) = engine.claim([(job, Due(soon(2), True))])
+        assert engine.cancel(queued.id) and engine.cancel(run.id)
+        assert [each.state for each in engine.runs("job")] == [State.CANCELLED, State.RUNNING]
+        assert engine.beat("a", [run.id]) == {run.id}
+        engine.finish(run, Ended(State.CANCELLED))
+        assert not engine.cancel(run.id) and not engine.cancel(12345)
+
+    def test_a_pause_is_kept_and_what_was_planned_meanwhile_is_passed_over(self, store: Open) -> None:
+        engine, job = store(), declared()
+        since = engine.register([job])["job"].since
+        until = datetime(2030, 1, 1, tzinfo=UTC)
+        engine.pause("job", until)
+        assert store().standings()["job"].paused_until == until
+        engine.pause("job", None)
+        found = engine.standings()["job"].paused_until
+        assert found is not None and found.year == 9999
+        engine.resume("job")
+        standing = engine.standings()["job"]
+        assert standing.paused_until is None and standing.since > since
+
+    def test_history_is_read_by_pages(self, engine: Engine) -> None:
+        job = declared(overlap="allow")
+        engine.register([job])
+        engine.claim([(job, Due(soon(number), True)) for number in range(1, 6)])
+        first = engine.runs("job", limit=2)
+        second = engine.runs("job", limit=2, before=first[-1].id)
+        assert [run.id for run in first + second] == [5, 4, 3, 2]
+        assert engine.runs("nobody") == [] and engine.run(99) is None
+
+    def test_old_runs_are_forgotten_but_for_the_latest(self, engine: Engine) -> None:
+        job = declared(overlap="allow")
+        engine.register([job])
+        for number in range(1, 6):
+            engine.finish(started(engine, job, soon(number)), Ended(State.SUCCEEDED))
+        engine.claim([(job, Due(soon(6), True))])
+        assert engine.prune(2, 3600.0) == 0
+        assert engine.prune(2, -1.0) == 4
+        assert [run.state for run in engine.runs("job")] == [State.QUEUED, State.SUCCEEDED]
+
+
+class TestTheFile:
+    def test_it_is_its_owners_alone(self, store: Open, tmp_path: Path) -> None:
+        store().register([declared()])
+        for path in tmp_path.iterdir():
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+    def test_one_that_cannot_be_opened_is_a_sentence(self, tmp_path: Path) -> None:
+        with pytest.raises(StoreError, match=r"The store of automations at .* cannot be opened: .*\."):
+            LocalEngine(tmp_path)
+
+    def test_one_that_is_none_is_a_sentence(self, tmp_path: Path) -> None:
+        (tmp_path / "x").write_text("something else, long enough to be read as a header of a file" * 20)
+        with pytest.raises(StoreError, match="cannot be opened: file is not a database"):
+            LocalEngine(tmp_path / "x")
+
+    def test_one_of_a_newer_duck_is_left_alone(self, tmp_path: Path) -> None:
+        engine = LocalEngine(tmp_path / "x")
+        engine._db.execute("PRAGMA user_version=99")
+        engine.close()
+        with pytest.raises(StoreError, match="made by a newer Duck"):
+            LocalEngine(tmp_path / "x")
