@@ -86,6 +86,11 @@ class Declaration:
     sentence: str = ""
 
     @property
+    def lane(self) -> str:
+        """Which of PLACES carries it out: a shell has a process of its own, and to ask others waits in a thread."""
+        return {"shell": "process", "url": "thread", "task": "thread"}.get(self.kind, self.run_in)
+
+    @property
     def delay_s(self) -> float:
         """Its part of the jitter: spread over automations by their names, and the same on every machine and day."""
         spread = int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:4], "big") / 2**32

@@ -6,7 +6,7 @@ no lock that could be lost. Engines differ in the store that they share: a file 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -77,8 +77,13 @@ class Engine(Protocol):
     ) -> Run:
         """A run that no schedule planned."""
 
-    def take(self, node: str, declarations: Sequence[Declaration], limit: int) -> list[Run]:
-        """Start up to `limit` queued runs of these automations: they are RUNNING, at `node`, when they are returned."""
+    def take(self, node: str, declarations: Mapping[str, Declaration], room: Mapping[str, int]) -> list[Run]:
+        """Start queued runs of these automations: they are RUNNING, at `node`, when they are returned.
+
+        Args:
+            declarations: by their names.
+            room: how many may start in each lane.
+        """
 
     def beat(self, node: str, runs: Sequence[int]) -> set[int]:
         """Say that `node` lives, and that these runs go on there; those of them that are to end.
@@ -89,7 +94,7 @@ class Engine(Protocol):
     def finish(self, run: Run, ended: Ended) -> bool:
         """Say how `run` ended; whether it was still its node's to say."""
 
-    def give_up(self, silent_s: float, declarations: Sequence[Declaration]) -> list[Run]:
+    def give_up(self, silent_s: float, declarations: Mapping[str, Declaration]) -> list[Run]:
         """Runs of nodes that have been silent for so long, which are LOST, or QUEUED again; as they are now."""
 
     def cancel(self, run_id: int) -> bool:
@@ -100,6 +105,9 @@ class Engine(Protocol):
 
     def resume(self, name: str) -> None:
         """Plan again; what was planned meanwhile is passed over."""
+
+    def paused(self) -> dict[str, datetime]:
+        """Until when automations are paused, by name; cheap to ask, a few times a minute."""
 
     def standings(self) -> dict[str, Standing]:
         """How every known automation stands."""

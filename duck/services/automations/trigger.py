@@ -177,7 +177,7 @@ def _on(table: Mapping[str, Any], zone: ZoneInfo) -> _Read:
         if not isinstance(table[key], str) or not table[key]:
             raise ValueError(f"{key} is {table[key]!r}: give a text")
         details[key] = table[key]
-    if details.get("outcome", OUTCOMES[0]) not in OUTCOMES:
+    if name == "automation" and details.setdefault("outcome", OUTCOMES[0]) not in OUTCOMES:
         raise ValueError(f"outcome is {details['outcome']!r}: give one of {', '.join(OUTCOMES)}")
     return None, (Event(name, tuple(sorted(details.items()))),)
 

@@ -51,9 +51,13 @@ def soon(number: int = 1) -> datetime:
     return datetime.now(UTC) + timedelta(minutes=number)
 
 
+def take(engine: Engine, node: str, *declarations: Declaration, room: int = 10) -> list[Run]:
+    return engine.take(node, {each.name: each for each in declarations}, {"process": room})
+
+
 def started(engine: Engine, declaration: Declaration, planned: datetime, node: str = "a") -> Run:
     engine.claim([(declaration, Due(planned, True))])
-    (run,) = engine.take(node, [declaration], 10)
+    (run,) = take(engine, node, declaration)
     return run
 
 
@@ -113,7 +117,7 @@ class TestClaims:
         engine.claim([(job, Due(soon(), False, "missed by 5 min"))])
         (run,) = engine.runs("job")
         assert (run.state, run.reason) == (State.SKIPPED, "missed by 5 min")
-        assert engine.take("a", [job], 10) == []
+        assert take(engine, "a", job) == []
 
     def test_a_new_automation_plans_from_now_on(self, engine: Engine) -> None:
         job = declared()
@@ -140,7 +144,7 @@ class TestRuns:
         run = started(engine, job, soon())
         assert (run.state, run.node, run.attempt) == (State.RUNNING, "a", 1)
         assert run.started is not None and run.ended is None
-        assert engine.take("b", [job], 10) == []
+        assert take(engine, "b", job) == []
         assert engine.finish(run, Ended(State.FAILED, "exit code 2", 2, "no such table\n"))
         after = engine.run(run.id)
         assert after is not None
@@ -158,7 +162,7 @@ class TestRuns:
         engine.register([job])
         run = started(engine, job, soon())
         engine.finish(run, Ended(State.FAILED, "exit code 1", 1, retry_at=engine.now() + timedelta(hours=1)))
-        assert engine.take("a", [job], 10) == []
+        assert take(engine, "a", job) == []
         run = started(engine, declared("other"), soon()) if engine.register([declared("other")]) else run
         again = engine.runs("job", state=State.QUEUED)[0]
         assert again.reason == "exit code 1" and again.attempt == 1
@@ -168,7 +172,7 @@ class TestRuns:
         engine.register([job])
         run = started(engine, job, soon())
         engine.finish(run, Ended(State.FAILED, retry_at=engine.now()))
-        (again,) = engine.take("b", [job], 10)
+        (again,) = take(engine, "b", job)
         assert (again.id, again.attempt, again.key, again.node) == (run.id, 2, run.key, "b")
         assert not engine.finish(run, Ended(State.SUCCEEDED)), "the first attempt has nothing to say any more"
 
@@ -176,15 +180,15 @@ class TestRuns:
         job = declared()
         engine.register([job])
         engine.claim([(job, Due(soon(), True))])
-        assert engine.take("a", [declared("another")], 10) == []
+        assert take(engine, "a", declared("another")) == []
 
     def test_no_more_are_taken_than_wanted(self, engine: Engine) -> None:
         jobs = [declared(f"job{number}") for number in range(5)]
         engine.register(jobs)
         engine.claim([(job, Due(soon(), True)) for job in jobs])
-        assert len(engine.take("a", jobs, 2)) == 2
-        assert engine.take("a", jobs, 0) == []
-        assert len(engine.take("b", jobs, 10)) == 3
+        assert len(take(engine, "a", *jobs, room=2)) == 2
+        assert take(engine, "a", *jobs, room=0) == []
+        assert len(take(engine, "b", *jobs)) == 3
 
     def test_by_hand_there_may_be_many_at_one_moment(self, engine: Engine) -> None:
         job = declared(overlap="allow")
@@ -215,9 +219,9 @@ class TestOverlap:
         found = list(reversed(engine.runs("job")))
         assert [each.state for each in found] == states
         assert engine.beat("a", [run.id]) == ({run.id} if overlap == "replace" else set())
-        assert len(engine.take("b", [job], 10)) == (2 if overlap == "allow" else 0)
+        assert len(take(engine, "b", job)) == (2 if overlap == "allow" else 0)
         engine.finish(run, Ended(State.SUCCEEDED))
-        assert len(engine.take("b", [job], 10)) == (0 if overlap in ("skip", "allow") else 1)
+        assert len(take(engine, "b", job)) == (0 if overlap in ("skip", "allow") else 1)
 
     def test_why_it_was_skipped_is_told(self, engine: Engine) -> None:
         job = declared()
@@ -232,8 +236,8 @@ class TestSilence:
         job = declared()
         engine.register([job])
         run = started(engine, job, soon())
-        assert engine.give_up(60.0, [job]) == []
-        (lost,) = engine.give_up(-1.0, [job])
+        assert engine.give_up(60.0, {"job": job}) == []
+        (lost,) = engine.give_up(-1.0, {"job": job})
         assert (lost.id, lost.state, lost.reason) == (run.id, State.LOST, "its node a fell silent")
         assert engine.beat("a", [run.id]) == {run.id}, "what was given up is to end where it still runs"
         assert not engine.finish(run, Ended(State.SUCCEEDED))
@@ -243,12 +247,12 @@ class TestSilence:
         job = declared(on_crash="retry", backoff="1ms")
         engine.register([job])
         run = started(engine, job, soon())
-        (again,) = engine.give_up(-1.0, [job])
+        (again,) = engine.give_up(-1.0, {"job": job})
         assert again.state == State.QUEUED
         deadline = engine.now() + timedelta(seconds=5)
         taken: list[Run] = []
         while not taken and engine.now() < deadline:
-            taken = engine.take("b", [job], 10)
+            taken = take(engine, "b", job)
         assert (taken[0].id, taken[0].attempt, taken[0].key) == (run.id, 2, run.key)
 
     def test_a_beat_keeps_it(self, engine: Engine) -> None:
@@ -257,7 +261,7 @@ class TestSilence:
         run = started(engine, job, soon())
         assert engine.beat("a", [run.id]) == set()
         assert engine.beat("b", [run.id]) == {run.id}, "it is another node's"
-        assert engine.give_up(30.0, [job]) == []
+        assert engine.give_up(30.0, {"job": job}) == []
 
 
 class TestSteering:
@@ -278,12 +282,13 @@ class TestSteering:
         until = datetime(2030, 1, 1, tzinfo=UTC)
         engine.pause("job", until)
         assert store().standings()["job"].paused_until == until
+        assert store().paused() == {"job": until}
         engine.pause("job", None)
         found = engine.standings()["job"].paused_until
         assert found is not None and found.year == 9999
         engine.resume("job")
         standing = engine.standings()["job"]
-        assert standing.paused_until is None and standing.since > since
+        assert standing.paused_until is None and standing.since > since and engine.paused() == {}
 
     def test_history_is_read_by_pages(self, engine: Engine) -> None:
         job = declared(overlap="allow")

@@ -11,7 +11,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -40,6 +40,7 @@ _SCHEMA: Final = (
         since INTEGER NOT NULL,
         paused_until INTEGER
     ) WITHOUT ROWID;
+    CREATE INDEX automation_paused ON automation (name) WHERE paused_until IS NOT NULL;
     CREATE TABLE run (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         name TEXT NOT NULL,
@@ -211,28 +212,29 @@ class LocalEngine:
         )
         return self._get(cursor.lastrowid)
 
-    def take(self, node: str, declarations: Sequence[Declaration], limit: int) -> list[Run]:
+    def take(self, node: str, declarations: Mapping[str, Declaration], room: Mapping[str, int]) -> list[Run]:
         """See `Engine`."""
-        overlaps = {each.name: each.overlap for each in declarations}
         waiting = "SELECT id, name FROM run WHERE state = 'queued' AND not_before <= ? ORDER BY not_before, planned, id"
+        left = dict(room)
         # Nearly always there is nothing, which is seen without the lock.
-        if limit <= 0 or not self._read(waiting + " LIMIT 1", _number(self.now())):
+        if not any(left.values()) or not self._read(waiting + " LIMIT 1", _number(self.now())):
             return []
         now = _number(self.now())
         taken: list[Run] = []
         with self._change():
             for row in self._db.execute(waiting, (now,)).fetchall():
-                overlap = overlaps.get(row["name"])
-                if overlap is None or not may_start(overlap, self._count(row["name"], State.RUNNING)):
+                declaration = declarations.get(row["name"])
+                if declaration is None or left.get(declaration.lane, 0) <= 0:
                     continue
+                if not may_start(declaration.overlap, self._count(declaration.name, State.RUNNING)):
+                    continue
+                left[declaration.lane] -= 1
                 self._db.execute(
                     "UPDATE run SET state = 'running', node = ?, attempt = attempt + 1, started = ?, beat = ?"
                     " WHERE id = ?",
                     (node, now, now, row["id"]),
                 )
                 taken.append(self._get(row["id"]))
-                if len(taken) == limit:
-                    break
         return taken
 
     def beat(self, node: str, runs: Sequence[int]) -> set[int]:
@@ -265,18 +267,17 @@ class LocalEngine:
                 )
             return changed.rowcount == 1
 
-    def give_up(self, silent_s: float, declarations: Sequence[Declaration]) -> list[Run]:
+    def give_up(self, silent_s: float, declarations: Mapping[str, Declaration]) -> list[Run]:
         """See `Engine`."""
         now = self.now()
         oldest = _number(now - timedelta(seconds=silent_s))
         silent = "SELECT id, name, node, attempt FROM run WHERE state = 'running' AND beat < ?"
         if not self._read(silent + " LIMIT 1", oldest):
             return []
-        known = {each.name: each for each in declarations}
         given_up: list[Run] = []
         with self._change():
             for row in self._db.execute(silent, (oldest,)).fetchall():
-                declaration = known.get(row["name"])
+                declaration = declarations.get(row["name"])
                 reason = f"its node {row['node']} fell silent"
                 if declaration is not None and declaration.on_crash == "retry":
                     at = now + timedelta(seconds=declaration.backoff.wait_s(row["attempt"]))
@@ -323,6 +324,11 @@ class LocalEngine:
                 " WHERE name = ? AND paused_until IS NOT NULL",
                 (now, name),
             )
+
+    def paused(self) -> dict[str, datetime]:
+        """See `Engine`."""
+        rows = self._read("SELECT name, paused_until FROM automation WHERE paused_until IS NOT NULL")
+        return {row["name"]: _moment(row["paused_until"]) for row in rows}
 
     def standings(self) -> dict[str, Standing]:
         """See `Engine`."""

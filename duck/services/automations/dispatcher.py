@@ -1,0 +1,305 @@
+"""Dispatcher: has planned times claimed when they are due, and runs carried out; one on each node.
+
+    due ──claim──> won ──take──> started ──ended──> finished, or queued for another try
+     ^               └─ skipped, with the reason
+     └── schedules, from what the store says was decided last
+
+Nodes do not know each other. Each says every few seconds that it lives; what a silent one ran is given up by the rest.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from duck.exceptions import StoreError
+from duck.services.automations.due import due
+from duck.services.automations.engine import Ended
+from duck.services.automations.run import Cause, Run, State
+
+if TYPE_CHECKING:
+    from duck.services.automations.declaration import Declaration
+    from duck.services.automations.engine import Engine
+    from duck.services.automations.executor import Executor
+    from duck.services.inbox import Inbox, Timer
+
+logger = logging.getLogger("duck.automations")
+
+# How often a node says that it lives, and sees what others have queued.
+BEAT_S: Final = 5.0
+LOOK_S: Final = 1.0
+# A node that has not said so for so long is given up.
+SILENT_S: Final = 30.0
+# A store that cannot be reached is asked again after this, twice as long each time, up to the second.
+_FIRST_AGAIN_S: Final = 0.5
+_MOST_AGAIN_S: Final = 15.0
+# Nobody sleeps longer: clocks may be set meanwhile.
+_MOST_WAIT_S: Final = 30.0
+_PRUNE_S: Final = 3600.0
+
+
+class Dispatcher:
+    """A `Service`. For the inbox's thread.
+
+    Args:
+        node: this node's name, another one for each start.
+        tags: runs of automations that name one of these are taken here.
+        keep, keep_s: how many runs of each automation are kept whatever their age, and for how long all are.
+        on_ended: told of each run that is over, with its declaration.
+    """
+
+    name = "automations"
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        engine: Engine,
+        executor: Executor,
+        node: str,
+        *,
+        tags: Iterable[str] = (),
+        keep: int = 100,
+        keep_s: float = 30 * 86_400.0,
+        on_ended: Callable[[Declaration, Run], None] = lambda declaration, run: None,
+    ) -> None:
+        self.node = node
+        self._inbox = inbox
+        self._engine = engine
+        self._executor = executor
+        self._tags = frozenset(tags)
+        self._keep = keep
+        self._keep_s = keep_s
+        self._on_ended = on_ended
+        self._declared: dict[str, Declaration] = {}
+        self._here: dict[str, Declaration] = {}  # those of them that this node may run
+        self._since: dict[str, datetime] = {}  # planned times up to then were decided on
+        self._paused: dict[str, datetime] = {}
+        self._next: list[tuple[datetime, str]] = []  # a heap of what is due when, jitter included
+        self._running: dict[int, tuple[Run, Declaration]] = {}
+        self._unsaid: list[tuple[Run, Declaration, Ended]] = []  # ends that the store could not be told yet
+        self._tick: Timer | None = None
+        self._again_s = 0.0
+        self._last_beat = self._last_look = self._last_prune = datetime.min.replace(tzinfo=UTC)
+        self._is_stopping = False
+        self._has_stopped = False
+        self._done: Callable[[], None] | None = None
+
+    # -- a Service ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin with what was declared."""
+        self.wake()
+
+    def stop(self, deadline_s: float, done: Callable[[], None]) -> None:
+        """Claim nothing more, let what runs end within `deadline_s` seconds, by force after that."""
+        self._is_stopping = True
+        self._done = done
+        self._executor.stop(deadline_s, self._stopped)
+
+    def status(self) -> Mapping[str, Any]:
+        """Plain values for `duck status`."""
+        following = self._next[0] if self._next else None
+        return {
+            "node": self.node,
+            "automations": len(self._declared),
+            "running": [f"{declaration.name} ({run.id})" for run, declaration in self._running.values()],
+            "next": {"name": following[1], "at": following[0].isoformat()} if following is not None else None,
+            "store": "unreachable" if self._again_s else "reachable",
+        }
+
+    # -- what is there --------------------------------------------------------------------------------------------
+
+    def declare(self, declarations: Sequence[Declaration]) -> None:
+        """These, and no others, from now on; what runs goes on.
+
+        Raises:
+            StoreError: the store cannot be reached.
+        """
+        enabled = [each for each in declarations if each.enabled]
+        standings = self._engine.register(enabled)
+        now = self._engine.now()
+        self._declared = {each.name: each for each in enabled}
+        self._here = {each.name: each for each in enabled if self._runs_here(each)}
+        # Later than now: of a clock that was ahead when something was claimed, and has been put back since.
+        self._since = {name: min(standing.since, now) for name, standing in standings.items()}
+        self._paused = self._engine.paused()
+        self._next = []
+        for declaration in enabled:
+            self._plan(declaration)
+
+    def wake(self) -> None:
+        """Look now: something was queued, or another time has come."""
+        if self._tick is not None:
+            self._tick.cancel()
+        self._tick = self._inbox.call_later(0.0, self._turn)
+
+    def happened(self, event: str, details: Mapping[str, str], told: str = "") -> None:
+        """An event: whatever waits for it is queued.
+
+        Args:
+            details: of the event; a declaration's own have to be among them.
+            told: JSON for `Context.event`.
+
+        Raises:
+            StoreError: the store cannot be reached.
+        """
+        now = self._engine.now()
+        for declaration in self._declared.values():
+            for each in declaration.plan.events:
+                if each.name == event and all(details.get(key) == value for key, value in each.details):
+                    self._engine.enqueue(declaration, now, Cause.EVENT, told)
+                    break
+        self.wake()
+
+    def _plan(self, declaration: Declaration) -> None:
+        schedule = declaration.plan.schedule
+        if schedule is None or declaration.name in self._paused:
+            return
+        at = schedule.after(self._since[declaration.name])
+        if at is not None:
+            heapq.heappush(self._next, (at + timedelta(seconds=declaration.delay_s), declaration.name))
+
+    # -- a turn ---------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        self._tick = None
+        try:
+            now = self._engine.now()
+            self._say_ends()
+            if now - self._last_beat >= timedelta(seconds=BEAT_S) or now < self._last_beat:
+                self._beat(now)
+            if not self._is_stopping:
+                self._claim(now)
+                self._take()
+            if self._again_s:
+                logger.info("The store of automations can be reached again.")
+            self._again_s = 0.0
+            wait_s = self._wait_s(self._engine.now())
+        except StoreError as error:
+            if not self._again_s:
+                logger.error("%s Planned times wait meanwhile; what runs goes on.", error)
+            self._again_s = min(max(2 * self._again_s, _FIRST_AGAIN_S), _MOST_AGAIN_S)
+            wait_s = self._again_s
+        if self._has_stopped:
+            self._finish_stop()
+        else:
+            self._tick = self._inbox.call_later(wait_s, self._turn)
+
+    def _wait_s(self, now: datetime) -> float:
+        wait_s = min(LOOK_S, _MOST_WAIT_S)
+        if self._next:
+            wait_s = min(wait_s, (self._next[0][0] - now).total_seconds())
+        return max(0.0, wait_s)
+
+    def _claim(self, now: datetime) -> None:
+        """Claim what has become due; one transaction for all of it."""
+        dues = []
+        come: list[Declaration] = []
+        while self._next and self._next[0][0] <= now:
+            _, name = heapq.heappop(self._next)
+            declaration = self._declared.get(name)
+            if declaration is not None and name not in self._paused:
+                come.append(declaration)
+        try:
+            for declaration in come:
+                dues += [(declaration, each) for each in due(declaration, self._since[declaration.name], now)]
+            if dues:
+                self._engine.claim(dues)
+        except StoreError:
+            for declaration in come:
+                self._plan(declaration)  # it is still to be decided on
+            raise
+        for declaration, each in dues:
+            self._since[declaration.name] = max(self._since[declaration.name], each.planned)
+        for declaration in come:
+            self._plan(declaration)
+
+    def _take(self) -> None:
+        """Start what is queued and has room."""
+        for run in self._engine.take(self.node, self._here, self._executor.room()):
+            declaration = self._declared[run.name]
+            self._running[run.id] = (run, declaration)
+            self._executor.start(run, declaration, partial(self._ended, run))
+
+    def _runs_here(self, declaration: Declaration) -> bool:
+        return declaration.run_on in ("any", "each", self.node) or declaration.run_on in self._tags
+
+    def _beat(self, now: datetime) -> None:
+        for run_id in self._engine.beat(self.node, list(self._running)):
+            if run_id in self._running:
+                self._executor.cancel(run_id)
+        for run in self._engine.give_up(SILENT_S, self._declared):
+            logger.warning("The run %s of %s is given up: %s.", run.id, run.name, run.reason)
+            declaration = self._declared.get(run.name)
+            if declaration is not None and run.state.is_over:
+                self._over(declaration, run)
+        self._see_pauses(now)
+        if now - self._last_prune >= timedelta(seconds=_PRUNE_S) or now < self._last_prune:
+            self._engine.prune(self._keep, self._keep_s)
+            self._last_prune = now
+        self._last_beat = now
+
+    def _see_pauses(self, now: datetime) -> None:
+        paused = self._engine.paused()
+        before, self._paused = self._paused, {name: until for name, until in paused.items() if until > now}
+        for name in before.keys() - self._paused.keys():
+            declaration = self._declared.get(name)
+            if declaration is not None:
+                # What was planned meanwhile is passed over.
+                self._since[name] = max(self._since[name], min(paused.get(name, now), now))
+                self._plan(declaration)
+
+    # -- the end of a run -----------------------------------------------------------------------------------------
+
+    def _ended(self, run: Run, ended: Ended) -> None:
+        _, declaration = self._running.pop(run.id)
+        fails = ended.state in (State.FAILED, State.TIMED_OUT)
+        if fails and run.attempt <= declaration.retry and not self._is_stopping:
+            wait_s = declaration.backoff.wait_s(run.attempt)
+            ended = Ended(State.QUEUED, ended.reason, ended.code, ended.output, self._now() + timedelta(seconds=wait_s))
+        self._unsaid.append((run, declaration, ended))
+        self.wake()
+
+    def _now(self) -> datetime:
+        try:
+            return self._engine.now()
+        except StoreError:
+            return datetime.now(UTC)
+
+    def _say_ends(self) -> None:
+        """Tell the store how runs ended; those that it could not be told are told first, the next time."""
+        while self._unsaid:
+            run, declaration, ended = self._unsaid[0]
+            was_ours = self._engine.finish(run, ended)
+            del self._unsaid[0]
+            if not was_ours:
+                logger.warning("The run %s of %s ended after it had been given up: %s.", run.id, run.name, ended.state)
+                continue
+            after = self._engine.run(run.id)
+            if after is not None and after.state.is_over:
+                self._over(declaration, after)
+
+    def _over(self, declaration: Declaration, run: Run) -> None:
+        self._on_ended(declaration, run)
+        outcome = "succeeded" if run.state is State.SUCCEEDED else "failed"
+        for each in (outcome, "ended"):
+            self.happened("automation", {"name": run.name, "outcome": each}, f'{{"run": {run.id}}}')
+
+    # -- the end of all -------------------------------------------------------------------------------------------
+
+    def _stopped(self) -> None:
+        self._has_stopped = True
+        self.wake()
+
+    def _finish_stop(self) -> None:
+        for run, _, ended in self._unsaid:
+            # Its heartbeat ends now, so that another node, or the next start, gives it up.
+            logger.error("How the run %s of %s ended could not be kept: %s.", run.id, run.name, ended.state)
+        done, self._done = self._done, None
+        self._engine.close()
+        if done is not None:
+            done()

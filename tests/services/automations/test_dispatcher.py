@@ -1,0 +1,353 @@
+"""The dispatcher, on a real store and a real inbox; a stand-in carries runs out, for what they do is another's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from duck.automation import on
+from duck.exceptions import StoreError
+from duck.services.automations import dispatcher as module
+from duck.services.automations.declaration import Declaration, read_declaration
+from duck.services.automations.dispatcher import Dispatcher
+from duck.services.automations.engine import Ended
+from duck.services.automations.engines.local import LocalEngine
+from duck.services.automations.run import Cause, Run, State
+from duck.services.inbox import Inbox
+
+
+class ClockedEngine(LocalEngine):
+    """Its clock can be set; and it can be out of reach."""
+
+    ahead = timedelta()
+    is_away = False
+
+    def now(self) -> datetime:
+        if self.is_away:
+            raise StoreError("The store is away.")
+        return datetime.now(UTC) + self.ahead
+
+
+class Hands:
+    """Carries runs out when the test says so."""
+
+    def __init__(self, room: int = 10) -> None:
+        self.most = room
+        self.runs: dict[int, tuple[Run, Callable[[Ended], None]]] = {}
+        self.started: list[Run] = []
+        self.cancelled: list[int] = []
+        self.at: list[float] = []
+        self.stopped: Callable[[], None] | None = None
+
+    def room(self) -> Mapping[str, int]:
+        return dict.fromkeys(("process", "thread", "loop"), self.most - len(self.runs))
+
+    def start(self, run: Run, declaration: Declaration, ended: Callable[[Ended], None]) -> None:
+        self.at.append(time.time())
+        self.started.append(run)
+        self.runs[run.id] = (run, ended)
+
+    def end(self, run: Run, ended: Ended) -> None:
+        self.runs.pop(run.id)[1](ended)
+        if self.stopped is not None and not self.runs:
+            self.stopped()
+
+    def cancel(self, run_id: int) -> None:
+        self.cancelled.append(run_id)
+
+    def stop(self, deadline_s: float, done: Callable[[], None]) -> None:
+        self.stopped = done
+        if not self.runs:
+            done()
+
+    def kill(self) -> None:
+        self.runs.clear()
+
+
+class Node:
+    def __init__(self, path: Path, name: str, room: int = 10) -> None:
+        self.inbox = Inbox()
+        self.engine = ClockedEngine(path)
+        self.hands = Hands(room)
+        self.over: list[Run] = []
+        self.dispatcher = Dispatcher(
+            self.inbox, self.engine, self.hands, name, on_ended=lambda declaration, run: self.over.append(run)
+        )
+
+    def begin(self, *declarations: Declaration) -> None:
+        self.dispatcher.declare(declarations)
+        self.dispatcher.start()
+
+    def serve(self, until: Callable[[], object], within_s: float = 10.0) -> None:
+        deadline = time.monotonic() + within_s
+        while not until():
+            assert time.monotonic() < deadline, "it did not come to that"
+            self.inbox.run_once(0.05)
+
+    def turns(self, count: int = 3) -> None:
+        for _ in range(count):
+            self.dispatcher.wake()
+            self.inbox.run_once(0.0)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    made = Node(tmp_path / "store", "a")
+    yield made
+    made.inbox.close()
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Node]:
+    made = Node(tmp_path / "store", "b")
+    yield made
+    made.inbox.close()
+
+
+def declared(name: str = "job", **table: Any) -> Declaration:
+    return read_declaration(name, {"command": "x", **table}, "duck.toml", ZoneInfo("UTC"))
+
+
+def outcome_of(name: str, **details: str) -> dict[str, Any]:
+    return on("automation", name=name, **details).table
+
+
+def test_what_is_due_starts_in_its_second(node: Node) -> None:
+    node.begin(declared(every="1s"))
+    node.serve(lambda: node.hands.started)
+    run = node.hands.started[0]
+    assert 0.0 <= node.hands.at[0] - run.planned.timestamp() < 1.0
+    assert run.planned.microsecond == 0 and run.node == "a"
+
+
+def test_two_nodes_share_the_times_and_none_runs_twice(node: Node, other: Node) -> None:
+    job = declared(every="1s", overlap="allow")
+    node.begin(job)
+    other.begin(job)
+    deadline = time.monotonic() + 20.0
+    while len(node.hands.started) + len(other.hands.started) < 3 and time.monotonic() < deadline:
+        node.inbox.run_once(0.01)
+        other.inbox.run_once(0.01)
+    planned = [run.planned for run in node.hands.started + other.hands.started]
+    assert len(planned) >= 3 and len(set(planned)) == len(planned)
+
+
+def test_after_an_absence_the_latest_runs_and_says_how_many_it_stands_for(node: Node) -> None:
+    job = declared(every="1h")
+    node.dispatcher.declare([job])
+    node.engine.ahead = timedelta(hours=3)
+    node.begin(job)
+    node.serve(lambda: node.hands.started)
+    assert node.hands.started[0].missed == 2
+    assert [run.state for run in node.engine.runs("job")] == [State.RUNNING, State.SKIPPED, State.SKIPPED]
+
+
+def test_a_clock_put_back_runs_nothing_again_and_goes_on(node: Node) -> None:
+    job = declared(every="1h", overlap="allow")
+    node.engine.ahead = timedelta(hours=2)
+    node.begin(job)
+    node.engine.ahead = timedelta(hours=3)
+    node.turns()
+    assert len(node.hands.started) == 1
+    node.engine.ahead = timedelta()
+    node.begin(job)
+    node.turns()
+    assert len(node.hands.started) == 1
+    node.engine.ahead = timedelta(hours=1)
+    node.turns()
+    assert len(node.hands.started) == 2
+    node.engine.ahead = timedelta(hours=3)
+    node.turns()
+    planned = [run.planned for run in node.engine.runs("job")]
+    assert len(set(planned)) == len(planned) == 3
+
+
+class TestEnds:
+    def test_how_it_ended_is_kept_and_told(self, node: Node) -> None:
+        node.begin(declared(every="1s"))
+        node.serve(lambda: node.hands.started)
+        run = node.hands.started[0]
+        node.hands.end(run, Ended(State.FAILED, "exit code 3", 3, "oh"))
+        node.serve(lambda: node.over)
+        assert (node.over[0].id, node.over[0].state, node.over[0].code) == (run.id, State.FAILED, 3)
+
+    def test_one_that_failed_is_tried_again_as_often_as_was_said(self, node: Node) -> None:
+        job = declared(retry=1, backoff="1ms")
+        node.begin(job)
+        node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+        for attempt in (1, 2):
+            node.serve(lambda attempt=attempt: len(node.hands.started) == attempt)  # type: ignore[misc]
+            node.hands.end(node.hands.started[-1], Ended(State.FAILED, "no"))
+        node.serve(lambda: node.over)
+        assert [run.attempt for run in node.hands.started] == [1, 2]
+        assert len({run.key for run in node.hands.started}) == 1
+        assert node.over[0].attempt == 2
+
+    def test_another_waits_for_its_outcome(self, node: Node) -> None:
+        first = declared("first")
+        after, alarm, always = (
+            declared("after", **outcome_of("first")),
+            declared("alarm", **outcome_of("first", outcome="failed")),
+            declared("always", **outcome_of("first", outcome="ended")),
+        )
+        node.begin(first, after, alarm, always)
+        for state, expected in ((State.SUCCEEDED, {"after", "always"}), (State.TIMED_OUT, {"alarm", "always"})):
+            node.hands.started.clear()
+            node.engine.enqueue(first, datetime.now(UTC), Cause.HAND)
+            node.serve(lambda: node.hands.started)
+            node.hands.end(node.hands.started[0], Ended(state))
+            node.serve(lambda: len(node.hands.started) == 3)
+            assert {run.name for run in node.hands.started[1:]} == expected
+            for run in node.hands.started[1:]:
+                node.hands.end(run, Ended(State.SUCCEEDED))
+
+    def test_a_run_that_was_given_up_has_nothing_more_to_say(
+        self, node: Node, other: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A machine that was asleep: another has given its run up, and what it did comes too late."""
+        job = declared(on_crash="retry", backoff="1ms")
+        node.begin(job)
+        node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+        node.serve(lambda: node.hands.started)
+        other.engine.ahead = timedelta(seconds=module.SILENT_S + 1)
+        other.begin(job)
+        other.serve(lambda: other.hands.started)
+        assert other.hands.started[0].attempt == 2
+        node.engine.ahead = timedelta(seconds=module.BEAT_S + 1)
+        node.turns()
+        assert node.hands.cancelled == [node.hands.started[0].id]
+        node.hands.end(node.hands.started[0], Ended(State.SUCCEEDED))
+        node.turns()
+        assert node.over == []
+        assert node.engine.runs("job")[0].node == "b"
+
+
+class TestEvents:
+    def test_what_waits_for_one_is_run(self, node: Node) -> None:
+        node.begin(declared("a", on="start"), declared("b", on="signal", signal="shop.paid"), declared("c"))
+        node.dispatcher.happened("start", {})
+        node.dispatcher.happened("signal", {"signal": "shop.other"})
+        node.dispatcher.happened("signal", {"signal": "shop.paid"}, '{"order": 7}')
+        node.serve(lambda: len(node.hands.started) == 2)
+        assert [(run.name, run.cause, run.event) for run in node.hands.started] == [
+            ("a", Cause.EVENT, ""),
+            ("b", Cause.EVENT, '{"order": 7}'),
+        ]
+
+
+class TestSteering:
+    def test_a_cancelled_run_is_asked_to_end(self, node: Node) -> None:
+        job = declared()
+        node.begin(job)
+        node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+        node.serve(lambda: node.hands.started)
+        node.engine.cancel(node.hands.started[0].id)
+        node.engine.ahead = timedelta(seconds=module.BEAT_S + 1)
+        node.turns()
+        assert node.hands.cancelled == [node.hands.started[0].id]
+
+    def test_what_is_paused_is_not_planned_and_resumes_with_what_comes_then(self, node: Node) -> None:
+        job = declared(every="1h")
+        node.begin(job)
+        node.engine.pause("job", None)
+        node.engine.ahead = timedelta(seconds=module.BEAT_S + 1)
+        node.turns()
+        node.engine.ahead = timedelta(hours=2)
+        node.turns()
+        assert node.engine.runs() == []
+        node.engine.resume("job")
+        node.engine.ahead = timedelta(hours=2, minutes=1)
+        node.turns()
+        assert node.engine.runs() == []
+        node.engine.ahead = timedelta(hours=3, minutes=1)
+        node.turns()
+        assert len(node.hands.started) == 1 and node.hands.started[0].missed == 0
+
+    def test_a_pause_ends_by_itself(self, node: Node) -> None:
+        job = declared(every="1h")
+        node.begin(job)
+        node.engine.pause("job", node.engine.now() + timedelta(minutes=90))
+        node.dispatcher.declare([job])
+        for hours in (1, 2, 3):
+            node.engine.ahead = timedelta(hours=hours)
+            node.turns()
+        assert [run.state for run in node.engine.runs("job")][-1] == State.RUNNING
+        assert all(run.planned > datetime.now(UTC) + timedelta(minutes=85) for run in node.engine.runs("job"))
+
+    def test_no_more_are_started_than_there_is_room_for(self, tmp_path: Path) -> None:
+        node = Node(tmp_path / "store", "a", room=2)
+        jobs = [declared(f"job{number}") for number in range(4)]
+        node.begin(*jobs)
+        for job in jobs:
+            node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+        node.serve(lambda: len(node.hands.started) == 2)
+        node.turns()
+        assert len(node.hands.started) == 2
+        node.hands.end(node.hands.started[0], Ended(State.SUCCEEDED))
+        node.serve(lambda: len(node.hands.started) == 3)
+        node.inbox.close()
+
+    def test_what_is_for_nodes_with_a_tag_is_left_by_others(self, node: Node, tmp_path: Path) -> None:
+        job = declared(run_on="mail")
+        node.begin(job)
+        node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+        node.turns()
+        assert node.hands.started == []
+        tagged = Node(tmp_path / "store", "b")
+        tagged.dispatcher = Dispatcher(tagged.inbox, tagged.engine, tagged.hands, "b", tags=["mail"])
+        tagged.begin(job)
+        tagged.serve(lambda: tagged.hands.started)
+        tagged.inbox.close()
+
+    def test_one_that_is_not_enabled_is_not_planned(self, node: Node) -> None:
+        node.begin(declared(every="1s", enabled=False))
+        node.engine.ahead = timedelta(hours=1)
+        node.turns()
+        assert node.engine.runs() == []
+
+
+class TestTheStoreAway:
+    def test_planned_times_wait_and_ends_are_kept_until_it_is_back(
+        self, node: Node, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        job = declared(every="1h")
+        node.begin(job)
+        node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+        node.serve(lambda: node.hands.started)
+        node.engine.is_away = True
+        node.hands.end(node.hands.started[0], Ended(State.SUCCEEDED))
+        node.turns()
+        assert node.dispatcher.status()["store"] == "unreachable"
+        assert caplog.text.count("The store is away.") == 1
+        node.engine.is_away = False
+        node.engine.ahead = timedelta(hours=1)
+        node.turns()
+        assert node.over[0].state == State.SUCCEEDED
+        assert node.dispatcher.status()["store"] == "reachable"
+        assert len(node.hands.started) == 2, "the time that came meanwhile runs"
+
+
+class TestStopping:
+    def test_what_runs_may_end_and_is_kept(self, node: Node) -> None:
+        job = declared(every="1s")
+        node.begin(job)
+        node.serve(lambda: node.hands.started)
+        done: list[int] = []
+        node.dispatcher.stop(5.0, lambda: done.append(1))
+        node.turns()
+        assert not done
+        node.hands.end(node.hands.started[0], Ended(State.SUCCEEDED))
+        node.serve(lambda: done)
+        assert done == [1] and len(node.hands.started) == 1
+
+    def test_with_nothing_to_do_it_ends_at_once(self, node: Node) -> None:
+        node.begin(declared())
+        done: list[int] = []
+        node.dispatcher.stop(5.0, lambda: done.append(1))
+        node.serve(lambda: done)
