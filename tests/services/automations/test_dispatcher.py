@@ -110,7 +110,7 @@ def other(tmp_path: Path) -> Iterator[Node]:
     made.inbox.close()
 
 
-def declared(name: str = "job", **table: Any) -> Declaration:
+def declared(name: str = "job", /, **table: Any) -> Declaration:
     return read_declaration(name, {"command": "x", **table}, "duck.toml", ZoneInfo("UTC"))
 
 
