@@ -33,6 +33,7 @@ class BannerFacts:
         prefix: path under which all of Django lives.
         network: URLs for other devices, where they are wanted; None where not.
         https: how HTTPS is served, as words; empty for a way of listening that has none to tell.
+        requests: URL of the page that shows the last requests; empty where none are kept.
         keys: whether keys are taken at the console.
         warnings: sentences of the settings.
     """
@@ -56,6 +57,7 @@ class BannerFacts:
     reload_command: bool = False
     network: Sequence[str] | None = None
     https: str = ""
+    requests: str = ""
     keys: bool = False
     warnings: Sequence[str] = ()
 
@@ -85,6 +87,8 @@ def banner(facts: BannerFacts, *, colour: bool = False) -> str:
         rows.append(("Reload", facts.reload))
     elif facts.reload_command:
         rows.append(("Reload", "`duck reload`, or SIGHUP"))
+    if facts.requests:
+        rows.append(("Requests", paint(facts.requests, _LINK, colour)))
     if facts.processes:
         rows.append(("Processes", ", ".join(f"{role} {pid}" for role, pid in facts.processes)))
     if facts.keys:

@@ -63,6 +63,7 @@ class Browsers:
             run=secrets.token_urlsafe(6),
             on_command=self._command,
             requests=self._view.requests,
+            on_replay=self._front.tell_log,
             ask=self.ask,
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import duck
 from duck.app.banner import BannerFacts, banner
 from duck.app.qr import qr_code
+from duck.app.recorded import page_url
 from duck.logs import to_console, wants_colour
 from duck.settings import views
 
@@ -59,6 +60,7 @@ def _facts(lifecycle: Lifecycle) -> BannerFacts:
         addresses=[address for address in lifecycle.addresses if address not in network],
         network=network if views.listening(settings).lan else None,
         https=_https(lifecycle),
+        requests=page_url(lifecycle),
         keys=lifecycle.keys.are_taken,
         duck_side=own_side,
         frontend=lifecycle.frontend.words,

@@ -262,6 +262,11 @@ class Front:
             except RuntimeError:
                 pass  # its loop has ended
 
+    def tell_log(self, exchange: Exchange) -> None:
+        """Of an exchange that came over no connection; on its worker's loop."""
+        if self._access != "off":
+            self._log(exchange)
+
     def _log(self, exchange: Exchange) -> None:
         """One line of the access log; on the worker's loop."""
         self._local.log.ended(exchange)

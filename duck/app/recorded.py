@@ -98,14 +98,23 @@ def commanded(lifecycle: Lifecycle, request: Request) -> None:
     lifecycle.browsers.ask(question, tell)
 
 
-def _tell_url(lifecycle: Lifecycle, request: Request) -> None:
-    """The address of the page, for a browser on this machine; with the token, which the socket's own user may have."""
+def page_url(lifecycle: Lifecycle) -> str:
+    """The address of the page, for a browser on this machine, with the token; empty where there is none."""
+    config = lifecycle.front.config
+    sight = config.ducksight if config is not None else None
     address = next((one for one in lifecycle.addresses if one.startswith(("http://", "https://"))), None)
-    if address is None:
-        request.refuse("No browser comes here: this Duck listens at no address of HTTP.")
-    else:
-        url = f"{address.rstrip('/')}{REQUESTS_PATH.decode()}?token={lifecycle.browsers.token}"
+    if sight is None or not sight.requests or address is None:
+        return ""
+    return f"{address.rstrip('/')}{REQUESTS_PATH.decode()}?token={lifecycle.browsers.token}"
+
+
+def _tell_url(lifecycle: Lifecycle, request: Request) -> None:
+    """To the user whom the control socket belongs to."""
+    url = page_url(lifecycle)
+    if url:
         request.reply({"url": url})
+    else:
+        request.refuse("There is no page: no request is kept (DUCKSIGHT_REQUESTS), or there is no address of HTTP.")
 
 
 def _why_none(lifecycle: Lifecycle) -> str:

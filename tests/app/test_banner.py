@@ -25,6 +25,7 @@ def test_a_django_project_that_is_still_loading() -> None:
             processes=[("Duck", 10), ("Django", 11)],
             network=["http://192.168.1.7:8000"],
             https="off; --https serves it",
+            requests="http://localhost:8000/.duck/requests?token=x",
             keys=True,
             warnings=["DUCK_PROT is no setting."],
         )
@@ -38,6 +39,7 @@ def test_a_django_project_that_is_still_loading() -> None:
         "  Django     all URLs; Django 5.2 is loading /srv/site with site.settings",
         "  Python     /srv/site/.venv/bin/python 3.12.1 (/srv/site/.venv)",
         "  Reload     on changes",
+        "  Requests   http://localhost:8000/.duck/requests?token=x",
         "  Processes  Duck 10, Django 11",
         "  Keys       r reload, o open, m migrate, c clear, h help, q quit",
         "  Stop       Ctrl-C here, or `duck stop` from elsewhere",

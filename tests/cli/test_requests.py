@@ -44,7 +44,7 @@ class Served:
     def __init__(self, machine: Machine, project: Path) -> None:
         self.machine = machine
         self.project = project
-        machine.start(project)
+        machine.start(project, "--access-log", "off")
         machine.until_known(project)
         report = json.loads(machine.duck(project, "status", "--json").stdout)["instances"][0]
         self.address = report["addresses"][0].rstrip("/")

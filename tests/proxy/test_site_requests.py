@@ -421,6 +421,16 @@ def test_a_replay_whose_backend_fails_is_a_recorded_failure(duck, http_backend):
     assert one(duck, 2)["status"] == 502
 
 
+def test_the_log_is_told_of_a_replay_once(make_front, link_backend):
+    told = []
+    duck = make_front(development=True, ducksight=DuckSightConfig("t0ken", on_replay=told.append))
+    duck.switch(link_backend(echo).upstream(), debug=True)
+    duck.ask(post(b"x", target="/a"))
+    assert send_again(duck, 1).status == 303
+    (exchange,) = told
+    assert (exchange.request.path, exchange.status, exchange.ended_at > exchange.started) == (b"/a", 200, True)
+
+
 def test_a_file_is_sent_again(duck, link_backend, tmp_path):
     (tmp_path / "b.bin").write_bytes(b"x" * 3_000_000)
     static = {"installed": True, "url": "/static/", "root": str(tmp_path), "finders": False}

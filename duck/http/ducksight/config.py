@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from duck.http.ducksight.inspection import Ask
+    from duck.net.exchange import Exchange
 
 # Takes the answer to a command; at once or later, on any thread.
 Reply = Callable[[Mapping[str, Any]], None]
@@ -31,6 +32,7 @@ class DuckSightConfig:
         on_command: called with a browser's command, its arguments, and what takes the answer; for any thread.
         requests: how many of the last each site keeps; 0 for none.
         number: gives each request its number; the same for all sites.
+        on_replay: told of each request that was sent again, when it has ended, on its loop; for the log.
         ask: asks all sites for what they have recorded (see `inspection`), for any thread; None for a site alone.
     """
 
@@ -41,4 +43,5 @@ class DuckSightConfig:
     on_command: Callable[[str, Mapping[str, Any], Reply], None] = _nobody
     requests: int = 200
     number: Callable[[], int] = field(default_factory=lambda: count(1).__next__)
+    on_replay: Callable[[Exchange], None] | None = None
     ask: Ask | None = None

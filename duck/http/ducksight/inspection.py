@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from duck.http.ducksight.recorder import Recorder
     from duck.http.ducksight.recording import Recording
+    from duck.net.exchange import Exchange
     from duck.net.interfaces import Handler
 
 Answer = dict[str, Any] | None
@@ -45,11 +46,19 @@ class Inspection:
     Args:
         handler: answers replays: the site.
         max_body_bytes: that a replay's body may have before a route says otherwise.
+        on_replay: told of each replay when it has ended.
     """
 
     def __init__(
-        self, recorder: Recorder, handler: Handler, loop: asyncio.AbstractEventLoop, max_body_bytes: int
+        self,
+        recorder: Recorder,
+        handler: Handler,
+        loop: asyncio.AbstractEventLoop,
+        max_body_bytes: int,
+        *,
+        on_replay: Callable[[Exchange], None] | None = None,
     ) -> None:
+        self._on_replay = on_replay
         self._recorder = recorder
         self._handler = handler
         self._loop = loop
@@ -90,7 +99,12 @@ class Inspection:
         def done(again: Recording | None) -> None:
             tell(None if again is None else summary(again, recorder.now()))
 
-        replay(recording, self._handler, self._loop, recorder.now(), self._max_body_bytes, done)
+        def ended(exchange: Exchange) -> None:
+            exchange.ended_at = recorder.now()
+            if self._on_replay is not None:
+                self._on_replay(exchange)
+
+        replay(recording, self._handler, self._loop, recorder.now(), self._max_body_bytes, ended, done)
 
     def _rows(self, question: Mapping[str, Any]) -> list[dict[str, Any]]:
         now, limit = self._recorder.now(), question.get("limit", 0)

@@ -50,7 +50,7 @@ _ASSETS: Final = {
 _FIELDS: Final[Fields] = [
     (b"Cache-Control", b"no-store"),
     (b"X-Content-Type-Options", b"nosniff"),
-    (b"Referrer-Policy", b"no-referrer"),
+    (b"Referrer-Policy", b"same-origin"),  # with none the form would come from the origin `null` (Fetch §3.2)
     (b"Cross-Origin-Resource-Policy", b"same-origin"),
     (b"Cross-Origin-Opener-Policy", b"same-origin"),
     (b"Content-Security-Policy", request_pages.POLICY),

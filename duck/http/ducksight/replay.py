@@ -149,13 +149,18 @@ def replay(
     loop: asyncio.AbstractEventLoop,
     now: float,
     max_body_bytes: int,
+    ended: Callable[[Exchange], None],
     done: Done,
 ) -> None:
     """Send `recording` through `handler` again; `done` is called with the replay's own when its answer has ended.
+
+    Args:
+        ended: called before that, with the exchange.
 
     Raises:
         CannotRepeat: see `body_of`.
     """
     stream = ReplayStream(recording.id, body_of(recording), done)
     exchange = Exchange(recording.request.copy(), recording.peer, stream, now, max_body_bytes)
+    exchange.on_end = ended
     stream.start(exchange, handler, loop)

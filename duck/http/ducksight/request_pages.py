@@ -268,7 +268,6 @@ def _page(title: str, body: str) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        '<meta name="referrer" content="no-referrer">'
         f"<title>{escape(title[:120])} · Duck</title>"
         f'<link rel="stylesheet" href="{PATH}/page.css"><script defer src="{PATH}/page.js"></script></head>\n'
         f"<body><main>{body}\n</main></body></html>\n"

@@ -53,7 +53,9 @@ class Sight:
         config = self._config
         if config.requests:
             self.recorder = recorder = Recorder(config.requests, config.number, clock.time)
-            self._inspection = inspection = Inspection(recorder, handler, self._loop, max_body_bytes)
+            self._inspection = inspection = Inspection(
+                recorder, handler, self._loop, max_body_bytes, on_replay=config.on_replay
+            )
             inspector = Inspector(config.ask or inspection.ask, config.token, self._loop, config.requests)
             self.endpoints.add(REQUESTS_PATH, inspector)
 
