@@ -191,3 +191,23 @@ def test_a_reload_of_duck_itself_fails_no_request_and_clients_resume_their_sessi
     asyncio.run(work())
     served.wait_until(lambda: not fronts & {each["pid"] for each in served.processes()}, "without its old workers")
     assert all(session.is_resumed() for session in sessions)
+
+
+def test_a_certificate_changed_under_load_fails_no_request_and_ends_no_connection(
+    served: Served, authority: Authority
+) -> None:
+    async def work() -> None:
+        asking = Asking(served.port, authority.client())
+        await asking.more(20)
+        for _ in range(2):
+            before = served.certificate()
+            authority.issue("localhost")  # into the same files
+            async with asyncio.timeout(30):
+                while await asyncio.to_thread(served.certificate) == before:
+                    await asking.more(5)
+            await asking.more(20)
+        await asking.stop()
+        assert asking.failed == []
+        assert asking.connections == 3
+
+    asyncio.run(work())
