@@ -50,6 +50,12 @@ def answer_too_short(missing: int) -> ProtocolError:
     return ProtocolError("the answer is shorter than its Content-Length", 502)
 
 
+def answer_too_long(data: bytes, left: int) -> bytes:
+    """What of `data` was promised, `-left` bytes less: more would be read as the next answer (RFC 9112 §6.3)."""
+    logger.warning("an answer is longer than its Content-Length; the rest was dropped")
+    return data[:left]
+
+
 def refusal(error: ProtocolError) -> tuple[ResponseHead, bytes]:
     """The answer to a request that cannot be understood, or whose body cannot be had."""
     return plain_error(error.status, f"{error}.", False)

@@ -292,7 +292,7 @@ class Http2ServerConnection:
             self._leave_by = NEVER
             self.http2.stop()
 
-    def forget(self, stream: Http2Stream) -> None:
+    def forget(self, stream: StreamState) -> None:
         """`stream` has nothing to do any more."""
         if self.live.pop(stream.id, None) is not None and not self.live:
             self._await_request(self.clock.now)

@@ -3,8 +3,9 @@
     exchange ──answered, and its body over──> forgotten      both ends in whatever order, or either side resets it
        └──────upgrade──> `Http2Duplex` ──both directions over──> forgotten
 
-As `ServerConnection` is for HTTP/1, so one file holds every transition here: a body's pace (`request_body`), why an
-exchange ends early (`faults`) and what comes after an upgrade (`h2_duplex`) have files of their own.
+As `ServerConnection` is for HTTP/1, so one file holds every transition here: what is sent (`h2_answer`), a body's pace
+(`request_body`), why an exchange ends early (`faults`) and what comes after an upgrade (`h2_duplex`) have files of
+their own.
 """
 
 from __future__ import annotations
@@ -19,28 +20,21 @@ from duck.exceptions import BackendError, ClientGone, ProtocolError
 from duck.net.clock import NEVER
 from duck.net.exchange import CUT, READING, SENT
 from duck.net.faults import (
-    UNREADABLE,
     answer_not_taken,
-    answer_too_short,
     body_too_large,
     body_too_slow,
-    refusal,
     refuse_body,
 )
+from duck.net.h2_answer import Http2Answer
 from duck.net.h2_duplex import Http2Duplex
 from duck.net.request_body import BodyPace
-from duck.wire.answer import CHUNKED, LENGTH, NO_BODY, field_block
 from duck.wire.fields import get, render_fields
-from duck.wire.h2_frames import CANCEL, INTERNAL_ERROR, NO_ERROR
+from duck.wire.h2_frames import CANCEL, NO_ERROR
 from duck.wire.h2_head import with_key
-from duck.wire.h2_stream import StreamState
 from duck.wire.hpack import encode_lines, encode_status
 from duck.wire.render import plain_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from duck.net.exchange import Exchange
     from duck.net.h2_connection import Http2ServerConnection
     from duck.net.interfaces import Duplex
     from duck.wire.fields import Fields
@@ -48,66 +42,35 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("duck.net")
 
-# What waits to be sent of one stream: above the one its producer is paused, below the other it goes on.
-HIGH_BYTES: Final = 65_536
-LOW_BYTES: Final = 16_384
-# Of a file, read at once.
-FILE_BYTES: Final = 65_536
 
 _CONTINUE: Final = encode_status(100)
 _WEBSOCKET_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-class Http2Stream(StreamState):
+class Http2Stream(Http2Answer):
     """Carries one exchange.
 
     Attributes:
-        exchange: what is carried, until its end.
-        duplex: what became of it.
         deadline: until which the client has to send, or to take, the next bytes.
     """
 
     __slots__ = (
-        "_answer_paused",
         "_body_by",
-        "_connection",
-        "_file",
-        "_file_at",
-        "_file_done",
-        "_file_left",
-        "_framing",
         "_kept",
-        "_left_to_send",
         "_pace",
-        "_send_by",
         "_touched",
         "_trailers",
         "_whole",
-        "duplex",
-        "exchange",
-        "key",
     )
 
     def __init__(self, connection: Http2ServerConnection, stream_id: int, send_window: int) -> None:
-        StreamState.__init__(self, stream_id, send_window)
-        self._connection = connection
-        self.exchange: Exchange | None = None
-        self.duplex: Http2Duplex | None = None
-        self.key = b""  # of a WebSocket's handshake, made here
+        Http2Answer.__init__(self, connection, stream_id, send_window)
         self._kept: bytes | bytearray = b""  # of the body, not delivered yet
         self._touched = False  # something was kept in this turn
         self._whole = False  # the body was received
         self._trailers: Fields | None = None
         self._pace: BodyPace | None = None
-        self._framing = NO_BODY
-        self._left_to_send = 0
-        self._answer_paused = False
-        self._file = -1
-        self._file_at = 0
-        self._file_left = 0
-        self._file_done: Callable[[Exception | None], None] | None = None
         self._body_by = NEVER
-        self._send_by = NEVER
 
     # -- what happens to it -------------------------------------------------------------------------
 
@@ -189,38 +152,6 @@ class Http2Stream(StreamState):
             if exchange is not None:
                 exchange.ended()
 
-    def emitted(self) -> None:
-        waiting = self.pending_bytes
-        if waiting or self.refills:
-            self._await_taken()
-        else:
-            self._send_by = NEVER
-        if self._answer_paused and waiting <= LOW_BYTES:
-            self._answer_paused = False
-            if self.duplex is not None:
-                self.duplex.resume()
-            elif self.exchange is not None:
-                self.exchange.resume_answer()
-        done = self._file_done
-        if done is not None and not waiting and not self._file_left:
-            self._file_done = None
-            done(None)
-
-    def refill(self) -> None:
-        if not self._file_left:
-            return
-        try:
-            data = os.pread(self._file, min(self._file_left, FILE_BYTES), self._file_at)
-            if not data:
-                raise OSError("the file became shorter while it was sent")
-        except OSError as error:
-            self._drop_file(error, self.exchange)
-            return
-        self._file_at += len(data)
-        self._file_left -= len(data)
-        self.refills = self._file_left > 0
-        self.put(data)
-
     def sent_end(self) -> None:
         self._send_by = NEVER
         if self.duplex is not None:
@@ -229,11 +160,6 @@ class Http2Stream(StreamState):
             self._check_finished()
         else:
             self._connection.http2.reset(self, NO_ERROR)  # refused: the rest of its request is not wanted
-
-    @property
-    def is_answering(self) -> bool:
-        """Whether the client has begun to get its answer, and not got all of it."""
-        return self.exchange is not None and self.exchange.is_answered
 
     # -- deadlines ------------------------------------------------------------------------------------------------
 
@@ -256,10 +182,6 @@ class Http2Stream(StreamState):
     def _await_body(self, pace: BodyPace) -> None:
         self._body_by = pace.deadline(self._connection.clock.time(), self._connection.limits)
         self._connection.due(self._body_by)
-
-    def _await_taken(self) -> None:
-        self._send_by = self._connection.clock.now + self._connection.limits.send_timeout_s
-        self._connection.due(self._send_by)
 
     # -- the request's body (Stream) ------------------------------------------------------------------------------
 
@@ -319,146 +241,6 @@ class Http2Stream(StreamState):
             self._kept = b""
             self._connection.http2.consumed(self, size)
 
-    # -- the answer (Stream) --------------------------------------------------------------------------------------
-
-    def send_informational(self, head: ResponseHead) -> None:
-        if not self.closed:
-            self._connection.http2.send_head(self, encode_status(head.status) + encode_lines(head.block))
-            self._connection.flush_soon()
-
-    def _head_block(self, request: RequestHead, head: ResponseHead) -> bytes:
-        block, framing = field_block(request, head, self._connection.clock.date)
-        self._framing = framing
-        if framing == LENGTH:
-            self._left_to_send = head.content_length or 0
-        return block
-
-    def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
-        if self.closed:
-            return
-        if self.key and head.status < 300:
-            self._refuse_tunnel(exchange)
-            return
-        self._connection.http2.send_head(self, self._head_block(exchange.request, head))
-        self._connection.flush_soon()
-
-    def send_data(self, data: bytes) -> None:
-        if self.closed or self._framing == NO_BODY:
-            return
-        if self._framing == LENGTH:
-            left = self._left_to_send - len(data)
-            if left < 0:
-                logger.warning("an answer is longer than its Content-Length; the rest was dropped")
-                data = data[:left]
-                left = 0
-                if not data:
-                    return
-            self._left_to_send = left
-        self.write(data)
-
-    def write(self, data: bytes) -> None:
-        """Send bytes of the stream, in their turn."""
-        connection = self._connection
-        connection.http2.send_data(self, data)
-        if self.pending_bytes:
-            if self._send_by == NEVER:
-                self._await_taken()
-            if self.pending_bytes > HIGH_BYTES and not self._answer_paused:
-                self._answer_paused = True
-                if self.duplex is not None:
-                    self.duplex.pause()
-                elif self.exchange is not None:
-                    self.exchange.pause_answer()
-        connection.flush_soon()
-
-    def send_end(self, trailers: Fields | None) -> None:
-        exchange = self.exchange
-        if exchange is None:
-            return
-        if self.closed or self.local_ended:
-            self._check_finished()
-            return
-        if self._framing == LENGTH and self._left_to_send:
-            exchange.error = answer_too_short(self._left_to_send)
-            self.reset(exchange.error)
-            return
-        last_block = b""
-        if trailers and self._framing == CHUNKED and exchange.request.accepts_trailers:
-            last_block = encode_lines(render_fields(trailers))
-        self._connection.http2.send_end(self, last_block)
-        self._connection.flush_soon()
-
-    def send_answer(self, exchange: Exchange, head: ResponseHead, body: bytes) -> None:
-        if self.closed:
-            return
-        if self.key and head.status < 300:
-            self._refuse_tunnel(exchange)
-            return
-        if head.content_length is None and exchange.request.method != b"HEAD" and head.status not in (204, 304):
-            head.content_length = len(body)
-        block = self._head_block(exchange.request, head)
-        http2 = self._connection.http2
-        if self._framing == NO_BODY or (self._framing == LENGTH and not body and not head.content_length):
-            http2.send_head(self, block, end=True)
-        elif head.content_length != len(body):
-            http2.send_head(self, block)
-            if body:
-                self.send_data(body)
-            self.send_end(None)
-        else:
-            http2.send_whole(self, block, body)
-            if self.pending_bytes and self._send_by == NEVER:
-                self._await_taken()
-        self._connection.flush_soon()
-
-    def send_file(self, descriptor: int, offset: int, count: int, done: Callable[[Exception | None], None]) -> None:
-        if self.closed:
-            done(ClientGone("the client left"))
-            return
-        if self._framing != LENGTH:
-            done(None)
-            return
-        self._left_to_send -= count
-        self._file = descriptor
-        self._file_at = offset
-        self._file_left = count
-        self._file_done = done
-        self.refills = True
-        self._await_taken()
-        self._connection.http2.enqueue(self)
-        self._connection.flush_soon()
-
-    def send_from(
-        self,
-        divert: Callable[[], int],
-        count: int,
-        moved: Callable[[], None],
-        done: Callable[[Exception | None], None],
-    ) -> bool:
-        return False  # frames are between the bytes
-
-    def reset(self, error: Exception) -> None:
-        """End the stream so that the client sees the answer as incomplete."""
-        self._connection.http2.reset(self, INTERNAL_ERROR)
-        exchange, self.exchange = self.exchange, None
-        self._drop_file(error, exchange)
-        self._drop_kept()
-        if exchange is not None:
-            if exchange.request_state is READING:
-                exchange.body_failed(error)
-            exchange.ended()
-        self._connection.forget(self)
-        self._connection.flush_soon()
-
-    def _drop_file(self, error: Exception, exchange: Exchange | None) -> None:
-        self.refills = False
-        done, self._file_done = self._file_done, None
-        if done is not None:
-            if exchange is not None:
-                exchange.bytes_sent -= self._file_left
-            self._file_left = 0
-            done(error)
-
     def _check_finished(self) -> None:
         """The exchange is over when its answer was sent and nobody takes the body any more."""
         exchange = self.exchange
@@ -476,28 +258,12 @@ class Http2Stream(StreamState):
         exchange.ended()
         self._connection.forget(self)
 
-    def refuse(self, error: ProtocolError) -> int:
-        """Answer a request that could not be understood; gives the length of the answer's body."""
-        head, body = refusal(error)
-        block = self._head_block(UNREADABLE, head)
-        self._connection.http2.send_whole(self, block, body)
-        return len(body)
-
     # -- WebSocket (RFC 8441) -------------------------------------------------------------------------------------
 
     def ask_for_tunnel(self, request: RequestHead) -> RequestHead:
         """`request`, an extended CONNECT, as the handshake of HTTP/1 that it stands for."""
         self.key = base64.b64encode(os.urandom(16))
         return with_key(request, self.key)
-
-    def _refuse_tunnel(self, exchange: Exchange) -> None:
-        """An ordinary answer with 2xx would say that the tunnel is there."""
-        self.key = b""
-        exchange.status = 501
-        head, body = plain_error(501, "No WebSocket is answered here.", False)
-        exchange.bytes_sent = len(body)
-        self.send_answer(exchange, head, body)
-        self._framing = NO_BODY
 
     def send_upgrade(self, head: ResponseHead) -> Duplex:
         exchange = self.exchange

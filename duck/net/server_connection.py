@@ -11,16 +11,13 @@ BUSY     the request is complete and its answer under way; what a client pipelin
 LINGER   the last answer is sent; what still comes is thrown away, so that a reset does not overtake the answer
 
 One file holds every transition, which is why it is longer than others: a request's body (`request_body`), what is sent
-(`wire.answer`, `send_file`, `splice`) and what comes after an upgrade (`client_duplex`) have files of their own.
+(`server_answer`, `send_file`, `splice`) and what comes after an upgrade (`client_duplex`) have files of their own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import socket
-import struct
 from typing import TYPE_CHECKING, Final, cast
 
 from duck.exceptions import ClientGone, LimitExceeded, ProtocolError
@@ -31,7 +28,6 @@ from duck.net.faults import (
     UNREADABLE,
     answer_cut,
     answer_not_taken,
-    answer_too_short,
     body_cut_short,
     body_too_large,
     body_too_slow,
@@ -41,30 +37,20 @@ from duck.net.faults import (
 from duck.net.h2_connection import Http2ServerConnection
 from duck.net.request_body import RequestBody
 from duck.net.send_file import FileSender
-from duck.net.splice import Splicer, can_splice
+from duck.net.server_answer import CLOSED, ServerAnswer
 from duck.net.unread import begun, unread
 from duck.wire.answer import (
-    CHUNKED,
-    LENGTH,
-    NO_BODY,
-    UNTIL_CLOSE,
     answer_head,
-    informational_head,
     upgrade_head,
 )
-from duck.wire.framing import chunk, last_chunk
 from duck.wire.h1 import check_partial_head, parse_request_head
 from duck.wire.h2_frames import PREFACE
-from duck.wire.head import HTTP_11, RequestHead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from duck.net.interfaces import Duplex
     from duck.net.peer import Peer
     from duck.net.server import Server
-    from duck.wire.fields import Fields
-    from duck.wire.head import ResponseHead
+    from duck.wire.head import RequestHead, ResponseHead
 
 
 logger = logging.getLogger("duck.net")
@@ -73,7 +59,6 @@ HEAD: Final = "head"
 BODY: Final = "body"
 BUSY: Final = "busy"
 LINGER: Final = "linger"
-CLOSED: Final = "closed"
 
 MAX_PIPELINED_BYTES: Final = 65_536
 # Of one client, answered at once: then the loop gets its turn.
@@ -86,7 +71,7 @@ _ANY: Final = 1 << 62  # more bytes than ever wait to be sent
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class ServerConnection:
+class ServerConnection(ServerAnswer):
     """One client's connection: a `Stream` for its exchanges, `Watched` by the clock.
 
     An `asyncio.Protocol` by its methods; with the class as its base, mypyc could give it no native attributes.
@@ -95,24 +80,13 @@ class ServerConnection:
     __slots__ = (
         "_after_empty_line",
         "_body",
-        "_buffer",
-        "_cut",
-        "_eof",
-        "_exchange",
-        "_framing",
-        "_keep_alive",
         "_last_data",
         "_last_request",
         "_left_to_drop",
-        "_left_to_send",
         "_next_is_due",
         "_paused_reading",
         "_pipelines",
-        "_sender",
         "_served",
-        "_server",
-        "_state",
-        "_transport",
         "_unsent",
         "_write_paused",
         "deadline",
@@ -120,13 +94,8 @@ class ServerConnection:
     )
 
     def __init__(self, server: Server) -> None:
-        self._server = server
-        self._transport: asyncio.Transport | None = None
-        self._state = HEAD
-        self._buffer = b""
+        ServerAnswer.__init__(self, server, HEAD)
         self._after_empty_line = False
-        self._cut: ClientGone | None = None  # why Duck itself ended the connection
-        self._exchange: Exchange | None = None
         self._body: RequestBody | None = None
         self._left_to_drop = 0
         # The last request that was one head and nothing else, where it is short: kept for as long as the connection.
@@ -137,12 +106,7 @@ class ServerConnection:
         self._next_is_due = False  # the loop will call `_next`
         self._paused_reading = False
         self._write_paused = False
-        self._framing = NO_BODY
-        self._left_to_send = 0
-        self._keep_alive = True
-        self._eof = False
         self._unsent = 0
-        self._sender: FileSender | Splicer | None = None
         self.deadline = NEVER
         self.peer: Peer | None = None
 
@@ -502,159 +466,7 @@ class ServerConnection:
         else:
             refuse_body(exchange, error)
 
-    # -- the answer (for the exchange) ----------------------------------------------------------------------------
-
-    def send_informational(self, head: ResponseHead) -> None:
-        exchange = self._exchange
-        if self._transport is not None and exchange is not None and exchange.request.version == HTTP_11:
-            self._transport.write(informational_head(head))
-
-    def _head_bytes(self, exchange: Exchange, head: ResponseHead) -> bytes:
-        # A body that was not read to its end leaves the connection where no next request can be found on it.
-        keep_alive = (
-            exchange.request.keep_alive
-            and exchange.request_state is COMPLETE
-            and not (self._eof and not self._buffer)
-            and not self._server.draining
-        )
-        data, self._framing, self._keep_alive = answer_head(exchange.request, head, keep_alive, self._server.clock.date)
-        return data
-
-    def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
-        transport = self._transport
-        if transport is None:
-            return
-        transport.write(self._head_bytes(exchange, head))
-        if self._framing == LENGTH:
-            self._left_to_send = head.content_length or 0
-
-    def send_data(self, data: bytes) -> None:
-        transport = self._transport
-        if transport is None:
-            return
-        framing = self._framing
-        if framing == LENGTH:
-            left = self._left_to_send - len(data)
-            if left < 0:
-                # More than was promised: the rest would be read as the next answer (RFC 9112 §6.3).
-                logger.warning("an answer is longer than its Content-Length; the rest was dropped")
-                data = data[:left]
-                left = 0
-                self._framing = NO_BODY
-            self._left_to_send = left
-            if data:
-                transport.write(data)
-        elif framing == CHUNKED:
-            if len(data) < 4096:
-                transport.write(chunk(data))
-            else:
-                # Not `writelines`: asyncio's, in some releases of Python 3.12 and 3.13, never tells of a full buffer.
-                transport.write(b"%x\r\n" % len(data))
-                transport.write(data)
-                transport.write(b"\r\n")
-        elif framing == UNTIL_CLOSE:
-            transport.write(data)
-
-    def send_end(self, trailers: Fields | None) -> None:
-        transport = self._transport
-        exchange = self._exchange
-        if transport is None or exchange is None:
-            return
-        if self._framing == CHUNKED:
-            transport.write(last_chunk(trailers if exchange.request.accepts_trailers else None))
-        elif self._framing == LENGTH and self._left_to_send:
-            exchange.error = answer_too_short(self._left_to_send)
-            self.reset(exchange.error)
-            return
-        self._answered()
-
-    def send_answer(self, exchange: Exchange, head: ResponseHead, body: bytes) -> None:
-        transport = self._transport
-        if transport is None:
-            return
-        if head.content_length is None and exchange.request.method != b"HEAD" and head.status not in (204, 304):
-            head.content_length = len(body)
-        data = self._head_bytes(exchange, head)
-        framing = self._framing
-        if framing == LENGTH:
-            if head.content_length != len(body):
-                transport.write(data)
-                self._left_to_send = head.content_length or 0
-                if body:
-                    self.send_data(body)
-                self.send_end(None)
-                return
-            transport.write(data + body)
-        elif framing == NO_BODY:
-            transport.write(data)
-        else:
-            raise AssertionError("a whole answer has a length")
-        self._answered()
-
-    def send_file(self, descriptor: int, offset: int, count: int, done: Callable[[Exception | None], None]) -> None:
-        transport = self._transport
-        if transport is None:
-            done(ClientGone("the client left"))
-            return
-        if self._framing != LENGTH:
-            done(None)
-            return
-        self._left_to_send -= count
-
-        def sent(error: Exception | None) -> None:
-            self._sender = None
-            done(error)
-
-        self._sender = FileSender(transport, self._server.loop, descriptor, offset, count, sent)
-        self._sender.start()
-
-    def send_from(
-        self,
-        divert: Callable[[], int],
-        count: int,
-        moved: Callable[[], None],
-        done: Callable[[Exception | None], None],
-    ) -> bool:
-        transport = self._transport
-        if transport is None or self._framing != LENGTH or not can_splice(transport):
-            return False
-        self._left_to_send -= count
-
-        def sent(error: Exception | None) -> None:
-            self._sender = None
-            if isinstance(error, ClientGone):
-                if self._exchange is not None:
-                    self._exchange.bytes_sent -= splicer.left
-                self._lose(error)  # the source is whole: who reads it shall not take this for a fault of its own
-            done(error)
-
-        splicer = Splicer(transport, self._server.loop, divert(), count, moved, sent)
-        self._sender = splicer
-        splicer.start()
-        return True
-
-    def reset(self, error: Exception) -> None:
-        """Cut the connection: an answer that cannot be completed must not look complete."""
-        exchange, self._exchange = self._exchange, None
-        transport = self._transport
-        if exchange is not None:
-            if exchange.request_state is READING:
-                exchange.body_failed(error)
-            exchange.ended()
-        if transport is not None:
-            self._state = CLOSED
-            if self._framing == UNTIL_CLOSE and exchange is not None and exchange.is_answered:
-                _end_by_reset(transport)
-            transport.abort()
-
-    def _lose(self, error: ClientGone) -> None:
-        """The kernel says that the client is gone, before the loop does."""
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.lost(self._cut or error)
-            exchange.ended()
-        if self._transport is not None:
-            self._transport.abort()
+    # -- between requests ---------------------------------------------------------------------------------------------
 
     def _answered(self) -> None:
         """The answer is with the transport: on to the next request, or to the end."""
@@ -808,11 +620,3 @@ class ServerConnection:
         if self._paused_reading and self._transport is not None:
             self._paused_reading = False
             self._transport.resume_reading()
-
-
-def _end_by_reset(transport: asyncio.Transport) -> None:
-    """Have the connection end by RST: an ordinary end would complete a body that lasts until the connection's end."""
-    raw = transport.get_extra_info("socket")
-    if raw is not None:
-        with contextlib.suppress(OSError):
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -7,8 +7,8 @@ What only a client with a fault of its own can send ends the connection, though 
 stream (§5.4.2 allows it): so nobody makes Duck reset streams at will. Malformed requests, which an honest proxy passes
 on for somebody else, reset their stream, and are counted.
 
-All that a client's frames do to these states stands in one file, which is why it is longer than others: what is sent
-(`h2_sending`), heads (`h2_head`, `h2_repeats`), settings and the account of a client's cost have files of their own.
+What is sent (`h2_sending`), bodies and windows (`h2_receiving`), heads (`h2_head`, `h2_repeats`), settings and the
+account of a client's cost have files of their own.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ from duck.wire.h2_frames import (
     WITH_PRIORITY,
     goaway,
     ping,
-    rst_stream,
     window_update,
 )
 from duck.wire.h2_head import request_head, trailers
+from duck.wire.h2_receiving import Receiving, connection_window, unpad
 from duck.wire.h2_repeats import Repeats
-from duck.wire.h2_sending import USEFUL_BYTES, Http2Owner, Sending
 from duck.wire.h2_settings import PeerSettings, own_settings
 from duck.wire.head import HTTP_2, told_head
 from duck.wire.hpack import METHOD, PATH, Decoder, Field
 
 if TYPE_CHECKING:
+    from duck.wire.h2_sending import Http2Owner
     from duck.wire.h2_stream import StreamState
     from duck.wire.head import RequestHead
 
@@ -68,19 +68,10 @@ OPEN: Final = "open"
 LEAVING: Final = "leaving"
 CLOSED: Final = "closed"
 
-# What a client may have sent of a stream whose body is wanted, and that nobody has taken yet; of others DEFAULT_WINDOW.
-STREAM_WINDOW: Final = 1 << 18
-# Streams of a connection that have such a window at once. The connection's own window has room for all that its streams
-# may hold: so what nobody takes of some keeps no other from being read.
-MAX_WIDE: Final = 8
-# Taken bytes that the connection has not told of yet, at most.
-CONNECTION_DUE: Final = 1 << 18
 # Field blocks come in frames; more of these, or more bytes, no client needs.
 MAX_BLOCK_FRAMES: Final = 16
 # Compressed and not; what is longer than allowed is answered 431 up to so many times the limit.
 MAX_BLOCK_EXCESS: Final = 2
-# Streams that Duck has reset, whose frames may still be on their way.
-MAX_REMEMBERED: Final = 512
 # In streams that end before their time: fields that are more than allowed were read all the same.
 BOMB_COST: Final = 10
 _PING: Final = b"\0duckbye"
@@ -88,7 +79,7 @@ _PING: Final = b"\0duckbye"
 _unpack_header: Final = Struct(">HBBBL").unpack_from
 
 
-class Http2Connection(Sending):
+class Http2Connection(Receiving):
     """The framing and the states of one connection.
 
     Args:
@@ -105,7 +96,6 @@ class Http2Connection(Sending):
     """
 
     __slots__ = (
-        "_accepts_to",
         "_block",
         "_block_bytes",
         "_block_flags",
@@ -115,20 +105,15 @@ class Http2Connection(Sending):
         "_data_left",
         "_data_stream",
         "_decoder",
-        "_due",
         "_max_fields",
         "_max_head_bytes",
         "_max_streams",
         "_max_target_bytes",
         "_now",
-        "_receive_window",
-        "_remembered",
         "_repeats",
         "_settings",
-        "error",
         "head_since",
         "in_block",
-        "last_id",
         "peer_leaves",
         "scheme",
         "state",
@@ -145,7 +130,8 @@ class Http2Connection(Sending):
         max_target_bytes: int = 16_384,
         max_fields: int = 100,
     ) -> None:
-        Sending.__init__(self, owner, now)
+        window = connection_window(max_streams)
+        Receiving.__init__(self, owner, now, window)
         self.scheme = scheme
         self._max_streams = max_streams
         self._max_head_bytes = max_head_bytes
@@ -154,22 +140,15 @@ class Http2Connection(Sending):
         self._max_fields = max_fields
         self.state = PREFACE_STATE
         self.out.append(own_settings(max_streams, max_head_bytes))
-        window = connection_window(max_streams)
         self.out.append(window_update(0, window - DEFAULT_WINDOW))
-        self.last_id = 0
         self.peer_leaves = False
         self.in_block = False
         self.head_since = now
         self._now = now
-        self.error: Http2Error | None = None
-        self._accepts_to = MAX_WINDOW  # the last stream that is served
         self._buffer = b""
         self._decoder = Decoder()
         self._repeats = Repeats(max_target_bytes, max_head_bytes)
         self._settings = PeerSettings()
-        self._receive_window = window
-        self._due = 0
-        self._remembered: dict[int, None] = {}
         # Of a DATA frame that is not all there yet: the bytes that are missing, whose they are, whether it is the last.
         self._data_left = 0
         self._data_stream: StreamState | None = None
@@ -327,7 +306,7 @@ class Http2Connection(Sending):
             raise Http2Error("HEADERS of no stream", PROTOCOL_ERROR)
         if flags & (PADDED | WITH_PRIORITY):
             if flags & PADDED:
-                payload = _unpad(payload)
+                payload = unpad(payload)
             if flags & WITH_PRIORITY:
                 if len(payload) < 5:
                     raise Http2Error("HEADERS shorter than their priority", FRAME_SIZE_ERROR)
@@ -429,115 +408,6 @@ class Http2Connection(Sending):
         self._owner.body_end(stream, trailing)
         self._settle(stream)
 
-    # -- bodies and windows ---------------------------------------------------------------------------------------
-
-    def _data(self, stream_id: int, flags: int, length: int) -> StreamState | None:
-        """DATA of `length` bytes begins: its stream, or None where that is closed."""
-        self._receive_window -= length
-        if self._receive_window < 0:
-            raise Http2Error("more than the connection's window", FLOW_CONTROL_ERROR)
-        stream = self.streams.get(stream_id)
-        if stream is None:
-            self._check_remembered(stream_id)
-            return None
-        if stream.remote_ended:
-            raise Http2Error("DATA behind the end of their stream", STREAM_CLOSED)
-        stream.receive_window -= length
-        if stream.receive_window < 0:
-            raise Http2Error("more than the stream's window", FLOW_CONTROL_ERROR)
-        if length >= USEFUL_BYTES:
-            self.account.useful(1)
-        elif length == 0 and not flags & END_STREAM:
-            self.account.frame()
-        return stream
-
-    def _padded_data(self, stream_id: int, flags: int, payload: bytes) -> None:
-        stream = self._data(stream_id, flags, len(payload))
-        data = _unpad(payload)
-        padding = len(payload) - len(data)
-        if not data and not flags & END_STREAM:
-            self.account.frame(2)  # as little as an empty one, and one of them may have been taken for useful
-        if stream is None:
-            self._give_back(padding)
-        else:
-            self.consumed(stream, padding)
-        self._body(stream, data, flags & END_STREAM != 0)
-
-    def _body(self, stream: StreamState | None, data: bytes, ended: bool) -> None:
-        """Bytes of a body, or the end of one."""
-        size = len(data)
-        if stream is None or stream.closed:
-            self._give_back(size)
-            return
-        if stream.declared_left >= 0:
-            stream.declared_left -= size
-            if stream.declared_left < 0 or (ended and stream.declared_left):
-                self._give_back(size)
-                self._reset_for(stream, Http2Error("a body that is not as long as its Content-Length", PROTOCOL_ERROR))
-                return
-        if ended:
-            stream.remote_ended = True
-        if data:
-            self._owner.body(stream, data)
-        if ended:
-            self._owner.body_end(stream, None)
-            self._settle(stream)
-
-    def consumed(self, stream: StreamState, size: int) -> None:
-        """Nobody keeps `size` bytes of `stream` any more: the client may send as many again."""
-        self._give_back(size)
-        if stream.remote_ended or stream.closed:
-            return
-        due = stream.due = stream.due + size
-        if due >= stream.window_size >> 1:
-            self._grant(stream)
-
-    def widen(self, stream: StreamState) -> None:
-        """The body of `stream` is wanted: its client may send more at once, where not too many streams' may already."""
-        if (
-            self.wide < MAX_WIDE
-            and stream.window_size < STREAM_WINDOW
-            and not stream.remote_ended
-            and not stream.closed
-        ):
-            self.wide += 1
-            stream.due += STREAM_WINDOW - stream.window_size
-            stream.window_size = STREAM_WINDOW
-            self._grant(stream)
-
-    def _grant(self, stream: StreamState) -> None:
-        stream.receive_window += stream.due
-        self.out.append(window_update(stream.id, stream.due))
-        stream.due = 0
-
-    def _give_back(self, size: int) -> None:
-        due = self._due = self._due + size
-        if due >= CONNECTION_DUE and self.state is not CLOSED:
-            self._receive_window += due
-            self.out.append(window_update(0, due))
-            self._due = 0
-
-    def _window_update(self, stream_id: int, payload: bytes) -> None:
-        if len(payload) != 4:
-            raise Http2Error("WINDOW_UPDATE of a wrong length", FRAME_SIZE_ERROR)
-        self.account.frame()
-        increment = int.from_bytes(payload, "big") & MAX_WINDOW
-        if increment == 0:
-            raise Http2Error("WINDOW_UPDATE by nothing", PROTOCOL_ERROR)
-        if stream_id == 0:
-            self.send_window += increment
-            if self.send_window > MAX_WINDOW:
-                raise Http2Error("a window larger than there is", FLOW_CONTROL_ERROR)
-            return
-        stream = self.streams.get(stream_id)
-        if stream is None:
-            self._check_not_idle(stream_id)
-            return
-        stream.send_window += increment
-        if stream.send_window > MAX_WINDOW:
-            raise Http2Error("a window larger than there is", FLOW_CONTROL_ERROR)
-        self.enqueue(stream)
-
     def _rst_stream(self, stream_id: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise Http2Error("RST_STREAM of a wrong length", FRAME_SIZE_ERROR)
@@ -550,25 +420,7 @@ class Http2Connection(Sending):
         self._owner.was_reset(stream, ClientGone("the client gave its request up"))
         self.account.reset()
 
-    def _check_not_idle(self, stream_id: int) -> None:
-        if stream_id > self.last_id or not stream_id & 1:
-            raise Http2Error("a frame of a stream that was not opened", PROTOCOL_ERROR)
-
-    def _check_remembered(self, stream_id: int) -> None:
-        """A frame of a closed stream may be on its way when Duck resets it, and later not (§5.1)."""
-        self._check_not_idle(stream_id)
-        self.account.frame()
-        if stream_id not in self._remembered and stream_id <= self._accepts_to:
-            raise Http2Error("a frame of a stream that is closed", STREAM_CLOSED)
-
     # -- the end of streams, and of the connection -------------------------------------------------------------------
-
-    def reset(self, stream: StreamState, code: int) -> None:
-        """End `stream` now; its owner is told nothing."""
-        if stream.closed:
-            return
-        self._forget(stream)
-        self._say_reset(stream.id, code)
 
     def go_away(self) -> None:
         """Say that the connection ends, while requests may be on their way; `goodbye_heard` tells that none is."""
@@ -593,24 +445,6 @@ class Http2Connection(Sending):
         """Whether a request's head, or the connection's, has begun and not ended."""
         return self.in_block or (self._buffer != b"" and not self._data_left)
 
-    def _settle(self, stream: StreamState) -> None:
-        """Both sides may have ended."""
-        if stream.local_ended and stream.remote_ended and not stream.closed:
-            self._forget(stream)
-
-    def _say_reset(self, stream_id: int, code: int) -> None:
-        self.out.append(rst_stream(stream_id, code))
-        remembered = self._remembered
-        remembered[stream_id] = None
-        if len(remembered) > MAX_REMEMBERED:
-            del remembered[next(iter(remembered))]
-
-    def _reset_for(self, stream: StreamState, error: Http2Error) -> None:
-        """End a stream for a fault of the client's."""
-        self.reset(stream, error.code)
-        self._owner.was_reset(stream, error)
-        self.account.reset()
-
     def _fail(self, error: Http2Error) -> None:
         self.state = CLOSED
         self.error = error
@@ -618,25 +452,10 @@ class Http2Connection(Sending):
         self.out.append(goaway(min(self.last_id, self._accepts_to), error.code, str(error)))
 
 
-def connection_window(max_streams: int) -> int:
-    """What a client may have sent on all its streams that nobody has taken yet."""
-    return max_streams * DEFAULT_WINDOW + MAX_WIDE * (STREAM_WINDOW - DEFAULT_WINDOW) + CONNECTION_DUE
-
-
 def _told(fields: list[Field] | None) -> RequestHead:
     """What can be told of a request that `fields` do not make."""
     said = {field.kind: field.value for field in fields or ()}
     return told_head(said.get(METHOD, b""), said.get(PATH, b""), HTTP_2)
-
-
-def _unpad(payload: bytes) -> bytes:
-    """What a padded payload has between the length of its padding and that."""
-    if not payload:
-        raise Http2Error("padding without its length", FRAME_SIZE_ERROR)
-    end = len(payload) - payload[0]
-    if end < 1:
-        raise Http2Error("more padding than there is payload", PROTOCOL_ERROR)
-    return payload[1:end]
 
 
 def _check_dependency(stream_id: int, payload: bytes) -> None:

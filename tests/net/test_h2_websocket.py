@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from duck.exceptions import ClientGone
-from duck.net.h2_stream import HIGH_BYTES
+from duck.net.h2_answer import HIGH_BYTES
 from duck.wire import h2_frames as frames
 from duck.wire.fields import get
 from duck.wire.head import ResponseHead

@@ -6,14 +6,8 @@ from hypothesis import strategies as st
 
 from duck.wire import h2_frames as frames
 from duck.wire.h2_account import FRAMES, RESETS, Account
-from duck.wire.h2_connection import (
-    BOMB_COST,
-    MAX_BLOCK_FRAMES,
-    MAX_REMEMBERED,
-    MAX_WIDE,
-    STREAM_WINDOW,
-    connection_window,
-)
+from duck.wire.h2_connection import BOMB_COST, MAX_BLOCK_FRAMES
+from duck.wire.h2_receiving import MAX_REMEMBERED, MAX_WIDE, STREAM_WINDOW, connection_window
 from duck.wire.h2_settings import (
     ENABLE_CONNECT_PROTOCOL,
     ENABLE_PUSH,
