@@ -30,8 +30,19 @@ FLOORS = {"duck.utils.xsocket": "http"}
 IO_MODULES = {"asyncio", "select", "selectors", "socket", "ssl", "subprocess", "threading", "time", "uvloop"}
 # What is slow or belongs to the control plane stays out of a request's way (docs/explanation/dependencies.md).
 OFF_THE_REQUEST_PATH = {"click", "django", "httpx", "prometheus_client", "psutil", "watchdog"}
-# What the project's own interpreter may have, asked for when it is needed.
-ASKED_FOR = {"channels", "configurations", "daphne", "debugpy", "hypercorn", "IPython", "ipdb", "twisted", "uvicorn"}
+# What the project's own interpreter may have, asked for when it is needed; asgiref it has, for Django needs it.
+ASKED_FOR = {
+    "asgiref",
+    "channels",
+    "configurations",
+    "daphne",
+    "debugpy",
+    "hypercorn",
+    "IPython",
+    "ipdb",
+    "twisted",
+    "uvicorn",
+}
 
 
 class Import:
@@ -174,9 +185,23 @@ def test_the_worker_imports_only_what_the_projects_interpreter_has() -> None:
         for found in imports(path):
             # Relative, so that it holds under the worker's private name; the link is the one file both sides share.
             within = found.relative and f"{found.name}.".startswith(("duck.backend.django.worker.", "duck.wire.link."))
-            asked_for = found.in_function and found.top in ASKED_FOR
+            asked_for = found.in_function and (
+                found.top in ASKED_FOR or f"{found.name}.".startswith("duck.automation.")
+            )
             if not (within or asked_for or found.top in allowed):
                 wrong.append(f"{found.where}: the worker must not import {found.name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_what_a_project_declares_automations_with_is_of_the_standard_library_alone() -> None:
+    """`duck.automation` is loaded in the project's interpreter, which has nothing else of Duck."""
+    wrong = [
+        f"{found.where}: {found.name}"
+        for path in sorted((PACKAGE / "automation").rglob("*.py"))
+        for found in imports(path)
+        if found.top not in sys.stdlib_module_names
+        and not (found.relative and f"{found.name}.".startswith("duck.automation."))
+    ]
     assert not wrong, "\n".join(wrong)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
-from .trigger import Trigger, every
+from .trigger import Trigger, at, every, on
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -33,19 +34,17 @@ class Declared:
         self.options = options
 
     def report(self) -> dict[str, Any]:
-        """What Duck is told of it: plain values."""
+        """What Duck is told of it: its name, a table as `duck.toml` would hold it, and where it is declared."""
         function = inspect.unwrap(self.target)
         code = getattr(function, "__code__", None)
-        return {
-            "name": self.name,
-            "trigger": self.trigger.table,
-            "options": self.options,
-            "call": f"{self.target.__module__}:{getattr(self.target, '__qualname__', self.name)}",
-            "async": inspect.iscoroutinefunction(function),
-            "sentence": (inspect.getdoc(self.target) or "").partition("\n")[0],
-            "file": code.co_filename if code is not None else inspect.getsourcefile(type(self.target)) or "",
-            "line": code.co_firstlineno if code is not None else 0,
-        }
+        table = {**self.trigger.table, **self.options, "call": f"{self.target.__module__}:{self.target.__qualname__}"}
+        if inspect.iscoroutinefunction(function):
+            table.setdefault("run_in", "loop")
+        sentence = (inspect.getdoc(function) or "").partition("\n")[0]
+        if sentence:
+            table["description"] = sentence
+        origin = f"{code.co_filename}:{code.co_firstlineno}" if code is not None else self.target.__module__
+        return {"name": self.name, "table": table, "origin": origin}
 
 
 def automation(
@@ -128,7 +127,8 @@ class Automation:
         self.start_time = start_time
         self.schedules = schedules
         self.interval = interval
-        self.description = description or inspect.getdoc(callback or type(self)) or ""
+        own = getattr(callback, "__doc__", None) if callback is not None else type(self).__dict__.get("__doc__")
+        self.description: str = inspect.cleandoc(description or own or "")
         self.args = tuple(args)
         self.kwargs = dict(kwargs or {})
 
@@ -159,11 +159,29 @@ class Automation:
         return result
 
     def trigger(self) -> Trigger:
-        """Its own times, as `start_time`, `schedules` and `interval` say them."""
+        """Its own times, as `start_time`, `schedules` and `interval` say them.
+
+        Of a number of runs that begins `"immediate"`ly the times are counted from now.
+        """
         first = None if self.start_time == "immediate" else self.start_time
-        if self.schedules == 1 or not self.interval:
-            return Trigger({"on": "start"}) if first is None else Trigger({"at": [first]})
-        return every(self.interval, start=first)
+        if self.schedules == -1 and self.interval:
+            return every(self.interval, start=first)
+        if self.schedules <= 1 or not self.interval:
+            return on("start") if first is None else at(first)
+        begin = first if isinstance(first, datetime) else datetime.fromisoformat(first) if first else _now()
+        step = timedelta(seconds=float(self.interval))
+        return at(*(begin + number * step for number in range(self.schedules)))
+
+    def report(self, place: str, origin: str) -> dict[str, Any]:
+        """As `Declared.report`; `place` is `module:name`."""
+        table = {**self.trigger().table, "call": place, "run_in": "thread" if self.threaded else "process"}
+        if self.description:
+            table["description"] = self.description.partition("\n")[0]
+        return {"name": self.name, "table": table, "origin": origin}
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc).replace(microsecond=0)
 
 
 class AutomationTrigger:

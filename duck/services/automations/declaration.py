@@ -8,11 +8,14 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from duck.exceptions import SettingsError
+from duck.services.automations.run import Cause, Run
+from duck.services.automations.schedule import previous
 from duck.services.automations.trigger import KEYS, Plan, read_trigger
 from duck.settings import kinds
 
@@ -28,7 +31,18 @@ MISSED: Final = ("once", "all", "skip")
 OVERLAPS: Final = ("skip", "queue_one", "queue_all", "replace", "allow")
 ON_CRASH: Final = ("fail", "retry")
 PLACES: Final = ("process", "thread", "loop")
-_BESIDE_TRIGGERS: Final = ("tz", "start", "except", "signal", "sender", "path", "name", "outcome", "secret_env")
+_BESIDE_TRIGGERS: Final = (
+    "tz",
+    "start",
+    "except",
+    "signal",
+    "sender",
+    "path",
+    "name",
+    "outcome",
+    "secret_env",
+    "check",
+)
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _BACKOFF: Final = re.compile(r"exp:([^.]+)\.\.(.+)")
 _NOWHERE: Final = Path()
@@ -91,6 +105,28 @@ class Declaration:
         return {"shell": "process", "url": "thread", "task": "thread"}.get(self.kind, self.run_in)
 
     @property
+    def details_table(self) -> dict[str, Any]:
+        """`details`, read."""
+        table: dict[str, Any] = json.loads(self.details)
+        return table
+
+    def context(self, run: Run) -> dict[str, Any]:
+        """What a run is told of itself; plain values, moments in ISO 8601."""
+        interval = None
+        if run.cause is Cause.SCHEDULE and self.plan.schedule is not None:
+            # What came between two runs is for the second; those that it stands for are part of it.
+            before = previous(self.plan.schedule, run.planned, run.missed + 1)
+            interval = [_iso(before), _iso(run.planned)] if before is not None else None
+        return {
+            "scheduled_for": _iso(run.planned),
+            "interval": interval,
+            "missed": run.missed,
+            "attempt": run.attempt,
+            "key": run.key,
+            "event": json.loads(run.event) if run.event else {},
+        }
+
+    @property
     def delay_s(self) -> float:
         """Its part of the jitter: spread over automations by their names, and the same on every machine and day."""
         spread = int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:4], "big") / 2**32
@@ -150,6 +186,10 @@ def _trigger_of(table: Mapping[str, Any]) -> dict[str, Any]:
         exclusions = trigger.pop("except")
         trigger = {"trigger": trigger, "except": exclusions}
     return trigger
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _revision(trigger: Mapping[str, Any], zone: ZoneInfo) -> str:

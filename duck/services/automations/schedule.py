@@ -255,6 +255,17 @@ def missed(schedule: Schedule, since: datetime, now: datetime, most: int) -> lis
         span *= 4
 
 
+def previous(schedule: Schedule, planned: datetime, count: int = 1) -> datetime | None:
+    """The planned time that lies `count` before `planned`, looked for as far back as a century."""
+    span = timedelta(hours=1)
+    while span < timedelta(days=36_525):
+        found = missed(schedule, planned - span, planned - _MICROSECOND, count)
+        if len(found) >= count:
+            return found[-count]
+        span *= 4
+    return None
+
+
 def oddity(planned: datetime, zone: ZoneInfo) -> str:
     """What is odd about the day of a planned time, in words; empty where clocks run as on others."""
     local = planned.astimezone(zone)

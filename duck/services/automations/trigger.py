@@ -47,6 +47,7 @@ EVENTS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "file": (("path",), ()),
     "automation": (("name",), ("outcome",)),
     "webhook": ((), ("secret_env",)),
+    "trigger": (("check",), ()),  # an AutomationTrigger of the project's
 }
 OUTCOMES: Final = ("succeeded", "failed", "ended")
 KEYS: Final = ("cron", "every", "calendar", "daily_at", "at", "on", "any_of", "all_of", "trigger")

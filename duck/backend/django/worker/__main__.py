@@ -37,5 +37,5 @@ if __name__ == "__main__":
     _load()
     from importlib import import_module
 
-    _NAME = "command" if "_DUCK_COMMAND" in os.environ else "run"
+    _NAME = "command" if "_DUCK_COMMAND" in os.environ else "jobs" if "_DUCK_JOBS" in os.environ else "run"
     sys.exit(import_module(f"_duck_worker.backend.django.worker.{_NAME}").main())

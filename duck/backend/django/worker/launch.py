@@ -25,8 +25,8 @@ def enter_directory(spec: Spec) -> None:
         os.environ["DJANGO_SETTINGS_MODULE"] = spec.settings
 
 
-def run_manage(spec: Spec, serve: Callable[[], None]) -> None:
-    """Run manage.py as `manage.py runserver --noreload`, with `serve()` in the place of the command.
+def run_manage(spec: Spec, serve: Callable[[], None], command: str = "runserver") -> None:
+    """Run manage.py as `manage.py runserver --noreload` (or another `command`), with `serve()` in its place.
 
     Whatever manage.py does before and around it is done: environment files, `sys.path` edits, configuration classes,
     debuggers. `serve` is called after `django.setup()`, where the command would run. Returns when it has returned.
@@ -46,11 +46,13 @@ def run_manage(spec: Spec, serve: Callable[[], None]) -> None:
         following.end()
         serve()
 
-    when_imported("django.core.management", lambda module: _replace_command(module, serve_once))
-    sys.argv = [os.path.relpath(path, spec.cwd), "runserver", "--noreload"]
+    when_imported("django.core.management", lambda module: _replace_command(module, serve_once, command))
+    sys.argv = [os.path.relpath(path, spec.cwd), command]
     if spec.settings:
         sys.argv.append(f"--settings={spec.settings}")
-    os.environ["RUN_MAIN"] = "true"
+    if command == "runserver":
+        sys.argv.insert(2, "--noreload")
+        os.environ["RUN_MAIN"] = "true"
     try:
         run_as_main(path)
     except SystemExit as error:
@@ -61,7 +63,7 @@ def run_manage(spec: Spec, serve: Callable[[], None]) -> None:
         ) from error
     if not served:
         raise StartError(
-            f"{path} ended without running the command 'runserver'; "
+            f"{path} ended without running the command {command!r}; "
             "it must call execute_from_command_line(sys.argv), as the file that startproject makes does"
         )
 
@@ -78,18 +80,18 @@ def run_as_main(path: str) -> None:
     exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)
 
 
-def _replace_command(management: Any, serve: Callable[[], None]) -> None:
+def _replace_command(management: Any, serve: Callable[[], None], name: str) -> None:
     utility = management.ManagementUtility
     fetch_command = utility.fetch_command
 
     class Command:
-        """Stands where `runserver` is looked up."""
+        """Stands where the command is looked up."""
 
         def run_from_argv(self, argv: List[str]) -> None:
             serve()
 
     def fetch(self: Any, subcommand: str) -> Any:
-        return Command() if subcommand == "runserver" else fetch_command(self, subcommand)
+        return Command() if subcommand == name else fetch_command(self, subcommand)
 
     utility.fetch_command = fetch
 

@@ -1,0 +1,371 @@
+"""Jobs: runs of automations that need the project, in processes of the project's interpreter.
+
+    lane `process`   a bounded pool, one run in each process at a time; ended by force with all that it started
+    lanes `thread` and `loop`   one process for all; a run is asked to end, and what does not hear it goes on
+
+Processes are warm: one that has loaded the project waits for a run. They are recycled after a number of runs, and
+replaced when the code is.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from duck.backend.django.child import EXITED, READY, STARTING, DjangoProcess
+from duck.backend.django.handles import Handles, WorkerSpec
+from duck.exceptions import ProjectError
+from duck.services.automations.engine import Ended
+from duck.services.automations.run import State
+from duck.services.automations.tail import Tail
+from duck.services.exit import exit_sentence
+
+if TYPE_CHECKING:
+    from duck.backend.django.discover import Interpreter, Project
+    from duck.services.automations.declaration import Declaration
+    from duck.services.automations.run import Run
+    from duck.services.inbox import Inbox, Timer
+
+logger = logging.getLogger("duck.automations")
+
+_END_OF_OUTPUT: Final = "\0duck ended "
+# What waits on a loop costs next to nothing.
+_LOOP_RUNS: Final = 1000
+_START_S: Final = 60.0
+
+
+class JobHost(DjangoProcess):
+    """A process that carries runs out."""
+
+    def __init__(
+        self,
+        lane: str,
+        project: Project,
+        interpreter: Interpreter,
+        settings: str | None,
+        inbox: Inbox,
+        on_event: Callable[[JobHost, dict[str, Any]], None],
+        on_output: Callable[[JobHost, str], None],
+        on_exit: Callable[[JobHost, int], None],
+    ) -> None:
+        self.lane = lane
+        self.jobs: dict[int, Job] = {}
+        self.begun = 0
+        self.retires = False
+        manage = str(project.manage) if project.manage is not None else None
+        spec = WorkerSpec(cwd=str(project.root), manage=manage, address=("", 0), mode="jobs", settings=settings)
+        told = {"manage": manage, "cwd": spec.cwd, "settings": settings, "lane": lane}
+        handles = Handles.spawn(interpreter, spec.cwd, "_DUCK_JOBS", told)
+        super().__init__(
+            spec, handles, inbox, partial(on_event, self), partial(on_output, self), partial(on_exit, self)
+        )
+
+
+class Job:
+    """One run under way.
+
+    Attributes:
+        because: why it is to end; the state that it has then.
+    """
+
+    def __init__(self, run: Run, declaration: Declaration, ended: Callable[[Ended], None]) -> None:
+        self.run = run
+        self.declaration = declaration
+        self.ended = ended
+        self.host: JobHost | None = None
+        self.tail = Tail()
+        self.because: State | None = None
+        self.facts: dict[str, Any] | None = None
+        self.timers: list[Timer] = []
+
+
+class DjangoJobs:
+    """An `Executor` for what is called in the project. On the inbox's thread.
+
+    Args:
+        processes, threads: how many runs of these lanes there may be at once.
+        recycle: a process ends after so many runs.
+
+    Callbacks:
+        on_declared(found): what the project declares (`declared`, `failed`, `zone`), each time that it was loaded.
+        on_failed(message, traceback): the project cannot be loaded.
+        on_output(text): what is printed outside of runs.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        interpreter: Interpreter,
+        settings: str | None,
+        inbox: Inbox,
+        *,
+        processes: int,
+        threads: int,
+        recycle: int,
+        on_declared: Callable[[dict[str, Any]], None],
+        on_failed: Callable[[str, str], None],
+        on_output: Callable[[str], None],
+    ) -> None:
+        self._project = project
+        self._interpreter = interpreter
+        self._settings = settings
+        self._inbox = inbox
+        self._processes = processes
+        self._threads = threads
+        self._recycle = recycle
+        self._on_declared = on_declared
+        self._on_failed = on_failed
+        self._on_output = on_output
+        self._hosts: list[JobHost] = []
+        self._shared: JobHost | None = None
+        self._jobs: dict[int, Job] = {}
+        self._unplaced: list[Job] = []  # taken before a process for them was ready
+        self._is_stopping = False
+        self._done: Callable[[], None] | None = None
+
+    def begin(self) -> None:
+        """Load the project in a first process, which tells what is declared."""
+        self._spawn("process")
+
+    def reload(self) -> None:
+        """Load the project anew; what runs ends where it is."""
+        for host in tuple(self._hosts):
+            self._retire(host)
+        self._shared = None
+        self._spawn("process")
+
+    # -- an Executor ------------------------------------------------------------------------------------------------
+
+    def room(self) -> Mapping[str, int]:
+        """See `Executor`."""
+        used = {"process": 0, "thread": 0, "loop": 0}
+        for job in self._jobs.values():
+            used[job.declaration.lane] += 1
+        most = {"process": self._processes, "thread": self._threads, "loop": _LOOP_RUNS}
+        return {lane: most[lane] - used[lane] for lane in most}
+
+    def start(self, run: Run, declaration: Declaration, ended: Callable[[Ended], None]) -> None:
+        """See `Executor`."""
+        job = Job(run, declaration, ended)
+        self._jobs[run.id] = job
+        if declaration.timeout_s is not None:
+            job.timers.append(
+                self._inbox.call_later(declaration.timeout_s, partial(self._interrupt, job, State.TIMED_OUT))
+            )
+        self._place(job)
+
+    def cancel(self, run_id: int) -> None:
+        """See `Executor`."""
+        job = self._jobs.get(run_id)
+        if job is not None and job.because is None:
+            self._interrupt(job, State.CANCELLED)
+
+    def stop(self, deadline_s: float, done: Callable[[], None]) -> None:
+        """See `Executor`."""
+        self._is_stopping = True
+        self._done = done
+        for host in tuple(self._hosts):
+            if not host.jobs:
+                host.stop(1.0)
+        self._inbox.call_later(deadline_s, self._cut)
+        self._inbox.post(self._check_stopped)
+
+    def kill(self) -> None:
+        """See `Executor`."""
+        for host in self._hosts:
+            host.kill()
+
+    @property
+    def pids(self) -> list[int]:
+        """Its processes."""
+        return [host.pid for host in self._hosts]
+
+    # -- processes --------------------------------------------------------------------------------------------------
+
+    def _spawn(self, lane: str) -> JobHost | None:
+        try:
+            host = JobHost(
+                lane,
+                self._project,
+                self._interpreter,
+                self._settings,
+                self._inbox,
+                self._event,
+                self._printed,
+                self._exited,
+            )
+        except ProjectError as error:
+            self._on_failed(str(error), "")
+            return None
+        self._hosts.append(host)
+        self._inbox.call_later(_START_S, partial(self._too_late, host))
+        return host
+
+    def _too_late(self, host: JobHost) -> None:
+        if host.state is STARTING:
+            self._on_failed(f"The project was not loaded for automations within {_START_S:g} s.", "")
+            host.kill()
+
+    def _retire(self, host: JobHost) -> None:
+        host.retires = True
+        if not host.jobs and host.state is not EXITED:
+            host.stop(1.0)
+
+    def _place(self, job: Job) -> None:
+        """Give a run to a process that has room, or have one made for it."""
+        if job.declaration.lane == "process":
+            usable = [host for host in self._hosts if host.lane == "process" and not host.retires]
+            free = [host for host in usable if not host.jobs and host.state is READY]
+            if free:
+                self._begin(job, free[0])
+                return
+            waiting = sum(1 for each in self._unplaced if each.declaration.lane == "process")
+            if sum(1 for host in usable if host.state is STARTING) <= waiting:
+                self._spawn("process")
+        else:
+            if self._shared is None or self._shared.state is EXITED or self._shared.retires:
+                self._shared = self._spawn("shared")
+            if self._shared is not None and self._shared.state is READY:
+                self._begin(job, self._shared)
+                return
+        self._unplaced.append(job)
+
+    def _begin(self, job: Job, host: JobHost) -> None:
+        run, declaration = job.run, job.declaration
+        job.host = host
+        host.jobs[run.id] = job
+        host.begun += 1
+        if host.lane == "process" and host.begun >= self._recycle:
+            host.retires = True
+        host.command(
+            "run",
+            run=run.id,
+            automation=declaration.name,
+            kind=declaration.kind,
+            target=declaration.target,
+            details=declaration.details_table,
+            lane=declaration.lane,
+            context=declaration.context(run),
+        )
+
+    def _event(self, host: JobHost, event: dict[str, Any]) -> None:
+        name = event.get("event")
+        if name == "ready":
+            if host.lane == "process" and not host.retires:
+                self._on_declared(event)
+            unplaced, self._unplaced = self._unplaced, []
+            for job in unplaced:
+                self._place(job)
+        elif name == "failed":
+            self._on_failed(str(event["message"]), str(event.get("traceback", "")))
+        elif name == "output":
+            prints = host.jobs.get(event["run"])
+            if prints is not None:
+                prints.tail.add(str(event["text"]))
+        elif name == "ended":
+            ends = host.jobs.get(event["run"])
+            if ends is not None:
+                ends.facts = event
+                if host.lane != "process":
+                    self._finish(ends)
+
+    def _printed(self, host: JobHost, text: str) -> None:
+        if text.startswith(_END_OF_OUTPUT):
+            job = host.jobs.get(int(text[len(_END_OF_OUTPUT) :]))
+            if job is not None:
+                # The message may be read after the line.
+                self._inbox.call_later(0.0, partial(self._finish_when_told, job, time.monotonic() + 1.0))
+            return
+        if host.lane == "process" and host.jobs:
+            next(iter(host.jobs.values())).tail.add(text)
+        else:
+            self._on_output(text)
+
+    def _finish_when_told(self, job: Job, deadline: float) -> None:
+        if job.facts is None and job.run.id in self._jobs and time.monotonic() < deadline:
+            self._inbox.call_later(0.005, partial(self._finish_when_told, job, deadline))
+        else:
+            self._finish(job)
+
+    # -- the end of a run -------------------------------------------------------------------------------------------
+
+    def _interrupt(self, job: Job, because: State) -> None:
+        """Ask a run to end, and see to it after its grace."""
+        if job.run.id not in self._jobs:
+            return
+        job.because = because
+        if job.host is None:
+            self._finish(job)
+            return
+        job.host.command("cancel", run=job.run.id)
+        job.timers.append(self._inbox.call_later(job.declaration.grace_s, partial(self._force, job)))
+
+    def _force(self, job: Job) -> None:
+        if job.run.id not in self._jobs or job.host is None:
+            return
+        if job.host.lane == "process":
+            job.host.kill()  # its exit ends the run
+        else:
+            job.tail.add("It did not end when it was asked to, and goes on in its thread.\n")
+            self._finish(job)
+
+    def _finish(self, job: Job, code: int | None = None) -> None:
+        if self._jobs.pop(job.run.id, None) is None:
+            return
+        if job in self._unplaced:
+            self._unplaced.remove(job)
+        for timer in job.timers:
+            timer.cancel()
+        facts = job.facts or {}
+        state = State(facts.get("state", State.FAILED))
+        reason = str(facts.get("reason", ""))
+        if facts.get("traceback"):
+            job.tail.add(str(facts["traceback"]))
+        if code is not None and job.facts is None:
+            reason = exit_sentence("its process", code).rstrip(".")
+        if job.because is not None and state is not State.SUCCEEDED:
+            state = job.because
+            if state is State.TIMED_OUT:
+                reason = f"not ended within {job.declaration.timeout_s:g} s"
+            elif code is not None:
+                reason = "ended by force"
+        host = job.host
+        if host is not None:
+            host.jobs.pop(job.run.id, None)
+            if host.retires or self._is_stopping:
+                self._retire(host)
+        job.ended(Ended(state, reason, code, str(job.tail)))
+        self._check_stopped()
+
+    def _exited(self, host: JobHost, code: int) -> None:
+        if host in self._hosts:
+            self._hosts.remove(host)
+        if host is self._shared:
+            self._shared = None
+        for job in tuple(host.jobs.values()):
+            self._finish(job, code)
+        unplaced, self._unplaced = self._unplaced, []
+        for job in unplaced:
+            if host.ready or host.retires:
+                self._place(job)
+            else:  # it could not be loaded, and the next one could not either
+                job.facts = {"state": State.FAILED, "reason": "the project cannot be loaded"}
+                self._finish(job)
+        self._check_stopped()
+
+    def _cut(self) -> None:
+        """The deadline of a stop has passed."""
+        for job in tuple(self._jobs.values()):
+            job.because = State.CANCELLED
+            if job.host is None:
+                self._finish(job)
+        for host in tuple(self._hosts):
+            host.kill()
+
+    def _check_stopped(self) -> None:
+        if self._is_stopping and not self._jobs and not self._hosts and self._done is not None:
+            done, self._done = self._done, None
+            done()

@@ -1,0 +1,131 @@
+"""Which automations a project declares: `automations.py` of each application, beside manage.py, and in its settings."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from typing import Any, Dict, List
+
+from .failure import message_of, text_of
+
+_DUCK = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+_MODULE = "automations"
+_SETTING = "AUTOMATIONS of the settings"
+
+
+def provide_automation() -> None:
+    """Make `duck.automation` importable, that name and no other, where Duck is not installed."""
+    if "duck.automation" in sys.modules or _is_there():
+        return
+    package = types.ModuleType("duck", "Of Duck, what a project may use where Duck is not installed: duck.automation.")
+    package.__path__ = []
+    place = os.path.join(_DUCK, "automation")
+    spec = spec_from_file_location(
+        "duck.automation", os.path.join(place, "__init__.py"), submodule_search_locations=[place]
+    )
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules["duck"] = package
+    sys.modules["duck.automation"] = package.automation = module  # type: ignore[attr-defined]
+    spec.loader.exec_module(module)
+
+
+def _is_there() -> bool:
+    try:
+        return find_spec("duck.automation") is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def find_automations() -> Dict[str, Any]:
+    """What is declared, and what could not be imported.
+
+    Returns:
+        `declared`: name, table and origin of each; `failed`: origin, message and traceback of each module.
+    """
+    declared: List[Dict[str, Any]] = []
+    failed: List[Dict[str, Any]] = []
+    for name in _modules():
+        try:
+            module = import_module(name)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            failed.append({"origin": name, "message": message_of(error), "traceback": text_of(error)})
+            continue
+        declared.extend(_of_module(module))
+    declared.extend({"origin": _SETTING, **report} for report in _of_settings(failed))
+    return {"declared": declared, "failed": failed}
+
+
+def _modules() -> List[str]:
+    from django.apps import apps
+
+    packages = [config.name for config in apps.get_app_configs()]
+    own = (os.environ.get("DJANGO_SETTINGS_MODULE") or "").partition(".")[0]
+    names = [f"{package}.{_MODULE}" for package in [*packages, *([own] if own else [])]]
+    found = []
+    for name in dict.fromkeys([*names, _MODULE]):
+        try:
+            if find_spec(name) is not None:
+                found.append(name)
+        except (ImportError, ValueError, AttributeError):
+            continue  # its package is none, or cannot be imported: Django has said so
+    return found
+
+
+def _of_module(module: Any) -> List[Dict[str, Any]]:
+    from duck.automation import Automation
+    from duck.automation.automation import MARK
+
+    reports = []
+    for name, value in list(vars(module).items()):
+        mark = getattr(value, MARK, None) if callable(value) else None
+        if mark is not None:
+            if getattr(value, "__module__", "") == module.__name__:
+                reports.append(mark.report())
+        elif isinstance(value, Automation) and not name.startswith("_"):
+            reports.append(value.report(f"{module.__name__}:{name}", getattr(module, "__file__", None) or name))
+    return reports
+
+
+def _of_settings(failed: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """Those of Django's settings: tables by name, or dotted names of Automation objects and of their triggers."""
+    from django.conf import settings
+
+    said = getattr(settings, "AUTOMATIONS", None) or {}
+    if not isinstance(said, dict):
+        failed.append({"origin": _SETTING, "message": "it is no dictionary", "traceback": ""})
+        return []
+    reports = []
+    for name, table in said.items():
+        trigger = table.get("trigger") if isinstance(table, dict) else None
+        if not (isinstance(trigger, str) and "." in name):
+            reports.append({"name": name, "table": table})
+            continue
+        try:
+            reports.append(_of_object(name, trigger))
+        except Exception as error:
+            failed.append({"origin": name, "message": message_of(error), "traceback": text_of(error)})
+    return reports
+
+
+def _of_object(dotted: str, trigger: str) -> Dict[str, Any]:
+    from duck.automation import Automation, NoTrigger
+
+    module, _, name = dotted.rpartition(".")
+    value = getattr(import_module(module), name)
+    if isinstance(value, type):
+        value = value()
+    if not isinstance(value, Automation):
+        raise TypeError(f"{dotted} is no Automation")
+    place, _, kind = trigger.rpartition(".")
+    condition = getattr(import_module(place), kind)
+    report: Dict[str, Any] = value.report(f"{module}:{name}", dotted)
+    if not (isinstance(condition, type) and issubclass(condition, NoTrigger)) and not isinstance(condition, NoTrigger):
+        table = {key: value for key, value in report["table"].items() if key not in ("every", "start", "at", "on")}
+        report["table"] = {**table, "on": "trigger", "check": f"{place}:{kind}"}
+    return report

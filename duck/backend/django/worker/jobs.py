@@ -1,0 +1,198 @@
+"""A job process: the project set up as for a management command, waiting for runs of automations.
+
+    App -> process    run(run, automation, kind, target, details, context, lane)   cancel(run)   stop(deadline_s)
+    process -> App    ready(declared, failed, zone)
+                      started(run)   output(run, text)   ended(run, state, reason, traceback)
+
+A process of the lane `process` carries one run out at a time, on its main thread: all that it prints is the run's.
+One of the lanes `thread` and `loop` carries many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import ctypes
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from typing import Any, Dict, Optional
+
+from .control import Control, die_with_parent, tie_group
+from .declared import find_automations, provide_automation
+from .failure import EXIT_FAILED, describe
+from .job import Cancelled, SharedStream, carry_out, carry_out_async, current_run, log_to_output
+from .launch import enter_directory, find_settings, run_manage, set_up
+from .spec import Spec
+
+VARIABLE = "_DUCK_JOBS"
+_MAX_OUTPUT = 8192  # of one message
+
+
+class JobProcess:
+    """This process."""
+
+    def __init__(self, told: Dict[str, Any]) -> None:
+        self.spec = Spec({**told, "address": ""})
+        self.is_shared = told["lane"] != "process"
+        self.stage = "import"
+        self.control = Control(self.spec.control_fd)
+        self._runs: "queue.SimpleQueue[Optional[Dict[str, Any]]]" = queue.SimpleQueue()
+        self._is_running = False
+        self._threads: Dict[int, threading.Thread] = {}
+        self._tasks: Dict[int, Any] = {}
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._lock = threading.Lock()
+
+    def run(self) -> int:
+        """Serve until told to stop; the exit code."""
+        try:
+            enter_directory(self.spec)
+            provide_automation()
+            if self.spec.manage:
+                run_manage(self.spec, self._serve, "automations")
+            else:
+                module = find_settings(self.spec)
+                if module is not None:
+                    os.environ.setdefault("DJANGO_SETTINGS_MODULE", module)
+                self._serve()
+        except BaseException as error:
+            if self.stage != "serving":
+                self.control.send("failed", **describe(error, self.stage, []))
+                return EXIT_FAILED
+            if not isinstance(error, (SystemExit, Cancelled)):
+                raise
+        return 0
+
+    def _serve(self) -> None:
+        self.stage = "settings"
+        set_up()
+        from django.conf import settings
+        from django.db import connections
+
+        self.stage = "automations"
+        found = find_automations()
+        connections.close_all()
+        log_to_output()
+        if self.is_shared:
+            sys.stdout = SharedStream(sys.stdout)
+            sys.stderr = SharedStream(sys.stderr)
+        else:
+            signal.signal(signal.SIGTERM, self._terminated)
+        self.control.on_stop = lambda deadline_s: self._runs.put(None)
+        self.control.on_other = self._command
+        self.stage = "serving"
+        self.control.send("ready", zone=settings.TIME_ZONE if settings.USE_TZ else None, **found)
+        while True:
+            told = self._runs.get()
+            if told is None:
+                return
+            if self.is_shared:
+                self._start_shared(told)
+            else:
+                self._run_alone(told)
+
+    def _command(self, command: Dict[str, Any]) -> None:
+        """On the lifeline's thread."""
+        if command.get("command") == "run":
+            self._runs.put(command)
+        elif command.get("command") == "cancel":
+            self._cancel(int(command["run"]))
+
+    # -- one at a time ----------------------------------------------------------------------------------------------
+
+    def _run_alone(self, told: Dict[str, Any]) -> None:
+        self.control.send("started", run=told["run"])
+        ended: Dict[str, Any] = {"state": "cancelled", "reason": "", "traceback": ""}
+        try:
+            self._is_running = True
+            ended = carry_out(told)
+        except Cancelled:
+            pass
+        finally:
+            self._is_running = False
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Behind all that it printed: whoever reads both knows by it that the output is complete.
+        os.write(1, b"\0duck ended %d\n" % told["run"])
+        self.control.send("ended", run=told["run"], **ended)
+
+    def _terminated(self, number: int, frame: Any) -> None:
+        if self._is_running:
+            raise Cancelled
+
+    # -- many at a time ---------------------------------------------------------------------------------------------
+
+    def _start_shared(self, told: Dict[str, Any]) -> None:
+        if told["lane"] == "loop":
+            self._start_on_loop(told)
+            return
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(self._run_in_thread, told), daemon=True)
+        self._threads[told["run"]] = thread
+        thread.start()
+
+    def _run_in_thread(self, told: Dict[str, Any]) -> None:
+        run = told["run"]
+        current_run.set(lambda text: self._output(run, text))
+        self.control.send("started", run=run)
+        ended: Dict[str, Any] = {"state": "cancelled", "reason": "", "traceback": ""}
+        try:
+            ended = carry_out(told)
+            from django.db import connections
+
+            connections.close_all()
+        except Cancelled:
+            pass
+        finally:
+            with self._lock:
+                self._threads.pop(run, None)
+            self.control.send("ended", run=run, **ended)
+
+    def _start_on_loop(self, told: Dict[str, Any]) -> None:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=self._loop.run_forever, name="duck-jobs-loop", daemon=True).start()
+        run = told["run"]
+
+        async def carry() -> None:
+            current_run.set(lambda text: self._output(run, text))
+            self.control.send("started", run=run)
+            ended = await carry_out_async(told)
+            self._tasks.pop(run, None)
+            self.control.send("ended", run=run, **ended)
+
+        self._tasks[run] = asyncio.run_coroutine_threadsafe(carry(), self._loop)
+
+    def _output(self, run: int, text: str) -> None:
+        for start in range(0, len(text), _MAX_OUTPUT):
+            self.control.send("output", run=run, text=text[start : start + _MAX_OUTPUT])
+
+    def _cancel(self, run: int) -> None:
+        """On the lifeline's thread."""
+        if not self.is_shared:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        task = self._tasks.get(run)
+        if task is not None:
+            task.cancel()
+            return
+        with self._lock:
+            thread = self._threads.get(run)
+            if thread is not None and thread.ident is not None:
+                # Between two instructions of Python; what waits in the system is not reached.
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Cancelled))
+
+
+def main() -> int:
+    """Run as told by the environment; the exit code."""
+    told = json.loads(os.environ.pop(VARIABLE))
+    die_with_parent(told["parent"], is_tied=tie_group(told["lifeline_fd"]))
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(line_buffering=True)
+    return JobProcess(told).run()

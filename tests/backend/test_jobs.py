@@ -1,0 +1,339 @@
+"""Runs of automations in a real project's processes: what they are given, how they end, and how they are ended."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import psutil
+import pytest
+
+from duck.backend.django.discover import find_interpreter, find_project
+from duck.backend.django.jobs import DjangoJobs
+from duck.services.automations.declaration import Declaration, read_declaration
+from duck.services.automations.run import Cause, Run, State
+from duck.services.inbox import Inbox
+
+if TYPE_CHECKING:
+    from duck.services.automations.engine import Ended
+
+AUTOMATIONS = '''
+import asyncio, os, signal, subprocess, sys, time
+
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.utils import timezone
+from duck.automation import Automation, automation, cron, every
+
+@automation(cron("30 2 * * *", tz="Europe/Berlin"), timeout="20m", retry=3)
+def nightly(ctx):
+    """Counts users."""
+    print("users", User.objects.count())
+    ctx.log.info("for %s, attempt %d, key %s", ctx.scheduled_for.isoformat(), ctx.attempt, ctx.key)
+    print("interval", *(moment.isoformat() for moment in ctx.interval))
+    print("main thread", __import__("threading").current_thread() is __import__("threading").main_thread())
+    ducks = sorted(name for name in sys.modules if name.split(".")[0] == "duck")
+    print("zone", timezone.get_current_timezone_name(), "duck", ducks)
+
+@automation()
+def plain():
+    print("plain", os.getpid())
+
+@automation(every("1h"))
+async def waits(ctx):
+    print("waiting", flush=True)
+    await asyncio.sleep(60)
+
+@automation()
+def fails():
+    print("about to fail")
+    raise KeyError("quack")
+
+@automation()
+def leaves():
+    sys.exit(3)
+
+@automation()
+def dies():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@automation()
+def hangs():
+    print("hanging", flush=True)
+    time.sleep(60)
+
+@automation()
+def deaf():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"])
+    print("deaf", flush=True)
+    while True:
+        time.sleep(60)
+
+@automation()
+def floods():
+    for number in range(200_000):
+        print("line", number)
+
+@automation()
+def half_done():
+    with transaction.atomic():
+        User.objects.create(username="half")
+        raise ValueError("in the middle")
+
+@automation(run_in="thread")
+def in_thread(ctx):
+    print("in a thread of", os.getpid())
+    time.sleep(0.2)
+    print("done", ctx.name)
+
+class Report(Automation):
+    def execute(self):
+        print("reported")
+
+report = Report(name="report", schedules=-1, interval=3600)
+'''
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with automations and a migrated database."""
+    directory = tmp_path_factory.mktemp("jobs") / "site"
+    directory.mkdir()
+    subprocess.run([sys.executable, "-m", "django", "startproject", "shop", "."], cwd=directory, check=True)
+    (directory / "automations.py").write_text(AUTOMATIONS)
+    with open(directory / "shop" / "settings.py", "a") as settings:
+        settings.write(
+            'TIME_ZONE = "Europe/Berlin"\nAUTOMATIONS = {"clean": {"command": "clearsessions", "every": "1d"}}\n'
+        )
+    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=directory, check=True)
+    return directory
+
+
+class Works:
+    """Jobs on an inbox that the test serves."""
+
+    def __init__(self, root: Path, **options: Any) -> None:
+        self.inbox = Inbox()
+        self.found: list[dict[str, Any]] = []
+        self.failures: list[tuple[str, str]] = []
+        self.printed: list[str] = []
+        project = find_project(root, None)
+        environ = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+        self.jobs = DjangoJobs(
+            project,
+            find_interpreter(project, sys.executable, environ),
+            None,
+            self.inbox,
+            **{"processes": 2, "threads": 4, "recycle": 100, **options},
+            on_declared=self.found.append,
+            on_failed=lambda message, traceback: self.failures.append((message, traceback)),
+            on_output=self.printed.append,
+        )
+        self.number = 0
+
+    def serve(self, until: Callable[[], object], within_s: float = 30.0) -> None:
+        deadline = time.monotonic() + within_s
+        while not until():
+            assert time.monotonic() < deadline, f"it did not come to that; {self.failures} {self.printed}"
+            self.inbox.run_once(0.05)
+
+    def declaration(self, call: str, **table: Any) -> Declaration:
+        return read_declaration(call, {"call": f"automations:{call}", **table}, "test", ZoneInfo("UTC"))
+
+    def begin(self, declaration: Declaration) -> tuple[Run, list[Ended]]:
+        self.number += 1
+        planned = datetime(2026, 5, 1, 0, 30, tzinfo=UTC)
+        run = Run(self.number, declaration.name, "r", planned, Cause.SCHEDULE, State.RUNNING, attempt=2, node="a")
+        ended: list[Ended] = []
+        self.jobs.start(run, declaration, ended.append)
+        return run, ended
+
+    def run(self, call: str, **table: Any) -> Ended:
+        _, ended = self.begin(self.declaration(call, **table))
+        self.serve(lambda: ended)
+        assert len(ended) == 1
+        return ended[0]
+
+    def printing(self, call: str) -> Callable[[], bool]:
+        return lambda: any(call in str(job.tail) for job in self.jobs._jobs.values())
+
+
+@pytest.fixture(scope="module")
+def works(root: Path) -> Iterator[Works]:
+    made = Works(root)
+    made.jobs.begin()
+    made.serve(lambda: made.found)
+    yield made
+    made.jobs.kill()
+    made.serve(lambda: not made.jobs.pids)
+    made.inbox.close()
+
+
+def test_what_a_project_declares_is_told(works: Works) -> None:
+    found = works.found[0]
+    assert found["failed"] == [] and found["zone"] == "Europe/Berlin"
+    declared = {each["name"]: each for each in found["declared"]}
+    assert declared["nightly"]["table"] == {
+        "cron": "30 2 * * *",
+        "tz": "Europe/Berlin",
+        "timeout": "20m",
+        "retry": 3,
+        "call": "automations:nightly",
+        "description": "Counts users.",
+    }
+    assert declared["nightly"]["origin"].endswith("automations.py:9")
+    assert declared["waits"]["table"]["run_in"] == "loop"
+    assert declared["report"]["table"] == {"every": 3600, "call": "automations:report", "run_in": "thread"}
+    assert declared["clean"] == {
+        "name": "clean",
+        "table": {"command": "clearsessions", "every": "1d"},
+        "origin": "AUTOMATIONS of the settings",
+    }
+    for each in declared.values():
+        read_declaration(each["name"], each["table"], each["origin"], ZoneInfo(found["zone"]))
+
+
+def test_a_run_has_django_and_its_context(works: Works) -> None:
+    ended = works.run("nightly", cron="30 2 * * *")
+    assert (ended.state, ended.reason) == (State.SUCCEEDED, "")
+    assert ended.output.splitlines() == [
+        "users 0",
+        "INFO for 2026-05-01T00:30:00+00:00, attempt 2, key nightly:2026-05-01T00:30:00Z",
+        "interval 2026-04-30T02:30:00+00:00 2026-05-01T00:30:00+00:00",
+        "main thread True",
+        "zone Europe/Berlin duck ['duck', 'duck.automation', 'duck.automation.automation', 'duck.automation.context', "
+        "'duck.automation.trigger']",
+    ]
+
+
+def test_a_command_and_an_object_are_run(works: Works) -> None:
+    command = read_declaration("c", {"command": "check", "args": ["--tag", "models"]}, "test", ZoneInfo("UTC"))
+    _, ended = works.begin(command)
+    works.serve(lambda: ended)
+    assert ended[0].state == State.SUCCEEDED and "no issues" in ended[0].output
+    assert "reported" in works.run("report").output
+
+
+def test_processes_are_warm_and_used_again(works: Works) -> None:
+    assert works.run("plain").output == works.run("plain").output
+
+
+def test_one_that_fails_says_why(works: Works) -> None:
+    ended = works.run("fails")
+    assert (ended.state, ended.reason) == (State.FAILED, "KeyError: 'quack'")
+    assert ended.output.startswith("about to fail\nTraceback (most recent call last):")
+    assert 'automations.py", line ' in ended.output and "_duck_worker" not in ended.output
+    assert works.run("leaves").reason == "SystemExit: 3"
+    assert works.run("plain").state == State.SUCCEEDED
+
+
+def test_one_that_is_killed_is_told_and_the_next_has_a_new_process(works: Works) -> None:
+    ended = works.run("dies")
+    assert (ended.state, ended.reason) == (State.FAILED, "its process was ended by SIGKILL")
+    assert works.run("plain").state == State.SUCCEEDED
+
+
+def test_a_transaction_that_was_left_is_rolled_back(works: Works) -> None:
+    assert works.run("half_done").state == State.FAILED
+    assert "users 0" in works.run("nightly", cron="30 2 * * *").output
+
+
+def test_of_a_flood_the_end_is_kept(works: Works) -> None:
+    ended = works.run("floods")
+    assert ended.state == State.SUCCEEDED
+    assert ended.output.startswith("[...]\n") and ended.output.endswith("line 199999\n")
+    assert len(ended.output) <= 16_500
+
+
+class TestEnding:
+    def test_at_its_deadline_it_is_asked_to_end(self, works: Works) -> None:
+        ended = works.run("hangs", timeout=0.3)
+        assert (ended.state, ended.reason) == (State.TIMED_OUT, "not ended within 0.3 s")
+        assert ended.code is None and "hanging" in ended.output
+
+    def test_one_that_does_not_hear_is_ended_by_force_with_its_children(self, works: Works) -> None:
+        _, ended = works.begin(works.declaration("deaf", timeout=2, grace=0.3))
+        works.serve(works.printing("deaf"))
+        children = [child for pid in works.jobs.pids for child in psutil.Process(pid).children(recursive=True)]
+        assert children
+        works.serve(lambda: ended)
+        assert (ended[0].state, ended[0].code) == (State.TIMED_OUT, -9)
+        _gone, alive = psutil.wait_procs(children, timeout=10)
+        assert not alive
+
+    def test_a_coroutine_is_cancelled(self, works: Works) -> None:
+        run, ended = works.begin(works.declaration("waits", run_in="loop"))
+        works.serve(works.printing("waiting"))
+        works.jobs.cancel(run.id)
+        works.serve(lambda: ended)
+        assert (ended[0].state, ended[0].output) == (State.CANCELLED, "waiting\n")
+
+    def test_a_thread_that_does_not_hear_is_left_and_that_is_told(self, works: Works) -> None:
+        ended = works.run("hangs", run_in="thread", timeout=0.3, grace=0.3)
+        assert ended.state == State.TIMED_OUT
+        assert ended.output.endswith("It did not end when it was asked to, and goes on in its thread.\n")
+
+
+def test_threads_share_a_process_and_each_has_its_own_output(works: Works) -> None:
+    declaration = works.declaration("in_thread", run_in="thread")
+    runs = [works.begin(declaration) for _ in range(3)]
+    works.serve(lambda: all(ended for _, ended in runs))
+    outputs = {ended[0].output for _, ended in runs}
+    assert len(outputs) == 1
+    assert outputs.pop().splitlines()[1] == "done in_thread"
+
+
+def test_there_is_room_for_so_many(works: Works) -> None:
+    assert works.jobs.room()["process"] == 2
+    run, ended = works.begin(works.declaration("hangs"))
+    assert works.jobs.room()["process"] == 1
+    works.jobs.cancel(run.id)
+    works.serve(lambda: ended)
+    assert works.jobs.room()["process"] == 2
+
+
+def test_a_process_is_recycled_and_all_end_at_a_stop(root: Path) -> None:
+    works = Works(root, recycle=1, processes=1)
+    works.jobs.begin()
+    works.serve(lambda: works.found)
+    assert works.run("plain").output != works.run("plain").output
+    _run, ended = works.begin(works.declaration("hangs"))
+    works.serve(works.printing("hanging"))
+    done: list[int] = []
+    works.jobs.stop(0.2, lambda: done.append(1))
+    works.serve(lambda: done)
+    assert ended[0].state == State.CANCELLED and works.jobs.pids == []
+    works.inbox.close()
+
+
+def test_a_module_that_raises_is_told_and_the_others_are_there(root: Path) -> None:
+    (root / "shop" / "automations.py").write_text("raise RuntimeError('no')\n")
+    works = Works(root)
+    works.jobs.begin()
+    works.serve(lambda: works.found)
+    (root / "shop" / "automations.py").unlink()
+    (failed,) = works.found[0]["failed"]
+    assert (failed["origin"], failed["message"]) == ("shop.automations", "RuntimeError: no")
+    assert len(works.found[0]["declared"]) > 5
+    works.jobs.kill()
+    works.serve(lambda: not works.jobs.pids)
+    works.inbox.close()
+
+
+def test_a_project_that_cannot_be_loaded_is_told(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "django", "startproject", "shop", str(tmp_path)], check=True)
+    (tmp_path / "shop" / "settings.py").write_text("1 / 0\n")
+    works = Works(tmp_path)
+    works.jobs.begin()
+    works.serve(lambda: works.failures)
+    assert works.failures[0][0] == "ZeroDivisionError: division by zero"
+    works.serve(lambda: not works.jobs.pids)
+    works.inbox.close()
