@@ -199,6 +199,7 @@ class Lifecycle:
             self.inbox, self.project_dir, self.django, self.ending.ask_restart, self._untried, self.browsers.tell
         )
         self.reloads = Reloads(self)
+        self.browsers.attach(self.project_dir, self.django, self.migration)
         self.presence.open(self.inbox, commands(self))
         self.overview.start(duck.__version__, self.succession.more("overview").get("counts"))
         if isinstance(self.front, FrontProcesses):
@@ -464,6 +465,7 @@ class Lifecycle:
         if self.unloaded is None:
             what = "Duck's own files cannot be loaded; what runs keeps running until they are mended.\n%s"
             logger.error(what, output)
+            self.browsers.unloaded(Unloaded.told(output, ()), serves=True)
         else:
             self._show_unloaded(Unloaded.told(output, self.unloaded.files))
 
@@ -489,6 +491,7 @@ class Lifecycle:
     def _show_unloaded(self, unloaded: Unloaded) -> None:
         self.unloaded = unloaded
         self.front.broken(unloaded.page())
+        self.browsers.unloaded(unloaded, serves=False)
         if self.changes is not None:
             self.changes.watch_for_recovery(unloaded.files)  # before it is told: who reads it may mend the file at once
         text = f"\n{unloaded.traceback.rstrip()}" if unloaded.traceback else ""

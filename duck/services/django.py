@@ -53,6 +53,9 @@ class DjangoService:
         root: directory of manage.py; None for a server that runs already.
         state: see the module's diagram.
         took_s: how long the last start took, in seconds.
+        on_failure: called with why it could not be started or loaded again, and whether what ran before goes on; or
+            with None, once it could.
+        on_fault: called with what a worker tells of a request that failed, in development.
     """
 
     name = "django"
@@ -63,6 +66,8 @@ class DjangoService:
         self.root: Path | None = project.root if project is not None else None
         self.state = STARTING
         self.took_s = 0.0
+        self.on_failure: Callable[[Failure | None, bool], None] = lambda failure, serves: None
+        self.on_fault: Callable[[Mapping[str, Any]], None] = lambda event: None
         self._settings = settings
         self._view = views.django(settings)
         self._inbox = inbox
@@ -168,6 +173,7 @@ class DjangoService:
             terminal=terminal,
             on_checked=self._checked,
         )
+        self._backend.on_fault = lambda event: self.on_fault(event)
         if view.commands:
             self._commands = self.commands(view.commands, self._prepared)
 
@@ -368,6 +374,7 @@ class DjangoService:
         self._last = generation
         self._told = ""
         self._recovery.forget()
+        self.on_failure(None, True)
         number = generation.number
         self._on_generation(generation, lambda: backend.acknowledged(number), lambda: backend.left(number))
 
@@ -388,6 +395,7 @@ class DjangoService:
         again = self._recovery.sentence(failure)
         self._recovery.watch(failure)  # before it is told: who reads it may mend the file at once
         logger.error("Django could not be started: %s%s\n%s; %s.", failure.message, text, what, again)
+        self.on_failure(failure, serves)
         if self._passes(failure):
             return
         if serves and self._last is not None:

@@ -94,6 +94,7 @@ class DjangoBackend:
         self.options = options
         self.failure: Failure | None = None  # of the last start; None once one succeeded
         self.restarts = 0
+        self.on_fault: Callable[[Mapping[str, Any]], None] = lambda event: None  # a request has failed
         self._inbox = inbox
         self._on_generation = on_generation
         self._on_failed = on_failed
@@ -305,6 +306,8 @@ class DjangoBackend:
             self._failed(version, member.place, member, Failure.from_event(event))
         elif name in ("left", "unspared"):
             self._starts.spares.left(member.process, event)
+        elif name == "fault":
+            self.on_fault(event)
         elif name == "debugger":
             self._debugger(member.process, bool(event["active"]))
         elif name == "interrupted":

@@ -2,11 +2,11 @@
 
 To a browser, each message a JSON object with a `type`:
 
-    hello                where things stand: `at`; a page that was made at another moment loads again
+    hello                where things stand: `at`, a page that was made at another moment loads again; `editor`
     style, static        files have changed: `urls`
     template             the page is to be asked for again, and what differs put into it
     reload               the page is to be loaded again
-    fault, mended        what is wrong, and that it is no more
+    fault, mended        what is wrong, and that it is no more; with `page`, what is wrong with that page alone
     reply                to a command: its `id`, `ok`, `text`
 
 From a browser: `migrate`, and `open` with `file` and `line`; nothing else is taken.
@@ -37,6 +37,9 @@ MAX_BROWSERS: Final = 256
 # Messages that wait for a browser; who is further behind comes again, and loads its page again.
 MAX_BEHIND: Final = 64
 MAX_MESSAGE_BYTES: Final = 8192
+# Pages whose faults are kept until somebody looks at them, and how long the address of one may be.
+MAX_PAGES: Final = 32
+MAX_PAGE: Final = 4096
 
 COMMANDS: Final = ("migrate", "open")
 
@@ -45,13 +48,15 @@ class Browser:
     """One page that listens; on the channel's loop.
 
     Attributes:
+        page: path and query of what it shows.
         outbox: messages on their way.
         is_behind: more would have had to wait than may.
     """
 
-    __slots__ = ("is_behind", "outbox")
+    __slots__ = ("is_behind", "outbox", "page")
 
-    def __init__(self) -> None:
+    def __init__(self, page: str = "") -> None:
+        self.page = page
         self.outbox: asyncio.Queue[str] = asyncio.Queue(MAX_BEHIND)
         self.is_behind = False
 
@@ -77,6 +82,7 @@ class Channel:
         self._loop = loop
         self._at = 0
         self._fault: Mapping[str, Any] | None = None
+        self._pages: dict[str, Mapping[str, Any]] = {}  # faults of single pages, the latest last
         self._lane: AppHandler | None = None
 
     @property
@@ -85,11 +91,24 @@ class Channel:
         return f"{self._config.run}.{self._at}"
 
     def tell(self, message: Mapping[str, Any], at: int) -> None:
-        """Tell all browsers; what is wrong is kept for those that come later."""
-        self.note(at, fault_after(self._fault, message))
+        """Tell all browsers that it is for; what is wrong is kept for those that come later."""
+        page = message.get("page")
+        if page is not None:
+            self._keep(page[:MAX_PAGE], message)
+        else:
+            self.note(at, fault_after(self._fault, message))
+            if message["type"] in ("reload", "template", "mended"):
+                self._pages.clear()
         text = json.dumps({**message, "at": self.at})
         for browser in self.browsers:
-            browser.tell(text)
+            if page is None or browser.page == page:
+                browser.tell(text)
+
+    def _keep(self, page: str, message: Mapping[str, Any]) -> None:
+        self._pages.pop(page, None)
+        self._pages[page] = message
+        if len(self._pages) > MAX_PAGES:
+            del self._pages[next(iter(self._pages))]
 
     def note(self, at: int, fault: Mapping[str, Any] | None) -> None:
         """Know what was told before."""
@@ -112,12 +131,13 @@ class Channel:
         else:
             lane.handle(exchange)
 
-    def join(self) -> Browser:
-        """A browser that was let in."""
-        browser = Browser()
-        browser.tell(json.dumps({"type": "hello", "at": self.at}))
-        if self._fault is not None:
-            browser.tell(json.dumps({**self._fault, "at": self.at}))
+    def join(self, page: str = "") -> Browser:
+        """A browser that was let in, with what it shows."""
+        browser = Browser(page)
+        browser.tell(json.dumps({"type": "hello", "at": self.at, "editor": self._config.editor}))
+        fault = self._fault or self._pages.get(page)
+        if fault is not None:
+            browser.tell(json.dumps({**fault, "at": self.at}))
         self.browsers.add(browser)
         return browser
 
@@ -160,7 +180,7 @@ def fault_after(fault: Mapping[str, Any] | None, message: Mapping[str, Any]) -> 
     """
     kind = message["type"]
     if kind == "fault":
-        return message
+        return message if "page" not in message else fault
     if kind in ("reload", "mended") or (kind == "template" and fault and fault["fault"]["kind"] == "template"):
         return None
     return fault

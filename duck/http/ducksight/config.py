@@ -26,8 +26,7 @@ class DuckSightConfig:
     Attributes:
         token: what a browser has to know; random, of one run of Duck, and kept while it starts again in place.
         allowed: addresses and networks besides loopback from which it may be used, and host names besides `localhost`.
-        editor: how a browser opens a file: a URL with `{file}` and `{line}`; `command` where the App does it; empty for
-            not at all.
+        editor: how a browser opens a file (see `app.editor.link_of`); empty for not at all.
         run: tells one start of Duck from the next.
         on_command: called with a browser's command, its arguments, and what takes the answer; for any thread.
         requests: how many of the last each site keeps; 0 for none.

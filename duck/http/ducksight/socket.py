@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import parse_qs
 
 from websockets.frames import CloseCode
 
 from duck.exceptions import ClientGone
-from duck.http.ducksight.channel import MAX_MESSAGE_BYTES
+from duck.http.ducksight.channel import MAX_MESSAGE_BYTES, MAX_PAGE
 from duck.http.request import HttpRequest
 from duck.http.websocket import WebSocketView
 
@@ -37,7 +38,8 @@ class _BrowserSocket(WebSocketView):
         self._channel = channel
 
     async def run(self) -> None:
-        browser = self._channel.join()
+        said = parse_qs(self.request.query_string, max_num_fields=8).get("page", [""])
+        browser = self._channel.join(said[0][:MAX_PAGE])
         loop = asyncio.get_running_loop()
         sender = loop.create_task(self._send_all(browser), name="duck-sight sender")
         try:

@@ -38,7 +38,7 @@ async def heard(ws):
 def test_a_browser_hears_where_things_stand_and_what_happens():
     async def work(sight, port):
         async with connect(port, origin=f"http://127.0.0.1:{port}") as ws:
-            assert await heard(ws) == {"type": "hello", "at": "r.0"}
+            assert await heard(ws) == {"type": "hello", "at": "r.0", "editor": ""}
             sight.tell({"type": "style", "urls": ["/static/a.css"]}, 1)
             assert await heard(ws) == {"type": "style", "urls": ["/static/a.css"], "at": "r.1"}
             sight.tell({"type": "reload"}, 2)
@@ -62,7 +62,7 @@ def test_who_comes_later_hears_of_the_fault_until_it_is_mended():
         sight.tell(FAULT, 1)
         sight.tell({"type": "style", "urls": []}, 2)
         async with connect(port) as ws:
-            assert await heard(ws) == {"type": "hello", "at": "r.2"}
+            assert await heard(ws) == {"type": "hello", "at": "r.2", "editor": ""}
             assert await heard(ws) == {**FAULT, "at": "r.2"}
             sight.tell({"type": "mended"}, 3)
             assert (await heard(ws))["type"] == "mended"
@@ -72,6 +72,36 @@ def test_who_comes_later_hears_of_the_fault_until_it_is_mended():
             assert (await heard(ws))["type"] == "reload"
 
     conversation(work)
+
+
+def test_what_is_wrong_with_one_page_is_told_to_who_looks_at_it():
+    async def work(sight, port):
+        broken = {"type": "fault", "fault": {"kind": "error"}, "page": "/a?b=c d"}
+        async with connect(f"{port}", f"{TOKEN}&page=%2Fa%3Fb%3Dc%20d") as one, connect(port) as other:
+            assert [(await heard(ws))["type"] for ws in (one, other)] == ["hello", "hello"]
+            sight.tell(broken, 1)
+            sight.tell({"type": "style", "urls": []}, 2)
+            assert [(await heard(ws))["type"] for ws in (one, other)] == ["fault", "style"]
+        async with connect(port, f"{TOKEN}&page=%2Fa%3Fb%3Dc%20d") as later:  # its page loads after it was told
+            assert (await heard(later))["type"] == "hello"
+            assert (await heard(later))["page"] == "/a?b=c d"
+            sight.tell({"type": "reload"}, 3)
+        async with connect(port, f"{TOKEN}&page=%2Fa%3Fb%3Dc%20d") as later:
+            await heard(later)
+            sight.tell({"type": "mended"}, 4)
+            assert (await heard(later))["type"] == "mended"
+
+    conversation(work, editor="")
+
+
+def test_of_single_pages_only_so_many_are_kept(monkeypatch):
+    async def work():
+        channel = Channel(DuckSightConfig(TOKEN), asyncio.get_running_loop())
+        for number in range(100):
+            channel.tell({"type": "fault", "fault": {"kind": "error"}, "page": f"/{number}"}, number)
+        assert list(channel._pages) == [f"/{number}" for number in range(100 - channels.MAX_PAGES, 100)]
+
+    run(work)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from .entry import Choice, choose, has_memory_layer, import_wsgi_first, load_wsg
 from .facts import project_facts, static_finder
 from .failure import EXIT_FAILED, StartError, describe
 from .frontend import one_origin
+from .faults import tell_faults
 from .launch import enter_directory, replaced_command, run_manage, set_up
 from .measured import MeasuredSlot
 from .places import place_facts
@@ -96,6 +97,8 @@ class Process:
         self.points.end()
         self.control.listen()
         own_origin = one_origin() if self.spec.frontend else []
+        if measures:
+            tell_faults(self.control)
         self.stage = "facts"
         facts = project_facts(self.spec)
         if self.spec.mode == "runserver":
