@@ -78,7 +78,10 @@ class Browsers:
 
     def config(self, *, use_django: bool) -> DuckSightConfig | None:
         """For the sites; None where there is no DuckSight."""
-        if not self.is_wanted or (not use_django and not views.sides(self._settings).debug):
+        front = self._front
+        if not self._view.enabled or not isinstance(front, Front):
+            return None
+        if not use_django and not views.sides(self._settings).debug:
             return None
         return DuckSightConfig(
             token=self.token,
@@ -87,7 +90,7 @@ class Browsers:
             run=secrets.token_urlsafe(6),
             on_command=self._command,
             requests=self._view.requests,
-            on_replay=self._front.tell_log,
+            on_replay=front.tell_log,
             ask=self.ask,
         )
 

@@ -200,6 +200,7 @@ class Lifecycle:
         )
         self.reloads = Reloads(self)
         self.browsers.attach(self.project_dir, self.django, self.migration)
+        self.changes.on_syntax_error = self.browsers.uncompiled
         self.presence.open(self.inbox, commands(self))
         self.overview.start(duck.__version__, self.succession.more("overview").get("counts"))
         if isinstance(self.front, FrontProcesses):

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from duck.http.request import HttpRequest
 
 logger = logging.getLogger("duck.http")
+# Of the protocol: what it says of each connection that opens and closes, the access log says better.
+_protocol_logger = logging.getLogger("duck.http.websocket")
+_protocol_logger.setLevel(logging.WARNING)
 
 NOT_A_HANDSHAKE: Final = "This address is for WebSocket connections."
 
@@ -212,7 +215,7 @@ class WebSocketView:
             select_subprotocol=_select if self.subprotocols else None,
             extensions=[ServerPerMessageDeflateFactory()] if self.compression else None,
             max_size=self.max_message_bytes,
-            logger=logging.getLogger("duck.http.websocket"),
+            logger=_protocol_logger,
         )
         # Over HTTP/2 the handshake has neither field (RFC 8441 §5); over HTTP/1 they were looked at above.
         lines = [b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"]

@@ -413,6 +413,7 @@ class DjangoService:
     def _checked(self, failure: Failure | None) -> None:
         if failure is not None:
             logger.error("A check failed: %s\n%s", failure.message, failure.traceback.rstrip())
+            self.on_failure(failure, True)
 
     def _down(self) -> None:
         self.state = HOLDING

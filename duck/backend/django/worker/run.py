@@ -13,8 +13,8 @@ from .control import Control, die_with_parent, tie_group
 from .entry import Choice, choose, has_memory_layer, import_wsgi_first, load_wsgi
 from .facts import project_facts, static_finder
 from .failure import EXIT_FAILED, StartError, describe
-from .frontend import one_origin
 from .faults import tell_faults
+from .frontend import one_origin
 from .launch import enter_directory, replaced_command, run_manage, set_up
 from .measured import MeasuredSlot
 from .places import place_facts

@@ -35,7 +35,9 @@ const swapLink = async (link) => {
   next.href = fresh(link.href);
   const loaded = once(next, ["load", "error"]);
   link.after(next);
-  if ((await loaded) === "load") link.remove();
+  await loaded;
+  // One whose imports are not allowed has an error, and is a style sheet.
+  if (next.sheet !== null) link.remove();
   else next.remove();
 };
 
@@ -252,6 +254,7 @@ const parsePage = (text) => new DOMParser().parseFromString(policy ? policy.crea
 // Put `text`, the page as it is now, into the document; false where that would not show it as it is.
 const morphPage = (text, isOurs, watcher) => {
   const next = parsePage(text);
+  const [x, y] = [scrollX, scrollY];
   watcher.pause();
   const aside = setAside();
   try {
@@ -270,7 +273,6 @@ const morphPage = (text, isOurs, watcher) => {
     }
     for (const own of document.querySelectorAll("head > script[data-duck-sight]")) next.head.prepend(own.cloneNode());
     const partner = new WeakMap();
-    const [x, y] = [scrollX, scrollY];
     Idiomorph.morph(document.documentElement, next.documentElement, {
       head: { style: "morph" },
       callbacks: {
