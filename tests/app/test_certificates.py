@@ -27,7 +27,7 @@ from duck.services.certificates.store import CertificateStore
 from duck.settings.declared.certificates import LETS_ENCRYPT
 from tests.app.conftest import Duck, wait_until
 from tests.app.test_host import python_of_nobody
-from tests.services.certificates.pebble import Pebble, free_port
+from tests.services.certificates.pebble import Pebble, free_port, running_pebble
 
 # An authority takes its time, and so do processes on a busy machine.
 pytestmark = pytest.mark.timeout(180)
@@ -40,11 +40,8 @@ NAMES = ("example.test", "www.example.test")
 
 @pytest.fixture(scope="module")
 def pebble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
-    made = Pebble.start(tmp_path_factory.mktemp("pebble"))
-    try:
+    with running_pebble(tmp_path_factory.mktemp("pebble")) as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture

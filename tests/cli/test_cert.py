@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from duck.services.certificates.store import CertificateStore
-from tests.services.certificates.pebble import Pebble, challenges
+from tests.services.certificates.pebble import Pebble, challenges, running_pebble
 
 if TYPE_CHECKING:
     from tests.app.conftest import Duck
@@ -28,11 +28,8 @@ Ask = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def pebble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
-    made = Pebble.start(tmp_path_factory.mktemp("pebble"))
-    try:
+    with running_pebble(tmp_path_factory.mktemp("pebble")) as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture

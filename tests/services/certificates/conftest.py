@@ -10,17 +10,14 @@ from pathlib import Path
 import pytest
 
 from duck.settings.views import CertificatesView
-from tests.services.certificates.pebble import Pebble
+from tests.services.certificates.pebble import Pebble, running_pebble
 from tests.services.certificates.small_authority import SmallAuthority, small_authority
 
 
 @pytest.fixture(scope="session")
 def pebble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
-    made = Pebble.start(tmp_path_factory.mktemp("pebble"))
-    try:
+    with running_pebble(tmp_path_factory.mktemp("pebble")) as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(autouse=True)

@@ -159,6 +159,16 @@ class Pebble:
         self._processes.append(process)
 
 
+@contextlib.contextmanager
+def running_pebble(base: Path, accounts: dict[str, str] | None = None) -> Iterator[Pebble]:
+    """One that ends with the block; as `Pebble.start`."""
+    made = Pebble.start(base, accounts)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
 class ChallengeServer:
     """What serves challenges from files on the port at which the authority looks."""
 

@@ -23,7 +23,7 @@ from duck.services.certificates.leaf import new_key
 from duck.services.certificates.private_file import read_json
 from duck.services.certificates.schedule import HOUR
 from duck.services.certificates.store import CertificateStore
-from tests.services.certificates.pebble import Pebble, challenges
+from tests.services.certificates.pebble import Pebble, challenges, running_pebble
 
 if TYPE_CHECKING:
     from duck.settings.views import CertificatesView
@@ -46,11 +46,8 @@ def one(keeper: Keeper, *, force: bool = False) -> Outcome:
 @pytest.fixture(scope="module")
 def binding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
     """A real authority that makes accounts only for those that it has."""
-    made = Pebble.start(tmp_path_factory.mktemp("binding"), {KID: HMAC_KEY})
-    try:
+    with running_pebble(tmp_path_factory.mktemp("binding"), {KID: HMAC_KEY}) as made:
         yield made
-    finally:
-        made.close()
 
 
 class TestBinding:
