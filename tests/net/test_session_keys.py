@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import duck
 from duck.net import session_keys
 from duck.net.session_keys import SECRET_BYTES, keyed_context
 from duck.net.tls import REQUESTED, TICKET_KEYS_S, Contexts, TlsConfig
@@ -133,5 +135,7 @@ def test_contexts_are_made_in_many_threads_and_freed(tmp_path: Path) -> None:
         "gc.collect()\n"
         "print('well')\n"
     )
-    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=60, check=False)
+    environ = {**os.environ, "PYTHONPATH": str(Path(duck.__file__).resolve().parents[1])}
+    command = [sys.executable, str(program)]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, "well\n"), done.stderr

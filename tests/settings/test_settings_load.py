@@ -136,6 +136,10 @@ def test_a_settings_module_can_be_named(tmp_path: Path, by_path: bool) -> None:
         ("domains = ['*.*.org']", "'*.*.org' in it is none"),
         ("email = 'me'", "EMAIL cannot be 'me': give an e-mail address."),
         ("acme_directory = 'http://ca/dir'", "give an address that begins with https://"),
+        (
+            "acme_eab_hmac_key = 'a key in words'",
+            "ACME_EAB_HMAC_KEY cannot be (hidden): give the key as the certificate",
+        ),
         ("auto_reload = 'maybe'", "give true or false"),
         ("access_log = 'xml'", "give one of dev, text, json, combined, off"),
         ("settings_module = 'x'", "{}:1: settings_module is no setting"),
@@ -304,3 +308,13 @@ def test_staging_is_known_of_lets_encrypt_alone(tmp_path: Path) -> None:
     assert views.certificates(settings).staging is None
     settings = load({"ACME_DNS_HOOK": "hook --zone 'a b'"}, {}, tmp_path)
     assert views.certificates(settings).hook == ("hook", "--zone", "a b")
+
+
+def test_an_account_that_an_authority_has_already_is_named_by_both_of_its_settings(tmp_path: Path) -> None:
+    both = {"ACME_EAB_KID": "kid", "ACME_EAB_HMAC_KEY": "k" * 43}
+    view = views.certificates(load(both, {}, tmp_path))
+    assert view.eab == ("kid", "k" * 43) and "kkk" not in repr(view)
+    assert views.certificates(load({}, {"DUCK_ACME_EAB_KID": "", "DUCK_ACME_EAB_HMAC_KEY": ""}, tmp_path)).eab is None
+    for name, other in (("ACME_EAB_KID", "ACME_EAB_HMAC_KEY"), ("ACME_EAB_HMAC_KEY", "ACME_EAB_KID")):
+        with pytest.raises(SettingsError, match=f"{name} is set and {other} is not; set both, or neither."):
+            views.certificates(load({name: both[name]}, {}, tmp_path))
