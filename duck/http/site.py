@@ -140,7 +140,8 @@ class Site:
         self._reserves = config.development
         self.sight = Sight(config.ducksight, loop) if config.ducksight is not None else None
         if self.sight is not None:
-            self.sight.record(self, clock, config.max_body_bytes)
+            server = config.frontend.name if config.frontend is not None else ""
+            self.sight.record(self, clock, config.max_body_bytes, file_server=server)
         self._challenges = ChallengeFiles(config.challenges) if config.challenges is not None else None
         fields, secure = encoded(config.fields), encoded(config.secure_fields)
         self._fields = AnswerFields(fields)

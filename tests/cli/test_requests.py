@@ -75,6 +75,7 @@ def served() -> Iterator[Served]:
     with tempfile.TemporaryDirectory(prefix="duck-") as base:
         os.chmod(base, 0o700)
         machine = Machine(Path(base))
+        machine.environ["DUCK_WORKERS"] = "2"  # each loop has its own requests
         try:
             made = Served(machine, make_project(Path(base) / "pond"))
             yield made

@@ -8,6 +8,7 @@ import pytest
 
 from duck.http.ducksight import replay
 from duck.http.ducksight.config import DuckSightConfig
+from duck.http.frontend import FrontendConfig, FrontendState
 from duck.http.handlers import AppHandler
 from duck.http.request import HttpRequest
 from duck.wire.head import ResponseHead
@@ -187,6 +188,23 @@ async def echo_by_duck(application, client_socket, client_address, request_data)
     client_socket.answer(ResponseHead(200, [(b"Content-Type", b"text/plain")], content_length=len(body)), body)
 
 
+def test_modules_of_a_front_end_server_are_left_out_and_its_failures_are_not(make_front, link_backend, http_backend):
+    def vite(connection, line, fields, body):
+        if b"missing" in line:
+            return answer(b"none", status="404 Not Found")
+        return answer(b"export {}", "Content-Type: text/javascript")
+
+    duck = make_front(development=True, ducksight=config(), frontend=FrontendConfig("vite"))
+    server = http_backend(serve(vite))
+    duck.switch(link_backend(echo).upstream(), debug=True)
+    duck.call(duck.site.turn_frontend, FrontendState(server.address))
+    module = ("Host: localhost:8000", "Sec-Fetch-Dest: script", "Sec-Fetch-Mode: cors")
+    for path in ("/@vite/client", "/@fs/missing.js"):
+        duck.ask(get(path, *module).replace(b"Host: x\r\n", b""))
+    assert [(row["target"], row["answered_by"]) for row in rows(duck)] == [("/@fs/missing.js", "vite")]
+    assert [row["target"] for row in rows(duck, "?files=1")] == ["/@fs/missing.js", "/@vite/client"]
+
+
 def test_a_view_of_ducks_own_and_its_replay(make_front):
     duck = make_front(
         development=True,
@@ -277,6 +295,17 @@ def test_with_debug_off_nothing_is_recorded_and_what_was_is_gone(duck, link_back
     assert duck.call(duck.site.sight.recorder.recordings) == []
     duck.switch(upstream, debug=True)
     assert rows(duck) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "debug", "word"), [(50, False, "DEBUG is off"), (0, True, "DUCKSIGHT_REQUESTS is 0")]
+)
+def test_who_asks_is_told_why_there_are_none(make_front, link_backend, count, debug, word):
+    duck = make_front(development=True, ducksight=config(count))
+    duck.switch(link_backend(echo).upstream(), debug=debug)
+    answers = []
+    duck.call(duck.site.inspect, {"do": "list"}, answers.append)
+    assert word in answers[0]["error"]
 
 
 def test_where_none_are_wanted_there_are_none(make_front, link_backend):

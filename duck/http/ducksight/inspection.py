@@ -139,7 +139,7 @@ def is_wanted(row: Mapping[str, Any], question: Mapping[str, Any]) -> bool:
     `files`: those answered with files, too; `after`: with a higher number; `path`: a part of the target; `method`;
     `status`: the first digit, or all three; `x` for those that were cut or failed.
     """
-    if row["answered_by"] == "file" and not question.get("files"):
+    if row["file"] and not question.get("files"):
         return False
     if row["id"] <= question.get("after", 0):
         return False

@@ -40,6 +40,7 @@ class Recorder:
         count: how many are kept; a quarter as many with files.
         number: gives each its number.
         clock: as `Clock.time`.
+        file_server: the name of a backend whose answers are as good as files: a front-end server; empty for none.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Recorder:
         clock: Callable[[], float],
         wall_clock: Callable[[], float] = time.time,
         max_bytes: int = MAX_BYTES,
+        file_server: str = "",
     ) -> None:
         self.version = 0
         self.busy = 0
@@ -61,6 +63,7 @@ class Recorder:
         self._wall_clock = wall_clock
         self._max_bytes = max_bytes
         self._bytes = 0
+        self._file_server = file_server
 
     def begin(self, exchange: Exchange) -> None:
         """Record `exchange` from now on, which has just come; one that waited and comes again is recorded already."""
@@ -71,6 +74,7 @@ class Recorder:
         if isinstance(stream, ReplayStream):
             recording.replay_of = stream.replay_of
             stream.recording = recording
+        recording.file_server = self._file_server
         tap = Tap(recording, exchange, self)
         exchange.stream = tap
         exchange.on_end = tap.ended

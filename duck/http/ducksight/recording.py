@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from duck.http.ducksight.timing import Timing, split
 from duck.net.exchange import CUT, FILES, SENDING, SENT, TUNNEL, WAITING
+from duck.wire.fields import get
 
 if TYPE_CHECKING:
     from duck.net.exchange import Exchange
@@ -80,6 +81,7 @@ class Recording:
         head: of the answer as it was sent; None before it.
         answer: the answer's body.
         replay_of: the number of the one that was sent again, 0 for none.
+        file_server: the backend whose answers are as good as files; empty for none.
         exchange: while it lasts; None afterwards.
         request_id: by which logs call it.
         client: who asked; already the real client where a trusted proxy named it.
@@ -102,6 +104,7 @@ class Recording:
         "dispatched_at",
         "error",
         "exchange",
+        "file_server",
         "head",
         "id",
         "is_dropped",
@@ -129,6 +132,7 @@ class Recording:
         self.head: ResponseHead | None = None
         self.answer = Captured()
         self.replay_of = 0
+        self.file_server = ""
         self.exchange: Exchange | None = exchange
         self.request_id = ""
         self.client = peer.host
@@ -201,8 +205,18 @@ class Recording:
 
     @property
     def is_file(self) -> bool:
-        """Whether it was answered with a file."""
-        return (self.backend if self.exchange is None else self.exchange.backend) is FILES
+        """Whether it was answered with a file, or a module of a front end; what went wrong there is more than that."""
+        exchange = self.exchange
+        backend, status = (self.backend, self.status) if exchange is None else (exchange.backend, exchange.status)
+        if backend is FILES:
+            return True
+        return backend != "" and backend == self.file_server and status < 400 and self.answer_type != "text/html"
+
+    @property
+    def answer_type(self) -> str:
+        """The media type of the answer, without parameters."""
+        said = None if self.head is None else get(self.head.fields, b"content-type")
+        return "" if said is None else said.partition(b";")[0].strip().lower()[:100].decode("latin-1")
 
     @property
     def is_socket(self) -> bool:

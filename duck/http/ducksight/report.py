@@ -30,7 +30,8 @@ def summary(recording: Recording, now: float) -> dict[str, Any]:
     """One line of a list.
 
     `id`, `time` (UTC), `method`, `target`, `status` (null before there is one), `state` (see `Recording.state`),
-    `answered_by` (`duck`, `file` or the backend's name), `type` (media type of the answer), `received_bytes`,
+    `answered_by` (`duck`, `file` or the backend's name), `file` (whether a list without files leaves it out), `type`
+    (media type of the answer), `received_bytes`,
     `sent_bytes`, `duration_ms`, `queries` and `database_ms` (null where nobody counts them), `error`, `replay_of` (null
     for none).
     """
@@ -45,7 +46,8 @@ def summary(recording: Recording, now: float) -> dict[str, Any]:
         "status": recording.status or None,
         "state": recording.state,
         "answered_by": "file" if recording.backend is FILES else recording.backend or "duck",
-        "type": _answer_type(recording),
+        "file": recording.is_file,
+        "type": recording.answer_type,
         "received_bytes": received,
         "sent_bytes": sent,
         "duration_ms": round(recording.lasted(now) * 1000, 3),
@@ -95,13 +97,6 @@ def _why_not(recording: Recording) -> str:
 
 def _fields(fields: Fields) -> list[list[str]]:
     return [[(shown := _text(name)), mask_field(shown, _text(value))] for name, value in fields]
-
-
-def _answer_type(recording: Recording) -> str:
-    if recording.head is None:
-        return ""
-    said = next((value for name, value in recording.head.fields if name.lower() == b"content-type"), b"")
-    return _text(said.partition(b";")[0].strip().lower()[:100])
 
 
 def _stamp(seconds: float) -> str:

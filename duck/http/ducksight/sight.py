@@ -48,11 +48,16 @@ class Sight:
         self.endpoints.add(CLIENT_PATH, Client(), is_page=False)
         self._injection = Injection(config.token, lambda: self.channel.at, lambda: self.is_on)
 
-    def record(self, handler: Handler, clock: Clock, max_body_bytes: int) -> None:
-        """Keep the last requests, where that is wanted; `handler` is the site, which answers those sent again."""
+    def record(self, handler: Handler, clock: Clock, max_body_bytes: int, *, file_server: str = "") -> None:
+        """Keep the last requests, where that is wanted.
+
+        Args:
+            handler: the site, which answers those sent again.
+            file_server: see `Recorder`.
+        """
         config = self._config
         if config.requests:
-            self.recorder = recorder = Recorder(config.requests, config.number, clock.time)
+            self.recorder = recorder = Recorder(config.requests, config.number, clock.time, file_server=file_server)
             self._inspection = inspection = Inspection(
                 recorder, handler, self._loop, max_body_bytes, on_replay=config.on_replay
             )

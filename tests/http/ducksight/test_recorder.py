@@ -149,6 +149,20 @@ def test_the_last_are_kept_and_files_apart():
     assert kept == [b"/%d" % number for number in range(19, 11, -1)]
 
 
+@pytest.mark.parametrize(
+    ("kind", "status", "is_file"),
+    [(b"text/javascript", 200, True), (b"text/css", 304, True), (b"text/html", 200, False), (b"text/css", 404, False)],
+)
+def test_modules_of_a_front_end_server_are_files_and_its_pages_and_failures_are_not(kind, status, is_file):
+    recorder = make_recorder(file_server="vite")
+    exchange, _ = record_exchange()
+    recorder.begin(exchange)
+    exchange.backend = "vite"
+    exchange.response.answer(ResponseHead(status, [(b"Content-Type", kind + b"; charset=utf-8")]), b"")
+    ask(recorder, backend="django")
+    assert [one.is_file for one in recorder.recordings()] == [False, is_file]
+
+
 def test_memory_is_bounded_by_letting_go_of_the_oldest():
     recorder = make_recorder(1000, max_bytes=1_000_000)
     for _ in range(30):

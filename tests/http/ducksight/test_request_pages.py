@@ -163,7 +163,7 @@ def test_a_reply_over_the_control_socket_stays_within_its_bound():
 
 ROW = {
     "id": 7,
-    "answered_by": "django",
+    "file": False,
     "target": "/Api/x?b",
     "method": "GET",
     "status": 404,
@@ -189,8 +189,8 @@ ROW = {
         ({"status": None}, {"status": "4"}, False),
         ({}, {"after": 6}, True),
         ({}, {"after": 7}, False),
-        ({"answered_by": "file"}, {}, False),
-        ({"answered_by": "file"}, {"files": True}, True),
+        ({"file": True}, {}, False),
+        ({"file": True}, {"files": True}, True),
     ],
 )
 def test_rows_are_chosen(row, wanted, expected):
