@@ -1,6 +1,7 @@
 """Who answers what: the routes of a site as a table, and the decision on one path with its reason.
 
-It follows `http.site.Site`: static and media files, the longer prefix first; reserved paths; Duck's own views; Django.
+It follows `http.site.Site`: the front-end server; static and media files, the longer prefix first; reserved paths;
+Duck's own views; Django.
 """
 
 from __future__ import annotations
@@ -8,29 +9,38 @@ from __future__ import annotations
 import os
 import re
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from duck.app import premises
+from duck.app.frontend import frontend_plan
 from duck.backend.django.discover import find_interpreter, find_project
 from duck.exceptions import ProjectError
 from duck.http.file_names import file_name, url_prefix
+from duck.http.frontend_paths import FIRST, SOURCE, FrontendPaths
 from duck.http.routing import DUCK, NotAllowed, match_path
 from duck.settings import views
+from duck.settings.frontend import frontend
+from duck.wire.h1 import parse_request_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from duck.backend.django.survey import Survey
     from duck.http.core.lane import Lane
+    from duck.services.frontend.plan import FrontendPlan
     from duck.settings.load import Settings
 
 STATIC: Final = "static"
 MEDIA: Final = "media"
 RESERVED: Final = "reserved"
+FRONTEND: Final = "frontend"
 DJANGO: Final = "django"
 NOBODY: Final = "nobody"
 
 FINDERS: Final = "the finders"
+
+_MODULE: Final = b"GET %b HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Dest: script\r\nSec-Fetch-Mode: cors\r\n"
+_SAFE: Final = "/%~!$&'()*+,;=:@"
 
 
 class Answers:
@@ -50,7 +60,8 @@ class Answers:
         """Every pattern in the order in which it is tried: `side`, `pattern`, `name`, `view`, `methods`."""
         found = self._survey(("facts", "routes"))
         facts = found.parts["facts"] if found is not None else {}
-        rows = [_row(side, url + "…", view=where) for side, url, where in self._files(facts)]
+        rows = self._front_end_rows(facts)
+        rows += [_row(side, url + "…", view=where) for side, url, where in self._files(facts)]
         if self._reserves(facts):
             rows.append(_row(RESERVED, "/.duck/…", view="Duck's own"))
         if self._lane is not None:
@@ -79,8 +90,46 @@ class Answers:
         facts = found.parts["facts"] if found is not None else {}
         told = found.parts["path"] if found is not None else {}
         passed: list[str] = []
-        decided = self._file_of(raw, facts, told, passed) or self._view_of(raw, path, facts, told)
+        decided = (
+            self._front_end_of(raw, facts)
+            or self._file_of(raw, facts, told, passed)
+            or self._view_of(raw, path, facts, told)
+        )
         return {"path": path, **decided, "passed": passed}
+
+    # -- the front end --------------------------------------------------------------------------------------------
+
+    def _plan(self, facts: dict[str, Any]) -> FrontendPlan | None:
+        if not facts.get("debug", True):
+            return None
+        try:
+            return frontend_plan(self._settings)
+        except ProjectError:
+            return None  # `duck check` and a start say why
+
+    def _front_end_rows(self, facts: dict[str, Any]) -> list[dict[str, Any]]:
+        plan = self._plan(facts)
+        if plan is None:
+            return []
+        patterns = [*frontend(self._settings).paths, f"{plan.base}@vite/…"]
+        if plan.root:
+            patterns.append(f"{plan.base}…, modules in {plan.root}")
+        return [_row(FRONTEND, pattern, view=plan.name) for pattern in patterns]
+
+    def _front_end_of(self, raw: bytes, facts: dict[str, Any]) -> dict[str, Any] | None:
+        plan = self._plan(facts)
+        if plan is None or raw.startswith(b"/.duck/"):
+            return None
+        paths = FrontendPaths(plan.root, frontend(self._settings).paths)
+        paths.base = plan.base
+        head = parse_request_head(_MODULE % quote(raw, safe=_SAFE).encode(), b"http")
+        decision = paths.decide(head, (facts.get("static") or {}).get("url"))
+        if decision is SOURCE:
+            reason = f"Asked for as a module it is the source file of that name in {plan.root}."
+            return _decision(FRONTEND, plan.name, reason)
+        if decision is FIRST:
+            return _decision(FRONTEND, plan.name, "It is a path of its own, or FRONTEND_PATHS has it.")
+        return None
 
     # -- one path -------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from duck.app.trial import Trial
 from duck.services.ducksight import ChangeFilter, DuckSight, Kind, Places, RecoveryWatch
 from duck.services.ducksight.gitignore import above
+from duck.services.ducksight.places import is_at_or_below
 
 if TYPE_CHECKING:
     from duck.services.django import DjangoService
@@ -65,8 +66,12 @@ class Changes:
         self._attempt = 0  # to load changed files
         self._is_stopped = False
 
-    def watch(self, settings: Settings, view: ReloadView) -> None:
-        """Watch the project; nothing happens where that is done already, or there is nothing."""
+    def watch(self, settings: Settings, view: ReloadView, frontend: str = "") -> None:
+        """Watch the project; nothing happens where that is done already, or there is nothing.
+
+        Args:
+            frontend: the directory that a front-end server watches itself; empty for none.
+        """
         if self._sight is not None or self._is_stopped:
             return
         root = self._django.root if self._django is not None else None
@@ -77,6 +82,7 @@ class Changes:
             duck,
             os.path.realpath(settings.file) if settings.file is not None else None,
             tuple(dict.fromkeys(path for one in (django, duck) if one is not None for path in above(one))),
+            frontend=_part(frontend, django, duck),
         )
         self._filter = ChangeFilter(view.patterns, places=places)
         if places.roots():
@@ -203,3 +209,11 @@ class Changes:
             self._load(paths, is_ducks=True)
         else:
             self._trial.begin()  # seen twice, said once
+
+
+def _part(frontend: str, *projects: str | None) -> str | None:
+    """The directory of a front end as it is watched; None where it holds a project, whose own files are in it, too."""
+    path = os.path.realpath(frontend) if frontend else None
+    if path is None or any(one is not None and is_at_or_below(one, path) for one in projects):
+        return None
+    return path

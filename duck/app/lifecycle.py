@@ -274,7 +274,7 @@ class Lifecycle:
         """Watch the project's files, and act on what changes."""
         if self.changes is None or self.ending.has_begun:
             return
-        self.changes.watch(self.settings, views.reload(self.settings))
+        self.changes.watch(self.settings, views.reload(self.settings), self.frontend.directory)
 
     def abandon(self) -> None:
         """Give everything back at once, after a start that failed."""

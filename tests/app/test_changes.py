@@ -159,3 +159,21 @@ def test_where_static_files_are_another_servers_the_page_is_loaded_anew(project:
     facts = {**FACTS, "static_dirs": [["", str(project.root / "assets")]], "static": {"url": None}}
     project.changes.came(facts)
     assert project.after("assets/site.css") == [{"type": "reload"}]
+
+
+@pytest.mark.parametrize(("frontend", "is_left"), [("assets", True), ("", False)])
+def test_what_a_front_end_server_watches_is_left_to_it_unless_that_is_the_project(
+    project: Project, frontend: str, is_left: bool
+) -> None:
+    project.changes.stop()
+    project.changes = Changes(
+        project.inbox, project.root, project.django, lambda: None, project.did.append, project.did.append
+    )  # type: ignore[arg-type]
+    project.changes.watch(project.settings, views.reload(project.settings), str(project.root / frontend))
+    project.changes.came({**FACTS, **{name: project._absolute(FACTS[name]) for name in list(FACTS)[:3]}})
+    sight = project.changes._sight
+    assert sight is not None
+    project.until(sight.watching.is_set)
+    told = project.after("assets/site.css", "vendored/logo.svg")
+    assert {"type": "static", "urls": ["/static/lib/logo.svg"]} in told
+    assert ({"type": "style", "urls": ["/static/site.css"]} in told) is not is_left

@@ -197,3 +197,31 @@ class TestADuckProject:
         done = ask(pond, "routes", "--timeout", "1")
         assert done.returncode == 1
         assert f"is still at {pond / 'urls.py'}:2; see to that line" in done.stderr
+
+
+def test_a_front_end_has_its_own_paths_and_modules(ask: Ask, site: Path) -> None:
+    source = site / "frontend" / "src"
+    source.mkdir(parents=True)
+    (source / "main.ts").touch()
+    tools = source.parent / "node_modules" / ".bin"
+    tools.mkdir(parents=True)
+    (tools / "vite").touch(0o755)
+    (source.parent / "package.json").write_text('{"devDependencies": {"vite": "^5"}}')
+    (source.parent / "vite.config.ts").write_text("export default { base: '/static/' }")
+
+    def asked(path: str, *arguments: str) -> Any:
+        return json.loads(ask(site, "routes", "--json", path, *arguments, DUCK_FRONTEND_PATHS="/ws").stdout)
+
+    assert asked("/static/@vite/client")["side"] == "frontend"
+    assert asked("/ws")["side"] == "frontend"
+    found = asked("/static/src/main.ts")
+    assert (found["side"], found["view"]) == ("frontend", "vite")
+    assert found["reason"] == f"Asked for as a module it is the source file of that name in {source.parent}."
+    assert asked("/static/a b.ts")["side"] == "django"
+    assert asked("/static/@vite/client", *SERVE)["side"] == "django"
+    assert asked("/static/@vite/client", "--no-frontend")["side"] == "django"
+    rows = json.loads(ask(site, "routes", "--json").stdout)["routes"]
+    assert [row["pattern"] for row in rows if row["side"] == "frontend"] == [
+        "/static/@vite/…",
+        f"/static/…, modules in {source.parent}",
+    ]

@@ -162,6 +162,16 @@ class TestPlan:
         assert plan is not None
         assert plan.root == str(directory / "src")
 
+    @pytest.mark.parametrize(
+        ("said", "base"),
+        [("base: '/static/',", "/static/"), ('{ base: "/" }', "/"), ("base: BASE,", "/"), ("base: './',", "/")],
+    )
+    def test_the_base_is_read_as_far_as_it_is_text(self, project: Path, said: str, base: str) -> None:
+        self.vite(project / "frontend", config=said)
+        plan = find_frontend(project, NOTHING_SAID)
+        assert plan is not None
+        assert plan.base == base
+
     def test_settings_name_any_other(self, project: Path) -> None:
         plan = find_frontend(project, replace(NOTHING_SAID, command=("npm", "start"), url="http://localhost:3000/"))
         assert plan == FrontendPlan(

@@ -40,7 +40,7 @@ class Area:
     """What a directory makes of the files that lie right in it."""
 
     code: Kind
-    environment: Kind
+    environment: Kind | None
     is_above: bool
     is_static: bool
     is_template: bool
@@ -49,14 +49,19 @@ class Area:
 
 def area_of(directory: str, places: Places) -> Area:
     """What the directory at `directory` (absolute, links resolved) is."""
+    is_front_end = places.frontend is not None and is_at_or_below(directory, places.frontend)
     return Area(
         Kind.DUCK if places.is_of_duck(directory) else Kind.PYTHON,
-        Kind.DUCK if places.duck is not None or places.django is None else Kind.ENVIRONMENT,
+        _environment(places) if not is_front_end else None,
         directory in places.above,
-        any(is_at_or_below(directory, one) for one, _ in places.static),
+        not is_front_end and any(is_at_or_below(directory, one) for one, _ in places.static),
         any(is_at_or_below(directory, one) for one in places.templates),
         any(is_at_or_below(directory, one) for one in places.locale),
     )
+
+
+def _environment(places: Places) -> Kind:
+    return Kind.DUCK if places.duck is not None or places.django is None else Kind.ENVIRONMENT
 
 
 def kind_of(name: str, area: Area, patterns: Sequence[str]) -> Kind | None:

@@ -22,6 +22,7 @@ class Places:
         static: directories and what stands before the names of their files in URLs.
         static_url: below which static files are served; None where that is another server's.
         extra: what else the project imports and somebody works on: installed editable, or on PYTHONPATH.
+        frontend: the directory whose style sheets, scripts and environment files a front-end server watches itself.
         unwatched: directories of what is collected and uploaded: STATIC_ROOT, MEDIA_ROOT.
     """
 
@@ -35,6 +36,7 @@ class Places:
     locale: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     unwatched: tuple[str, ...] = ()
+    frontend: str | None = None
 
     def told(self, facts: Mapping[str, Any]) -> Places:
         """The same with what the worker tells when it is ready; where it tells nothing, as it was."""
@@ -59,6 +61,7 @@ class Places:
                 for path in _real_all(path for path in (static.get("root"), media.get("root")) if path)
                 if not any(is_at_or_below(_real(one), path) for one in (*named, self.django, self.duck) if one)
             ),
+            self.frontend,
         )
 
     @property

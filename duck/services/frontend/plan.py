@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.exceptions import ProjectError
+from duck.services.frontend.address import parse_address
 
 if TYPE_CHECKING:
     from duck.settings.frontend import FrontendView
@@ -26,6 +27,7 @@ _NOT_ONE_COMMAND: Final = re.compile(r"[;&|<>`$()\n]")
 _ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*=.*")
 # A text, or a call with texts: `root: resolve(__dirname, "src")`.
 _ROOT: Final = re.compile(r"""(?:^|[{,])\s*root\s*:\s*([\w.]+\s*\([^)\n]*\)|['"`][^'"`\n]*['"`])""", re.MULTILINE)
+_BASE: Final = re.compile(r"""(?:^|[{,])\s*base\s*:\s*(['"`])(/(?:[^'"`\s]*/)?)\1""", re.MULTILINE)
 _TEXTS: Final = re.compile(r"""(['"`])([^'"`$]*)\1""")
 _MAX_FILE_BYTES: Final = 1 << 20
 
@@ -39,6 +41,7 @@ class FrontendPlan:
         argv: None for a server that runs already.
         cwd: the working directory; empty where nothing is started.
         root: the directory whose files it serves; empty where that is not known.
+        base: the path below which these are, as far as can be told before it runs.
         environ: variables for it, besides those of the project.
         tools: directories with its programs, the nearest first.
         files: those whose change may mend a start that failed.
@@ -53,6 +56,7 @@ class FrontendPlan:
     tools: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     url: str | None = None
+    base: str = "/"
 
 
 def find_frontend(project: Path, view: FrontendView) -> FrontendPlan | None:
@@ -75,10 +79,12 @@ def find_frontend(project: Path, view: FrontendView) -> FrontendPlan | None:
             tools=tuple(_tools(directory, project)),
             files=tuple(_files(directory)),
             url=view.url,
+            base=_base_of(directory, view),
         )
     if view.url is not None:
         root = view.directory or _vite_directory(project, named=False)
-        return FrontendPlan("frontend", None, root=_root_of(root) if root is not None else "", url=view.url)
+        base = _base_of(root or project, view)
+        return FrontendPlan("frontend", None, root=_root_of(root) if root is not None else "", url=view.url, base=base)
     found = view.directory or _vite_directory(project, named=True)
     if found is None:
         if view.wanted:
@@ -87,10 +93,10 @@ def find_frontend(project: Path, view: FrontendView) -> FrontendPlan | None:
                 " with FRONTEND_COMMAND, or the directory with FRONTEND_DIR."
             )
         return None
-    return _vite(found, project)
+    return _vite(found, project, view)
 
 
-def _vite(directory: Path, project: Path) -> FrontendPlan:
+def _vite(directory: Path, project: Path, view: FrontendView) -> FrontendPlan:
     """Vite itself, without a package manager: one process less, and it alone is meant."""
     tools = list(_tools(directory, project))
     program = next((os.path.join(tool, VITE) for tool in tools if os.path.isfile(os.path.join(tool, VITE))), None)
@@ -108,6 +114,7 @@ def _vite(directory: Path, project: Path) -> FrontendPlan:
         environ=tuple(environ.items()),
         tools=tuple(tools),
         files=tuple(_files(directory)),
+        base=_base_of(directory, view),
     )
 
 
@@ -205,6 +212,15 @@ def _root_of(directory: Path) -> str:
         if parts and (root := Path(os.path.normpath(directory.joinpath(*parts)))).is_dir():
             return str(root)
     return str(directory)
+
+
+def _base_of(directory: Path, view: FrontendView) -> str:
+    """The path in FRONTEND_URL, else what the configuration calls `base`; `/` where that is no text."""
+    if view.url is not None:
+        return parse_address(view.url).base
+    config = _config_in(directory)
+    said = _BASE.search(_text(config)) if config is not None else None
+    return said[2] if said is not None else "/"
 
 
 def _files(directory: Path) -> Iterator[str]:

@@ -60,6 +60,29 @@ def test_a_file_is_known_by_its_path(chosen: ChangeFilter, path: str, kind: Kind
     assert chosen.wants(path) is (kind is not None)
 
 
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/p/client/views.py", Kind.PYTHON),
+        ("/p/client/templates/page.html", Kind.TEMPLATE),
+        ("/p/client/config.toml", Kind.PYTHON),
+        ("/p/client/src/site.css", None),
+        ("/p/client/src/main.js", None),
+        ("/p/client/.env.local", None),
+        ("/p/static/site.css", Kind.STYLE),
+        ("/p/.env", Kind.ENVIRONMENT),
+    ],
+)
+def test_what_a_front_end_server_watches_is_its_own(path: str, kind: Kind | None) -> None:
+    facts = {
+        **FACTS,
+        "template_dirs": ["/p/client/templates"],
+        "static_dirs": [["", "/p/client/src"], ["", "/p/static"]],
+    }
+    places = Places(django="/p", frontend="/p/client").told(facts)
+    assert ChangeFilter(["*.py", "*.toml"], places=places).kind(path) is kind
+
+
 def test_only_files_that_match_a_pattern_are_code() -> None:
     chosen = ChangeFilter(["settings*.py"], places=Places(django="/p"))
     assert chosen.kind("/p/settings_dev.py") is Kind.PYTHON
