@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from duck import logs
 from duck.services.keyboard import Keyboard
+from duck.settings import views
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,8 +100,9 @@ class Keys:
         if not url:
             logger.warning("A browser cannot open %s.", ", ".join(self._lifecycle.addresses) or "what is not there")
             return
+        url += f"{views.listening(self._lifecycle.settings).prefix or ''}/"
         # Asking the system for its browsers starts programs, and some systems wait for these.
-        threading.Thread(target=open_in_browser, args=(f"{url}/",), name="duck-open", daemon=True).start()
+        threading.Thread(target=open_in_browser, args=(url,), name="duck-open", daemon=True).start()
 
     def _clear(self) -> None:
         if sys.stderr.isatty():

@@ -79,6 +79,32 @@ def test_a_browser_that_would_take_the_terminal_is_not_opened(console: Console, 
     assert console.is_cooked
 
 
+def test_in_a_duck_project_duck_itself_is_restarted_and_takes_keys_again(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "main.py").write_text("from duck.app import App\napp = App(port=0)\n")
+    (tmp_path / "settings.py").write_text("DEBUG = True\nUSE_DJANGO = False\n")
+    (tmp_path / "urls.py").write_text("from duck.urls import path\nurlpatterns = [path('/', lambda request: 'one')]\n")
+    command = [sys.executable, "-m", "duck", "runserver", "--no-reload"]
+    console = Console(command, tmp_path, environ | {"NO_COLOR": "1", "TERM": "dumb"})
+    try:
+        console.wait_for("Stop ")
+        wait_until(lambda: not console.is_cooked)
+        console.type("m")
+        console.wait_for("There is no Django project of Duck's own here")
+        console.type("r")
+        console.wait_for("Restarting Duck if it can be loaded.")
+        console.wait_for("Restarting; finishing what runs.")
+        console.wait_for("Stop ")
+        wait_until(lambda: not console.is_cooked)
+        console.type("q")
+        console.wait_for("Stopped.")
+        assert console.wait() == 0
+        assert console.is_cooked
+    finally:
+        console.close()
+
+
 def test_without_a_terminal_no_key_is_read_and_none_is_named(project: Path, environ: dict[str, str]) -> None:
     command = [sys.executable, "-m", "duck", "runserver", "--port", "0", "--no-reload"]
     with subprocess.Popen(

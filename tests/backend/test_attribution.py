@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from duck.backend.django.version import Place
 from duck.backend.django.worker import attribution, measure
 from tests.backend.conftest import change_project
 from tests.backend.link_client import Worker
@@ -136,3 +137,10 @@ def test_without_a_request_nothing_is_said() -> None:
 def test_a_place_is_shown_as_short_as_it_is_clear(path: str, shown: str) -> None:
     line = attribution.described("hm", UserWarning, path, 7, os.path.join("/srv/site", ""))
     assert line == f"warning: {shown}:7: UserWarning: hm"
+
+
+@pytest.mark.parametrize(
+    ("role", "index", "title"), [("pages", 0, ""), ("pages", 1, "2"), ("pages", 2, "3"), ("sockets", 0, "sockets")]
+)
+def test_a_process_is_named_where_it_is_not_the_one_for_pages(role: str, index: int, title: str) -> None:
+    assert Place(role, index).title == title
