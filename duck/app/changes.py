@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from duck.app.trial import Trial
 from duck.services.ducksight import ChangeFilter, DuckSight, Kind, Places, RecoveryWatch
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("duck.app")
 
-_SHOWN = 3
+_SHOWN: Final = 3
+_MOST_URLS: Final = 50
 
 
 class Changes:
@@ -54,7 +55,7 @@ class Changes:
     ) -> None:
         self.on_syntax_error: Callable[[SyntaxError], None] = lambda error: None
         self._inbox = inbox
-        self._root = root
+        self._root = os.path.realpath(root)  # as the paths that are seen
         self._django = django
         self._tell_browsers = tell_browsers
         self._trial = Trial(inbox.post, restart, untried)
@@ -193,9 +194,10 @@ class Changes:
         messages: list[dict[str, Any]] = [{"type": "template"}] if Kind.TEMPLATE in kinds.values() else []
         for kind, name in ((Kind.STYLE, "style"), (Kind.STATIC, "static")):
             paths = [path for path, one in kinds.items() if one is kind]
-            urls = [self._filter.places.url_of(path) for path in paths]
-            if None in urls:
-                return [{"type": "reload"}]  # another server's: which URL it has is not known
+            urls = [self._filter.places.url_of(path) for path in paths if os.path.exists(path)]
+            if None in urls or len(urls) != len(paths) or len(urls) > _MOST_URLS:
+                # Another server's has a URL that is not known, what is gone none, and a build is a new site.
+                return [{"type": "reload"}]
             if urls:
                 messages.append({"type": name, "urls": urls})
         return messages

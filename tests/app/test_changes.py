@@ -155,6 +155,15 @@ def test_what_changes_while_somebody_debugs_is_acted_upon_afterwards(project: Pr
     assert project.did == [("replace", "app/views.py")]
 
 
+def test_what_is_gone_or_too_much_to_fetch_one_by_one_loads_the_page_anew(project: Project) -> None:
+    project.after("assets/site.css")
+    project.did.clear()
+    (project.root / "assets" / "site.css").unlink()
+    project.until(lambda: bool(project.did))
+    assert project.did == [{"type": "reload"}]
+    assert project.after(*(f"assets/{number}.js" for number in range(60))) == [{"type": "reload"}]
+
+
 def test_where_static_files_are_another_servers_the_page_is_loaded_anew(project: Project) -> None:
     facts = {**FACTS, "static_dirs": [["", str(project.root / "assets")]], "static": {"url": None}}
     project.changes.came(facts)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -67,15 +68,15 @@ class Site:
 
     def until_watched(self) -> None:
         """The project's places are known, and watched, a moment after it is ready: until one outside of it is."""
-        written: list[str] = []
+        mark, last = self.directory / "shared" / "mark.html", self.directory / "shared" / "last.html"
 
         def seen() -> bool:
-            written.append(f"mark{len(written)}.html")
-            (self.directory / "shared" / written[-1]).touch()
-            return any(name in self.duck.text for name in written)
+            mark.write_text(str(time.monotonic()))
+            return mark.name in self.duck.text
 
         wait_until(seen)
-        wait_until(lambda: written[-1] in self.duck.text)
+        last.touch()  # what was told of before is over with this
+        wait_until(lambda: last.name in self.duck.text)
 
     @property
     def pid(self) -> str:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _LOCK_S: Final = 10.0
 # The kernel takes the time of a file from a clock that ticks so often.
 _TICK_NS: Final = 10_000_000
+# A bundler gives each build new names.
+_MAX_KNOWN: Final = 20_000
 
 
 class Gathering:
@@ -51,6 +53,8 @@ class Gathering:
             # An editor does more to a file than the one thing that has been acted upon.
             if path in self._known and self._known[path] == now:
                 return
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
             self._known[path] = now
         self._last = path
         self._burst.add(path, time.monotonic(), whole=whole)

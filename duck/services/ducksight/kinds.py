@@ -31,6 +31,9 @@ class Kind(Enum):
         return self in (Kind.PYTHON, Kind.ENVIRONMENT, Kind.DUCK)
 
 
+_TEMPLATES: Final = (".html", ".htm", ".txt", ".xml", ".svg", ".md", ".mjml", ".jinja", ".jinja2", ".j2", ".djhtml")
+# What programs write as they run, at each request perhaps.
+_BY_PROGRAMS: Final = (".sqlite3", ".db", "-journal", "-wal", "-shm", ".log", ".pid", ".lock", ".pyc")
 # What shows others which variables there are is read by nobody else.
 _EXAMPLES: Final = frozenset({"example", "sample", "template", "dist"})
 
@@ -44,6 +47,7 @@ class Area:
     is_above: bool
     is_static: bool
     is_template: bool
+    is_loosely_template: bool  # a directory of templates, in which the whole project lies
     is_locale: bool
 
 
@@ -55,7 +59,8 @@ def area_of(directory: str, places: Places) -> Area:
         _environment(places) if not is_front_end else None,
         directory in places.above,
         not is_front_end and any(is_at_or_below(directory, one) for one, _ in places.static),
-        any(is_at_or_below(directory, one) for one in places.templates),
+        any(is_at_or_below(directory, one) for one in places.templates if not places.holds_project(one)),
+        any(is_at_or_below(directory, one) for one in places.templates if places.holds_project(one)),
         any(is_at_or_below(directory, one) for one in places.locale),
     )
 
@@ -77,10 +82,12 @@ def kind_of(name: str, area: Area, patterns: Sequence[str]) -> Kind | None:
     if is_environment_file(name):
         return area.environment
     if area.is_static or area.is_template:
-        if _is_unfinished(name):
+        if _is_unfinished(name) or name.endswith(_BY_PROGRAMS):
             return None
         if area.is_static:
             return Kind.STYLE if name.lower().endswith(".css") else Kind.STATIC
+        return Kind.TEMPLATE
+    if area.is_loosely_template and name.lower().endswith(_TEMPLATES) and not _is_unfinished(name):
         return Kind.TEMPLATE
     if area.is_locale and name.endswith(".mo"):
         return Kind.TRANSLATION

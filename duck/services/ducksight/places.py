@@ -67,12 +67,18 @@ class Places:
     @property
     def named(self) -> tuple[str, ...]:
         """What the project itself names, and is watched wherever it lies and whatever leaves it out."""
-        return tuple(dict.fromkeys((*self.templates, *(path for path, _ in self.static), *self.locale)))
+        found = dict.fromkeys((*self.templates, *(path for path, _ in self.static), *self.locale))
+        # One that holds the whole project, and more, says nothing of what in it is meant.
+        return tuple(path for path in found if not self.holds_project(path))
 
     def roots(self) -> list[str]:
         """What is watched with all that lies below it; none lies in another."""
         found = [path for path in (self.duck, self.django, *self.extra, *self.named) if path is not None]
         return outermost(dict.fromkeys(_real(path) for path in found))
+
+    def holds_project(self, directory: str) -> bool:
+        """Whether the project lies in `directory`."""
+        return any(one is not None and is_at_or_below(one, directory) for one in (self.django, self.duck))
 
     def is_of_duck(self, path: str) -> bool:
         """Whether Duck's own side may have read the file at `path`, and not the Django project alone."""

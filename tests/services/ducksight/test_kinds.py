@@ -83,6 +83,22 @@ def test_what_a_front_end_server_watches_is_its_own(path: str, kind: Kind | None
     assert ChangeFilter(["*.py", "*.toml"], places=places).kind(path) is kind
 
 
+def test_what_programs_write_as_they_run_is_none_of_it() -> None:
+    places = Places(django="/p").told({"template_dirs": ["/p/templates"], "static_dirs": [["", "/p/static"]]})
+    chosen = ChangeFilter(places=places)
+    for name in ("db.sqlite3", "db.sqlite3-journal", "debug.log", "server.pid"):
+        assert chosen.kind(f"/p/templates/{name}") is chosen.kind(f"/p/static/{name}") is None
+
+
+def test_where_the_project_itself_is_a_directory_of_templates_only_what_looks_like_one_is() -> None:
+    chosen = ChangeFilter(places=Places(django="/w/p").told({"template_dirs": ["/w/p", "/w", "/w/p/pages"]}))
+    assert chosen.kind("/w/p/base.html") is Kind.TEMPLATE
+    assert chosen.kind("/w/p/data.bin") is None
+    assert chosen.kind("/w/p/pages/data.bin") is Kind.TEMPLATE
+    assert chosen.places.roots() == ["/w/p"]
+    assert not chosen.enters("/w/p/node_modules", [])
+
+
 def test_only_files_that_match_a_pattern_are_code() -> None:
     chosen = ChangeFilter(["settings*.py"], places=Places(django="/p"))
     assert chosen.kind("/p/settings_dev.py") is Kind.PYTHON

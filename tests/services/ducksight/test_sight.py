@@ -156,6 +156,7 @@ def test_many_directories_cost_one_thread_and_one_instance(watch: Watch, tmp_pat
     watched = watch(tmp_path)
     assert watched.sight.directories == 321
     assert threading.active_count() - before <= 1
+    assert not watched.inbox._timers  # nothing is looked at, and nobody woken, until something is told
 
 
 def test_a_new_directory_is_watched_and_what_it_held_already_is_seen(watched: Watched) -> None:
