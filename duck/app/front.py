@@ -166,6 +166,7 @@ class Front:
                 colour=wants_colour(sys.stderr),
                 quiet_path=PREFIX,
                 width=console_width,
+                file_server=self.config.frontend.name if self.config.frontend is not None else "",
             )
             with self._lock:
                 self._logs.append((loop, log))

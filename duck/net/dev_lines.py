@@ -40,12 +40,14 @@ class DevLines:
         later: calls back after so many seconds; None to tell each file at once.
         tell: takes lines that nobody waited for, at their time.
         width: how many columns the terminal has; 0 for no terminal, whose lines are not shortened.
+        file_server: the backend whose answers are as good as files, a front-end server; empty for none.
     """
 
     __slots__ = (
         "_batch",
         "_colour",
         "_count",
+        "_file_server",
         "_first",
         "_first_line",
         "_is_armed",
@@ -66,7 +68,9 @@ class DevLines:
         *,
         colour: bool = False,
         width: Callable[[], int] | None = None,
+        file_server: str = "",
     ) -> None:
+        self._file_server = file_server
         self._tell = tell
         self._later = later
         self._colour = colour
@@ -91,7 +95,7 @@ class DevLines:
         if not exchange.backend and exchange.request.path.startswith(OWN_PATHS):
             return ""
         line = self._line(exchange, now)
-        if self._later is not None and _is_quiet(exchange):
+        if self._later is not None and self._is_quiet(exchange):
             self._fold(exchange, line)
             return ""
         folded = self.unfold()
@@ -178,6 +182,12 @@ class DevLines:
                 target = paint(target, _RED, True)
         return f"{self._stamp} {shown} {method} {target} {size} {duration}{cost}{error}"
 
+    def _is_quiet(self, exchange: Exchange) -> bool:
+        backend = exchange.backend
+        if backend != FILES and (not backend or backend != self._file_server):
+            return False
+        return exchange.error is None and 200 <= exchange.status < 400
+
     def _shortened(self, target: str, others: int) -> str:
         """`target` without its middle, where the line would not fit: its end tells more than its middle does."""
         width = self._width() if self._width is not None else 0
@@ -186,10 +196,6 @@ class DevLines:
             return target
         tail = (room - 3) // 2
         return f"{target[: room - 3 - tail]}...{target[len(target) - tail :]}"
-
-
-def _is_quiet(exchange: Exchange) -> bool:
-    return exchange.backend == FILES and exchange.error is None and 200 <= exchange.status < 400
 
 
 def _cost(measure: Measure) -> str:

@@ -40,7 +40,7 @@ class ExchangeLog:
         write: takes whole lines.
         later: calls back after so many seconds (a loop's `call_later`); None to write each line at once.
         quiet_path: what Duck itself answers there and below is not told.
-        width: see `DevLines`.
+        width, file_server: see `DevLines`.
     """
 
     __slots__ = (
@@ -69,9 +69,10 @@ class ExchangeLog:
         colour: bool = False,
         quiet_path: bytes = b"",
         width: Callable[[], int] | None = None,
+        file_server: str = "",
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._dev_lines = DevLines(self._keep, later, colour=colour, width=width)
+        self._dev_lines = DevLines(self._keep, later, colour=colour, width=width, file_server=file_server)
         formats: dict[str, Callable[[Exchange, float], str]] = {
             "dev": self._dev_lines.of,
             "text": self._text,

@@ -116,6 +116,21 @@ def test_the_files_of_a_page_are_one_line_when_no_more_come() -> None:
     assert console.timers.waiting == []
 
 
+def test_modules_of_a_front_end_server_are_files_and_what_goes_wrong_there_is_not() -> None:
+    console = Console(file_server="vite")
+    console.file()
+    console.file(backend="vite")
+    console.file(backend="vite", status=500)
+    console.file(backend="django pages 7")
+    first, second, third = until_written(console)
+    assert first == "  + 2 static files, 2.0 kB, 1.5 ms"
+    assert second.startswith("500 GET ")
+    assert third.startswith("200 GET ")
+    console.file(backend="")
+    console.file(backend="")
+    assert len(until_written(console)) == 2
+
+
 def until_written(console: Console) -> list[str]:
     for _ in range(20):
         lines = console.run()
