@@ -21,6 +21,8 @@ for line in open(BASE_DIR / ".env"):
     name, _, value = line.strip().partition("=")
     os.environ[name] = value
 COLOUR = os.environ["COLOUR"]
+import json
+SIZES = json.loads((BASE_DIR / "sizes.json").read_text())
 TEMPLATES[0]["DIRS"] = [BASE_DIR.parent / "shared"]
 STATICFILES_DIRS = [BASE_DIR / "assets"]
 """
@@ -37,6 +39,7 @@ from site1.version import VERSION
 urlpatterns = [
     path("", lambda request: HttpResponse(f"{VERSION} {settings.COLOUR} {lib.NAME}")),
     path("pid", lambda request: HttpResponse(str(os.getpid()))),
+    path("sizes", lambda request: HttpResponse(str(settings.SIZES))),
     path("page", lambda request: render(request, "page.html")),
 ]
 """
@@ -92,6 +95,7 @@ def site(made_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     (project / "site1" / "urls.py").write_text(URLS)
     (project / "site1" / "version.py").write_text("VERSION = 1\n")
     (project / ".env").write_text("COLOUR=red\n")
+    (project / "sizes.json").write_text("[1]")
     for name in ("shared", "lib/lib", "project/assets"):
         (directory / name).mkdir(parents=True)
     (directory / "shared" / "page.html").write_text("one")
@@ -144,6 +148,13 @@ def test_code_is_loaded_by_a_new_process(site: Site) -> None:
 def test_an_environment_file_is_read_by_a_new_process(site: Site) -> None:
     site.save("project/.env", "COLOUR=blue\n")
     wait_until(lambda: site.duck.get("/").text.split()[1] == "blue")
+    site.wait_ready()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="what a start reads is known where spares are")
+def test_a_file_that_the_settings_read_counts_whatever_its_name_is(site: Site) -> None:
+    site.save("project/sizes.json", "[1, 2]")
+    site.until("/sizes", "[1, 2]")
     site.wait_ready()
 
 

@@ -49,6 +49,7 @@ class ChangeFilter:
         self._ignored = self.ignored.union(self.places.unwatched)
         self._named = self.places.named
         self._git = GitIgnore(self.places.roots())
+        self._configuration = frozenset(self.places.configuration)
         self._areas: dict[str, Area] = {}
 
     def anew(self) -> ChangeFilter:
@@ -63,7 +64,10 @@ class ChangeFilter:
             if len(self._areas) >= _MAX_AREAS:
                 self._areas.clear()
             area = self._areas[directory] = area_of(directory, self.places)
-        return Kind.DUCK if path == self.places.settings_file else kind_of(name, area, self.patterns)
+        if path == self.places.settings_file:
+            return Kind.DUCK
+        kind = kind_of(name, area, self.patterns)
+        return Kind.ENVIRONMENT if kind is None and path in self._configuration else kind
 
     def wants(self, path: str) -> bool:
         """Whether a change of the file at `path` matters."""

@@ -22,7 +22,7 @@ class Kind(Enum):
     TEMPLATE = "template"  # the page is fetched again
     TRANSLATION = "translation"  # catalogues are read again, then the page
     PYTHON = "Django's code"  # the Django process is replaced
-    ENVIRONMENT = "environment file"  # the same: settings are made of it
+    ENVIRONMENT = "environment file"  # or another that settings are made of: the same
     DUCK = "Duck's code"  # Duck starts again in its process
 
     @property

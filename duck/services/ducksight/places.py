@@ -23,6 +23,7 @@ class Places:
         static_url: below which static files are served; None where that is another server's.
         extra: what else the project imports and somebody works on: installed editable, or on PYTHONPATH.
         frontend: the directory whose style sheets, scripts and environment files a front-end server watches itself.
+        configuration: files beside the code that the project has read as it started.
         unwatched: directories of what is collected and uploaded: STATIC_ROOT, MEDIA_ROOT.
     """
 
@@ -37,6 +38,7 @@ class Places:
     extra: tuple[str, ...] = ()
     unwatched: tuple[str, ...] = ()
     frontend: str | None = None
+    configuration: tuple[str, ...] = ()
 
     def told(self, facts: Mapping[str, Any]) -> Places:
         """The same with what the worker tells when it is ready; where it tells nothing, as it was."""
@@ -62,6 +64,7 @@ class Places:
                 if not any(is_at_or_below(_real(one), path) for one in (*named, self.django, self.duck) if one)
             ),
             self.frontend,
+            _real_all(facts.get("configuration", ())),
         )
 
     @property

@@ -83,6 +83,14 @@ def test_what_a_front_end_server_watches_is_its_own(path: str, kind: Kind | None
     assert ChangeFilter(["*.py", "*.toml"], places=places).kind(path) is kind
 
 
+def test_what_the_start_has_read_is_configuration_unless_it_is_something_else() -> None:
+    read = ["/p/config.yaml", "/p/static/manifest.json", "/p/secrets.json"]
+    chosen = ChangeFilter(places=Places(django="/p").told({**FACTS, "configuration": read}))
+    assert chosen.kind("/p/config.yaml") is chosen.kind("/p/secrets.json") is Kind.ENVIRONMENT
+    assert chosen.kind("/p/static/manifest.json") is Kind.STATIC
+    assert chosen.kind("/p/other.yaml") is None
+
+
 def test_what_programs_write_as_they_run_is_none_of_it() -> None:
     places = Places(django="/p").told({"template_dirs": ["/p/templates"], "static_dirs": [["", "/p/static"]]})
     chosen = ChangeFilter(places=places)

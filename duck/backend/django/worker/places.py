@@ -12,22 +12,26 @@ from functools import lru_cache
 from typing import Any, Dict, Iterable, Iterator, List, Set, Tuple
 
 _INSTALLED = ("site-packages", "dist-packages")
+# Of what a start reads: the settings are made of it. Other files may be written by the project as it runs.
+_CONFIGURATION = (".env", ".json", ".toml", ".yaml", ".yml", ".ini", ".cfg", ".conf", ".properties")
+_MOST_FILES = 200
 _APP_DIRECTORIES = {
     "django.template.backends.django.DjangoTemplates": "templates",
     "django.template.backends.jinja2.Jinja2": "jinja2",
 }
 
 
-def place_facts(project: str) -> Dict[str, Any]:
-    """The facts `template_dirs`, `static_dirs` (prefix and directory), `locale_dirs` and `extra_roots`.
+def place_facts(project: str, read: Iterable[str] = ()) -> Dict[str, Any]:
+    """The facts `template_dirs`, `static_dirs` (prefix, directory), `locale_dirs`, `extra_roots` and `configuration`.
 
-    `project` is the directory of manage.py.
+    `project` is the directory of manage.py, `read` are the files that its start has read.
     """
     return {
         "template_dirs": _own(_template_dirs()),
         "static_dirs": [[prefix, path] for prefix, path in _static_dirs() if _is_own(path)],
         "locale_dirs": _own(_locale_dirs()),
         "extra_roots": extra_roots(project),
+        "configuration": [path for path in read if path.lower().endswith(_CONFIGURATION)][:_MOST_FILES],
     }
 
 

@@ -102,7 +102,8 @@ class Process:
         self.stage = "facts"
         facts = project_facts(self.spec)
         if self.spec.mode == "runserver":
-            facts.update(place_facts(os.path.dirname(os.path.abspath(self.spec.manage or "manage.py"))))
+            project = os.path.dirname(os.path.abspath(self.spec.manage or "manage.py"))
+            facts.update(place_facts(project, self._seen.files() if self._seen is not None else ()))
         facts.update(
             protocol=choice.protocol,
             entry=choice.entry,

@@ -78,6 +78,10 @@ class Seen:
                 if place not in self._neighbours and not self.is_installed(place):
                     self._neighbours[place] = _configuration_in(place)
 
+    def files(self) -> List[str]:
+        """What was opened for reading, and was there."""
+        return [path for path, before in self._files.items() if before is not None]
+
     def is_installed(self, path: str) -> bool:
         """Whether `path` is of Python, of an installed package or of Duck, and nobody works on it."""
         return path.startswith(self._installed) or "/site-packages/" in path or "/dist-packages/" in path
