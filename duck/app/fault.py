@@ -50,7 +50,7 @@ def of_failure(failure: Failure, root: Path, *, serves: bool) -> Fault:
     remark = "What ran before keeps running." if serves else ""
     if failure.stage == "checks" and not frames:
         return _fault("checks", failure.message, remark, details=text or "")
-    name, title = _title(text) if frames else ("", failure.message)
+    name, title = _title(text, root) if frames else ("", failure.message)
     if not frames and text and failure.message not in text:
         return _fault(_kind(name), title, remark, details=text)
     return _fault(_kind(name), title, remark, frames=frames)
@@ -66,7 +66,7 @@ def of_syntax_error(error: SyntaxError, root: Path) -> Fault:
 def of_unloaded(unloaded: Unloaded, root: Path, *, serves: bool) -> Fault:
     """Of a Duck project whose own side cannot be loaded."""
     frames = frames_of(unloaded.traceback, root)
-    name, title = _title(unloaded.traceback) if frames else ("", unloaded.message)
+    name, title = _title(unloaded.traceback, root) if frames else ("", unloaded.message)
     remark = "What ran before keeps running." if serves else "Duck's own side cannot be loaded."
     return _fault(_kind(name), title, remark, frames=frames)
 
@@ -77,7 +77,7 @@ def of_request(told: Mapping[str, Any], root: Path) -> Fault:
     What is no fault of a template and has no remedy is quiet: Django's own page says it better.
     """
     text = str(told.get("traceback") or "")[-MAX_TEXT * 10 :]
-    name, title = _title(text)
+    name, title = _title(text, root)
     frames = frames_of(text, root)
     unapplied = [str(one) for one in told.get("unapplied") or ()]
     if unapplied:
@@ -155,8 +155,9 @@ def _is_own(file: str, root: Path) -> bool:
     return os.path.realpath(file).startswith(os.path.realpath(root) + os.sep)
 
 
-def _title(text: str) -> tuple[str, str]:
+def _title(text: str, root: Path) -> tuple[str, str]:
     """Name of the exception that ends a traceback's text, and what is said of it in a line or a few."""
+    text = text.replace(f"({root}{os.sep}", "(")  # where a name was looked for in vain
     ends = [match.end() for match in _FRAME.finditer(text)]
     lines = text[ends[-1] if ends else 0 :].rstrip().splitlines()
     for index, line in enumerate(lines):

@@ -5,9 +5,12 @@ import threading
 
 import pytest
 
+from duck.app import editor
 from duck.app.browsers import Browsers
 from duck.app.front import Front
 from duck.app.front_processes import FrontProcesses
+from duck.app.unloaded import Unloaded
+from duck.backend.django.version import Failure
 from duck.http.site import SiteConfig
 from duck.net.clock import Clock
 from duck.services.inbox import Inbox
@@ -99,3 +102,103 @@ def test_a_worker_that_starts_later_knows_what_was_told_before(tmp_path, inbox):
         first.close(), second.close()
     finally:
         loop.close()
+
+
+def answer_to(browsers, inbox, name, **arguments):
+    replies = []
+    browsers.config(use_django=True).on_command(name, arguments, replies.append)
+    inbox.run_once(1.0)
+    return replies[0]
+
+
+def test_only_files_of_the_project_and_those_that_a_fault_has_named_are_opened(tmp_path, inbox, monkeypatch):
+    opened = []
+    monkeypatch.setattr(editor, "run", opened.append)
+    project, programs, elsewhere = tmp_path / "project", tmp_path / "programs", tmp_path / "elsewhere"
+    for directory in (project, programs, elsewhere):
+        directory.mkdir()
+    for file in (project / "views.py", elsewhere / "secret.py", elsewhere / "library.py", programs / "subl"):
+        file.write_text("x = 1\n")
+    (programs / "subl").chmod(0o755)
+    (project / "link.py").symlink_to(elsewhere / "secret.py")
+    monkeypatch.setenv("PATH", str(programs))
+    browsers = browsers_of(project, inbox, DUCKSIGHT_EDITOR="sublime")
+    browsers.root = project
+
+    def opens(file, line=3):
+        return answer_to(browsers, inbox, "open", file=str(file), line=line)["ok"]
+
+    assert opens(project / "views.py")
+    assert opened == [[str(programs / "subl"), f"{project / 'views.py'}:3"]]
+    for file in (elsewhere / "secret.py", project / "link.py", project / ".." / "elsewhere" / "secret.py"):
+        assert not opens(file), file
+    for file in ("views.py", project / "missing.py", project, "/etc/passwd", "-x"):
+        assert not opens(file), file
+    assert not opens(elsewhere / "library.py")
+    text = f'  File "{elsewhere / "library.py"}", line 1, in work\nValueError: x\n'
+    browsers.request_failed({"page": "/", "traceback": text})
+    assert opens(elsewhere / "library.py")
+    assert len(opened) == 2
+
+
+def test_without_an_editor_that_a_command_opens_it_is_said_so(tmp_path, inbox):
+    (tmp_path / "views.py").write_text("")
+    for name, said in (("vscode", "DUCKSIGHT_EDITOR"), ("off", "DUCKSIGHT_EDITOR")):
+        browsers = browsers_of(tmp_path, inbox, DUCKSIGHT_EDITOR=name)
+        answer = answer_to(browsers, inbox, "open", file=str(tmp_path / "views.py"), line=1)
+        assert not answer["ok"] and said in answer["text"]
+
+
+class FakeMigration:
+    def __init__(self, failure):
+        self.failure = failure
+
+    def begin(self, outcome):
+        outcome(self.failure)
+
+
+@pytest.mark.parametrize(
+    ("failure", "ok", "text"),
+    [(None, True, ""), (Failure("command", "migrate ended with 1", "Traceback"), False, "ended with 1\nTraceback")],
+)
+def test_migrations_are_applied_and_a_failure_is_told(tmp_path, inbox, failure, ok, text):
+    browsers = browsers_of(tmp_path, inbox)
+    browsers.attach(tmp_path, None, FakeMigration(failure))
+    answer = answer_to(browsers, inbox, "migrate")
+    assert answer["ok"] is ok and answer["text"].endswith(text)
+
+
+class Listening(Front):
+    """Keeps what browsers are told."""
+
+    def __init__(self):
+        super().__init__(lambda callback: None)
+        self.told = []
+
+    def tell_browsers(self, message):
+        self.told.append(message)
+
+
+def test_what_is_wrong_is_told_and_that_it_is_mended_once(tmp_path, inbox):
+    front = Listening()
+    browsers = browsers_of(tmp_path, inbox, front)
+    browsers.failed(None, True)
+    assert front.told == []
+    browsers.failed(Failure("import", "ValueError: x"), False)
+    browsers.failed(Failure("replaced", "A newer start has taken its place."), True)
+    browsers.failed(None, True)
+    browsers.failed(None, True)
+    assert [message["type"] for message in front.told] == ["fault", "mended"]
+    browsers.uncompiled(SyntaxError("bad", (str(tmp_path / "a.py"), 3, 1, "x")))
+    browsers.unloaded(Unloaded("urls cannot be imported", "", ()), serves=True)
+    assert [message["fault"]["kind"] for message in front.told[2:]] == ["syntax", "error"]
+
+
+def test_where_it_is_not_wanted_nothing_is_made(tmp_path, inbox):
+    front = Listening()
+    browsers = browsers_of(tmp_path, inbox, front, DUCKSIGHT=False)
+    browsers.failed(Failure("import", "x"), False)
+    browsers.uncompiled(SyntaxError("bad", ("a.py", 1, 1, "")))
+    browsers.unloaded(Unloaded("x", "", ()), serves=True)
+    browsers.request_failed({"traceback": "ValueError: x"})
+    assert front.told == []

@@ -72,6 +72,7 @@ def test_a_chain_of_causes_is_named_by_its_last_error_and_shows_the_frames_of_al
         ("django.template.exceptions.TemplateSyntaxError: Unclosed tag", "template"),
         ("django.core.exceptions.ImproperlyConfigured: x", "error"),
         ("KeyError: 'x'", "error"),
+        ("ImportError: cannot import name 'x' from 'a' (/elsewhere/a.py)", "import"),
     ],
 )
 def test_the_kind_is_that_of_the_error(root: Path, error: str, kind: str) -> None:
@@ -79,6 +80,14 @@ def test_the_kind_is_that_of_the_error(root: Path, error: str, kind: str) -> Non
     made = fault.of_failure(Failure("urls", "x", text), root, serves=False)
     assert made["kind"] == kind
     assert made["title"] == error.rpartition("django.")[2].rpartition("exceptions.")[2]
+
+
+def test_files_of_the_project_are_called_in_the_title_as_its_reader_knows_them(root: Path) -> None:
+    text = f'  File "{root}/shop/views.py", line 1, in <module>\nImportError: no x in a ({root}/shop/a.py)\n'
+    assert (
+        fault.of_failure(Failure("urls", "x", text), root, serves=False)["title"]
+        == "ImportError: no x in a (shop/a.py)"
+    )
 
 
 def test_a_file_that_cannot_be_compiled_is_shown_at_its_line(root: Path) -> None:

@@ -31,7 +31,7 @@ BROKEN_LINE = VIEWS.splitlines().index("def home(request):") + 1
 class Site:
     """A project, its Duck, and its files."""
 
-    def __init__(self, root: Path, **variables: str) -> None:
+    def __init__(self, root: Path, *arguments: str, **variables: str) -> None:
         self.root = root
         self._directory = tempfile.TemporaryDirectory(prefix="duck-", dir="/tmp")
         dropped = ("DUCK_", "DJANGO_", "RUNTIME_DIRECTORY", "STATE_DIRECTORY", "TERM_PROGRAM", "EDITOR", "VISUAL")
@@ -43,7 +43,7 @@ class Site:
             "DUCK_DUCKSIGHT_EDITOR": "vscode",
             **variables,
         }
-        self.duck = Duck([sys.executable, "-m", "duck", "runserver", "--port", "0"], root, self.environ)
+        self.duck = Duck([sys.executable, "-m", "duck", "runserver", "--port", "0", *arguments], root, self.environ)
 
     @property
     def url(self) -> str:
@@ -375,13 +375,27 @@ def test_checks_that_fail_are_shown_as_django_says_them(tab: Tab, site: Site) ->
 
 
 def test_a_template_that_cannot_be_read_is_shown_at_its_line(tab: Tab, site: Site) -> None:
-    tab.allowed = ("500", "404")  # the icon that Django's page does not name
+    tab.allowed = ("500",)
     tab.visit()
+    tab.page.fill("#name", "Ada")
     with site.edited("templates/home.html", "{{ greeting }}", "{% greet %}"):
         tab.overlay.wait_for()
         assert "Template error" in tab.overlay.inner_text()
         assert tab.overlay.locator("a.place").first.inner_text() == "templates/home.html:3"
         assert "{% greet %}" in tab.overlay.locator(".failing").first.inner_text()
+    tab.wait_mended()
+    tab.wait_text("#title", "Good morning, ducks")
+    assert tab.is_same and tab.page.input_value("#name") == "Ada"
+
+
+def test_a_page_whose_template_cannot_be_read_appears_once_it_can(tab: Tab, site: Site) -> None:
+    tab.allowed = ("500", "404")  # of the icon that Django's page does not name
+    tab.visit()
+    with site.edited("templates/home.html", "{{ greeting }}", "{% greet %}"):
+        tab.overlay.wait_for()
+        tab.visit()
+        tab.overlay.wait_for()
+        assert "Template error" in tab.overlay.inner_text()
     tab.wait_mended()
     tab.wait_text("#title", "Good morning, ducks")
 
@@ -527,19 +541,23 @@ def test_every_tab_is_told_and_one_that_comes_back_from_memory_too(open_tab: Cal
 # -- other Ducks ------------------------------------------------------------------------------------------------------
 
 
-def test_a_page_under_asgi_is_kept_up_to_date(open_tab: Callable[..., Tab], root: Path) -> None:
-    asgi = Site(root, SITE_ASGI="1", DUCK_NAME="asgi").begin()
+def test_a_page_under_asgi_and_over_http2_is_kept_up_to_date(open_tab: Callable[..., Tab], root: Path) -> None:
+    other = Site(root, "--https", SITE_ASGI="1", DUCK_NAME="other").begin()
     try:
-        tab = open_tab(asgi)
-        tab.visit("/view")
-        with asgi.edited("assets/site.css", "rgb(1, 2, 3)", "rgb(8, 8, 8)"):
+        tab = open_tab(other, ignore_https_errors=True)
+        assert tab.visit("/view").url.startswith("wss://localhost:")
+        assert tab.page.evaluate("performance.getEntriesByType('navigation')[0].nextHopProtocol") == "h2"
+        with other.edited("assets/site.css", "rgb(1, 2, 3)", "rgb(8, 8, 8)"):
             tab.wait_colour("#title", "rgb(8, 8, 8)")
         assert tab.is_same
-        with asgi.edited("shop/views.py", "Good morning", "Good evening"):
+        with other.edited("shop/views.py", "Good morning", "Good evening"):
             tab.wait_text("#title", "Good evening")
         tab.wait_text("#title", "Good morning")
+        tab.visit("/listed")
+        with other.edited("assets/site.css", "rgb(1, 2, 3)", "rgb(8, 8, 8)"):
+            tab.wait_colour("#title", "rgb(8, 8, 8)")
     finally:
-        asgi.close()
+        other.close()
 
 
 def test_a_project_that_cannot_start_shows_why_and_appears_once_it_can(

@@ -6,7 +6,8 @@ To a browser, each message a JSON object with a `type`:
     style, static        files have changed: `urls`
     template             the page is to be asked for again, and what differs put into it
     reload               the page is to be loaded again
-    fault, mended        what is wrong, and that it is no more; with `page`, what is wrong with that page alone
+    fault, mended        what is wrong, and that it is no more; with `page`, what is wrong with that page alone, `kept`
+                         where it was told before this browser came
     reply                to a command: its `id`, `ok`, `text`
 
 From a browser: `migrate`, and `open` with `file` and `line`; nothing else is taken.
@@ -135,9 +136,10 @@ class Channel:
         """A browser that was let in, with what it shows."""
         browser = Browser(page)
         browser.tell(json.dumps({"type": "hello", "at": self.at, "editor": self._config.editor}))
-        fault = self._fault or self._pages.get(page)
-        if fault is not None:
-            browser.tell(json.dumps({**fault, "at": self.at}))
+        if self._fault is not None:
+            browser.tell(json.dumps({**self._fault, "at": self.at}))
+        elif page in self._pages:
+            browser.tell(json.dumps({**self._pages[page], "at": self.at, "kept": True}))
         self.browsers.add(browser)
         return browser
 

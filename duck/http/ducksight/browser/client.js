@@ -49,6 +49,8 @@ const refreshPage = async () => {
       headers: { Accept: "text/html" },
       signal: AbortSignal.timeout(10_000),
     });
+    // What is wrong is told beside it: the page stays as it is, for it is soon mended.
+    if (answer.status >= 500 && (await overlay.isShown())) return;
     const isPage = (answer.headers.get("Content-Type") ?? "").startsWith("text/html");
     if (answer.ok && isPage && !answer.redirected && morphPage(await answer.text(), isOurs, watcher)) return;
   } catch {
@@ -120,7 +122,9 @@ const hear = (message) => {
   }
   heard = message.at;
   if (message.type === "fault") {
-    if (!isInner) overlay.show(message.fault, Number(pageStatus) >= 400);
+    // One of this page that was told before it loaded counts where it failed: else that is over.
+    const isOver = message.kept && Number(pageStatus) < 400;
+    if (!isInner && !isOver) overlay.show(message.fault, message.page !== undefined);
     return;
   }
   if (message.type === "mended" || message.type === "reload") overlay.hide();

@@ -45,6 +45,15 @@ class Overlay {
     else this.open();
   }
 
+  // Whether a fault that cannot wait is there, now or in a moment: it comes by another way than the answer does.
+  async isShown() {
+    for (let tries = 0; tries < 20; tries += 1) {
+      if (this.fault !== null) return !this.fault.quiet;
+      await new Promise((resolve) => setTimeout(resolve, 25));
+    }
+    return false;
+  }
+
   hide() {
     this.fault = null;
     this.kind = "";
@@ -87,14 +96,14 @@ class Overlay {
   }
 
   minimize() {
-    const { kind, title, message } = this.fault;
+    const { kind, title } = this.fault;
     this.pill?.remove();
     this.pill = make(
       "button",
       { className: "pill", type: "button", title: "Show it", onclick: () => this.open() },
       make("span", { className: "dot" }),
       make("b", {}, KINDS[kind] ?? KINDS.error),
-      make("span", { className: "what" }, kind === "migrations" ? title : message || title),
+      make("span", { className: "what" }, title),
     );
     this.root.append(this.pill);
   }

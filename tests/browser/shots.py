@@ -1,0 +1,73 @@
+"""Pictures of the overlay for the documentation: `python -m tests.browser.shots` writes docs/images/ducksight-*.png."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import sync_playwright
+
+from tests.app.conftest import ROOT
+from tests.browser.conftest import CHROMIUM
+from tests.browser.sight_site import make_site
+from tests.browser.test_ducksight import Site, Tab
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+IMAGES = ROOT / "docs" / "images"
+SCHEMES = ("light", "dark")
+
+
+def main() -> None:
+    """Take them all."""
+    with tempfile.TemporaryDirectory(prefix="duck-shots-") as directory:
+        root = make_site(Path(directory) / "shop")
+        site = Site(root).begin()
+        try:
+            with sync_playwright() as playwright:
+                environ = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], env=environ)
+                take(browser, site)
+                browser.close()
+        finally:
+            site.close()
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def take(browser: Browser, site: Site) -> None:
+    """Each fault once, in both schemes."""
+    tabs = [(scheme, tab_of(browser, site, scheme)) for scheme in SCHEMES]
+
+    def shoot(name: str, path: str, *edit: str) -> None:
+        for _, tab in tabs:
+            tab.visit(path)
+        with site.edited(*edit) if edit else contextlib.nullcontext():
+            for scheme, tab in tabs:
+                tab.overlay.wait_for()
+                tab.page.evaluate("document.body.style.visibility = 'hidden'")  # Django's page tells of the machine
+                tab.page.wait_for_timeout(500)  # it has come to rest
+                tab.page.screenshot(path=str(IMAGES / f"ducksight-{name}-{scheme}.png"))
+        if edit:
+            for _, tab in tabs:
+                tab.wait_mended()
+                tab.page.wait_for_load_state()
+
+    shoot("migrations", "/items")
+    shoot("import", "/view", "shop/views.py", "from shop.models import Item", "from shop.models import Item, Order")
+    shoot("template", "/", "templates/home.html", "{{ greeting }}", "{% greet %}")
+
+
+def tab_of(browser: Browser, site: Site, scheme: str) -> Tab:
+    """A tab of a person who likes it so."""
+    dark = scheme == "dark"
+    context = browser.new_context(color_scheme="dark" if dark else "light", viewport={"width": 1000, "height": 640})
+    return Tab(context.new_page(), site)
+
+
+if __name__ == "__main__":
+    main()
