@@ -43,6 +43,7 @@ _COMMANDS: Final = {
     "check": ("check", "check", "Look at everything that a start needs, and start nothing."),
     "routes": ("routes", "routes", "Show who answers what: static and media files, Duck's own views, Django's."),
     "cert": ("cert", "cert", "Show, obtain, renew and trust certificates."),
+    "automations": ("automations", "automations", "Show, run and steer scheduled work."),
     "manage": ("manage", "manage", "Run a management command of the Django project of this directory."),
     "shell": ("manage", "shell", "Open Django's shell for the project of this directory."),
     "test": ("manage", "test", "Run the Django tests of the project of this directory."),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
+from duck.settings.declared.automations import AUTOMATIONS
 from duck.settings.declared.bounds import DEADLINES, LIMITS
 from duck.settings.declared.certificates import CERTIFICATES
 from duck.settings.declared.django import DJANGO
@@ -37,6 +38,7 @@ _DECLARED: Final = (
     *DUCKSIGHT,
     *FRONTEND,
     *PRODUCTION,
+    *AUTOMATIONS,
     *LOGS,
     *STATE,
 )

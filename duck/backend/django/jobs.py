@@ -55,6 +55,7 @@ class JobHost(DjangoProcess):
         self.jobs: dict[int, Job] = {}
         self.begun = 0
         self.retires = False
+        self.tells = False  # whether it was started to tell what is declared
         manage = str(project.manage) if project.manage is not None else None
         spec = WorkerSpec(cwd=str(project.root), manage=manage, address=("", 0), mode="jobs", settings=settings)
         told = {"manage": manage, "cwd": spec.cwd, "settings": settings, "lane": lane}
@@ -128,14 +129,16 @@ class DjangoJobs:
 
     def begin(self) -> None:
         """Load the project in a first process, which tells what is declared."""
-        self._spawn("process")
+        host = self._spawn("process")
+        if host is not None:
+            host.tells = True
 
     def reload(self) -> None:
         """Load the project anew; what runs ends where it is."""
         for host in tuple(self._hosts):
             self._retire(host)
         self._shared = None
-        self._spawn("process")
+        self.begin()
 
     # -- an Executor ------------------------------------------------------------------------------------------------
 
@@ -254,7 +257,7 @@ class DjangoJobs:
     def _event(self, host: JobHost, event: dict[str, Any]) -> None:
         name = event.get("event")
         if name == "ready":
-            if host.lane == "process" and not host.retires:
+            if host.tells and not host.retires:
                 self._on_declared(event)
             unplaced, self._unplaced = self._unplaced, []
             for job in unplaced:

@@ -75,6 +75,7 @@ class Declaration:
         jitter_s: at most so much later, the same for every time.
         run_on: `any`, `each`, or a tag.
         sentence: what it is for.
+        when: its trigger in a few words.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Declaration:
     run_on: str = "any"
     enabled: bool = True
     sentence: str = ""
+    when: str = ""
 
     @property
     def lane(self) -> str:
@@ -175,6 +177,7 @@ def _read(name: str, table: Any, origin: str, zone: ZoneInfo) -> Declaration:
         details=json.dumps(details, sort_keys=True, default=str),
         revision=_revision(trigger, plan.zone),
         sentence=str(table.get("description", "")),
+        when=_in_words(trigger),
         **options,
     )
 
@@ -190,6 +193,26 @@ def _trigger_of(table: Mapping[str, Any]) -> dict[str, Any]:
 
 def _iso(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
+
+
+def _in_words(trigger: Mapping[str, Any]) -> str:
+    """`cron 30 2 * * *`, `every 1h`, `on file in/*.csv`; for lists and nested ones their first words."""
+    key = next((key for key in KEYS if key in trigger), None)
+    if key is None:
+        return "by hand"
+    said = trigger[key]
+    if key == "trigger":
+        return f"{_in_words(said)}, with exceptions"
+    if key in ("any_of", "all_of"):
+        joined = (" or " if key == "any_of" else " and ").join(_in_words(each) for each in said)
+        return joined
+    if key == "calendar":
+        span = next(unit for unit in ("years", "months", "weeks", "days") if unit in said)
+        return f"each {said[span]} {span} at {said.get('at', '00:00')}"
+    if isinstance(said, list | tuple):
+        said = ", ".join(str(each) for each in said)
+    details = " ".join(str(trigger[each]) for each in ("signal", "path", "name", "outcome") if each in trigger)
+    return " ".join(f"{key.replace('_', ' ')} {said} {details}".split())
 
 
 def _revision(trigger: Mapping[str, Any], zone: ZoneInfo) -> str:

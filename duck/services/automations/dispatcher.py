@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("duck.automations")
 
 # How often a node says that it lives, and sees what others have queued.
-BEAT_S: Final = 5.0
+BEAT_S: Final = 2.0
 LOOK_S: Final = 1.0
 # A node that has not said so for so long is given up.
 SILENT_S: Final = 30.0

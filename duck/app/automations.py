@@ -1,0 +1,303 @@
+"""`duck automations run`: one node that claims and carries runs out, until it is told to stop.
+
+    declarations of settings and of the project -> dispatcher -> executors; the store is shared by all nodes
+
+What the project declares is told by a process of the project's interpreter, each time that it loads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
+
+from duck.backend.django.discover import find_interpreter, find_project
+from duck.backend.django.jobs import DjangoJobs
+from duck.exceptions import DuckError, ProjectError, SettingsError
+from duck.services.automations.declaration import Declaration, read_declaration
+from duck.services.automations.dispatcher import Dispatcher
+from duck.services.automations.engines.local import LocalEngine
+from duck.services.automations.executors.by_kind import ByKind
+from duck.services.automations.executors.shell import ShellCommands
+from duck.services.automations.executors.url import Requests
+from duck.services.automations.run import Run, State
+from duck.services.inbox import Inbox
+from duck.services.state import state_directory
+from duck.settings import views
+
+if TYPE_CHECKING:
+    from duck.backend.django.discover import Interpreter, Project
+    from duck.services.automations.executor import Executor
+    from duck.settings.load import Settings
+
+logger = logging.getLogger("duck.automations")
+
+_DISCOVERY_S: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is declared.
+
+    Attributes:
+        problems: sentences on what cannot be used.
+        zone: whose clocks count where nothing else is said.
+    """
+
+    declarations: tuple[Declaration, ...]
+    problems: tuple[str, ...]
+    zone: ZoneInfo
+    tracebacks: tuple[str, ...] = field(default=())
+
+
+class ProjectSide:
+    """The Django project that automations are of; None of its parts where there is no project."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.project: Project | None = None
+        self.interpreter: Interpreter | None = None
+        view = views.django(settings)
+        self.settings_module = view.settings_module
+        if view.use is False:
+            return
+        try:
+            self.project = find_project(settings.project_dir, view.project)
+        except ProjectError:
+            if view.use or view.project is not None:
+                raise
+            return
+        python = str(view.python) if view.python is not None else None
+        self.interpreter = find_interpreter(self.project, python, os.environ)
+
+    @property
+    def root(self) -> Path | None:
+        """Its directory."""
+        return self.project.root if self.project is not None else None
+
+    def jobs(
+        self,
+        settings: Settings,
+        inbox: Inbox,
+        on_declared: Callable[[dict[str, Any]], None],
+        on_failed: Callable[[str, str], None],
+        on_output: Callable[[str], None],
+    ) -> DjangoJobs | None:
+        """What carries out runs within it."""
+        if self.project is None or self.interpreter is None:
+            return None
+        return DjangoJobs(
+            self.project,
+            self.interpreter,
+            self.settings_module,
+            inbox,
+            processes=settings["AUTOMATION_PROCESSES"],
+            threads=settings["AUTOMATION_THREADS"],
+            recycle=settings["AUTOMATION_RECYCLE"],
+            on_declared=on_declared,
+            on_failed=on_failed,
+            on_output=on_output,
+        )
+
+
+def read_all(settings: Settings, told: dict[str, Any] | None) -> Found:
+    """What settings and project declare together.
+
+    Args:
+        told: by the project; None where there is none, or it cannot be loaded.
+    """
+    told = told or {}
+    zone = ZoneInfo(told["zone"]) if told.get("zone") else _system_zone()
+    origin = str(settings.origin("AUTOMATIONS"))
+    named = [(name, table, origin) for name, table in settings["AUTOMATIONS"].items()]
+    named += [(each["name"], each["table"], each["origin"]) for each in told.get("declared", ())]
+    found: dict[str, Declaration] = {}
+    problems = [f"{each['origin']} cannot be imported: {each['message']}." for each in told.get("failed", ())]
+    for name, table, where in named:
+        try:
+            declaration = read_declaration(name, table, where, zone)
+        except SettingsError as error:
+            problems.append(str(error))
+            continue
+        if name in found:
+            problems.append(
+                f"{where}: the automation {name!r} is declared in {found[name].origin} already; give one another name."
+            )
+            continue
+        found[name] = declaration
+    for declaration in found.values():
+        for event in declaration.plan.events:
+            after = dict(event.details).get("name")
+            if event.name == "automation" and after not in found:
+                who = f"{declaration.origin}: the automation {declaration.name!r}"
+                problems.append(f"{who} waits for {after!r}, which is not there.")
+    tracebacks = tuple(str(each["traceback"]) for each in told.get("failed", ()))
+    return Found(tuple(found.values()), tuple(problems), zone, tracebacks)
+
+
+def _system_zone() -> ZoneInfo:
+    """That of this machine, by its name; UTC where it has none."""
+    for told in (os.environ.get("TZ", "").lstrip(":"), os.path.realpath("/etc/localtime").partition("zoneinfo/")[2]):
+        try:
+            if told:
+                return ZoneInfo(told)
+        except (KeyError, ValueError, OSError):
+            continue
+    return ZoneInfo("UTC")
+
+
+def discover(settings: Settings) -> Found:
+    """What is declared, asked once: the project is loaded in a process that ends then.
+
+    Raises:
+        DuckError: the project is not found, or cannot be loaded.
+    """
+    side = ProjectSide(settings)
+    inbox = Inbox()
+    told: list[dict[str, Any]] = []
+    failures: list[tuple[str, str]] = []
+    jobs = side.jobs(
+        settings, inbox, told.append, lambda message, text: failures.append((message, text)), lambda text: None
+    )
+    if jobs is None:
+        return read_all(settings, None)
+    jobs.begin()
+    deadline = time.monotonic() + _DISCOVERY_S
+    while not told and not failures and time.monotonic() < deadline:
+        inbox.run_once(0.5)
+    jobs.kill()
+    while jobs.pids:
+        inbox.run_once(0.5)
+    inbox.close()
+    if not told:
+        message, text = failures[0] if failures else (f"it was not loaded within {_DISCOVERY_S:g} s", "")
+        raise ProjectError(f"The project cannot be loaded for its automations: {message}{_below(text)}")
+    return read_all(settings, told[0])
+
+
+def _below(text: str) -> str:
+    return f"\n{text.rstrip()}" if text.strip() else "."
+
+
+def store_path(settings: Settings, root: Path | None) -> Path:
+    """Where the runs of the project at `root` are kept on this machine.
+
+    Raises:
+        ApplicationError: the state directory cannot be used.
+    """
+    place = Path(os.path.realpath(root or settings.base_dir))
+    directory = state_directory(settings["STATE_DIR"], project=place) / "automations"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    digest = hashlib.sha256(str(place).encode()).hexdigest()[:10]
+    return directory / f"{place.name}-{digest}.sqlite3"
+
+
+class Automations:
+    """One node."""
+
+    def __init__(self, settings: Settings, *, name: str | None = None) -> None:
+        self._settings = settings
+        self._side = ProjectSide(settings)
+        self._inbox = Inbox()
+        self._jobs = self._side.jobs(settings, self._inbox, self._declared, self._failed, self._printed)
+        shell = ShellCommands(self._inbox, self._side.root or settings.base_dir, settings["AUTOMATION_PROCESSES"])
+        requests = Requests(self._inbox, settings["AUTOMATION_THREADS"])
+        executors: dict[str, Executor] = {"shell": shell, "url": requests}
+        if self._jobs is not None:
+            executors |= dict.fromkeys(("command", "call", "task"), self._jobs)
+        self._executor = ByKind(executors)
+        self._dispatcher = Dispatcher(
+            self._inbox,
+            LocalEngine(store_path(settings, self._side.root)),
+            self._executor,
+            name or f"{socket.gethostname()}:{os.getpid()}",
+            tags=settings["AUTOMATION_TAGS"],
+            keep=settings["AUTOMATION_KEEP"],
+            keep_s=settings["AUTOMATION_KEEP_FOR"],
+            on_ended=self._ended,
+        )
+        self._has_started = False
+        self._signal = 0
+
+    def run(self) -> int:
+        """Serve until SIGTERM or SIGINT; 0, or 128 and the number of the signal. SIGHUP loads the project again."""
+        before = {number: signal.signal(number, self._signalled) for number in _SIGNALS}
+        try:
+            if self._jobs is not None:
+                self._jobs.begin()
+            else:
+                self._use(read_all(self._settings, None))
+            self._inbox.run()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._executor.kill()
+            self._inbox.close()
+        return 128 + self._signal if self._signal else 0
+
+    def _signalled(self, number: int, frame: object) -> None:
+        self._inbox.post(lambda: self._on_signal(number))
+
+    def _on_signal(self, number: int) -> None:
+        if number == getattr(signal, "SIGHUP", None):
+            logger.info("Loading the project again.")
+            if self._jobs is not None:
+                self._jobs.reload()
+            return
+        if self._signal:
+            self._executor.kill()
+            self._inbox.stop()
+            return
+        self._signal = number
+        deadline_s = views.closing(self._settings).longest_s
+        logger.info("Stopping; what runs has %g s to end.", deadline_s)
+        self._dispatcher.stop(deadline_s, self._inbox.stop)
+
+    def _declared(self, told: dict[str, Any]) -> None:
+        self._use(read_all(self._settings, told))
+
+    def _use(self, found: Found) -> None:
+        for problem in found.problems:
+            logger.error("%s", problem)
+        for text in found.tracebacks:
+            logger.error("%s", text.rstrip())
+        try:
+            self._dispatcher.declare(found.declarations)
+        except DuckError as error:
+            logger.error("%s", error)
+            self._inbox.call_later(5.0, lambda: self._use(found))
+            return
+        if not self._has_started:
+            self._has_started = True
+            logger.info(
+                "%d automations are dispatched by %s, in the zone %s.",
+                len(found.declarations),
+                self._dispatcher.node,
+                found.zone.key,
+            )
+            self._dispatcher.happened("start", {})
+            self._dispatcher.start()
+
+    def _failed(self, message: str, text: str) -> None:
+        logger.error("The project cannot be loaded for its automations: %s%s", message, _below(text))
+
+    def _printed(self, text: str) -> None:
+        logger.info("%s", text.rstrip())
+
+    def _ended(self, declaration: Declaration, run: Run) -> None:
+        level = logging.INFO if run.state is State.SUCCEEDED else logging.WARNING
+        took = (run.ended - run.started).total_seconds() if run.ended and run.started else 0.0
+        reason = f": {run.reason}" if run.reason else ""
+        logger.log(level, "%s (run %d) %s after %.1f s%s", run.name, run.id, run.state, took, reason)
+
+
+_SIGNALS: Final = tuple(
+    number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
+)

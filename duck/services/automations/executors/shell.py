@@ -1,0 +1,171 @@
+"""Shell commands: each in a process group of its own, which ends with the run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from duck.services.automations.engine import Ended
+from duck.services.automations.run import State
+from duck.services.automations.tail import Tail
+from duck.services.exit import ExitWatch, exit_sentence
+
+if TYPE_CHECKING:
+    from duck.services.automations.declaration import Declaration
+    from duck.services.automations.run import Run
+    from duck.services.inbox import Inbox, Timer
+
+_READ_BYTES: Final = 65_536
+# Of one turn: a flood does not keep the dispatcher from its times.
+_MOST_READS: Final = 4
+
+
+class _Command:
+    def __init__(self, process: subprocess.Popen[bytes], declaration: Declaration, ended: Callable[[Ended], None]):
+        self.process = process
+        self.declaration = declaration
+        self.ended = ended
+        self.tail = Tail()
+        self.because: State | None = None
+        self.timers: list[Timer] = []
+        self.exit: ExitWatch | None = None
+
+
+class ShellCommands:
+    """An `Executor` for shell commands. On the inbox's thread.
+
+    Args:
+        root: where commands run that name no directory.
+        most: how many at once.
+    """
+
+    def __init__(self, inbox: Inbox, root: Path, most: int) -> None:
+        self._inbox = inbox
+        self._root = root
+        self._most = most
+        self._commands: dict[int, _Command] = {}
+        self._done: Callable[[], None] | None = None
+
+    def room(self) -> Mapping[str, int]:
+        """See `Executor`."""
+        return {"process": self._most - len(self._commands)}
+
+    def start(self, run: Run, declaration: Declaration, ended: Callable[[Ended], None]) -> None:
+        """See `Executor`."""
+        details = declaration.details_table
+        directory = self._root / str(details.get("cwd", ""))
+        environ = {
+            **os.environ,
+            **{str(name): str(value) for name, value in details.get("env", {}).items()},
+            "DUCK_SCHEDULED_FOR": run.planned.isoformat().replace("+00:00", "Z"),
+            "DUCK_ATTEMPT": str(run.attempt),
+            "DUCK_MISSED": str(run.missed),
+            "DUCK_KEY": run.key,
+        }
+        try:
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", declaration.target],
+                cwd=directory,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+        except OSError as error:
+            reason = f"it cannot be started in {directory}: {error.strerror}"
+            self._inbox.post(lambda: ended(Ended(State.FAILED, reason)))
+            return
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
+        command = _Command(process, declaration, ended)
+        self._commands[run.id] = command
+        self._inbox.watch(process.stdout.fileno(), lambda: self._read(command))
+        command.exit = ExitWatch(self._inbox, process.pid, process, partial(self._exited, run.id))
+        if declaration.timeout_s is not None:
+            command.timers.append(
+                self._inbox.call_later(declaration.timeout_s, partial(self._interrupt, run.id, State.TIMED_OUT))
+            )
+
+    def cancel(self, run_id: int) -> None:
+        """See `Executor`."""
+        self._interrupt(run_id, State.CANCELLED)
+
+    def stop(self, deadline_s: float, done: Callable[[], None]) -> None:
+        """See `Executor`."""
+        self._done = done
+        self._inbox.call_later(deadline_s, self.kill)
+        self._inbox.post(self._check_stopped)
+
+    def kill(self) -> None:
+        """See `Executor`."""
+        for command in self._commands.values():
+            command.because = command.because or State.CANCELLED
+            self._signal(command, signal.SIGKILL)
+
+    def _interrupt(self, run_id: int, because: State) -> None:
+        command = self._commands.get(run_id)
+        if command is None or command.because is not None:
+            return
+        command.because = because
+        self._signal(command, signal.SIGTERM)
+        command.timers.append(
+            self._inbox.call_later(command.declaration.grace_s, lambda: self._signal(command, signal.SIGKILL))
+        )
+
+    def _signal(self, command: _Command, number: signal.Signals) -> None:
+        if command.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(command.process.pid, number)
+
+    def _read(self, command: _Command) -> None:
+        """Take what was printed, or the end of it."""
+        assert command.process.stdout is not None
+        for _ in range(_MOST_READS):
+            try:
+                data = os.read(command.process.stdout.fileno(), _READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._inbox.unwatch(command.process.stdout.fileno())
+                return
+            command.tail.add(data.decode("utf-8", "replace"))
+
+    def _exited(self, run_id: int) -> None:
+        command = self._commands.pop(run_id, None)
+        if command is None:
+            return
+        # What it started ends with it; until it is reaped, its number cannot be another group's.
+        self._signal(command, signal.SIGKILL)
+        assert command.exit is not None and command.process.stdout is not None
+        code = command.exit.reap()
+        self._read(command)
+        self._inbox.unwatch(command.process.stdout.fileno())
+        command.process.stdout.close()
+        for timer in command.timers:
+            timer.cancel()
+        if code == 0:
+            ended = Ended(State.SUCCEEDED, "", 0, str(command.tail))
+        elif command.because is State.TIMED_OUT:
+            reason = f"not ended within {command.declaration.timeout_s:g} s"
+            ended = Ended(State.TIMED_OUT, reason, code, str(command.tail))
+        elif command.because is not None:
+            ended = Ended(command.because, "", code, str(command.tail))
+        else:
+            reason = f"exit code {code}" if code > 0 else exit_sentence("it", code).rstrip(".")
+            ended = Ended(State.FAILED, reason, code, str(command.tail))
+        command.ended(ended)
+        self._check_stopped()
+
+    def _check_stopped(self) -> None:
+        if not self._commands and self._done is not None:
+            done, self._done = self._done, None
+            done()

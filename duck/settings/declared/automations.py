@@ -1,0 +1,75 @@
+"""Automations: what is scheduled, and how runs are carried out and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from duck.settings import kinds
+from duck.settings.kinds import Kind
+from duck.settings.setting import Setting
+
+
+def _anything(raw: Any, base: Path) -> Any:
+    if isinstance(raw, Mapping):
+        return dict(raw)
+    raise ValueError('give a table such as {command = "clearsessions", every = "1d"}')
+
+
+AUTOMATIONS: Final = (
+    Setting(
+        "Automations",
+        "AUTOMATIONS",
+        kinds.table(kinds.TEXT, Kind("table", _anything), "automations by name"),
+        {},
+        "Automations that need no code: for each name what runs and when; `[automations.NAME]` in duck.toml.",
+    ),
+    Setting(
+        "Automations",
+        "AUTOMATION_PROCESSES",
+        kinds.integer(1, 256),
+        4,
+        "How many runs may have a process of their own at once, on this node; shell commands count apart.",
+        unit="runs",
+    ),
+    Setting(
+        "Automations",
+        "AUTOMATION_THREADS",
+        kinds.integer(1, 1024),
+        16,
+        "How many runs may have a thread at once, on this node.",
+        unit="runs",
+    ),
+    Setting(
+        "Automations",
+        "AUTOMATION_RECYCLE",
+        kinds.integer(1, 1_000_000),
+        100,
+        "A job process ends after so many runs, and the next run has a new one.",
+        unit="runs",
+    ),
+    Setting(
+        "Automations",
+        "AUTOMATION_TAGS",
+        kinds.items(kinds.NAME, "tags"),
+        [],
+        "What this node is for: automations whose `run_on` is one of these tags run here.",
+    ),
+    Setting(
+        "Automations",
+        "AUTOMATION_KEEP",
+        kinds.integer(0, 1_000_000),
+        100,
+        "The latest so many runs of each automation are kept, whatever their age.",
+        unit="runs",
+    ),
+    Setting(
+        "Automations",
+        "AUTOMATION_KEEP_FOR",
+        kinds.duration(),
+        30 * 86_400.0,
+        "All runs are kept for so long.",
+        unit="seconds",
+    ),
+)

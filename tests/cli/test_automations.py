@@ -1,0 +1,185 @@
+"""`duck automations`: what it shows, and nodes that run, are killed, stopped and continued."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TOML = """
+use_django = false
+
+[automations.tick]
+shell = "echo $DUCK_KEY >> ran"
+every = "1s"
+overlap = "allow"
+
+[automations.nightly]
+shell = "true"
+cron = "30 2 * * *"
+tz = "Europe/Berlin"
+description = "At night."
+
+[automations.by-hand]
+shell = "echo hello; exit 2"
+
+[automations.long]
+shell = "sleep 60"
+"""
+
+
+class Site:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory / "site"
+        self.directory.mkdir()
+        (self.directory / "duck.toml").write_text(TOML)
+        self.state = directory / "state"
+        self.state.mkdir(mode=0o700)
+        self.nodes: list[subprocess.Popen[str]] = []
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "duck", "automations", *arguments, "--state-dir", str(self.state)]
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command(*arguments), cwd=self.directory, capture_output=True, text=True, timeout=60)
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.call(*arguments, "--json").stdout)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        node = subprocess.Popen(self.command("run", *arguments), cwd=self.directory, stderr=subprocess.PIPE, text=True)
+        self.nodes.append(node)
+        return node
+
+    def runs(self, name: str = "tick") -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.json("history", name, "-n", "10000")["runs"]
+        return found
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    yield made
+    for node in made.nodes:
+        node.kill()
+        node.wait()
+        assert node.stderr is not None
+        node.stderr.close()
+
+
+def wait_for(what: Callable[[], object], within_s: float = 30.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not what():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.1)
+
+
+class TestShown:
+    def test_what_is_declared(self, site: Site) -> None:
+        told = site.json("list")
+        rows = {row["name"]: row for row in told["automations"]}
+        assert set(rows) == {"tick", "nightly", "by-hand", "long"} and told["problems"] == []
+        assert rows["nightly"]["when"] == "cron 30 2 * * *" and rows["nightly"]["zone"] == "Europe/Berlin"
+        assert rows["nightly"]["description"] == "At night." and rows["by-hand"]["state"] == "by hand"
+        assert rows["nightly"]["declared_in"].startswith(str(site.directory / "duck.toml"))
+        assert site.call("list").stdout.splitlines()[0].split() == ["name", "when", "next", "last"]
+
+    def test_the_next_runs_are_the_planned_ones(self, site: Site) -> None:
+        told = site.json("next", "nightly", "-n", "400")["next"]
+        assert len(told) == 400
+        odd = [each for each in told if each["note"]]
+        assert 2 <= len(odd) <= 3
+        assert {each["note"].split(" by ")[0] for each in odd} == {"clocks go forward", "clocks go back"}
+
+    def test_all_of_one(self, site: Site) -> None:
+        assert site.json("show", "nightly")["runs"] == "shell true"
+        assert "At night." in site.call("show", "nightly").stdout
+
+    def test_a_name_that_is_none_is_a_sentence(self, site: Site) -> None:
+        done = site.call("show", "nigthly")
+        assert done.returncode == 1
+        assert done.stderr == "duck: There is no automation 'nigthly'; did you mean nightly?\n"
+
+    def test_a_wrong_declaration_is_told_with_its_file(self, site: Site) -> None:
+        (site.directory / "duck.toml").write_text('use_django = false\n[automations.a]\nshell = "x"\ncron = "nope"\n')
+        done = site.call("list")
+        assert done.returncode == 1
+        assert f"{site.directory / 'duck.toml'}" in done.stderr and 'cron is "nope"' in done.stderr
+
+
+class TestByHand:
+    def test_a_run_is_carried_out_by_a_node_and_waited_for(self, site: Site) -> None:
+        site.start()
+        done = site.call("run", "by-hand", "--wait")
+        assert (done.returncode, done.stdout) == (1, "hello\n")
+        assert "by-hand failed after" in done.stderr and "exit code 2" in done.stderr
+        (run,) = site.runs("by-hand")
+        assert (run["cause"], run["code"]) == ("hand", 2)
+        assert site.call("logs", str(run["id"])).stdout == "hello\n"
+
+    def test_a_run_is_cancelled(self, site: Site) -> None:
+        site.start()
+        run = site.json("run", "long")
+        wait_for(lambda: site.runs("long")[0]["state"] == "running")
+        assert site.call("cancel", str(run["id"])).returncode == 0
+        wait_for(lambda: site.runs("long")[0]["state"] == "cancelled")
+        assert site.call("cancel", str(run["id"])).returncode == 1
+
+    def test_a_paused_one_is_not_planned(self, site: Site) -> None:
+        site.start()
+        wait_for(lambda: site.runs())
+        assert site.json("pause", "tick", "--for", "1h")["paused_until"] is not None
+        assert site.json("show", "tick")["state"] == "paused"
+        wait_for(lambda: (datetime.now(UTC) - datetime.fromisoformat(site.runs()[0]["planned"])).total_seconds() > 7)
+        site.call("resume", "tick")
+        before = len(site.runs())
+        wait_for(lambda: len(site.runs()) > before)
+
+
+def test_a_node_ends_in_order_and_its_exit_code_says_by_what(site: Site) -> None:
+    node = site.start()
+    wait_for(lambda: site.runs())
+    run = site.json("run", "long")
+    wait_for(lambda: site.runs("long")[0]["state"] == "running")
+    site.call("cancel", str(run["id"]))
+    node.send_signal(signal.SIGTERM)
+    assert node.wait(30) == 128 + signal.SIGTERM
+    assert {each["state"] for each in site.runs()} <= {"succeeded"}
+
+
+@pytest.mark.timeout(120)
+def test_three_nodes_that_are_killed_and_stopped_lose_nothing_and_double_nothing(site: Site) -> None:
+    """In short; `manage_duck.py bench automations` does it for longer, and on other stores."""
+    living = [site.start("--node", name) for name in ("a", "b", "c")]
+    wait_for(lambda: len(site.runs()) >= 3)
+    first = datetime.fromisoformat(min(run["planned"] for run in site.runs()))
+    deadline = time.monotonic() + 15.0
+    turn = 0
+    while time.monotonic() < deadline:
+        node = living[turn % 3]
+        if turn % 3 == 2:
+            node.kill()
+            node.wait()
+            living[turn % 3] = site.start("--node", f"n{turn}")
+        else:
+            os.kill(node.pid, signal.SIGSTOP)
+            time.sleep(1.5)
+            os.kill(node.pid, signal.SIGCONT)
+        turn += 1
+    runs = site.runs()
+    planned = sorted(datetime.fromisoformat(run["planned"]) for run in runs)
+    assert len(set(planned)) == len(planned), "a planned time has two rows"
+    last = planned[-1]
+    assert len(planned) == (last - first).total_seconds() + 1, "a planned time has no row"
+    ran = (site.directory / "ran").read_text().split()
+    assert len(set(ran)) == len(ran), "a planned time was run twice"
+    assert len(ran) >= 8

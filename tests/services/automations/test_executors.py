@@ -1,0 +1,180 @@
+"""Shell commands and requests, as automations run them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import psutil
+import pytest
+
+from duck.services.automations.declaration import Declaration, read_declaration
+from duck.services.automations.executors.by_kind import ByKind
+from duck.services.automations.executors.shell import ShellCommands
+from duck.services.automations.executors.url import Requests
+from duck.services.automations.run import Cause, Run, State
+from duck.services.inbox import Inbox
+
+if TYPE_CHECKING:
+    from duck.services.automations.engine import Ended
+
+
+class Works:
+    def __init__(self, root: Path, base: str | None = None) -> None:
+        self.inbox = Inbox()
+        self.shell = ShellCommands(self.inbox, root, 2)
+        self.requests = Requests(self.inbox, 2, base)
+        self.executor = ByKind({"shell": self.shell, "url": self.requests})
+        self.number = 0
+
+    def begin(self, **table: Any) -> tuple[Run, list[Ended]]:
+        self.number += 1
+        planned = datetime(2026, 5, 1, 0, 30, tzinfo=UTC)
+        run = Run(self.number, "job", "r", planned, Cause.SCHEDULE, State.RUNNING, attempt=2, missed=3)
+        ended: list[Ended] = []
+        self.executor.start(run, declared(**table), ended.append)
+        return run, ended
+
+    def run(self, **table: Any) -> Ended:
+        _, ended = self.begin(**table)
+        self.serve(lambda: ended)
+        assert len(ended) == 1
+        return ended[0]
+
+    def serve(self, until: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 20.0
+        while not until():
+            assert time.monotonic() < deadline
+            self.inbox.run_once(0.05)
+
+
+def declared(**table: Any) -> Declaration:
+    return read_declaration("job", table, "duck.toml", ZoneInfo("UTC"))
+
+
+@pytest.fixture
+def works(tmp_path: Path) -> Iterator[Works]:
+    made = Works(tmp_path)
+    yield made
+    made.executor.kill()
+    made.inbox.close()
+
+
+class TestShell:
+    def test_it_is_told_of_its_run(self, works: Works, tmp_path: Path) -> None:
+        (tmp_path / "jobs").mkdir()
+        ended = works.run(
+            shell="echo $DUCK_SCHEDULED_FOR $DUCK_ATTEMPT $DUCK_MISSED $DUCK_KEY $A; pwd", cwd="jobs", env={"A": "1"}
+        )
+        assert (ended.state, ended.code) == (State.SUCCEEDED, 0)
+        assert ended.output.splitlines() == [
+            "2026-05-01T00:30:00Z 2 3 job:2026-05-01T00:30:00Z 1",
+            os.path.realpath(tmp_path / "jobs"),
+        ]
+
+    def test_an_exit_code_is_told(self, works: Works) -> None:
+        ended = works.run(shell="echo no >&2; exit 3")
+        assert (ended.state, ended.reason, ended.code, ended.output) == (State.FAILED, "exit code 3", 3, "no\n")
+
+    def test_a_signal_is_told(self, works: Works) -> None:
+        assert works.run(shell="kill -9 $$").reason == "it was ended by SIGKILL"
+
+    def test_a_directory_that_is_not_there_is_told(self, works: Works, tmp_path: Path) -> None:
+        ended = works.run(shell="true", cwd="nowhere")
+        assert ended.state == State.FAILED
+        assert ended.reason == f"it cannot be started in {tmp_path / 'nowhere'}: No such file or directory"
+
+    def test_one_that_hears_nothing_is_ended_with_its_children(self, works: Works) -> None:
+        run, ended = works.begin(shell="trap '' TERM; sleep 60 & sleep 60; sleep 60", timeout=1, grace=0.2)
+        process = psutil.Process(works.shell._commands[run.id].process.pid)
+        deadline = time.monotonic() + 10
+        while not process.children() and time.monotonic() < deadline:
+            works.inbox.run_once(0.02)
+        children = process.children(recursive=True)
+        assert children
+        works.serve(lambda: ended)
+        assert (ended[0].state, ended[0].reason, ended[0].code) == (State.TIMED_OUT, "not ended within 1 s", -9)
+        assert psutil.wait_procs(children, timeout=10)[1] == []
+
+    def test_one_is_cancelled(self, works: Works) -> None:
+        run, ended = works.begin(shell="sleep 60")
+        assert works.executor.room()["process"] == 1
+        works.executor.cancel(run.id)
+        works.serve(lambda: ended)
+        assert ended[0].state == State.CANCELLED
+        assert works.executor.room()["process"] == 2
+
+    def test_of_a_flood_the_end_is_kept(self, works: Works) -> None:
+        ended = works.run(shell="seq 300000")
+        assert ended.output.startswith("[...]\n") and ended.output.endswith("300000\n") and len(ended.output) < 17_000
+
+    def test_what_a_command_leaves_behind_ends_with_it(self, works: Works) -> None:
+        ended = works.run(shell="sleep 61 >/dev/null 2>&1 & echo $!")
+        deadline = time.monotonic() + 10
+        while psutil.pid_exists(int(ended.output)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not psutil.pid_exists(int(ended.output))
+
+
+class _Site(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path == "/slow":
+            time.sleep(2)
+        self.send_response(200 if self.path != "/broken" else 503)
+        self.end_headers()
+        told = [self.headers["Idempotency-Key"], self.headers["Duck-Scheduled-For"], self.headers["X-A"], body.decode()]
+        self.wfile.write("|".join(map(str, told)).encode())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def site() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Site)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+class TestUrl:
+    def test_it_is_asked_with_what_the_run_is(self, works: Works, site: str) -> None:
+        ended = works.run(url=f"{site}/hook", method="POST", headers={"X-A": "1"}, body="hello")
+        assert (ended.state, ended.code) == (State.SUCCEEDED, 200)
+        assert ended.output == "job:2026-05-01T00:30:00Z|2026-05-01T00:30:00Z|1|hello"
+
+    def test_an_answer_that_is_none_of_success_is_a_failure(self, works: Works, site: str) -> None:
+        ended = works.run(url=f"{site}/broken", method="POST")
+        assert (ended.state, ended.reason, ended.code) == (State.FAILED, "answered 503", 503)
+
+    def test_one_that_does_not_answer_is_given_up(self, works: Works, site: str) -> None:
+        ended = works.run(url=f"{site}/slow", method="POST", timeout=0.2)
+        assert (ended.state, ended.reason) == (State.TIMED_OUT, "no answer within 0.2 s")
+
+    def test_nobody_there_is_told(self, works: Works) -> None:
+        ended = works.run(url="http://127.0.0.1:1/")
+        assert ended.state == State.FAILED and ended.reason.startswith("http://127.0.0.1:1/ cannot be asked: ")
+
+    def test_a_path_is_of_the_project_where_there_is_one(self, works: Works, tmp_path: Path, site: str) -> None:
+        assert "nobody serves here" in works.run(url="/hook", method="POST").reason
+        other = Works(tmp_path, base=site)
+        assert other.run(url="/hook", method="POST").state == State.SUCCEEDED
+        other.inbox.close()
+
+
+def test_all_end_at_a_stop_and_what_nobody_can_run_fails(works: Works) -> None:
+    assert works.run(command="check").reason == "there is no Django project here for command"
+    _, ended = works.begin(shell="sleep 60")
+    done: list[int] = []
+    works.executor.stop(0.1, lambda: done.append(1))
+    works.serve(lambda: done)
+    assert ended[0].state == State.CANCELLED
