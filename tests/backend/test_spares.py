@@ -17,7 +17,9 @@ import pytest
 
 from duck.services.inbox import Inbox
 from duck.services.reaper import Reaper
-from tests.backend.link_client import LinkClient
+from tests.backend.link_client import TIMEOUT_S, LinkClient
+from tests.backend.test_debugger import APP as APP_AT_TERMINAL
+from tests.backend.test_debugger import User
 from tests.backend.test_process import Recorder
 
 if TYPE_CHECKING:
@@ -178,7 +180,7 @@ def test_what_changed_decides_from_which_spare_a_process_goes_on(make_pond: Call
     assert pond.spare("urls") == urls
     assert (pond.state()["late"], pond.state()["counted"]) == ("two", 2)
 
-    # Models, and settings: everything is loaded again, and leaves new spares.
+    # Models, and settings: everything of the project is loaded again, and leaves new spares.
     for path in ("pond/models.py", "mysite/settings.py"):
         pond.replace(pond.change(path, "MARK = 'one'", "MARK = 'two'"))
         assert pond.used is None
@@ -363,6 +365,142 @@ def test_a_library_that_does_not_bear_copies_ends_them_for_this_run(make_pond: C
     told = pond.state()
     assert told["loaded_by"] == told["pid"]
     assert pond.backend.spare_pids == []
+
+
+PACKAGES = {
+    "stone.py": "import os\nLOADED_BY = os.getpid()\n",
+    "lagoon/__init__.py": "import os\nDEPTH = os.environ.get('LAGOON', 'unknown')\n",
+    "islet.py": "import os\nLOADED_BY = os.environ.get('LOADED_BY')\n",
+    "lagoon/shore.py": "from lagoon import DEPTH\n",
+    "brook.py": "from django.conf import settings\nFLOW = settings.MARK\n",
+    "marsh.py": "try:\n    import brook\nexcept Exception:\n    brook = None\nFLOW = brook and brook.FLOW\n",
+    "reed.py": "from pond import MARK\n",
+}
+USING = """
+import islet, lagoon.shore, marsh, reed, stone
+from pond import packages
+packages.update(stone=stone.LOADED_BY, depth=lagoon.DEPTH, islet=islet.LOADED_BY, marsh=marsh.FLOW, reed=reed.MARK)
+"""
+
+
+def test_packages_are_imported_early_where_they_bear_it(
+    make_pond: Callable[..., Pond], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "site-packages"
+    for name, text in PACKAGES.items():
+        (installed / name).parent.mkdir(parents=True, exist_ok=True)
+        (installed / name).write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(installed))
+    monkeypatch.setattr("duck.backend.django.spares._LIBRARIES_AFTER_S", 0.0)
+    pond = make_pond(
+        files={
+            "pond/__init__.py": "MARK = 'one'\npackages = {}\n",
+            "pond/models.py": MODELS + USING,
+            "pond/views.py": VIEWS.replace(
+                '"extra": getattr(settings, "EXTRA", None)', '"extra": __import__("pond").packages'
+            ),
+        }
+    )
+    pond.start()
+    first = pond.state()
+    libraries = pond.spare("libraries")
+    pond.replace(pond.change("pond/models.py", "MARK = 'one'", "MARK = 'two'"))
+    assert pond.used == "libraries"
+    told = pond.state()
+    assert (told["models"], told["loaded_by"]) == ("two", told["pid"])
+    extra = told["extra"]
+    # Only what is the same in any order was imported by the spare.
+    assert extra == {
+        "stone": libraries, "depth": "unknown", "islet": str(told["pid"]), "marsh": "one", "reed": "one",
+    }  # fmt: skip
+    assert first["extra"]["stone"] == first["pid"]
+
+    # What a package has read is not what it would read now, as turns out when the settings are loaded.
+    pond.spare("urls")
+    pond.replace(pond.change("mysite/settings.py", "MARK = 'one'", "MARK = 'two'\nos.environ['LAGOON'] = 'deep'"))
+    told = pond.state()
+    assert (told["settings"], told["loaded_by"]) == ("two", told["pid"])
+    assert (told["extra"]["depth"], told["extra"]["marsh"], told["extra"]["stone"]) == ("deep", "two", told["pid"])
+    assert pond.spare("setup")
+
+    # Nobody knows what has changed: perhaps a package.
+    pond.backend.replace()
+    count = len(pond.generations)
+    pond.until(lambda: len(pond.generations) > count)
+    pond.until(lambda: pond.spare("libraries") != libraries)
+
+
+DEBUGGED = """
+from django.http import HttpResponse
+from django.urls import path
+def stop(request):
+    value = 41
+    breakpoint()
+    return HttpResponse(f"value {value}")
+urlpatterns = [path("stop", stop)]
+"""
+TWICE = """
+def came(generation):
+    if generation.number == 1:
+        urls.write_text(urls.read_text().replace("41", "42"))
+        inbox.call_later(0.1, lambda: backend.replace(changed=[str(urls)]))
+    else:
+        say("used", backend.snapshot()["spares"]["used"])
+        say("ready", generation.pages[0].address)
+urls = Path({project!r}) / "mysite" / "urls.py"
+backend = DjangoBackend("""
+
+
+@pytest.fixture
+def user(
+    make_project: MakeProject, run_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], User]]:
+    """A user at the terminal of an App whose process is a copied one."""
+    source = APP_AT_TERMINAL.replace("threads=2", "threads=2, spares=True").replace("backend = DjangoBackend(", TWICE)
+    before = 'on_generation=lambda generation: say("ready", generation.pages[0].address)'
+    assert before in source
+    monkeypatch.setattr("tests.backend.test_debugger.APP", source.replace(before, "on_generation=came"))
+    users: list[User] = []
+
+    def make(urls: str) -> User:
+        users.append(User(make_project(urls=urls), run_directory))
+        return users[-1]
+
+    yield make
+    for one in users:
+        one.close()
+
+
+def test_breakpoint_works_in_a_copied_process(user: Callable[[str], User]) -> None:
+    one = user(DEBUGGED)
+    one.wait("used setup")
+    address = one.wait("sock").split("ready ")[1]
+    with LinkClient(address) as client:
+        client.wait_hello()
+        client.send("GET", "/stop")
+        one.wait("(Pdb) ")
+        one.type("value\n")
+        assert "42" in one.wait("(Pdb) ")
+        one.type("continue\n")
+        assert client.read_answer().body == b"value 42"
+        one.wait("debugger False")
+        assert os.tcgetpgrp(one.master) == one.process.pid
+        one.type("\x03")
+        one.wait("over")
+    assert one.process.wait(TIMEOUT_S) == 0
+
+
+def test_breakpoint_works_while_a_copied_process_starts(user: Callable[[str], User]) -> None:
+    one = user(DEBUGGED + "number = 41\nif number == 42:\n    breakpoint()\n    number += 1\n")
+    one.wait("(Pdb) ")
+    one.type("number\n")
+    assert "42" in one.wait("(Pdb) ")
+    one.type("continue\n")
+    one.wait("used setup")
+    one.wait("sock")
+    one.type("\x03")
+    one.wait("over")
+    assert one.process.wait(TIMEOUT_S) == 0
 
 
 CHECKS = """

@@ -116,19 +116,22 @@ class Handles:
         has_terminal: bool = False,
         account: Account | None = None,
         points: Mapping[str, Ends] | None = None,
+        given: Mapping[str, int] | None = None,
     ) -> Handles:
         """Start the worker's program; it finds `told` and its ends of the descriptors in environment `variable`.
 
-        `account` is who it becomes, where this process is still root; `points` are for the spares that it leaves.
+        `account` is who it becomes, where this process is still root; `points` are for the spares that it leaves,
+        `given` more descriptors that it finds.
 
         Raises:
             ProjectError: the interpreter cannot be started.
         """
         ends = Ends()
         descriptors = {name: ends.theirs[name] for name in ("control_fd", "lifeline_fd", "stack_fd")}
-        given = {stage: dict(point.theirs) for stage, point in (points or {}).items()}
+        ahead = {stage: dict(point.theirs) for stage, point in (points or {}).items()}
+        more = dict(given or {})
         environ = child_environment(os.environ, interpreter.path)
-        said = {**told, **descriptors, "points": given, "parent": os.getpid(), **stack.SIGNALS}
+        said = {**told, **descriptors, **more, "points": ahead, "parent": os.getpid(), **stack.SIGNALS}
         environ[variable] = json.dumps(said)
         becomes: dict[str, Any] = {}
         if account is not None and not account.is_root and os.geteuid() == 0:
@@ -144,7 +147,7 @@ class Handles:
                 stderr=ends.theirs["output_fd"],
                 cwd=cwd,
                 env=environ,
-                pass_fds=[*descriptors.values(), *(number for one in given.values() for number in one.values())],
+                pass_fds=[number for one in (descriptors, more, *ahead.values()) for number in one.values()],
                 process_group=0,
                 **becomes,
             )

@@ -77,6 +77,11 @@ class Launcher:
             frontend=options.has_frontend,
         )
 
+    def libraries_spec(self) -> WorkerSpec:
+        """What the spare of packages is told; its copies are told anew."""
+        project, options = self._project, self._options
+        return WorkerSpec(str(project.root), str(project.manage), ("", 0), mode=options.mode, settings=options.settings)
+
     def upstream(self, place: Place, facts: Mapping[str, Any]) -> Upstream:
         """How the process at `place`, which told `facts`, is reached."""
         address = facts["address"]

@@ -24,7 +24,6 @@ from duck.backend.django.handles import WorkerSpec
 from duck.backend.django.options import BackendOptions
 from duck.backend.django.prompts import Prompts
 from duck.backend.django.refresh import refresh
-from duck.backend.django.spares import Spares
 from duck.backend.django.starts import Starts
 from duck.backend.django.terminal import Terminal
 from duck.backend.django.version import (
@@ -118,9 +117,8 @@ class DjangoBackend:
             on_ready=self._take_place,
             on_failed=self._failed,
             max_requests=self._vitals.max_requests,
-            spares=Spares(
-                inbox, lambda text: on_output(text, ""), self._checked, self._check_stopped, is_wanted=options.spares
-            ),
+            on_checked=self._checked,
+            on_spare_exit=self._check_stopped,
         )
         self._backoff = Backoff()
         self._restart: Timer | None = None
@@ -349,8 +347,7 @@ class DjangoBackend:
                     self._versions.remove(older)
         self._vitals.start()
         self._post(version)
-        if not version.is_fresh and version.state == SERVING:
-            self._starts.spares.check_soon()
+        self._starts.spares.served(are_checks_left=not version.is_fresh)
 
     def _checked(self, event: dict[str, Any]) -> None:
         failed = event["failed"]

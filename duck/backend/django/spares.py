@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -21,22 +22,26 @@ from duck.backend.django import stack
 from duck.backend.django.child import READY, DjangoProcess
 from duck.backend.django.handles import Ends, Handles, WorkerSpec
 from duck.backend.django.version import PAGES, SOCKETS
+from duck.exceptions import ProjectError
+from duck.services.exit import exit_sentence
 from duck.services.reaper import become_subreaper
 
 if TYPE_CHECKING:
-    from duck.services.inbox import Inbox
+    from duck.services.inbox import Inbox, Timer
 
 logger = logging.getLogger("duck.django")
 
 # In the order in which a start comes by.
+LIBRARIES: Final = "libraries"
 SET_UP: Final = "setup"
 URLS: Final = "urls"
-STAGES: Final = (SET_UP, URLS)
+STAGES: Final = (LIBRARIES, SET_UP, URLS)
 # Until the settings are read, and applications loaded, all processes of a version are the same.
-_OF_ROLE: Final[Mapping[str, tuple[str, ...]]] = {PAGES: STAGES, SOCKETS: (SET_UP,)}
+_OF_ROLE: Final[Mapping[str, tuple[str, ...]]] = {PAGES: STAGES, SOCKETS: (LIBRARIES, SET_UP)}
 
 _ANSWER_S: Final = 5.0  # a spare looks at some hundred files, and forks
 _CHECK_AFTER_S: Final = 0.3  # who waits for a page comes first
+_LIBRARIES_AFTER_S: Final = 2.0  # and a change that follows at once does
 
 Answered = Callable[["Handles | None", Mapping[str, Ends]], None]
 
@@ -59,6 +64,8 @@ class Spare:
         self._on_checked = on_checked
         self._on_exit = on_exit
         self._answered: Callable[[int, str], None] | None = None
+        self._told: Callable[[], None] = lambda: None
+        self.why = ""  # it is of no use
         # Its socket is that of the process that went on.
         self.process = DjangoProcess(
             replace(spec, address=("", 0)), handles, inbox, self._event, on_output, self._exited
@@ -67,7 +74,8 @@ class Spare:
     def copy(self, spec: WorkerSpec, answered: Callable[[Handles | None, Mapping[str, Ends], str], None]) -> None:
         """Have a process go on from here; `answered` is told its handles and points, or why there is none."""
         ends = Ends()
-        points = {stage: Ends() for stage in STAGES[STAGES.index(self.stage) + 1 :]}
+        ahead = STAGES[STAGES.index(self.stage) + 1 :] if spec.role != SOCKETS else ()
+        points = {stage: Ends() for stage in ahead}
         given: list[int] = []
 
         def place(theirs: Mapping[str, int]) -> dict[str, int]:
@@ -95,6 +103,11 @@ class Spare:
         if not is_told:
             self._heard(0, "it cannot be told")
 
+    def tell_libraries(self, descriptor: int, done: Callable[[], None]) -> None:
+        """Have it write what it has imported to `descriptor`."""
+        self._told = done
+        self.process.command("libraries", descriptors=[descriptor])
+
     def check(self) -> None:
         """Have the checks run in a copy; `on_checked` is told."""
         self.process.command("check")
@@ -116,6 +129,10 @@ class Spare:
             self._heard(0, str(event["why"]))
         elif name == "checked":
             self._on_checked(event)
+        elif name == "libraries":
+            self._told()
+        elif name == "unspared":
+            self.why = str(event["why"])
 
     def _exited(self, code: int) -> None:
         self._on_exit(self, code)
@@ -129,6 +146,7 @@ class Spares:
         is_wanted: whether starts leave spares behind at all.
         on_checked(event): checks that came after a start are done; `failed` is as in that event, or None.
         on_exit(): one has gone.
+        spawn_libraries(descriptor): start the spare of packages, which finds there what they are.
     """
 
     def __init__(
@@ -137,10 +155,13 @@ class Spares:
         on_output: Callable[[str], None],
         on_checked: Callable[[dict[str, Any]], None],
         on_exit: Callable[[], None],
+        spawn_libraries: Callable[[int], tuple[WorkerSpec, Handles]],
         *,
         is_wanted: bool,
     ) -> None:
         self._inbox = inbox
+        self._spawn_libraries = spawn_libraries
+        self._timers: list[Timer] = []
         self._on_output = on_output
         self._on_checked = on_checked
         self._on_exit = on_exit
@@ -148,6 +169,7 @@ class Spares:
         self._living: set[Spare] = set()
         self._why: dict[str, str] = {}
         self._refusal = _refusal() if is_wanted else "they are not wanted"
+        self._gathered_of = 0  # the spare that has told what is imported; it says the same again
         self._used = ""  # the stage from which the last process was copied
         self._is_stopped = False
 
@@ -155,7 +177,7 @@ class Spares:
         """Where a process that is spawned leaves spares: the first for pages does."""
         if self._refusal or self._is_stopped or role != PAGES or not is_first:
             return {}
-        return {stage: Ends() for stage in STAGES}
+        return {stage: Ends() for stage in STAGES[1:]}
 
     def left(self, process: DjangoProcess, event: Mapping[str, Any]) -> None:
         """`process` has said that it left a spare behind, or why it has not."""
@@ -168,11 +190,12 @@ class Spares:
             ends.close()
             self._why[stage] = str(event.get("why", "it is no child of Duck's"))
             return
+        self._enter(stage, process.spec, ends.handles(pid))
+
+    def _enter(self, stage: str, spec: WorkerSpec, handles: Handles) -> None:
         self._end(stage)
         self._why.pop(stage, None)
-        spare = Spare(
-            stage, process.spec, ends.handles(pid), self._inbox, self._on_output, self._on_checked, self._exited
-        )
+        spare = Spare(stage, spec, handles, self._inbox, self._on_output, self._on_checked, self._exited)
         self._spares[stage] = spare
         self._living.add(spare)
 
@@ -180,6 +203,7 @@ class Spares:
         """Have a process go on from the last spare that has not read what has changed; `answered` is told at once or
         soon, with None where there is no such spare.
         """
+        self._cancel()
         for stage in reversed(_OF_ROLE.get(role, ())):
             spare = self._spares.get(stage)
             if spare is not None and spare.is_ready and not self._is_stopped:
@@ -202,14 +226,44 @@ class Spares:
 
         spare.copy(spec, heard)
 
-    def check_soon(self) -> None:
-        """Have the checks run that were put off for the start of what serves now."""
-        self._inbox.call_later(_CHECK_AFTER_S, self._check)
+    def served(self, *, are_checks_left: bool) -> None:
+        """A version serves: do what was put off for its start, and prepare for the next but one."""
+        self._cancel()
+        if are_checks_left:
+            self._timers.append(self._inbox.call_later(_CHECK_AFTER_S, self._check))
+        if LIBRARIES not in self._spares and not self._refusal:
+            self._timers.append(self._inbox.call_later(_LIBRARIES_AFTER_S, self._gather_libraries))
 
     def _check(self) -> None:
         spare = self._spares.get(URLS)
-        if spare is not None and not self._is_stopped:
+        if spare is not None:
             spare.check()
+
+    def _gather_libraries(self) -> None:
+        spare = self._spares.get(URLS)
+        if spare is None or not spare.is_ready or spare.process.pid == self._gathered_of:
+            return
+        self._gathered_of = spare.process.pid
+        file = tempfile.TemporaryFile()
+
+        def told() -> None:
+            with file:
+                if LIBRARIES in self._spares or self._is_stopped:
+                    return
+                file.seek(0)
+                try:
+                    spec, handles = self._spawn_libraries(file.fileno())
+                except ProjectError as error:
+                    self._why[LIBRARIES] = str(error)
+                else:
+                    self._enter(LIBRARIES, spec, handles)
+
+        spare.tell_libraries(file.fileno(), told)
+
+    def _cancel(self) -> None:
+        timers, self._timers = self._timers, []
+        for timer in timers:
+            timer.cancel()
 
     def discard(self) -> None:
         """None is to be used: something has changed that no spare can know of."""
@@ -224,6 +278,7 @@ class Spares:
     def stop(self) -> None:
         """End all of them."""
         self._is_stopped = True
+        self._cancel()
         self.discard()
 
     @property
@@ -238,7 +293,7 @@ class Spares:
         stages: dict[str, Any] = {}
         for stage in STAGES:
             spare = self._spares.get(stage)
-            if spare is not None:
+            if spare is not None and spare.process.state is READY:
                 stages[stage] = {"pid": spare.process.pid, "uptime_s": round(spare.process.uptime_s, 3)}
             else:
                 stages[stage] = {"why": self._why.get(stage, "no start has come by yet")}
@@ -253,7 +308,7 @@ class Spares:
         self._living.discard(spare)
         if self._spares.get(spare.stage) is spare:
             del self._spares[spare.stage]
-            self._why[spare.stage] = f"it has ended ({code})"
+            self._why[spare.stage] = spare.why or exit_sentence("it", code)
         self._on_exit()
 
 

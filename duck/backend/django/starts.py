@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,7 @@ from duck.backend.django.child import READY, STARTING, STOPPING, DjangoProcess
 from duck.backend.django.handles import Ends, Handles, WorkerSpec
 from duck.backend.django.health import probe_on_thread
 from duck.backend.django.launcher import Launcher
+from duck.backend.django.spares import Spares
 from duck.backend.django.version import (
     COMING,
     GONE,
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
 
     from duck.backend.django.discover import Interpreter, Project
     from duck.backend.django.options import BackendOptions
-    from duck.backend.django.spares import Spares
     from duck.services.inbox import Inbox
 
 logger = logging.getLogger("duck.django")
@@ -58,6 +59,7 @@ class Starts:
         on_ready(version, member, facts): a process may serve.
         on_failed(version, place, member, failure): one does not come up; without a member what was to be there, or all.
         max_requests(): of a new process.
+        on_checked(event), on_spare_exit(): see `Spares`.
 
     Attributes:
         launcher: addresses and the secret.
@@ -77,10 +79,18 @@ class Starts:
         on_ready: Callable[[Version, Member, dict[str, Any]], None],
         on_failed: Callable[[Version, Place, Member | None, Failure], None],
         max_requests: Callable[[], int],
-        spares: Spares,
+        on_checked: Callable[[dict[str, Any]], None],
+        on_spare_exit: Callable[[], None],
     ) -> None:
         self.launcher = Launcher(project, options)
-        self.spares = spares
+        self.spares = Spares(
+            inbox,
+            lambda text: on_output(text, ""),
+            on_checked,
+            on_spare_exit,
+            self._spawn_libraries,
+            is_wanted=options.spares,
+        )
         self._is_stopped = False
         self._project = project
         self._interpreter = interpreter
@@ -152,6 +162,15 @@ class Starts:
 
         process = DjangoProcess(spec, handles, self._inbox, told, self._printing(place), ended, points)
         member = self._enter(version, place, process)
+
+    def _spawn_libraries(self, descriptor: int) -> tuple[WorkerSpec, Handles]:
+        """Start the spare of packages, which finds at `descriptor` what they are."""
+        spec = self.launcher.libraries_spec()
+        given = {"libraries_fd": descriptor}
+        handles = Handles.spawn(
+            self._interpreter, spec.cwd, "_DUCK_WORKER", asdict(spec), has_terminal=True, given=given
+        )
+        return spec, handles
 
     def _end(self, handles: Handles, points: Mapping[str, Ends]) -> None:
         """A process that nobody waits for any more."""

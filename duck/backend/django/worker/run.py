@@ -16,11 +16,12 @@ from .failure import EXIT_FAILED, StartError, describe
 from .faults import tell_faults
 from .frontend import one_origin
 from .launch import enter_directory, replaced_command, run_manage, set_up
+from .libraries import changed_variables
 from .measured import MeasuredSlot
 from .places import place_facts
 from .seen import Seen
 from .slot import Slot
-from .spare import SET_UP, URLS, Points
+from .spare import SET_UP, URLS, Points, be_libraries, start_again
 from .spec import Spec, take_spec
 from .stack import tell_on_signal
 from .wsgi import WSGIServer, listen
@@ -70,6 +71,9 @@ class Process:
         """Check, load, report and serve: what stands in the place of the command `runserver`."""
         self.stage = "settings"
         set_up()
+        known = self.spec.libraries_know
+        if known is not None and not changed_variables(self.spec.environ) <= known:
+            start_again(self.spec)
         if self.spec.prefix:
             self._set_prefix()
         measures = is_measured(self.spec)
@@ -283,6 +287,8 @@ def main() -> int:
         from .survey import look
 
         look(spec, spec.survey)
+    if spec.libraries_fd >= 0:
+        be_libraries(spec)
     code = Process(spec, is_tied=is_tied).run()
     sys.stdout.flush()
     sys.stderr.flush()

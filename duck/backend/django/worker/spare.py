@@ -1,17 +1,19 @@
 """Spares: copies of a start, kept at a point of it, from which a process goes on as soon as one is wanted.
 
-    start ──dependencies──> ──set up──> ──URLconf──> serves
-                               └─ spare    └─ spare
-                                   └─ a copy goes on from here when a view has changed
+    packages ──> start ──set up──> ──URLconf──> serves
+       └─ spare          └─ spare     └─ spare
+                              └─ a copy goes on from here when a view has changed
 
-A spare is made by the start itself, as it comes by: nothing of the project runs twice for it. It has one thread, waits
-in `select`, and ends when the App does. The process that goes on is a copy of it with descriptors of its own, which the
-App sends along with what a new process is told. Before it is copied the spare looks whether what it has read is still
-so (see seen), and declines where it is not.
+But for the first (see libraries) a spare is made by the start itself, as it comes by: nothing of the project runs twice
+for it. It has one thread, waits in `select`, and ends when the App does. The process that goes on is a copy of it with
+descriptors of its own, which the App sends along with what a new process is told. Before it is copied the spare looks
+whether what it has read is still so (see seen), and declines where it is not.
 
-    App -> spare    {"command": "copy", "told": {...}} with descriptors, {"command": "check"}
+    App -> spare    {"command": "copy", "told": {...}} with descriptors, {"command": "check"},
+                    {"command": "libraries"} with a descriptor to write them to
     spare -> App    {"event": "spare", "pid": ...}, {"event": "copied", "pid": ...}, {"event": "declined", "why": ...},
-                    {"event": "checked", "failed": null or as in `failed`}
+                    {"event": "checked", "failed": null or as in `failed`}, {"event": "libraries"},
+                    {"event": "unspared", "stage": "libraries", "why": ...}
 """
 
 from __future__ import annotations
@@ -23,17 +25,21 @@ import select
 import socket
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NoReturn, Optional, Tuple
 
 from .control import die_with_parent, end_group, tie_group
 from .fitness import why_unfit
+from .libraries import import_libraries, imported_libraries
 from .orphan import fork_orphan
+from .seen import Seen
+from .spec import VARIABLE
 
 if TYPE_CHECKING:
     from .control import Control
-    from .seen import Seen
     from .spec import Spec
 
+LIBRARIES = "libraries"
 SET_UP = "setup"
 URLS = "urls"
 
@@ -166,6 +172,11 @@ class Spare:
                     given, descriptors = descriptors, []
                     if self._copy(command["told"], given):
                         return
+                elif command["command"] == "libraries":
+                    given, descriptors = descriptors, []
+                    with open(given[0], "wb") as file:
+                        file.write(json.dumps(imported_libraries(self._seen, self._spec.environ)).encode())
+                    self._say("libraries")
                 elif command["command"] == "check" and self._checking is None:
                     self._begin_check()
 
@@ -209,7 +220,8 @@ class Spare:
         os.close(output)
         numbers = {name: getattr(spec, name) for name in ("control_fd", "lifeline_fd", "stack_fd")}
         points = {stage: {name: given[place] for name, place in ends.items()} for stage, ends in told["points"].items()}
-        spec.tell({**told, **numbers, "points": points})
+        values = {**told, **numbers, "points": points}
+        spec.tell(values, json.dumps(values))
         _tie(spec.lifeline_fd, spec.parent)
 
     def _begin_check(self) -> None:
@@ -247,6 +259,40 @@ class Spare:
             end_group()
 
 
+def be_libraries(spec: Spec) -> None:
+    """Be the spare of packages; returns in its copies, whose `spec` says what they were told."""
+    try:
+        os.chdir(spec.cwd)
+        with open(spec.libraries_fd, "rb") as file:
+            told = json.load(file)
+        with _silence():
+            why = import_libraries(told, [spec.control_fd])
+        if why:
+            os.write(spec.control_fd, json.dumps({"event": "unspared", "why": why}).encode() + b"\n")
+            os._exit(0)
+        gc.collect()
+        gc.freeze()
+        _flush()
+        ends = {"output_fd": os.dup(1)}
+        ends |= {name: os.dup(getattr(spec, name)) for name in ("control_fd", "lifeline_fd", "stack_fd")}
+        Spare(spec, LIBRARIES, ends, Seen(), lambda: None).wait()
+        _seed()
+        spec.libraries_know = frozenset(told["variables"])
+    except BaseException:
+        traceback.print_exc()
+        end_group()
+
+
+def start_again(spec: Spec) -> NoReturn:
+    """Be a process that was spawned: what was imported early was imported too early, as it turns out."""
+    _flush()
+    numbers = [spec.control_fd, spec.lifeline_fd, spec.stack_fd]
+    for descriptor in [*numbers, *(number for ends in spec.points.values() for number in ends.values())]:
+        os.set_inheritable(descriptor, True)
+    worker = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
+    os.execve(sys.executable, [sys.executable, worker], {**spec.environ, VARIABLE: spec.text})
+
+
 def _tie(lifeline: int, parent: int) -> None:
     """End with the App, whose end of the lifeline may be closed already."""
     is_tied = tie_group(lifeline)
@@ -255,6 +301,24 @@ def _tie(lifeline: int, parent: int) -> None:
     poll.register(lifeline, select.POLLIN)
     if poll.poll(0):
         end_group()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What packages say as they are imported was said by the start that imported them first."""
+    _flush()
+    copies = [os.dup(1), os.dup(2)]
+    null = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(null, number)
+    os.close(null)
+    try:
+        yield
+    finally:
+        _flush()
+        for number, copy in zip((1, 2), copies, strict=False):
+            os.dup2(copy, number)
+            os.close(copy)
 
 
 def _seed() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, FrozenSet, List, Optional, Union
 
 VARIABLE = "_DUCK_WORKER"
 
@@ -29,7 +29,9 @@ class Spec:
         wsgi, asgi: dotted names that override the project's settings.
         prefix: path prefix under which the project is served, `""` for none.
         parent: process id of the App; 0 when not told.
+        libraries_know: in a copy of that spare the variables that were kept from packages; None elsewhere.
         text: all of this, as it came.
+        environ: the variables, as the process was given them.
         frontend: a front-end development server is at the same addresses.
         survey: what to look at instead of serving (see survey.py), or None.
         checks: what to check before serving in mode `serve`: `strict`, `lenient` (a missing migration is told of), or
@@ -37,6 +39,7 @@ class Spec:
         stack_signal, stack_fd: where this process stands is written there on that signal; 0 and -1 for never.
         stacks_signal: the same for all of its threads.
         points: where a spare is to be left behind (see spare.py), and its descriptors.
+        libraries_fd: what a spare of packages imports is written there (see libraries.py); -1 for others.
         deferred: in mode `runserver` the checks may come after it is ready, where there is a spare to run them.
     """
 
@@ -48,8 +51,11 @@ class Spec:
         "control_fd",
         "cwd",
         "deferred",
+        "environ",
         "frontend",
         "identity_field",
+        "libraries_fd",
+        "libraries_know",
         "lifeline_fd",
         "manage",
         "mode",
@@ -69,6 +75,8 @@ class Spec:
     )
 
     def __init__(self, values: Dict[str, Any], text: str = "") -> None:
+        self.environ = dict(os.environ)
+        self.libraries_know: Optional[FrozenSet[str]] = None
         self.tell(values, text)
 
     def tell(self, values: Dict[str, Any], text: str = "") -> None:
@@ -97,6 +105,7 @@ class Spec:
         self.stack_fd: int = values.get("stack_fd", -1)
         self.survey: Optional[Dict[str, Any]] = values.get("survey")
         self.points: Dict[str, Dict[str, int]] = values.get("points", {})
+        self.libraries_fd: int = values.get("libraries_fd", -1)
         self.deferred: bool = values.get("deferred", False)
 
 
