@@ -826,7 +826,9 @@ def test_floods_of_frames_that_carry_nothing(piece):
     assert flood(piece) <= FRAMES
 
 
-@pytest.mark.parametrize("piece", [data(b""), window(1, 1)], ids=["DATA", "WINDOW"])
+@pytest.mark.parametrize(
+    "piece", [data(b""), data(b"\0", flags=frames.PADDED), window(1, 1)], ids=["DATA", "padded DATA", "WINDOW"]
+)
 def test_floods_on_a_stream(piece):
     peer = Peer()
     peer.ask(1, POST, end=False)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from duck.wire import h2_frames as frames
 from duck.wire.h1 import parse_request_head
 from duck.wire.h2_head import with_key
-from duck.wire.head import HTTP_2
+from duck.wire.head import HTTP_2, MAX_TOLD
 from tests.wire.h2_peer import GET, POST, Peer, frame
 
 CONNECT = (
@@ -190,6 +190,17 @@ def test_other_requests_are_answered_with_a_refusal(base, more, status):
     peer = Peer(max_fields=10, max_head_bytes=700, max_target_bytes=100)
     assert peer.ask(1, base, more=more).refused.status == status
     assert peer.ask(3).head is not None and peer.code is None
+
+
+def test_what_can_be_told_of_them_is_told():
+    peer = Peer(max_target_bytes=2000, max_head_bytes=5000)
+    path = ("/" + "a" * 3000,)
+    peer.ask(1, (GET[0], *GET[1:3], (":path", *path)))
+    peer.ask(3, POST, more=(("expect", "more"),))
+    peer.ask(5, GET[1:])
+    peer.ask(7, GET, more=(("a", "b" * 6000),))  # its fields are not kept
+    told = [(b"GET", path[0].encode()[:MAX_TOLD]), (b"POST", b"/"), (b"-", b"/"), (b"-", b"-")]
+    assert peer.told == told and peer.code is None
 
 
 # -- WebSocket --------------------------------------------------------------------------------------------------------
