@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duck
-from duck.app.address import host_of
-from duck.app.banner import ready_line, redirects_to_nowhere, refused_in_network
 from duck.app.browsers import Browsers
 from duck.app.changes import Changes
 from duck.app.console import show_banner
@@ -41,6 +39,7 @@ from duck.app.listening import Listening
 from duck.app.migrate import Migration
 from duck.app.overview import Overview
 from duck.app.presence import Presence
+from duck.app.readiness import Readiness
 from duck.app.refusal import refusal
 from duck.app.reloads import Reloads
 from duck.app.succession import Succession
@@ -118,6 +117,7 @@ class Lifecycle:
         self.migration = Migration(self)
         self.browsers.commands["migrate"] = self.migration.wanted
         self.keys = Keys(self)
+        self._readiness = Readiness(self)
         self._announced = False
         self._told_generation = 0
         self._took_over = False  # what serves was told of by the Duck that this process was
@@ -418,22 +418,10 @@ class Lifecycle:
         if generation.facts and generation.number != self._told_generation and not self._took_over:
             if self.changes is not None:
                 self.changes.came(generation.facts)
-            files = views.files(self.settings)
-            hidden = {name for name, served in (("static", files.static), ("media", files.media)) if not served}
-            facts = {name: value for name, value in generation.facts.items() if name not in hidden}
-            logger.info("%s", ready_line(facts, self.django.took_s, self.django.pids_of(generation)))
-            if facts.get("secure_ssl_redirect") and not self.https.enabled and not self._is_behind_proxies:
-                logger.warning("%s", redirects_to_nowhere(facts))
-            refused = refused_in_network(facts, [host_of(address) for address in self.network])
-            if refused:
-                logger.warning("%s", refused)
+            self._readiness.tell(generation)
         self._told_generation = generation.number
         self._took_over = False
         self._announce()
-
-    @property
-    def _is_behind_proxies(self) -> bool:
-        return bool(views.listening(self.settings).trusted_proxies) or views.production(self.settings).serves
 
     def _broken(self, failure: Mapping[str, Any]) -> None:
         self.front.broken(failure)

@@ -20,8 +20,10 @@ ADDRESSES = network_addresses()
 
 
 @pytest.mark.skipif(not ADDRESSES, reason="this machine is in no network")
-def test_pages_are_for_the_network_and_what_django_refuses_is_told(start: Start, project: Path) -> None:
-    duck = start(project, "--lan", "--qr", "--no-reload", PYTHONIOENCODING="utf-8")
+def test_pages_are_for_the_network_and_what_django_refuses_is_told(
+    start: Start, project: Path, until_watched: Callable[[Path, int], None]
+) -> None:
+    duck = start(project, "--lan", "--qr", PYTHONIOENCODING="utf-8")
     line = duck.wait_for("  Network ")
     port = duck.url.rpartition(":")[2]
     urls = [f"http://{address}:{port}/" for address in ADDRESSES]
@@ -33,6 +35,11 @@ def test_pages_are_for_the_network_and_what_django_refuses_is_told(start: Start,
     assert f"at {' and '.join(ADDRESSES)}, since ALLOWED_HOSTS in site1.settings does not name" in refused
     assert duck.get().text == "one"
     assert httpx.get(urls[0], timeout=DEADLINE_S, trust_env=False).status_code == 400
+    until_watched(project, 1)
+    (project / "site1" / "version.py").write_text('VERSION = "two"\n')
+    duck.wait_for("is ready after", times=2)
+    assert duck.get().text == "two"
+    assert duck.text.count("Other devices are answered 400 at") == 1, "it is said once"
 
 
 @pytest.mark.skipif(not ADDRESSES, reason="this machine is in no network")
