@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-import webbrowser
 from typing import TYPE_CHECKING, Final
 
 from duck import logs
@@ -121,6 +120,8 @@ class Keys:
 
 def open_in_browser(url: str) -> None:
     """Have the desktop's browser show `url`; one that would take the terminal is none."""
+    import webbrowser
+
     try:
         browser = webbrowser.get()
         if type(browser) is not webbrowser.GenericBrowser:  # lynx and its kin
