@@ -143,7 +143,7 @@ def results(duck_ms: list[float | None], failed: int = 0) -> Results:
     for name, taken in ((DUCK, duck_ms), (GRANIAN, [900.0, 1000.0, 1100.0]), (RUNSERVER, [2000.0, 2500.0, 3000.0])):
         edits = [Edit(None if ms is None else ms / 1000, None, 0.1, 0, True) for ms in taken]
         found.row("wagtail", VIEW, name).edits += edits
-    found.idle["wagtail", DUCK] = Idle(0.004, 3)
+    found.idle["wagtail", DUCK] = Idle(0.004, 3, 90 << 20)
     counter = Counter({"refused": failed} if failed else {})
     found.loaded[DUCK] = Loaded(100, 0, 9_000, counter, 0, 0.3, Census(3, 40), Census(3, 40))
     return found
@@ -173,7 +173,7 @@ class TestResults:
         text = table.markdown(found, {"Machine": "fast"})
         assert "- Machine: fast." in text
         assert "| wagtail | view | duck | 440 | 480 | 400 to 480 | 100 | 3 | 1 |" in text
-        assert "| wagtail | duck | 0.40 | 3 |" in text
+        assert "| wagtail | duck | 0.40 | 3 | 90 |" in text
         assert "| duck | 100 | 0 | 9,000 | 0 | 0.0 |  | 300 | 3 to 3 | 40 to 40 |" in text
         assert "- runserver, watchman: watchman is not installed." in text
         assert found.as_json()["wanted"]

@@ -55,7 +55,8 @@ def main(arguments: list[str], say: Callable[[str], None]) -> int:
         "Machine": machine(),
         "Day": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "Versions": ", ".join(dict.fromkeys(each for said in results.versions.values() for each in said.split(", "))),
-        "Edits": f"{plan.edits} of each kind with each server, by a rename and in place in turn",
+        "Edits": f"{plan.edits} rounds of a view and the URLconf with four servers, every third one with the others "
+        "and of a template; by a rename and in place in turn",
         "Under load": f"the site of startproject, a request each 10 ms; {plan.reloads} reloads of Duck, "
         f"{plan.peer_reloads} of the others",
         "Idle": f"{plan.files:,} files more in each site, {plan.idle_s:.0f} s",
@@ -81,7 +82,7 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--stack", action="append", default=[], metavar="NAME", help="only this one; repeatable")
     parser.add_argument("--site", action="append", default=[], choices=RECIPES, help="of edits and idle; repeatable")
     parser.add_argument("--short", action="store_true", help="a few of everything, in about three minutes")
-    parser.add_argument("--edits", type=int, help=f"of each kind, on each site, with each server ({WHOLE.edits})")
+    parser.add_argument("--edits", type=int, help=f"rounds on each site ({WHOLE.edits})")
     parser.add_argument("--reloads", type=int, help=f"under load ({WHOLE.reloads})")
     parser.add_argument("--peer-reloads", type=int, help=f"the same of other servers ({WHOLE.peer_reloads})")
     parser.add_argument("--idle", type=float, metavar="SECONDS", help=f"without a change ({WHOLE.idle_s:.0f})")

@@ -106,6 +106,7 @@ class Peer:
         files: what is edited, by the kind of edit; kinds that it does not know are missing.
         python: the interpreter that runs it, by that of the sites' environment; may raise Missing.
         sites: on which it is measured; all where there are none.
+        measured_often: whether it is in a wanted line, or like one that is.
         sees_renames: False where it never sees a file that a rename has replaced: then it is edited in place alone.
     """
 
@@ -117,6 +118,7 @@ class Peer:
     files: Mapping[str, str] = field(default_factory=lambda: FILES)
     python: Callable[[str], str] = lambda python: python
     sites: tuple[str, ...] = ()
+    measured_often: bool = False
     sees_renames: bool = True
 
 
@@ -281,10 +283,10 @@ def _existing_project(place: Place) -> None:
 PEERS: Final = {
     peer.name: peer
     for peer in (
-        Peer(DUCK, _duck, ("duck-server", "django"), environment=_duck_environment),
-        Peer(GRANIAN, _granian, ("granian", "watchfiles")),
-        Peer(UVICORN, _uvicorn, ("uvicorn", "watchfiles")),
-        Peer(RUNSERVER, _runserver, ("django",)),
+        Peer(DUCK, _duck, ("duck-server", "django"), environment=_duck_environment, measured_often=True),
+        Peer(GRANIAN, _granian, ("granian", "watchfiles"), measured_often=True),
+        Peer(UVICORN, _uvicorn, ("uvicorn", "watchfiles"), measured_often=True),
+        Peer(RUNSERVER, _runserver, ("django",), measured_often=True),
         Peer(WATCHMAN, _runserver, ("django", "pywatchman"), python=_watchman),
         Peer(BROWSER_RELOAD, _runserver, ("django-browser-reload",), prepare=_with_browser_reload),
         Peer(

@@ -70,9 +70,10 @@ def _figures(seconds: Sequence[float]) -> str:
 
 
 def _idle(results: Results) -> str:
-    lines = ["| site | server | % of a core | processes |", "|---|---|--:|--:|"]
+    lines = ["| site | server | % of a core | processes | memory MiB |", "|---|---|--:|--:|--:|"]
     for (site, name), each in results.idle.items():
-        lines.append(f"| {site} | {name} | {each.part * 100:.2f} | {each.processes} |")
+        mib = each.memory / (1 << 20)
+        lines.append(f"| {site} | {name} | {each.part * 100:.2f} | {each.processes} | {mib:.0f} |")
     return "\n".join(lines) + "\n"
 
 
