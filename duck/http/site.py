@@ -319,9 +319,8 @@ class Site:
             fields=[(b"Retry-After", b"5")],
         )
         exchange.error = BackendUnreachable("the project could not be started")
-        # A page with DuckSight's client in it hears of it.
-        if local and exchange.request.method == b"GET" and exchange.response is exchange:
-            body = load_again_when_ready(head, body)
+        if local and exchange.request.method == b"GET":
+            body = load_again_when_ready(head, body, is_told=exchange.response is not exchange)
         exchange.response.answer(head, body)
 
     # -- from the facts of a generation ---------------------------------------------------------------------------
