@@ -19,7 +19,7 @@ _Spec = PathSpec[Any]
 
 
 class GitIgnore:
-    """Reads each `.gitignore` once. Of one thread.
+    """Reads each `.gitignore` once. For any thread: what two find out at the same time is the same.
 
     A directory whose parent is left out is never asked for, so that parents are not looked at again.
 

@@ -78,7 +78,8 @@ def kind_of(name: str, area: Area, patterns: Sequence[str]) -> Kind | None:
     if area.is_above:
         return area.environment if is_environment_file(name) else None
     if name.endswith(".py"):  # Django itself takes none for a template, and nobody serves one
-        return area.code if matches(name, patterns) else None
+        # No module's name begins with a dot: Emacs locks `views.py` by a link `.#views.py` while somebody types.
+        return area.code if matches(name, patterns) and not name.startswith((".", "flycheck_")) else None
     if is_environment_file(name):
         return area.environment
     if area.is_static or area.is_template:

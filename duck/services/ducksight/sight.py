@@ -80,6 +80,7 @@ class DuckSight:
         self._seen: deque[tuple[What, str]] = deque()  # filled on the observers' threads
         self._is_posted = False
         self._return: Timer | None = None
+        self._is_limit_told = False
         self._stopped = False
         self.watching = threading.Event()
 
@@ -211,7 +212,11 @@ class DuckSight:
                 logger.warning("%s cannot be watched: %s.", directory, error.strerror)
             return
         if self._poll_s == 0:
-            logger.warning("%s; changes in %s are not seen, since AUTO_RELOAD_POLL is 0.", sentence, directory)
+            if not self._is_limit_told:
+                logger.warning(
+                    "%s; changes in %s and more are not seen, since AUTO_RELOAD_POLL is 0.", sentence, directory
+                )
+            self._is_limit_told = True
             return
         self._look_instead(sentence)
 
