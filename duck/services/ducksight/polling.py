@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from duck.services.ducksight.filter import look_into
+from duck.services.ducksight.filter import look_into, reaches
+from duck.services.ducksight.places import is_at_or_below
 from duck.services.ducksight.seen import Tell, What
 
 if TYPE_CHECKING:
@@ -49,8 +51,7 @@ class Polling:
         self._chosen = chosen
         self._roots = roots
         self._interval_s = interval_s
-        self._wanted: tuple[ChangeFilter, list[str]] | None = None  # for the next look
-        self._looked_ns = 0  # when the last look began
+        self._wanted: deque[tuple[ChangeFilter, list[str]]] = deque(maxlen=1)  # for the next look
         self._ended = threading.Event()
         self._files: dict[str, _Stat] = {}
         self._listings: dict[str, _Listing] = {}
@@ -66,7 +67,7 @@ class Polling:
 
     def look_for(self, chosen: ChangeFilter, roots: list[str]) -> None:
         """From the next look on, look for what `chosen` wants below `roots`."""
-        self._wanted = chosen, roots
+        self._wanted.append((chosen, roots))
 
     def stop(self) -> None:
         """Look no more; what hangs in a file system that does not answer is left behind."""
@@ -85,23 +86,22 @@ class Polling:
     def look(self) -> None:
         """Look once at everything, and tell what differs from the last time; the first time nothing is told."""
         is_first = not self.ready.is_set()
-        wanted, self._wanted = self._wanted, None
-        listings: dict[str, _Listing] = {}
-        if wanted is None:
-            listings = self._listings
-        else:
-            self._chosen, self._roots = wanted
-        since_ns, self._looked_ns = self._looked_ns, time.time_ns()
+        chosen, roots, listings = self._chosen, self._roots, self._listings
+        is_renewed = bool(self._wanted)
+        if is_renewed:
+            self._chosen, self._roots = self._wanted.pop()
         before, self._files = self._files, {}
         self._listings = {}
         waiting = list(self._roots)
         while waiting and not self._ended.is_set():
             directory = waiting.pop()
-            listing = self._list(directory, listings.get(directory))
+            listing = self._list(directory, None if is_renewed else listings.get(directory))
             if listing is None:
                 continue
             self._listings[directory] = listing
             waiting.extend(listing.below)
+            # Where the filter before did not look nothing is known to have changed.
+            is_known = not is_renewed or directory in listings or _is_reached(directory, roots, chosen)
             for name in listing.names:
                 path = os.path.join(directory, name)
                 try:
@@ -111,11 +111,10 @@ class Polling:
                 self._files[path] = now = (found.st_mtime_ns, found.st_size, found.st_ino)
                 if is_first or before.get(path) == now:
                     continue
-                if wanted is not None and path not in before and max(now[0], found.st_ctime_ns) < since_ns:
-                    continue  # it was there before, and is of interest only now
-                self._say(What.WRITING, path)
+                if path in before or (is_known and chosen.wants(path)):
+                    self._say(What.WRITING, path)
         for path in before.keys() - self._files.keys():
-            if wanted is None or not os.path.exists(path):
+            if not is_renewed or not os.path.exists(path):
                 self._say(What.GONE, path)
 
     def _say(self, what: What, path: str) -> None:
@@ -131,3 +130,7 @@ class Polling:
             return before
         found = look_into(directory, self._chosen, is_root=directory in self._roots)
         return None if found is None else _Listing(time_ns, *found)
+
+
+def _is_reached(directory: str, roots: list[str], chosen: ChangeFilter) -> bool:
+    return any(is_at_or_below(directory, root) and reaches(directory, root, chosen) for root in roots)
