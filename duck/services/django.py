@@ -412,8 +412,10 @@ class DjangoService:
 
     def _checked(self, failure: Failure | None) -> None:
         if failure is not None:
-            logger.error("A check failed: %s\n%s", failure.message, failure.traceback.rstrip())
-            self.on_failure(failure, True)
+            told = failure.traceback.strip()
+            text = f"\n{told}" if told and told != failure.message else ""
+            logger.error("A check failed: %s%s\nWhat was written serves all the same.", failure.message, text)
+            self.on_failure(failure, False)  # it is not what ran before that serves
 
     def _down(self) -> None:
         self.state = HOLDING

@@ -452,6 +452,20 @@ class TestReload:
         duck.wait_for("is ready after", times=2)
         assert duck.get().text == "two"
 
+    def test_a_check_that_fails_after_a_change_is_told_while_the_change_serves(
+        self, duck: Duck, ask: Ask, project: Path
+    ) -> None:
+        check = "from django.core import checks\n@checks.register\ndef pond(app_configs, **more):\n"
+        check += "    return [checks.Error('the pond is dry')]\n"
+        (project / "site1" / "version.py").write_text(f'VERSION = "two"\n{check}')
+        duck.wait_for("is ready after", times=2)
+        assert duck.get().text == "two"
+        duck.wait_for("What was written serves all the same")
+        duck.wait_for("the pond is dry")
+        spares = json.loads(ask(project, "status", "--json").stdout)["instances"][0]["django"]["spares"]
+        assert spares["used"] == "setup"
+        assert psutil.pid_exists(spares["stages"]["setup"]["pid"])
+
 
 class TestDjangoThatRunsAlready:
     def test_it_is_fronted_and_left_alone(self, start: Start, ask: Ask, project: Path) -> None:
