@@ -60,7 +60,6 @@ def automation(
     backoff: str | float | None = None,
     jitter: str | float | None = None,
     on_crash: str | None = None,
-    alert: str | list[str] | None = None,
     run_in: str | None = None,
     run_on: str | None = None,
     enabled: bool | None = None,
@@ -80,9 +79,8 @@ def automation(
         backoff: how long to wait before that: `"30s"`, or `"exp:30s..10m"`, twice as long each time.
         jitter: start up to so much later, always as much for one automation.
         on_crash: what becomes of a run whose machine was lost: `fail` (the default), or `retry` with the same key.
-        alert: names of AUTOMATION_ALERTS that are told of what goes wrong.
-        run_in: `process` (the default), `thread` or `loop`; a coroutine function runs on a loop.
-        run_on: `any` node (the default), `each`, or those with a tag of this name.
+            run_in: `process` (the default), `thread` or `loop`; a coroutine function runs on a loop.
+        run_on: `any` node (the default), or those with a tag of this name.
         enabled: False to declare it and never run it.
     """
     given = {key: value for key, value in locals().items() if key not in ("trigger", "name") and value is not None}

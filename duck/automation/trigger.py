@@ -103,15 +103,10 @@ def at(*moments: str | datetime, tz: str | None = None) -> Trigger:
 def on(event: str, **details: Any) -> Trigger:
     """When something happens.
 
-    ========================================  ====================================================================
-    `on("start")`                             Duck has started
-    `on("deploy")`                            a new generation of Django serves
-    `on("signal", signal="a.b.order_paid")`   a signal of Django's was sent, in a process that Duck started
-    `on("file", path="in/*.csv")`             a file that matches was written, moved there, or removed
-    `on("automation", name="a",               another automation ended: `succeeded` by default, `failed`, or `ended`
-    outcome="failed")`
-    `on("webhook")`                           somebody posts to the automation's own URL
-    ========================================  ====================================================================
+    Args:
+        event: `"start"`, when a node has started; or `"automation"`, when another one ended.
+        details: for `"automation"` its `name`, and the `outcome` that is waited for: `"succeeded"` by default,
+            `"failed"`, or `"ended"` for both.
     """
     return Trigger({"on": event, **details})
 

@@ -20,6 +20,7 @@ from duck.backend.django.jobs import DjangoJobs
 from duck.services.automations.declaration import Declaration, read_declaration
 from duck.services.automations.run import Cause, Run, State
 from duck.services.inbox import Inbox
+from tests.environments import environment
 
 if TYPE_CHECKING:
     from duck.services.automations.engine import Ended
@@ -120,7 +121,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Works:
     """Jobs on an inbox that the test serves."""
 
-    def __init__(self, root: Path, **options: Any) -> None:
+    def __init__(self, root: Path, python: str = sys.executable, **options: Any) -> None:
         self.inbox = Inbox()
         self.found: list[dict[str, Any]] = []
         self.failures: list[tuple[str, str]] = []
@@ -129,7 +130,7 @@ class Works:
         environ = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
         self.jobs = DjangoJobs(
             project,
-            find_interpreter(project, sys.executable, environ),
+            find_interpreter(project, python, environ),
             None,
             self.inbox,
             **{"processes": 2, "threads": 4, "recycle": 100, **options},
@@ -335,5 +336,18 @@ def test_a_project_that_cannot_be_loaded_is_told(tmp_path: Path) -> None:
     works.jobs.begin()
     works.serve(lambda: works.failures)
     assert works.failures[0][0] == "ZeroDivisionError: division by zero"
+    works.serve(lambda: not works.jobs.pids)
+    works.inbox.close()
+
+
+def test_a_project_whose_python_is_older_and_has_nothing_of_duck_has_duck_automation(root: Path) -> None:
+    works = Works(root, environment("3.10", ("Django==4.2.*",)))
+    works.jobs.begin()
+    works.serve(lambda: works.found)
+    assert works.found[0]["failed"] == []
+    ended = works.run("nightly", cron="30 2 * * *")
+    assert ended.state == State.SUCCEEDED, ended
+    assert "'duck', 'duck.automation', 'duck.automation.automation'" in ended.output
+    works.jobs.kill()
     works.serve(lambda: not works.jobs.pids)
     works.inbox.close()

@@ -31,18 +31,7 @@ MISSED: Final = ("once", "all", "skip")
 OVERLAPS: Final = ("skip", "queue_one", "queue_all", "replace", "allow")
 ON_CRASH: Final = ("fail", "retry")
 PLACES: Final = ("process", "thread", "loop")
-_BESIDE_TRIGGERS: Final = (
-    "tz",
-    "start",
-    "except",
-    "signal",
-    "sender",
-    "path",
-    "name",
-    "outcome",
-    "secret_env",
-    "check",
-)
+_BESIDE_TRIGGERS: Final = ("tz", "start", "except", "name", "outcome")
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _BACKOFF: Final = re.compile(r"exp:([^.]+)\.\.(.+)")
 _NOWHERE: Final = Path()
@@ -73,7 +62,7 @@ class Declaration:
         revision: of what decides on its planned times: another one plans anew.
         within_s: how long after its time a missed one still runs.
         jitter_s: at most so much later, the same for every time.
-        run_on: `any`, `each`, or a tag.
+        run_on: `any`, or a tag.
         sentence: what it is for.
         when: its trigger in a few words.
     """
@@ -94,7 +83,6 @@ class Declaration:
     backoff: Backoff = Backoff()
     jitter_s: float = 0.0
     on_crash: str = "fail"
-    alert: tuple[str, ...] = ()
     run_in: str = "process"
     run_on: str = "any"
     enabled: bool = True
@@ -211,7 +199,7 @@ def _in_words(trigger: Mapping[str, Any]) -> str:
         return f"each {said[span]} {span} at {said.get('at', '00:00')}"
     if isinstance(said, list | tuple):
         said = ", ".join(str(each) for each in said)
-    details = " ".join(str(trigger[each]) for each in ("signal", "path", "name", "outcome") if each in trigger)
+    details = " ".join(str(trigger[each]) for each in ("name", "outcome") if each in trigger)
     return " ".join(f"{key.replace('_', ' ')} {said} {details}".split())
 
 
@@ -277,16 +265,9 @@ def _backoff(said: Any) -> Backoff:
     return Backoff(wait, wait)
 
 
-def _names(said: Any) -> tuple[str, ...]:
-    names = [said] if isinstance(said, str) else said
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name for name in names):
-        raise ValueError("give names of AUTOMATION_ALERTS")
-    return tuple(names)
-
-
 def _tag(said: Any) -> str:
     if not isinstance(said, str) or not _NAME.fullmatch(said):
-        raise ValueError('give "any", "each", or a tag of nodes')
+        raise ValueError('give "any", or a tag of nodes')
     return said
 
 
@@ -311,7 +292,6 @@ _OPTIONS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "backoff": ("backoff", _backoff),
     "jitter": ("jitter_s", _duration),
     "on_crash": ("on_crash", _choice(*ON_CRASH)),
-    "alert": ("alert", _names),
     "run_in": ("run_in", _choice(*PLACES)),
     "run_on": ("run_on", _tag),
     "enabled": ("enabled", _boolean),

@@ -226,7 +226,7 @@ class Dispatcher:
             self._executor.start(run, declaration, partial(self._ended, run))
 
     def _runs_here(self, declaration: Declaration) -> bool:
-        return declaration.run_on in ("any", "each", self.node) or declaration.run_on in self._tags
+        return declaration.run_on in ("any", self.node) or declaration.run_on in self._tags
 
     def _beat(self, now: datetime) -> None:
         for run_id in self._engine.beat(self.node, list(self._running)):

@@ -42,12 +42,7 @@ _FIELDS: Final = "minute, hour, day of month, month, day of week"
 EVENTS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     # needed and possible details
     "start": ((), ()),
-    "deploy": ((), ()),
-    "signal": (("signal",), ("sender",)),
-    "file": (("path",), ()),
     "automation": (("name",), ("outcome",)),
-    "webhook": ((), ("secret_env",)),
-    "trigger": (("check",), ()),  # an AutomationTrigger of the project's
 }
 OUTCOMES: Final = ("succeeded", "failed", "ended")
 KEYS: Final = ("cron", "every", "calendar", "daily_at", "at", "on", "any_of", "all_of", "trigger")

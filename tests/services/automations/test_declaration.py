@@ -82,9 +82,8 @@ def test_every_option_is_read() -> None:
         backoff="exp:30s..10m",
         jitter="2m",
         on_crash="retry",
-        alert="ops",
         run_in="thread",
-        run_on="each",
+        run_on="mail",
         enabled=False,
         description="Clears what is old.",
         args=["--verbosity", "0"],
@@ -92,8 +91,8 @@ def test_every_option_is_read() -> None:
     assert (declaration.missed, declaration.within_s, declaration.overlap) == ("all", 21_600.0, "queue_one")
     assert (declaration.timeout_s, declaration.grace_s, declaration.retry) == (1200.0, 5.0, 3)
     assert [declaration.backoff.wait_s(attempt) for attempt in (1, 2, 5, 6, 900)] == [30, 60, 480, 600, 600]
-    assert (declaration.on_crash, declaration.alert, declaration.run_in) == ("retry", ("ops",), "thread")
-    assert (declaration.run_on, declaration.enabled, declaration.sentence) == ("each", False, "Clears what is old.")
+    assert (declaration.on_crash, declaration.run_in) == ("retry", "thread")
+    assert (declaration.run_on, declaration.enabled, declaration.sentence) == ("mail", False, "Clears what is old.")
     assert declaration.details == '{"args": ["--verbosity", "0"]}'
     assert 0.0 <= declaration.delay_s < 120.0 and declaration.delay_s == read(every="1d", jitter="2m").delay_s
 
@@ -130,8 +129,9 @@ def test_only_another_schedule_is_another_revision() -> None:
         ({"at": "tomorrow"}, "at is 'tomorrow': give a date and a time"),
         ({"calendar": {"weeks": 2}}, "calendar needs start"),
         ({"calendar": {"weeks": 2, "days": 1, "start": "2026-01-01"}}, "calendar needs one of years, months"),
-        ({"on": "strat"}, "on is 'strat': give one of start, deploy"),
-        ({"on": "file"}, 'on = "file" needs path'),
+        ({"on": "strat"}, "on is 'strat': give one of start, automation"),
+        ({"on": "automation"}, 'on = "automation" needs name'),
+        ({"run_on": "a b"}, "run_on is 'a b': give \"any\", or a tag of nodes"),
         ({"on": "automation", "name": "a", "outcome": "died"}, "outcome is 'died': give one of succeeded"),
         ({"all_of": [{"on": "start"}, {"every": "1h"}]}, "all_of holds an event"),
         ({"any_of": [{"cron": "bad"}]}, 'cron is "bad"'),

@@ -126,6 +126,5 @@ def _of_object(dotted: str, trigger: str) -> Dict[str, Any]:
     condition = getattr(import_module(place), kind)
     report: Dict[str, Any] = value.report(f"{module}:{name}", dotted)
     if not (isinstance(condition, type) and issubclass(condition, NoTrigger)) and not isinstance(condition, NoTrigger):
-        table = {key: value for key, value in report["table"].items() if key not in ("every", "start", "at", "on")}
-        report["table"] = {**table, "on": "trigger", "check": f"{place}:{kind}"}
+        raise TypeError(f"{trigger} is no NoTrigger, and a trigger with check_trigger() of its own is not asked")
     return report
