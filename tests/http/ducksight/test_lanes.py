@@ -9,7 +9,7 @@ from duck.http.ducksight.sight import Sight
 from duck.http.response import HttpResponse, StreamingHttpResponse
 from duck.http.routing import path
 from duck.wire.head import ResponseHead
-from tests.http.ducksight.asking import TOKEN, asked
+from tests.http.ducksight.asking import TOKEN, asked, peer
 from tests.http.lane import App, Backend, run
 
 PAGE = "<!doctype html><html><head><title>x</title></head></html>"
@@ -54,5 +54,25 @@ def test_pages_of_the_application_lane_get_the_client(at):
         assert b"/.duck/client.js" in stream.body
         if at == "/fails":
             assert "/.duck/client.js" in stream.field("Content-Security-Policy")
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("by", "host"),
+    [
+        (peer("192.168.0.7"), "localhost:8000"),
+        (peer("192.168.0.7", server="192.168.0.2"), "192.168.0.2:8000"),
+        (peer("127.0.0.1", via="127.0.0.1"), "localhost:8000"),
+        (peer(), "shop.example"),
+    ],
+)
+def test_who_may_not_use_it_gets_pages_as_they_are(by, host):
+    async def work():
+        sight = Sight(DuckSightConfig(TOKEN, run="r"), asyncio.get_running_loop())
+        exchange, _ = asked("/", DOCUMENT, (b"Accept-Encoding", b"gzip"), by=by, host=host)
+        request = exchange.request
+        sight.prepare(exchange)
+        assert exchange.request is request and exchange.response is exchange
 
     run(work)
