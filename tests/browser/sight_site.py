@@ -180,6 +180,7 @@ async def application(scope, receive, send):
 """
 
 FILES = {
+    "duck.toml": "MAX_QUEUE = 200\n",
     "website/urls.py": _URLS,
     "website/own_asgi.py": _ASGI,
     "shop/__init__.py": "",

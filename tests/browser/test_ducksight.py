@@ -538,6 +538,18 @@ def test_every_tab_is_told_and_one_that_comes_back_from_memory_too(open_tab: Cal
         other.wait_text("#title", "Good night")
 
 
+def test_a_page_stays_in_touch_with_a_duck_that_starts_again_in_place(tab: Tab, site: Site) -> None:
+    pid = site.duck.pid
+    tab.visit("/view")
+    with tab.loaded_again():
+        site.edit("duck.toml", "200", "100")
+    site.wait_until_watched()
+    tab.mark()
+    with site.edited("assets/site.css", "rgb(1, 2, 3)", "rgb(6, 6, 6)"):
+        tab.wait_colour("#title", "rgb(6, 6, 6)")
+    assert tab.is_same and site.duck.process.poll() is None and site.duck.pid == pid
+
+
 # -- other Ducks ------------------------------------------------------------------------------------------------------
 
 
