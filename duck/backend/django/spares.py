@@ -41,7 +41,7 @@ _OF_ROLE: Final[Mapping[str, tuple[str, ...]]] = {PAGES: STAGES, SOCKETS: (LIBRA
 
 _ANSWER_S: Final = 5.0  # a spare looks at some hundred files, and forks
 _CHECK_AFTER_S: Final = 0.3  # who waits for a page comes first
-_LIBRARIES_AFTER_S: Final = 2.0  # and a change that follows at once does
+_LIBRARIES_AFTER_S: Final = 10.0  # it costs the CPU time of a start, which whoever saves at once must not wait for
 
 Answered = Callable[["Handles | None", Mapping[str, Ends]], None]
 
