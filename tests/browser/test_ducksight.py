@@ -568,6 +568,9 @@ def test_a_page_under_asgi_and_over_http2_is_kept_up_to_date(open_tab: Callable[
         tab.visit("/listed")
         with other.edited("assets/site.css", "rgb(1, 2, 3)", "rgb(8, 8, 8)"):
             tab.wait_colour("#title", "rgb(8, 8, 8)")
+        tab.allowed = ("500", "404")
+        tab.visit("/broken")
+        tab.page.locator("duck-sight .pill", has_text="ZeroDivisionError").wait_for()
     finally:
         other.close()
 
