@@ -589,12 +589,14 @@ def test_with_the_app_killed_spares_and_copies_end(make_project: MakeProject, ru
     source = APP.format(root=str(Path(__file__).parents[2]), project=str(project), directory=str(run_directory))
     with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True) as app:
         assert app.stdout is not None
-        *pids, used = app.stdout.readline().split()
-        assert used == "setup"
-        family = [psutil.Process(int(pid)) for pid in pids]
-        assert len(family) >= 4  # the old process, the new one, and two spares at least
-        app.kill()
+        try:
+            *pids, used = app.stdout.readline().split()
+            family = [psutil.Process(int(pid)) for pid in pids]
+        finally:
+            app.kill()
         app.wait()
+        assert used == "setup"
+        assert len(family) >= 4  # the old process, the new one, and two spares at least
         # Its orphans go to whoever takes them above this process, or to this one.
         assert psutil.wait_procs(family, timeout=5)[1] == [] or all(_is_dead(one) for one in family)
 
