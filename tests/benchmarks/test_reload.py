@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -144,8 +144,9 @@ def results(duck_ms: list[float | None], failed: int = 0) -> Results:
         edits = [Edit(None if ms is None else ms / 1000, None, 0.1, 0, True) for ms in taken]
         found.row("wagtail", VIEW, name).edits += edits
     found.idle["wagtail", DUCK] = Idle(0.004, 3, 90 << 20)
-    counter = Counter({"refused": failed} if failed else {})
-    found.loaded[DUCK] = Loaded(100, 0, 9_000, counter, 0, 0.3, Census(3, 40), Census(3, 40))
+    found.loaded[DUCK] = Loaded(
+        100, 0, 9_000, {"refused": failed} if failed else {}, 0, 0.3, Census(3, 40), Census(3, 40)
+    )
     return found
 
 
@@ -176,7 +177,13 @@ class TestResults:
         assert "| wagtail | duck | 0.40 | 3 | 90 |" in text
         assert "| duck | 100 | 0 | 9,000 | 0 | 0.0 |  | 300 | 3 to 3 | 40 to 40 |" in text
         assert "- runserver, watchman: watchman is not installed." in text
-        assert found.as_json()["wanted"]
+
+    def test_every_figure_is_kept_as_json(self) -> None:
+        kept = json.loads(json.dumps(results([400.0], failed=2).as_json()))
+        assert kept["loaded"]["duck"]["failed"] == {"refused": 2}
+        assert [row["edits"][0]["took_s"] for row in kept["edits"] if row["name"] == "duck"] == [0.4]
+        assert kept["idle"][0]["part"] == 0.004
+        assert len(kept["wanted"]) == 7
 
 
 def test_an_unknown_part_is_refused_with_the_known_ones() -> None:

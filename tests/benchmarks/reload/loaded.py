@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -38,7 +37,7 @@ class Loaded:
     reloads: int
     missed: int
     asked: int
-    failed: Counter[str]
+    failed: dict[str, int]
     stale: int
     longest_s: float
     before: Census
@@ -79,7 +78,9 @@ async def reload_under_load(
     before = await settled(running)
     client, came = await _reload(running, reloads, say)
     after = await settled(running, before)
-    return Loaded(came, reloads - came, client.asked, client.failed, client.stale, client.longest_s, before, after)
+    return Loaded(
+        came, reloads - came, client.asked, dict(client.failed), client.stale, client.longest_s, before, after
+    )
 
 
 async def _reload(
