@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from tests.benchmarks.reload.waiting import quiet
+from tests.benchmarks.reload.loaded import settled
 from tests.benchmarks.servers import cpu_seconds
 
 if TYPE_CHECKING:
@@ -34,9 +34,7 @@ class Idle:
 
 async def idle(servers: Sequence[Running], seconds: float) -> list[Idle]:
     """Measure all at once, for so long, after they have come to rest; nobody asks them anything."""
-    for server in servers:
-        await quiet(server)
-    await asyncio.sleep(2.0)  # what watches a new tree may begin late
+    await asyncio.gather(*(settled(server) for server in servers))
     before = [(cpu_seconds(server.processes()), time.monotonic()) for server in servers]
     await asyncio.sleep(seconds)
     found = []

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 from tests.benchmarks.reload.client import Client, keep_asking
 from tests.benchmarks.reload.edits import TARGETS, VIEW
-from tests.benchmarks.reload.waiting import ANSWER_S, answered
+from tests.benchmarks.reload.waiting import ANSWER_S, QUIET_PART, QUIET_S, answered
+from tests.benchmarks.servers import cpu_seconds
 
 if TYPE_CHECKING:
     from tests.benchmarks.reload.peers import Census, Running
 
 EVERY_S: Final = 0.01
 PAUSE_S: Final = (0.3, 0.8)  # between a new answer and the next save
-SETTLE_S: Final = 10.0
+SETTLE_S: Final = 20.0
+REST_S: Final = 3.0  # Duck makes its last spare two seconds after a start
 
 
 @dataclass(frozen=True)
@@ -50,18 +52,21 @@ class Loaded:
 
 
 async def settled(running: Running, wanted: Census | None = None) -> Census:
-    """What a server has once that stays the same for a second; or once it is `wanted`, within SETTLE_S."""
+    """What a server has once that stays the same while it does nothing, for REST_S; or once it is `wanted`. Within
+    SETTLE_S.
+    """
     end = time.monotonic() + SETTLE_S
     last: Census | None = None
-    since = 0.0
+    since = used = 0.0
     while True:
         now = time.monotonic()
         census = await asyncio.to_thread(running.census)
-        if census != last:
+        before, used = used, cpu_seconds(running.family())
+        if census != last or used - before > QUIET_PART * QUIET_S:
             last, since = census, now
-        if census == wanted or (wanted is None and now - since >= 1.0) or now > end:
+        if census == wanted or (wanted is None and now - since >= REST_S) or now > end:
             return census
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(QUIET_S)
 
 
 async def reload_under_load(
