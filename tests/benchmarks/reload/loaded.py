@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 EVERY_S: Final = 0.01
 PAUSE_S: Final = (0.3, 0.8)  # between a new answer and the next save
-SETTLE_S: Final = 20.0
-REST_S: Final = 3.0  # Duck makes its last spare two seconds after a start
+SETTLE_S: Final = 30.0
+REST_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Loaded:
 
 
 async def settled(running: Running, wanted: Census | None = None) -> Census:
-    """What a server has once that stays the same while it does nothing, for REST_S; or once it is `wanted`. Within
-    SETTLE_S.
+    """What a server has once that stays the same while it does nothing, for REST_S, with nothing put off; or once it is
+    no more than `wanted`. Within SETTLE_S.
     """
     end = time.monotonic() + SETTLE_S
     last: Census | None = None
@@ -64,7 +64,8 @@ async def settled(running: Running, wanted: Census | None = None) -> Census:
         before, used = used, cpu_seconds(running.family())
         if census != last or used - before > QUIET_PART * QUIET_S:
             last, since = census, now
-        if census == wanted or (wanted is None and now - since >= REST_S) or now > end:
+        is_over = now - since >= REST_S and await asyncio.to_thread(running.peer.is_prepared, running.place)
+        if (census.is_within(wanted) if wanted is not None else is_over) or now > end:
             return census
         await asyncio.sleep(QUIET_S)
 

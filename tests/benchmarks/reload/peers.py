@@ -16,6 +16,8 @@ from typing import Final
 import psutil
 
 from duck import __version__
+from duck.services.instance import running_instances
+from duck.services.ipc import ControlError, call
 from tests.benchmarks.reload.edits import FILES, TARGETS, URLS, VIEW, Editor
 from tests.benchmarks.reload.sites import PLAIN, PYTHON
 from tests.benchmarks.servers import Failed, Missing, Server, free_port
@@ -106,6 +108,7 @@ class Peer:
         files: what is edited, by the kind of edit; kinds that it does not know are missing.
         python: the interpreter that runs it, by that of the sites' environment; may raise Missing.
         sites: on which it is measured; all where there are none.
+        is_prepared: whether it has done what it puts off until after a start; asked again and again.
         measured_often: whether it is in a wanted line, or like one that is.
         sees_renames: False where it never sees a file that a rename has replaced: then it is edited in place alone.
     """
@@ -118,6 +121,7 @@ class Peer:
     files: Mapping[str, str] = field(default_factory=lambda: FILES)
     python: Callable[[str], str] = lambda python: python
     sites: tuple[str, ...] = ()
+    is_prepared: Callable[[Place], bool] = lambda place: True
     measured_often: bool = False
     sees_renames: bool = True
 
@@ -196,6 +200,10 @@ class Census:
     processes: int
     descriptors: int
 
+    def is_within(self, other: Census) -> bool:
+        """Whether neither is more than in `other`."""
+        return self.processes <= other.processes and self.descriptors <= other.descriptors
+
 
 def _is_alive(process: psutil.Process) -> bool:
     try:
@@ -224,6 +232,15 @@ def _duck_environment(place: Place) -> dict[str, str | None]:
     state = place.directory / "state"
     state.mkdir(mode=0o700, exist_ok=True)
     return {"XDG_RUNTIME_DIR": str(state), "XDG_STATE_HOME": str(state), "DUCK_PYTHON": place.python}
+
+
+def _duck_is_prepared(place: Place) -> bool:
+    """Whether each spare is there, or will not be; the last is made ten seconds after a start."""
+    for instance in running_instances(place.directory / "state" / "duck"):
+        with contextlib.suppress(ControlError):
+            stages = call(instance.control, "status", deadline_s=10.0)["django"]["spares"].get("stages", {})
+            return all("pid" in stage or stage["why"] != "no start has come by yet" for stage in stages.values())
+    return False
 
 
 def _runserver(place: Place) -> list[str]:
@@ -283,7 +300,14 @@ def _existing_project(place: Place) -> None:
 PEERS: Final = {
     peer.name: peer
     for peer in (
-        Peer(DUCK, _duck, ("duck-server", "django"), environment=_duck_environment, measured_often=True),
+        Peer(
+            DUCK,
+            _duck,
+            ("duck-server", "django"),
+            environment=_duck_environment,
+            is_prepared=_duck_is_prepared,
+            measured_often=True,
+        ),
         Peer(GRANIAN, _granian, ("granian", "watchfiles"), measured_often=True),
         Peer(UVICORN, _uvicorn, ("uvicorn", "watchfiles"), measured_often=True),
         Peer(RUNSERVER, _runserver, ("django",), measured_often=True),
