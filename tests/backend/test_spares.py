@@ -245,6 +245,10 @@ if (BASE_DIR / "more.py").exists():
         ("import _thread, time\n_thread.start_new_thread(time.sleep, (60,))", "a library has started threads"),
         ("import socket\nPAIR = socket.socketpair()", "a connection was opened"),
         ("import select\nLOOP = select.epoll()", "an event loop"),
+        (
+            "import sqlite3\nOWN = sqlite3.connect('own.sqlite3')\nOWN.execute('CREATE TABLE IF NOT EXISTS t (n)')",
+            "own.sqlite3",
+        ),
         ("import subprocess\nCHILD = subprocess.Popen(['sleep', '60'])", "a process"),
         ("import sys, types\nsys.modules['gevent.monkey'] = types.SimpleNamespace(saved={'os': {}})", "gevent"),
     ],
@@ -259,6 +263,19 @@ def test_a_project_that_cannot_be_copied_is_spawned(make_pond: Callable[..., Pon
     assert pond.used is None
     assert pond.state()["views"] == "two"
     assert any("System check" in line for line in pond.output)
+
+
+def test_what_a_file_holds_back_is_written_once(make_pond: Callable[..., Pond], tmp_path: Path) -> None:
+    path = tmp_path / "held.csv"
+    code = f"HELD = open({str(path)!r}, 'a')\nHELD.write('once ')\n"
+    pond = make_pond(files={"pond/models.py": MODELS + code})
+    pond.start()
+    for mark in ("two", "three"):
+        pond.spare("urls")
+        pond.replace(pond.write("pond/late.py", f"MARK = {mark!r}\n"))
+        assert pond.used == "urls"
+        assert pond.state()["late"] == mark
+    assert path.read_text() == "once "
 
 
 def test_a_spare_that_was_killed_is_done_without(make_pond: Callable[..., Pond]) -> None:

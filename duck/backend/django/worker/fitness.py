@@ -9,6 +9,7 @@ from typing import Collection, List
 
 _EVENT_LOOPS = ("[eventpoll]", "[eventfd]", "[io_uring]")
 _SHOWN = 3
+_SQLITE = b"SQLite format 3\0"  # the first 16 bytes of a database: https://www.sqlite.org/fileformat.html, 1.3.1
 
 
 def why_unfit(own: Collection[int]) -> str:
@@ -33,6 +34,8 @@ def why_unfit(own: Collection[int]) -> str:
                 return "a connection was opened while the project was loaded, and two processes cannot share it"
             if what.endswith(_EVENT_LOOPS):
                 return "an event loop was made while the project was loaded, and two processes cannot share it"
+            if _is_database(number, what):
+                return f"the database {what!r} is open, and two processes cannot share it"
     except OSError as error:
         return f"whether it can be copied cannot be told ({error})"
     return _open_database()
@@ -57,6 +60,19 @@ def _open_database() -> str:
         if hasattr(db.connections._connections, alias) and db.connections[alias].connection is not None
     ]
     return f"the database {open_ones[0]!r} is open, and two processes cannot share it" if open_ones else ""
+
+
+def _is_database(number: int, what: str) -> bool:
+    """Whether this is a file of SQLite, whose connections do not outlive a fork.
+
+    It is read by the descriptor that is there: to close another one of the file would end the locks of the connection.
+    """
+    if not what.startswith("/") or what.startswith("/dev/"):
+        return False
+    try:
+        return os.pread(number, len(_SQLITE), 0) == _SQLITE
+    except OSError:
+        return False  # a directory, or a file that is only written
 
 
 def _children() -> str:
