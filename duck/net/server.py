@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import logging
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from duck.exceptions import ClientGone, ProtocolError
 from duck.net.client_certificate import variables_of
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from duck.net.tls import Contexts
 
 logger = logging.getLogger("duck.net")
+
+_FRESH_S: Final = 1.0
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -78,6 +80,8 @@ class Server:
         handler: answers every exchange.
         draining: every answer is the last one of its connection.
         closes_idle: idle connections are closed: it drains, and who had a request under way could send it.
+        fresh_s: as it closes idle ones, a connection this young that has sent nothing yet is waited for: its client has
+            just begun, and may have had no time to ask.
         requests: exchanges begun since the start.
         contexts: what TLS is served with; None for none.
         http2: whether HTTP/2 is spoken, chosen by ALPN, or by its preface without TLS.
@@ -115,6 +119,7 @@ class Server:
         self._shaking: dict[TlsConnection, None] = {}  # the oldest first
         self.draining = False
         self.closes_idle = False
+        self.fresh_s = 0.0
         self.requests = 0
         self.refused_count = 0
         self.stats = Stats()
@@ -141,11 +146,14 @@ class Server:
         """Let every connection end with its next answer; `on_empty` is called once all have ended.
 
         Idle ones, and those that have sent nothing yet, are closed after `idle_s` seconds: to close one at once resets
-        the request that its client has just sent (RFC 9112 §9.5).
+        the request that its client has just sent (RFC 9112 §9.5). Who has connected within the last second, and asked
+        nothing yet, is waited for until then: no client repeats the first request of a connection, and on a busy
+        machine there may be as much between the two.
         """
         self.draining = True
         self._on_empty = on_empty
         if idle_s and self.connections:
+            self.fresh_s = min(_FRESH_S, 20 * idle_s)
             self.loop.call_later(idle_s, self._close_idle)
         else:
             self._close_idle()

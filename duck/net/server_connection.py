@@ -576,8 +576,18 @@ class ServerConnection(ServerAnswer):
             self._transport.close()
 
     def drain(self) -> None:
-        """Answer what was begun, then close; an idle connection closes now."""
+        """Answer what was begun, then close; an idle connection closes now, one that has just opened a little later."""
         if self._state is HEAD and not self._buffer and self._exchange is None:
+            server = self._server
+            # An idle one's deadline tells since when it is.
+            left_s = self.deadline - server.clock.time() - server.limits.keep_alive_timeout_s + server.fresh_s
+            if self._served or left_s <= 0:
+                self._close()
+            else:
+                server.loop.call_later(left_s, self._close_unused)
+
+    def _close_unused(self) -> None:
+        if self._state is HEAD and not self._buffer and not self._served:
             self._close()
 
     @property

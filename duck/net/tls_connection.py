@@ -160,6 +160,15 @@ class TlsConnection:
     def drain(self) -> None:
         """The server ends: a client that has begun is let in, and answered."""
         if self._state is FIRST and self._wire is not None:
+            server = self._server
+            left_s = self.deadline - server.clock.time() - server.limits.handshake_timeout_s + server.fresh_s
+            if left_s <= 0:
+                self._wire.close()
+            else:
+                server.loop.call_later(left_s, self._close_unused)
+
+    def _close_unused(self) -> None:
+        if self._state is FIRST and self._wire is not None:
             self._wire.close()
 
     def cut(self) -> None:

@@ -7,6 +7,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,30 @@ def test_who_waits_in_the_backlog_when_the_last_worker_drains_is_answered(make_l
         for client in clients:
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         listener.close()
+        going_on.set()
+        for client in clients:
+            with client:
+                assert client.recv(65_536).startswith(b"HTTP/1.1 204 ")
+        assert drained.wait(10)
+        worker.stop()
+
+
+@pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, new_loop], ids=["asyncio", "best"])
+def test_what_was_sent_while_the_loop_stood_still_is_answered_before_idle_connections_close(make_loop):
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        held, going_on, drained = threading.Event(), threading.Event(), threading.Event()
+        worker = Worker("worker", [listener], lambda loop, clock: Answer(), Limits(), make_loop=make_loop)
+        worker.start()
+        clients = [socket.create_connection(listener.getsockname(), timeout=10) for _ in range(20)]
+        for client in clients:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(65_536).startswith(b"HTTP/1.1 204 ")
+        worker.drain(10, drained.set, idle_s=0.01)
+        # Whatever the order in which a loop takes timers and sockets: the time is over when it goes on.
+        worker.post(lambda: (held.set(), going_on.wait(10), time.sleep(0.02)))
+        held.wait(10)
+        for client in clients:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         going_on.set()
         for client in clients:
             with client:

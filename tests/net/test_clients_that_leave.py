@@ -305,6 +305,34 @@ def test_who_asks_on_an_idle_connection_while_it_drains_is_answered():
         client.receive_eof()
         assert client.closed
     assert not silent.closed and not empty
+    front.pass_time(1.0)
     front.loop.advance(2.1)
+    front.loop.run()
+    assert silent.closed and empty
+    front.check_clean()
+
+
+def test_who_has_just_connected_may_still_ask_when_idle_connections_are_closed():
+    held, empty = [], []
+    front = Front(held.append)
+    unused = front.connect()
+    front.pass_time(5.0)
+    kept, slow, silent = front.connect(), front.connect(), front.connect()
+    kept.receive(get())
+    held.pop().answer(head(), b"first")
+    kept.pop_sent()
+    front.server.drain(lambda: empty.append(True), 0.05)
+    front.loop.advance(0.06)
+    front.loop.run()
+    # A client may have no time to ask between its connection and the end of all idle ones.
+    assert front.server.closes_idle and unused.closed and kept.closed
+    assert not slow.closed and not silent.closed
+    slow.receive(get())
+    held.pop().answer(head(), b"last")
+    front.loop.run()
+    assert b"Connection: close" in slow.pop_sent() and slow.wrote_eof
+    slow.receive_eof()
+    assert not silent.closed and not empty
+    front.loop.advance(1.0)
     assert silent.closed and empty
     front.check_clean()
