@@ -55,6 +55,8 @@ class DjangoService:
         took_s: how long the last start took, in seconds.
         on_failure: called with why it could not be started or loaded again, and whether what ran before goes on; or
             with None, once it could.
+        has_run: the commands that a Duck in this process has run before Django; they are not run again.
+        looked: what the checks have said last, as shown.
         on_fault: called with what a worker tells of a request that failed, in development.
     """
 
@@ -75,6 +77,8 @@ class DjangoService:
         self._interpreter = interpreter
         self._backend: DjangoBackend | None = None
         self._commands: StartupCommands | None = None
+        self.has_run: list[list[str]] = []
+        self.looked = ""
         self._recovery = Recovery(inbox, project, interpreter, self.replace)
         self._last: Generation | None = None
         self._began = 0.0
@@ -174,7 +178,8 @@ class DjangoService:
             on_checked=self._checked,
         )
         self._backend.on_fault = lambda event: self.on_fault(event)
-        if view.commands:
+        self._backend.on_looked = self._looked
+        if view.commands and [list(one) for one in view.commands] != self.has_run:
             self._commands = self.commands(view.commands, self._prepared)
 
     # -- a Service ------------------------------------------------------------------------------------------------
@@ -364,6 +369,7 @@ class DjangoService:
             self._failed(failure)
             return
         self._commands = None
+        self.has_run = [list(one) for one in self._view.commands]
         self._backend.start()
 
     def _came(self, generation: Generation) -> None:
@@ -416,6 +422,13 @@ class DjangoService:
             text = f"\n{told}" if told and told != failure.message else ""
             logger.error("A check failed: %s%s\nWhat was written serves all the same.", failure.message, text)
             self.on_failure(failure, False)  # it is not what ran before that serves
+
+    def _looked(self, event: Mapping[str, Any]) -> None:
+        """The checks of a start have said something, and it is shown where they have not said the same before."""
+        text = str(event["text"])
+        if text != self.looked:
+            self.looked = text
+            self._print(text, "django")
 
     def _down(self) -> None:
         self.state = HOLDING

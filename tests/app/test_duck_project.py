@@ -156,6 +156,31 @@ def test_a_change_of_ducks_own_files_restarts_it_with_the_same_process_and_port(
     assert duck.wait() == 143
 
 
+def test_what_belongs_to_a_start_is_not_done_and_said_again_after_a_change_of_ducks_own_files(
+    start: Start, duck_project: Path, project: Path, until_watched: Watched
+) -> None:
+    settings = 'DEBUG = True\nDJANGO_COMMANDS_ON_STARTUP = ["check --tag urls"]\n'
+    (duck_project / "settings.py").write_text(settings)
+    duck = start(duck_project, "--django", str(project), "--use-django")
+    duck.wait_for("is ready after")
+    until_watched(duck_project, 1)
+    (duck_project / "urls.py").write_text(
+        'from duck.urls import path\nurlpatterns = [path("/hello", lambda request: "from duck two")]\n'
+    )
+    duck.wait_for("is ready after", times=2)
+    assert duck.get("/hello").text == "from duck two"
+    assert duck.text.count("Running manage.py check --tag urls.") == 1
+    assert duck.text.count("Performing system checks") == duck.text.count("unapplied migration(s)") == 1
+    # Others than those that have run do run, and checks that say something else are heard.
+    until_watched(duck_project, 1)
+    with (project / "site1" / "settings.py").open("a") as file:
+        file.write("\nSTATICFILES_DIRS = ['/not/there']\n")
+    (duck_project / "settings.py").write_text(settings.replace("urls", "models"))
+    duck.wait_for("Running manage.py check --tag models.")
+    duck.wait_for("staticfiles.W004")
+    assert duck.text.count("Performing system checks") == 2
+
+
 def test_a_change_that_cannot_be_loaded_leaves_what_runs_running(
     start: Start, duck_project: Path, until_watched: Watched
 ) -> None:

@@ -234,12 +234,16 @@ class Worker:
             )
         theirs.close()
         self.ready: dict[str, Any] = {}
+        self.looked: dict[str, Any] = {}
 
     def event(self) -> dict[str, Any]:
-        """The next event it sends; `{}` at the end."""
+        """The next event it sends; `{}` at the end. What its checks have said is kept as `looked`."""
         line = self._lines.readline()
         message: dict[str, Any] = json.loads(line) if line else {}
-        return message
+        if message.get("event") != "looked":
+            return message
+        self.looked = message
+        return self.event()
 
     def wait_ready(self) -> Worker:
         event = self.event()

@@ -68,6 +68,7 @@ class Recorder:
             on_output=lambda text, title: self.output.append(text),
             on_debugger=self.debugging.append,
         )
+        self.backend.on_looked = lambda event: self.output.append(str(event["text"]))
 
     def down(self) -> None:
         self.downs += 1
@@ -122,8 +123,8 @@ def test_one_process_reports_writes_and_ends(make_project: MakeProject, inbox: I
     codes: list[int] = []
     spec = WorkerSpec(cwd=str(project), manage=str(project / "manage.py"), address=str(run_directory / "s"), threads=1)
     process = DjangoProcess.spawn(spec, HERE, inbox, events.append, lines.append, codes.append)
-    run_until(inbox, lambda: events)
-    assert events[0]["event"] == "ready"
+    run_until(inbox, lambda: len(events) == 2)
+    assert [event["event"] for event in events] == ["looked", "ready"]
     assert process.state == "ready"
     assert os.getpgid(process.pid) == process.pid
     assert "from the project é\n" in lines
@@ -155,8 +156,8 @@ for fd in range(3, 64):
     project = make_project(settings=settings)
     spec = WorkerSpec(cwd=str(project), manage=str(project / "manage.py"), address=str(run_directory / "s"), threads=1)
     process = DjangoProcess.spawn(spec, HERE, inbox, events.append, lambda line: None, codes.append)
-    run_until(inbox, lambda: events)
-    assert [event["event"] for event in events] == ["ready"]
+    run_until(inbox, lambda: len(events) == 2)
+    assert [event["event"] for event in events] == ["looked", "ready"]
     assert caplog.messages == [f"The Django process {process.pid} wrote to Duck's control socket what is no message."]
     process.stop(5)
     run_until(inbox, lambda: codes)
@@ -170,7 +171,7 @@ def test_a_process_that_does_not_stop_is_killed(make_project: MakeProject, inbox
     events: list[dict[str, Any]] = []
     spec = WorkerSpec(cwd=str(project), manage=str(project / "manage.py"), address=str(run_directory / "s"), threads=1)
     process = DjangoProcess.spawn(spec, HERE, inbox, events.append, lambda line: None, codes.append)
-    run_until(inbox, lambda: events)
+    run_until(inbox, lambda: len(events) == 2)
     process.stop(0.1)
     run_until(inbox, lambda: codes)
     assert codes == [-signal.SIGKILL]

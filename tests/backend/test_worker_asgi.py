@@ -142,7 +142,7 @@ def test_websockets_beside_pages_want_a_process_of_their_own(
     sockets = start(make_worker, project, role="sockets")
     assert sockets.ready["protocol"] == "http"
     assert sockets.ready["asgi_server"].startswith("uvicorn")
-    assert "System check" not in sockets.text()
+    assert sockets.looked == {}
     assert echo(sockets, "hi") == "hi wss ['198.51.100.7', 4711] ['example.org', 443]"
     assert fetch(sockets, "/hello") == (200, b"hello")
 

@@ -77,8 +77,9 @@ def test_a_stock_project_tells_its_facts(make_project: MakeProject, make_worker:
     assert facts["static"] == {"installed": True, "url": "/static/", "root": None, "collected": False, "finders": True}
     assert facts["media"]["served"] is False
     assert facts["warnings"] == []
-    assert "System check identified no issues" in worker.text()
-    assert "unapplied migration(s)" in worker.text()
+    assert "System check identified no issues" in worker.looked["text"]
+    assert "unapplied migration(s)" in worker.looked["text"]
+    assert "auth.0001_initial" in worker.looked["unapplied"]
 
 
 def test_settings_that_matter_to_the_front_are_told(make_project: MakeProject, make_worker: MakeWorker) -> None:

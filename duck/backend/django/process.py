@@ -94,6 +94,7 @@ class DjangoBackend:
         self.failure: Failure | None = None  # of the last start; None once one succeeded
         self.restarts = 0
         self.on_fault: Callable[[Mapping[str, Any]], None] = lambda event: None  # a request has failed
+        self.on_looked: Callable[[Mapping[str, Any]], None] = lambda event: None  # what checks have said
         self._inbox = inbox
         self._on_generation = on_generation
         self._on_failed = on_failed
@@ -306,6 +307,8 @@ class DjangoBackend:
             self._starts.spares.left(member.process, event)
         elif name == "fault":
             self.on_fault(event)
+        elif name == "looked":
+            self.on_looked(event)
         elif name == "debugger":
             self._debugger(member.process, bool(event["active"]))
         elif name == "interrupted":
@@ -351,6 +354,8 @@ class DjangoBackend:
 
     def _checked(self, event: dict[str, Any]) -> None:
         failed = event["failed"]
+        if event["looked"] is not None:
+            self.on_looked(event["looked"])
         self._on_checked(Failure.from_event(failed) if failed is not None else None)
 
     def _post(self, version: Version, *, without: Member | None = None) -> None:

@@ -73,7 +73,9 @@ DJANGO: Final = (
         "DJANGO_COMMANDS_ON_STARTUP",
         kinds.items(kinds.COMMAND, "management commands"),
         [],
-        "Management commands that run, one after the other, before Django is started; it is not, while one fails.",
+        "Management commands that run, one after the other, before Django is started; it is not, while one fails. "
+        "They belong to a start of Duck: where it starts again in its process, they run only if the list has changed "
+        "or they have not ended well.",
     ),
     Setting(
         "Django",

@@ -10,7 +10,7 @@ from .failure import text_of
 if TYPE_CHECKING:
     from .control import Control
 
-_MAX_TEXT = 200_000
+MAX_TEXT = 200_000
 _MAX_NAMED = 50
 
 
@@ -34,7 +34,7 @@ def tell_faults(control: Control) -> None:
 def facts_of(error: BaseException) -> Dict[str, Any]:
     """What the App is told of `error`."""
     return {
-        "traceback": text_of(error)[-_MAX_TEXT:],
+        "traceback": text_of(error)[-MAX_TEXT:],
         "template": template_of(error),
         "unapplied": unapplied() if is_of_database(error) else [],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ from .control import Control, die_with_parent, tie_group
 from .entry import Choice, choose, has_memory_layer, import_wsgi_first, load_wsgi
 from .facts import project_facts, static_finder
 from .failure import EXIT_FAILED, StartError, describe
-from .faults import tell_faults
+from .faults import MAX_TEXT, tell_faults, unapplied
 from .frontend import one_origin
 from .launch import enter_directory, replaced_command, run_manage, set_up
 from .libraries import changed_variables
@@ -86,7 +87,7 @@ class Process:
         self.stage = "checks"
         is_deferred = self.spec.deferred and URLS in self.spec.points
         if self._is_in_place_of_runserver() and not is_deferred:
-            run_checks()
+            self.control.send("looked", **run_checks())
         missing = production_checks(self.spec.checks) if self.spec.checks else []
         self.stage = "import"
         choice = choose(self.spec)
@@ -97,7 +98,7 @@ class Process:
             close_connections()
         if not self.points.leave(URLS) and is_deferred:
             self.stage = "checks"
-            run_checks()
+            self.control.send("looked", **run_checks())
         self.points.end()
         self.control.listen()
         own_origin = one_origin() if self.spec.frontend else []
@@ -130,13 +131,12 @@ class Process:
         else:
             self.code = self._serve_wsgi(application, facts)
 
-    def _check(self) -> Optional[Dict[str, Any]]:
-        """The checks, for a copy of this process that does nothing else; the facts of a failure."""
+    def _check(self) -> Dict[str, Any]:
+        """The checks, for a copy of this process that does nothing else: what they say, or the facts of a failure."""
         try:
-            run_checks()
+            return {"looked": run_checks(), "failed": None}
         except BaseException as error:
-            return describe(error, "checks", self._watched(), self._named_by)
-        return None
+            return {"looked": None, "failed": describe(error, "checks", self._watched(), self._named_by)}
 
     def _is_in_place_of_runserver(self) -> bool:
         """Whether this process says what runserver would say; the one for sockets alone does not say it again."""
@@ -203,8 +203,10 @@ def is_measured(spec: Spec) -> bool:
     return spec.mode == "runserver" and bool(settings.DEBUG)
 
 
-def run_checks() -> None:
-    """The system checks and the notice of unapplied migrations, said as Django's runserver says them.
+def run_checks() -> Dict[str, Any]:
+    """The system checks and the notice of unapplied migrations.
+
+    What Django's runserver would print, as `text`: the App shows it where it is news. `unapplied` names migrations.
 
     Raises:
         SystemCheckError: a check failed.
@@ -215,10 +217,14 @@ def run_checks() -> None:
 
     if not settings.DEBUG and not settings.ALLOWED_HOSTS:
         raise CommandError("You must set settings.ALLOWED_HOSTS if DEBUG is False.")
-    command = BaseCommand()
+    out = io.StringIO()
+    command = BaseCommand(stdout=out, stderr=out)
     command.stdout.write("Performing system checks...\n\n")
     command.check(display_num_errors=True)
+    checked = out.tell()
     command.check_migrations()
+    # Only where Django has something to say of them is it looked for their names.
+    return {"text": out.getvalue()[-MAX_TEXT:], "unapplied": unapplied() if out.tell() != checked else []}
 
 
 def production_checks(level: str) -> List[str]:

@@ -53,9 +53,7 @@ _NICE = 10  # of a check: whoever waits for a page comes first
 class Points:
     """Where this process leaves copies behind; where it is told to."""
 
-    def __init__(
-        self, spec: Spec, control: Control, seen: Optional[Seen], check: Callable[[], Optional[Dict[str, Any]]]
-    ) -> None:
+    def __init__(self, spec: Spec, control: Control, seen: Optional[Seen], check: Callable[[], Dict[str, Any]]) -> None:
         self._spec = spec
         self._control = control
         self._seen = seen
@@ -124,7 +122,7 @@ class Spare:
         stage: str,
         ends: Dict[str, int],
         seen: Seen,
-        check: Callable[[], Optional[Dict[str, Any]]],
+        check: Callable[[], Dict[str, Any]],
     ) -> None:
         self._spec = spec
         self._seen = seen
@@ -236,10 +234,10 @@ class Spare:
                 os.close(out)
                 self._socket.close()
                 os.nice(_NICE)
-                failed = self._check()
+                said = self._check()
                 _flush()
                 with open(told, "wb") as file:
-                    file.write(json.dumps({"failed": failed}, default=str).encode())
+                    file.write(json.dumps(said, default=str).encode())
                 code = 0
             finally:
                 os._exit(code)
@@ -278,7 +276,7 @@ def be_libraries(spec: Spec) -> None:
         _flush()
         ends = {"output_fd": os.dup(1)}
         ends |= {name: os.dup(getattr(spec, name)) for name in ("control_fd", "lifeline_fd", "stack_fd")}
-        Spare(spec, LIBRARIES, ends, Seen(), lambda: None).wait()
+        Spare(spec, LIBRARIES, ends, Seen(), dict).wait()
         _seed()
         spec.libraries_know = frozenset(told["variables"])
     except BaseException:
