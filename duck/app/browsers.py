@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,6 +58,7 @@ class Browsers:
         self._view = ducksight(settings)
         self._editor = editor.editor_of(self._view.editor, os.environ)
         self._is_faulty = False
+        self._unapplied: list[str] = []
         self._named: dict[str, None] = {}
 
     def begin(self, left: Mapping[str, Any]) -> None:
@@ -75,6 +76,7 @@ class Browsers:
         if django is not None:
             django.on_failure = self.failed
             django.on_fault = self.request_failed
+            django.on_unapplied = self.unapplied
 
     def config(self, *, use_django: bool) -> DuckSightConfig | None:
         """For the sites; None where there is no DuckSight."""
@@ -134,6 +136,12 @@ class Browsers:
             made = fault.of_request(told, self.root)
             self._note(made)
             self.tell({"type": "fault", "fault": made, "page": str(told.get("page") or "")})
+
+    def unapplied(self, names: Sequence[str]) -> None:
+        """These migrations have not been applied, as the checks have seen; a page that works has a notice of it."""
+        if self.is_wanted and list(names) != self._unapplied:
+            self._unapplied = list(names)
+            self.tell({"type": "notice", "fault": fault.of_migrations(self._unapplied) if names else None})
 
     def _show(self, made: fault.Fault) -> None:
         self._note(made)

@@ -84,6 +84,7 @@ class Front:
         self._last: _Tell | None = None
         self._browsers_told = 0  # how much
         self._fault: Mapping[str, Any] | None = None
+        self._notice: Mapping[str, Any] | None = None
         self._frontend: FrontendState | None = None
         self._access = "off"
         self._secret = b""
@@ -175,7 +176,7 @@ class Front:
             self._sites.append((loop, site))
             last, frontend = self._last, self._frontend
             if site.sight is not None:
-                site.sight.channel.note(self._browsers_told, self._fault)
+                site.sight.channel.note(self._browsers_told, self._fault, self._notice)
         if frontend is not None:
             site.turn_frontend(frontend)
         if last is not None:
@@ -202,8 +203,12 @@ class Front:
     def tell_browsers(self, message: Mapping[str, Any]) -> None:
         """Tell every browser that looks at a page of DuckSight's (see `duck.http.ducksight.channel`)."""
         with self._lock:
-            self._browsers_told = at = self._browsers_told + 1
+            if message["type"] != "notice":  # which makes no page old
+                self._browsers_told += 1
+            at = self._browsers_told
             self._fault = fault_after(self._fault, message)
+            if message["type"] == "notice":
+                self._notice = message
             sites = list(self._sites)
         for loop, site in sites:
             try:

@@ -55,6 +55,7 @@ class DjangoService:
         took_s: how long the last start took, in seconds.
         on_failure: called with why it could not be started or loaded again, and whether what ran before goes on; or
             with None, once it could.
+        on_unapplied: called with the names of migrations that have not been applied, in development.
         has_run: the commands that a Duck in this process has run before Django; they are not run again.
         looked: what the checks have said last, as shown.
         on_fault: called with what a worker tells of a request that failed, in development.
@@ -77,6 +78,7 @@ class DjangoService:
         self._interpreter = interpreter
         self._backend: DjangoBackend | None = None
         self._commands: StartupCommands | None = None
+        self.on_unapplied: Callable[[Sequence[str]], None] = lambda names: None
         self.has_run: list[list[str]] = []
         self.looked = ""
         self._recovery = Recovery(inbox, project, interpreter, self.replace)
@@ -429,6 +431,7 @@ class DjangoService:
         if text != self.looked:
             self.looked = text
             self._print(text, "django")
+        self.on_unapplied(event["unapplied"])
 
     def _down(self) -> None:
         self.state = HOLDING

@@ -42,6 +42,15 @@ def test_the_token_is_random_and_kept_by_the_next_duck_of_the_process(tmp_path, 
     assert first.run != second.run  # pages of the Duck before load again
 
 
+def test_unapplied_migrations_are_a_notice_told_when_they_change(tmp_path, inbox):
+    browsers, told = browsers_of(tmp_path, inbox), []
+    browsers.tell = told.append
+    for names in ([], ["shop.0001"], ["shop.0001"], []):
+        browsers.unapplied(names)
+    assert [message["type"] for message in told] == ["notice", "notice"]
+    assert (told[0]["fault"]["remedy"], told[0]["fault"]["quiet"], told[1]["fault"]) == ("migrate", True, None)
+
+
 @pytest.mark.parametrize("values", [{"MODE": "serve"}, {"DUCKSIGHT": False}, {"MODE": "serve", "DUCKSIGHT": True}])
 def test_in_production_or_where_it_is_not_wanted_there_is_none(tmp_path, inbox, values):
     assert browsers_of(tmp_path, inbox, **values).config(use_django=True) is None

@@ -97,9 +97,15 @@ class Site:
         self._directory.cleanup()
 
 
+def migrate(root: Path, *what: str) -> None:
+    subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0", *what], cwd=root, check=True)
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_site(tmp_path_factory.mktemp("sight") / "project")
+    made = make_site(tmp_path_factory.mktemp("sight") / "project")
+    migrate(made)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -416,7 +422,8 @@ def test_a_view_that_fails_has_djangos_page_and_a_word_in_the_corner(tab: Tab, s
 
 
 def test_a_missing_migration_is_applied_by_the_button(tab: Tab, site: Site) -> None:
-    tab.allowed = ("500",)
+    tab.allowed = ("500", "404")
+    migrate(site.root, "shop", "zero")
     tab.visit("/items")
     tab.overlay.wait_for()
     assert "no such table: shop_item" in tab.overlay.inner_text()
@@ -424,6 +431,23 @@ def test_a_missing_migration_is_applied_by_the_button(tab: Tab, site: Site) -> N
     tab.overlay.get_by_role("button", name="Apply migrations").click()
     tab.wait_text("#title", "0 items")
     tab.wait_mended()
+
+
+def test_a_page_that_works_has_a_notice_of_a_missing_migration_with_the_button(tab: Tab, site: Site) -> None:
+    migrate(site.root, "shop", "zero")
+    tab.visit()
+    pill = tab.page.locator("duck-sight .pill")
+    with site.edited("shop/views.py", "import time", "import time  # again"):
+        pill.wait_for()
+        assert "A migration has not been applied" in pill.inner_text()
+        assert tab.overlay.count() == 0
+        # It comes with each page.
+        tab.visit()
+        pill.wait_for()
+        pill.click()
+        assert "shop.0001_initial" in tab.overlay.inner_text()
+        tab.overlay.get_by_role("button", name="Apply migrations").click()
+        tab.wait_mended()
 
 
 # -- pages of every kind ----------------------------------------------------------------------------------------------
@@ -579,6 +603,7 @@ def test_a_project_that_cannot_start_shows_why_and_appears_once_it_can(
     open_tab: Callable[..., Tab], tmp_path: Path
 ) -> None:
     broken = make_site(tmp_path / "project")
+    migrate(broken)
     views = broken / "shop" / "views.py"
     text = views.read_text()
     views.write_text(text.replace("import secrets", "import secretz"))

@@ -8,6 +8,7 @@ To a browser, each message a JSON object with a `type`:
     reload               the page is to be loaded again
     fault, mended        what is wrong, and that it is no more; with `page`, what is wrong with that page alone, `kept`
                          where it was told before this browser came
+    notice               what is to be known and breaks nothing yet, as a fault; None for nothing
     reply                to a command: its `id`, `ok`, `text`
 
 From a browser: `migrate`, and `open` with `file` and `line`; nothing else is taken.
@@ -83,6 +84,7 @@ class Channel:
         self._loop = loop
         self._at = 0
         self._fault: Mapping[str, Any] | None = None
+        self._notice: Mapping[str, Any] | None = None
         self._pages: dict[str, Mapping[str, Any]] = {}  # faults of single pages, the latest last
         self._lane: AppHandler | None = None
 
@@ -94,10 +96,12 @@ class Channel:
     def tell(self, message: Mapping[str, Any], at: int) -> None:
         """Tell all browsers that it is for; what is wrong is kept for those that come later."""
         page = message.get("page")
-        if page is not None:
+        if message["type"] == "notice":
+            self.note(at, self._fault, message)
+        elif page is not None:
             self._keep(page[:MAX_PAGE], message)
         else:
-            self.note(at, fault_after(self._fault, message))
+            self.note(at, fault_after(self._fault, message), self._notice)
             if message["type"] in ("reload", "template", "mended"):
                 self._pages.clear()
         text = json.dumps({**message, "at": self.at})
@@ -111,10 +115,11 @@ class Channel:
         if len(self._pages) > MAX_PAGES:
             del self._pages[next(iter(self._pages))]
 
-    def note(self, at: int, fault: Mapping[str, Any] | None) -> None:
+    def note(self, at: int, fault: Mapping[str, Any] | None, notice: Mapping[str, Any] | None = None) -> None:
         """Know what was told before."""
         self._at = at
         self._fault = fault
+        self._notice = notice
 
     # -- connections ----------------------------------------------------------------------------------------------
 
@@ -136,6 +141,8 @@ class Channel:
         """A browser that was let in, with what it shows."""
         browser = Browser(page)
         browser.tell(json.dumps({"type": "hello", "at": self.at, "editor": self._config.editor}))
+        if self._notice is not None:
+            browser.tell(json.dumps({**self._notice, "at": self.at}))
         if self._fault is not None:
             browser.tell(json.dumps({**self._fault, "at": self.at}))
         elif page in self._pages:

@@ -122,6 +122,24 @@ def test_a_fault_is_over_when_what_could_be_wrong_has_changed(kind, message, lef
     assert fault_after(fault, FAULT) is FAULT
 
 
+def test_a_notice_is_kept_beside_a_fault_until_there_is_none():
+    async def work():
+        channel = Channel(DuckSightConfig(TOKEN), asyncio.get_running_loop())
+        for number, message in enumerate(
+            ({"type": "notice", "fault": {"kind": "migrations"}}, FAULT, {"type": "mended"}, {"type": "reload"})
+        ):
+            channel.tell(message, number)
+        assert [said["type"] for said in heard_by(channel.join())] == ["hello", "notice"]
+        channel.tell({"type": "notice", "fault": None}, 5)
+        assert [said.get("fault") for said in heard_by(channel.join())] == [None, None]
+
+    run(work)
+
+
+def heard_by(browser):
+    return [json.loads(browser.outbox.get_nowait()) for _ in range(browser.outbox.qsize())]
+
+
 def test_the_listed_commands_are_done_and_answered():
     asked = []
 

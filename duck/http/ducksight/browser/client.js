@@ -121,14 +121,18 @@ const hear = (message) => {
     return;
   }
   heard = message.at;
+  if (message.type === "notice") {
+    if (!isInner) overlay.remind(message.fault);
+    return;
+  }
   if (message.type === "fault") {
     // One of this page that was told before it loaded counts where it failed: else that is over.
     const isOver = message.kept && Number(pageStatus) < 400;
     if (!isInner && !isOver) overlay.show(message.fault, message.page !== undefined);
     return;
   }
-  if (message.type === "mended" || message.type === "reload") overlay.hide();
-  if (message.type === "template" && overlay.kind === "template") overlay.hide();
+  if (message.type === "mended" || message.type === "reload") overlay.mend();
+  if (message.type === "template" && overlay.kind === "template") overlay.mend();
   change(message);
 };
 

@@ -28,6 +28,7 @@ class Overlay {
     this.kind = "";
     this.element = document.createElement("duck-sight");
     this.fault = null;
+    this.notice = null; // what breaks nothing: a word in the corner, where there is no fault
     this.dialog = null;
     this.pill = null;
     this.root = null;
@@ -45,10 +46,25 @@ class Overlay {
     else this.open();
   }
 
+  remind(notice) {
+    const isFree = this.fault === null || this.fault === this.notice;
+    this.notice = notice;
+    if (!isFree) return;
+    if (notice === null) this.hide();
+    else this.show(notice, false);
+  }
+
+  // The fault is over.
+  mend() {
+    if (this.fault !== null && this.fault === this.notice) return;
+    this.hide();
+    if (this.notice !== null) this.show(this.notice, false);
+  }
+
   // Whether a fault that cannot wait is there, now or in a moment: it comes by another way than the answer does.
   async isShown() {
     for (let tries = 0; tries < 20; tries += 1) {
-      if (this.fault !== null) return !this.fault.quiet;
+      if (this.fault !== null && this.fault !== this.notice) return !this.fault.quiet;
       await new Promise((resolve) => setTimeout(resolve, 25));
     }
     return false;
