@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from .failure import text_of
+from .measure import uncounted
 
 if TYPE_CHECKING:
     from .control import Control
@@ -63,8 +64,9 @@ def unapplied() -> List[str]:
     from django.db.migrations.executor import MigrationExecutor
 
     try:
-        executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
-        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        with uncounted():
+            executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+            plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except Exception:
         return []
     return [f"{migration.app_label}.{migration.name}" for migration, _ in plan[:_MAX_NAMED]]

@@ -7,10 +7,11 @@ into the threads that its views run in; what a view does in a thread or process 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from contextvars import ContextVar
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, Iterator, List, Optional
 
 from .hook import when_imported
 
@@ -72,6 +73,16 @@ class Tally:
 
 
 current: "ContextVar[Optional[Tally]]" = ContextVar("duck_tally", default=None)
+
+
+@contextlib.contextmanager
+def uncounted() -> Iterator[None]:
+    """For what Duck itself asks of a database while a request runs."""
+    before = current.set(None)
+    try:
+        yield
+    finally:
+        current.reset(before)
 
 
 def install() -> None:
