@@ -148,7 +148,12 @@ class Tab:
         with self.page.expect_websocket() as connected:
             self.page.goto(self.site.url + path, **more)
         socket = connected.value
-        self.mark()
+        try:
+            self.mark()
+        except Error:
+            # A page that was made before a change which it has missed loads again, once.
+            self.page.wait_for_load_state("load")
+            self.mark()
         return socket
 
     def mark(self) -> None:

@@ -30,6 +30,17 @@ def run(work: Callable[[], Awaitable[object]], loop: str = "asyncio") -> None:
         runner.run(within_deadline())
 
 
+def to_the_end(work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
+    """`work`, and then whatever it has begun: a thread that gives something back needs the loop to the last."""
+
+    async def all_of_it() -> None:
+        before = asyncio.all_tasks()
+        await work()
+        await until(lambda: asyncio.all_tasks() <= before)
+
+    return all_of_it
+
+
 def request(target=b"/", *fields, method=b"GET", scheme=b"http", length=0) -> HttpRequest:
     """A request whose body nobody sends."""
     exchange, _ = record_exchange(method, target, list(fields), content_length=length)

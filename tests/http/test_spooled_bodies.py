@@ -13,7 +13,7 @@ from duck.http.request import SPOOL_BYTES
 from duck.proxy.spool import Spool
 from duck.testing import FakeStream, record_exchange
 from duck.urls import path
-from tests.http.lane import give, run, until
+from tests.http.lane import give, run, to_the_end, until
 
 LONG = SPOOL_BYTES * 2
 
@@ -58,7 +58,7 @@ def test_a_body_counts_from_the_moment_it_leaves_memory_to_the_end_of_its_view(t
         assert (bytes(stream.body), used) == (b"%d" % size, [size if size > SPOOL_BYTES else 0])
         await until(lambda: spool.used == 0)
 
-    run(work)
+    run(to_the_end(work))
 
 
 @pytest.mark.parametrize("gateway", [ASGI, WSGI])
@@ -74,7 +74,7 @@ def test_a_body_without_room_is_503(tmp_path, gateway, why, caplog):
         assert ("MAX_SPOOL_BYTES" if full else "SPOOL_DIR") in caplog.text
         await until(lambda: spool.used == 0)
 
-    run(work)
+    run(to_the_end(work))
 
 
 def test_a_client_that_leaves_gives_its_room_back(tmp_path):
@@ -86,7 +86,7 @@ def test_a_client_that_leaves_gives_its_room_back(tmp_path):
         stream.leave()
         await until(lambda: spool.used == 0)
 
-    run(work)
+    run(to_the_end(work))
 
 
 def test_a_body_that_fails_on_its_way_gives_its_room_back(tmp_path):
@@ -99,7 +99,7 @@ def test_a_body_that_fails_on_its_way_gives_its_room_back(tmp_path):
         await until(lambda: stream.ended)
         await until(lambda: spool.used == 0)
 
-    run(work)
+    run(to_the_end(work))
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are found in /proc")
@@ -120,6 +120,6 @@ def test_a_body_lies_where_the_spool_does(tmp_path):
         await send()
         await until(lambda: stream.ended)
 
-    run(work)
+    run(to_the_end(work))
     assert str(tmp_path) != tempfile.gettempdir()
     assert [name for name in where if name.startswith(str(tmp_path))]
