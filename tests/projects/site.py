@@ -117,6 +117,7 @@ def serve_by_duck(made: Path, where: Path, python: str, variables: dict[str, str
     directory = where / "duck" / made.name
     shutil.copytree(made, directory, symlinks=True)
     environ = bare_environ(python) | {"XDG_RUNTIME_DIR": str(where / "run"), "XDG_STATE_HOME": str(where / "state")}
+    environ["DUCK_DUCKSIGHT"] = "false"  # what it puts into pages is not the project's
     (where / "run").mkdir(mode=0o700)
     command = [sys.executable, "-m", "duck", "runserver", "--port", "0", *arguments]
     site = Site(command, directory, below, environ | variables)
