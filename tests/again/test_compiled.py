@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.again.front import LONGEST_S, ROOT, run_front_tests
 from tests.benchmarks.servers import Missing
 from tests.benchmarks.stacks import compile_duck
-from tests.rerun.front import LONGEST_S, ROOT, run_front_tests
 
 
 @pytest.mark.timeout(LONGEST_S + 600)

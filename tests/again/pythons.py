@@ -5,8 +5,8 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+from tests.again.front import ROOT, run_front_tests
 from tests.environments import environment
-from tests.rerun.front import ROOT, run_front_tests
 
 
 def requirements() -> tuple[str, ...]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rerun.front import LONGEST_S
-from tests.rerun.pythons import run_on
+from tests.again.front import LONGEST_S
+from tests.again.pythons import run_on
 
 
 @pytest.mark.timeout(LONGEST_S + 60)
