@@ -102,8 +102,8 @@ def test(arguments: list[str]) -> int:
 def spread_out() -> list[str]:
     """For pytest: several processes, for most tests wait; each file stays in one, in order.
 
-    So the tests that are run again on other Pythons and on native modules (tests/again), which keep processors busy
-    for minutes, come first, and have ended when memory is measured and reloads are put under load.
+    So the tests that are run again on other Pythons and on native modules (tests/rerun), which keep processors busy
+    for minutes, come after what measures memory and reloads under load, and have the last part beside them.
     """
     return ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile", "--no-loadscope-reorder", "tests"]
 

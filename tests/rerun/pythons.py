@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
-from tests.again.front import ROOT, run_front_tests
 from tests.environments import environment
+from tests.rerun.front import ROOT, run_front_tests
 
 
 def requirements() -> tuple[str, ...]:
@@ -17,6 +18,6 @@ def requirements() -> tuple[str, ...]:
     return (*project["project"]["dependencies"], *tests)
 
 
-def run_on(python: str, directory: Path) -> None:
-    """Run the tests of the front on that version (`3.13`); skips the test where the machine has no such Python."""
-    run_front_tests(environment(python, requirements()), ROOT, directory)
+def run_on(python: str, suites: Sequence[str], directory: Path) -> None:
+    """Run tests of the front on that version (`3.13`); skips the test where the machine has no such Python."""
+    run_front_tests(environment(python, requirements()), suites, ROOT, directory)

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
-SUITES = (
-    "tests/wire",
-    "tests/net",
-    "tests/proxy",
-    "tests/app/test_runserver.py::TestServing",
-    "tests/app/test_runserver.py::TestReload",
-)
+# Two parts, each a test of its own: a process of the test run that has two tests to do is given no third.
+PURE = ("tests/wire", "tests/net")
+WHOLE = ("tests/proxy", "tests/app/test_runserver.py::TestServing", "tests/app/test_runserver.py::TestReload")
+PARTS = pytest.mark.parametrize("suites", [PURE, WHOLE], ids=["bytes", "projects"])
 # On a machine that is busy with two more.
 LONGEST_S = 900
 
 
-def run_front_tests(python: str, package: Path, directory: Path) -> None:
-    """Run them with the interpreter `python` on the Duck in `package`; hypothesis notes what it finds in `directory`.
+def run_front_tests(python: str, suites: Sequence[str], package: Path, directory: Path) -> None:
+    """Run `suites` with the interpreter `python` on the Duck in `package`; hypothesis notes its finds in `directory`.
 
     Raises:
         AssertionError: one of them failed; with the end of what pytest said.
@@ -35,7 +35,7 @@ def run_front_tests(python: str, package: Path, directory: Path) -> None:
         "PYTHONDONTWRITEBYTECODE": "1",
         "HYPOTHESIS_STORAGE_DIRECTORY": str(directory),
     }
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "-k", "not asyncio", *SUITES]
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "-k", "not asyncio", *suites]
     done = subprocess.run(command, cwd=package, env=variables, capture_output=True, text=True, timeout=LONGEST_S)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert " passed" in done.stdout.splitlines()[-1]
