@@ -14,7 +14,7 @@ import h2.events
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol, Side
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 GOAWAY = 7
 
 

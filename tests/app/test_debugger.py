@@ -110,7 +110,7 @@ def test_ctrl_c_at_a_prompt_ends_duck_without_waiting_for_who_is_debugged(consol
     began = time.monotonic()
     console.type("\x03")
     assert console.wait() == 130
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 10.0
     client.join(DEADLINE_S)
     assert console.is_cooked
     assert cut == [httpx.RemoteProtocolError]

@@ -173,7 +173,7 @@ class TestStopping:
         duck.wait_for("finishing what runs")
         duck.signal(signal.SIGINT)
         assert duck.wait() == 130
-        assert time.monotonic() - at < 8
+        assert time.monotonic() - at < 20
         client.join()
         wait_until(lambda: not [child for child in children if child.is_running()])
 
@@ -498,5 +498,5 @@ class TestDjangoThatRunsAlready:
         duck = start(project, DUCK_DJANGO_ADDR=f"127.0.0.1:{port}")
         began = time.monotonic()
         assert duck.get().status_code == 502
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < 15.0
         assert f"Django at 127.0.0.1:{port} cannot be reached" in duck.wait_for("cannot be reached")

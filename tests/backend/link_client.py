@@ -17,7 +17,7 @@ from duck.wire import link
 from duck.wire.fields import Fields, get, parse_fields
 
 WORKER = Path(duck.__file__).parent / "backend" / "django" / "worker" / "__main__.py"
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 @dataclass

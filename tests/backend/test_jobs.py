@@ -140,7 +140,7 @@ class Works:
         )
         self.number = 0
 
-    def serve(self, until: Callable[[], object], within_s: float = 30.0) -> None:
+    def serve(self, until: Callable[[], object], within_s: float = 60.0) -> None:
         deadline = time.monotonic() + within_s
         while not until():
             assert time.monotonic() < deadline, f"it did not come to that; {self.failures} {self.printed}"

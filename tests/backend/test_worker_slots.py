@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.backend.conftest import MakeProject, MakeWorker
     from tests.backend.link_client import LinkClient, Worker
 
-SOON_S = 2.0  # on a machine that is busy; where it is not, all of this takes milliseconds
+SOON_S = 5.0  # on a machine that is busy; where it is not, all of this takes milliseconds
 NAP = """
 def nap(request):
     time.sleep(float(request.GET["s"]))

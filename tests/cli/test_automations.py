@@ -76,7 +76,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         node.stderr.close()
 
 
-def wait_for(what: Callable[[], object], within_s: float = 30.0) -> None:
+def wait_for(what: Callable[[], object], within_s: float = 60.0) -> None:
     deadline = time.monotonic() + within_s
     while not what():
         assert time.monotonic() < deadline, "it did not come to that"

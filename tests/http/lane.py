@@ -16,7 +16,7 @@ from duck.net.server import Server, Trust
 from duck.testing import FakeStream, record_exchange
 from duck.wire.head import ResponseHead
 
-DEADLINE_S = 5.0
+DEADLINE_S = 30.0
 
 
 def run(work: Callable[[], Awaitable[object]], loop: str = "asyncio") -> None:

@@ -19,7 +19,7 @@ from tests.benchmarks.reload.loaded import reload_under_load
 from tests.benchmarks.reload.peers import DUCK, PEERS, Place, Running
 from tests.benchmarks.reload.waiting import edit
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")

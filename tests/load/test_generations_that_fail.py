@@ -22,7 +22,7 @@ from tests.load.served import Done, Served
 
 Serve = Callable[..., Served]
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(240)
 
 FAILING_CHECK = """
 

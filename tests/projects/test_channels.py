@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(240)  # the first time an environment and a project are made
 USER, PASSWORD = ADMIN["DJANGO_SUPERUSER_USERNAME"], ADMIN["DJANGO_SUPERUSER_PASSWORD"]
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 CONSUMERS = """
 from channels.generic.websocket import AsyncJsonWebsocketConsumer, WebsocketConsumer

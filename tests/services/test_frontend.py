@@ -25,7 +25,7 @@ from duck.services.inbox import Inbox
 from duck.settings.frontend import FrontendView
 
 SERVER = Path(__file__).resolve().parents[1] / "frontend_server.py"
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 NOTHING_SAID = FrontendView(None, None, None, None, ())
 
 

@@ -84,7 +84,7 @@ class Node:
         self.dispatcher.declare(declarations)
         self.dispatcher.start()
 
-    def serve(self, until: Callable[[], object], within_s: float = 10.0) -> None:
+    def serve(self, until: Callable[[], object], within_s: float = 30.0) -> None:
         deadline = time.monotonic() + within_s
         while not until():
             assert time.monotonic() < deadline, "it did not come to that"

@@ -13,7 +13,7 @@ import pytest
 from duck.services.ducksight import Burst, ChangeFilter, DuckSight
 from duck.services.inbox import Inbox
 
-DEADLINE_S = 15.0
+DEADLINE_S = 45.0
 
 
 class Watched:

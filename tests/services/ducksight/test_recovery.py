@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from duck.services.inbox import Inbox
 
 
-def run_until(inbox: Inbox, seen: list[str], path: Path, deadline_s: float = 15.0) -> None:
+def run_until(inbox: Inbox, seen: list[str], path: Path, deadline_s: float = 45.0) -> None:
     end = time.monotonic() + deadline_s
     while str(path) not in seen:
         assert time.monotonic() < end, f"{path} not in {seen}"
