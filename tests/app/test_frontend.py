@@ -17,6 +17,7 @@ import psutil
 import pytest
 import websockets.sync.client
 
+from tests.alive import is_alive
 from tests.app.conftest import DEADLINE_S, ROOT, Duck, wait_until
 
 Start = Callable[..., Duck]
@@ -176,7 +177,7 @@ def test_it_goes_on_while_duck_starts_again_unless_another_is_wanted(
     until_watched(duckling, 1)
     set_command(duckling, f"{COMMAND} --child")
     duck.wait_for("listens at", times=3)
-    wait_until(lambda: not psutil.pid_exists(before))
+    wait_until(lambda: not is_alive(before))
     assert told(duck)["pid"] != before
 
 

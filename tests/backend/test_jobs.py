@@ -20,6 +20,7 @@ from duck.backend.django.jobs import DjangoJobs
 from duck.services.automations.declaration import Declaration, read_declaration
 from duck.services.automations.run import Cause, Run, State
 from duck.services.inbox import Inbox
+from tests.alive import is_alive
 from tests.environments import environment
 
 if TYPE_CHECKING:
@@ -267,8 +268,7 @@ class TestEnding:
         assert children
         works.serve(lambda: ended)
         assert (ended[0].state, ended[0].code) == (State.TIMED_OUT, -9)
-        _gone, alive = psutil.wait_procs(children, timeout=10)
-        assert not alive
+        works.serve(lambda: not any(is_alive(child.pid) for child in children))
 
     def test_a_coroutine_is_cancelled(self, works: Works) -> None:
         run, ended = works.begin(works.declaration("waits", run_in="loop"))

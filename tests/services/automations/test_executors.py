@@ -21,6 +21,7 @@ from duck.services.automations.executors.shell import ShellCommands
 from duck.services.automations.executors.url import Requests
 from duck.services.automations.run import Cause, Run, State
 from duck.services.inbox import Inbox
+from tests.alive import is_alive
 
 if TYPE_CHECKING:
     from duck.services.automations.engine import Ended
@@ -101,7 +102,7 @@ class TestShell:
         assert children
         works.serve(lambda: ended)
         assert (ended[0].state, ended[0].reason, ended[0].code) == (State.TIMED_OUT, "not ended within 1 s", -9)
-        assert psutil.wait_procs(children, timeout=10)[1] == []
+        works.serve(lambda: not any(is_alive(child.pid) for child in children))
 
     def test_one_is_cancelled(self, works: Works) -> None:
         run, ended = works.begin(shell="sleep 60")
@@ -121,14 +122,6 @@ class TestShell:
         while is_alive(int(ended.output)) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not is_alive(int(ended.output))
-
-
-def is_alive(pid: int) -> bool:
-    """Whether that process runs; one that nobody has reaped does not."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 class _Site(BaseHTTPRequestHandler):
