@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -164,7 +164,8 @@ def _run_now(settings: Settings, name: str, *, wait: bool, as_json: bool) -> int
 
     found, engine = _found(settings), _engine(settings)
     declaration = _one(found, name)
-    engine.register([declaration]) if name not in engine.standings() else None
+    if name not in engine.standings():
+        engine.register([declaration])
     run = engine.enqueue(declaration, engine.now(), Cause.HAND)
     deadline = time.monotonic() + _WAIT_S
     while wait and not run.state.is_over and time.monotonic() < deadline:
@@ -306,23 +307,22 @@ def _one(found: Found, name: str) -> Declaration:
     for declaration in found.declarations:
         if declaration.name == name:
             return declaration
-    import difflib
-
-    near = difflib.get_close_matches(name, [each.name for each in found.declarations], 1)
-    raise ApplicationError(
-        f"There is no automation {name!r}{f'; did you mean {near[0]}?' if near else ''}"
-        f"{'' if near else '; `duck automations list` shows those that are.'}"
-    )
+    names = [each.name for each in found.declarations]
+    raise _unknown(name, names, "`duck automations list` shows those that are.")
 
 
 def _known(engine: Engine, name: str) -> None:
     known = engine.standings()
     if name not in known:
-        import difflib
+        raise _unknown(name, known, "it is known once it was dispatched.")
 
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]}?" if near else "it is known once it was dispatched."
-        raise ApplicationError(f"There is no automation {name!r}; {hint}")
+
+def _unknown(name: str, known: Iterable[str], otherwise: str) -> ApplicationError:
+    """What to say of a name that is none of `known`: a near one, else `otherwise`."""
+    import difflib
+
+    near = difflib.get_close_matches(name, list(known), 1)
+    return ApplicationError(f"There is no automation {name!r}; {f'did you mean {near[0]}?' if near else otherwise}")
 
 
 def _described(declaration: Declaration, standing: Standing | None, engine: Engine, now: datetime) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from duck.exceptions import ClientGone
 from duck.http.core.pipe import PipeEnd, pipe
+from duck.http.kept_body import KeptBody
 from duck.net.exchange import Exchange
 from duck.utils.xsocket import FILE_CHUNK_BYTES, HIGH_WATER_BYTES, LOW_WATER_BYTES
 
@@ -58,7 +59,9 @@ class Collector:
         self._outer = outer
         self.exchange = Exchange(head, source.peer, self, source.started, source.max_body_bytes)
         self.exchange.stand_for(source)
-        self._relay: _ClientBody | _KeptBody = _ClientBody(source, self) if body is None else _KeptBody(body, self)
+        self._relay: _ClientBody | KeptBody = (
+            _ClientBody(source, self) if body is None else KeptBody(body, self.exchange)
+        )
         self._answered: asyncio.Future[ResponseHead] = asyncio.get_running_loop().create_future()
         self._chunks: deque[bytes | _File] = deque()
         self._buffered = 0
@@ -256,43 +259,6 @@ class _ClientBody:
 
     def abort(self, error: Exception) -> None:
         self._collector.exchange.body_failed(error)
-
-
-class _KeptBody:
-    """The body, read before by a middleware."""
-
-    __slots__ = ("_at", "_body", "_collector", "_feeding", "_paused")
-
-    def __init__(self, body: bytes, collector: Collector) -> None:
-        self._body = body
-        self._collector = collector
-        self._at = 0
-        self._paused = False
-        self._feeding = False
-
-    def start(self) -> None:
-        self._feed()
-
-    def pause(self) -> None:
-        self._paused = True
-
-    def resume(self) -> None:
-        self._paused = False
-        self._feed()
-
-    def _feed(self) -> None:
-        if self._feeding:
-            return
-        self._feeding = True
-        inner = self._collector.exchange
-        while not self._paused and self._at < len(self._body) and inner.body_sink is not None:
-            chunk = self._body[self._at : self._at + HIGH_WATER_BYTES]
-            self._at += len(chunk)
-            inner.bytes_received += len(chunk)
-            inner.body_sink.data(chunk)
-        self._feeding = False
-        if not self._paused and self._at >= len(self._body) and inner.body_sink is not None:
-            inner.body_ended(None)
 
 
 class _File:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from duck.exceptions import ClientGone
 from duck.http.ducksight.curl import body_of
+from duck.http.kept_body import KeptBody
 from duck.net.exchange import Exchange
 from duck.net.faults import body_too_large
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 # A stream has no end; what has not ended by then is ended.
 MAX_S: Final = 60.0
-_CHUNK: Final = 65_536
 
 Done = Callable[["Recording | None"], None]
 
@@ -33,15 +33,13 @@ class ReplayStream:
         recording: of the replay itself; the recorder puts it here.
     """
 
-    __slots__ = ("_at", "_body", "_done", "_exchange", "_feeding", "_paused", "_timer", "recording", "replay_of")
+    __slots__ = ("_body", "_done", "_exchange", "_kept", "_timer", "recording", "replay_of")
 
     def __init__(self, number: int, body: bytes, done: Done) -> None:
         self.replay_of = number
         self.recording: Recording | None = None
         self._body = body
-        self._at = 0
-        self._paused = False
-        self._feeding = False
+        self._kept: KeptBody | None = None  # once the body is read
         self._done: Done | None = done
         self._exchange: Exchange | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -99,28 +97,16 @@ class ReplayStream:
         if len(self._body) > exchange.max_body_bytes:
             exchange.body_failed(body_too_large(exchange.max_body_bytes))
         else:
-            self._feed()
+            self._kept = KeptBody(self._body, exchange)
+            self._kept.start()
 
     def pause_body(self) -> None:
-        self._paused = True
+        if self._kept is not None:
+            self._kept.pause()
 
     def resume_body(self) -> None:
-        self._paused = False
-        self._feed()
-
-    def _feed(self) -> None:
-        exchange = self._exchange
-        if self._feeding or exchange is None:
-            return
-        self._feeding = True
-        while not self._paused and self._at < len(self._body) and exchange.body_sink is not None:
-            chunk = self._body[self._at : self._at + _CHUNK]
-            self._at += len(chunk)
-            exchange.bytes_received += len(chunk)
-            exchange.body_sink.data(chunk)
-        self._feeding = False
-        if not self._paused and self._at >= len(self._body) and exchange.body_sink is not None:
-            exchange.body_ended(None)
+        if self._kept is not None:
+            self._kept.resume()
 
     # -- the end --------------------------------------------------------------------------------------------------
 

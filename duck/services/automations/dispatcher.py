@@ -37,8 +37,6 @@ SILENT_S: Final = 30.0
 # A store that cannot be reached is asked again after this, twice as long each time, up to the second.
 _FIRST_AGAIN_S: Final = 0.5
 _MOST_AGAIN_S: Final = 15.0
-# Nobody sleeps longer: clocks may be set meanwhile.
-_MOST_WAIT_S: Final = 30.0
 _PRUNE_S: Final = 3600.0
 
 
@@ -83,7 +81,7 @@ class Dispatcher:
         self._unsaid: list[tuple[Run, Declaration, Ended]] = []  # ends that the store could not be told yet
         self._tick: Timer | None = None
         self._again_s = 0.0
-        self._last_beat = self._last_look = self._last_prune = datetime.min.replace(tzinfo=UTC)
+        self._last_beat = self._last_prune = datetime.min.replace(tzinfo=UTC)
         self._is_stopping = False
         self._has_stopped = False
         self._done: Callable[[], None] | None = None
@@ -190,7 +188,7 @@ class Dispatcher:
             self._tick = self._inbox.call_later(wait_s, self._turn)
 
     def _wait_s(self, now: datetime) -> float:
-        wait_s = min(LOOK_S, _MOST_WAIT_S)
+        wait_s = LOOK_S
         if self._next:
             wait_s = min(wait_s, (self._next[0][0] - now).total_seconds())
         return max(0.0, wait_s)

@@ -261,9 +261,7 @@ def _refuse_others(table: Mapping[str, Any], known: Sequence[str], prefix: str =
 def _zone(said: Any) -> ZoneInfo:
     try:
         return ZoneInfo(said)
-    except (OSError, ValueError, TypeError):  # ZoneInfoNotFoundError is a KeyError, and has a message of its own
-        pass
-    except KeyError:
+    except (OSError, ValueError, TypeError, KeyError):  # ZoneInfoNotFoundError is a KeyError
         pass
     raise ValueError(f'tz is {said!r}, which is no time zone: give a name such as "Europe/Berlin"')
 
