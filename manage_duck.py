@@ -56,7 +56,11 @@ SERVERS = {
     "pebble": "pebble",
     "certutil": "libnss3-tools",
     "openssl": "openssl",
+    "postgres": "postgresql",
+    "redis-server": "redis-server",
 }
+# Where Debian keeps the programs of PostgreSQL, which are not in the PATH.
+BESIDE_PATH = Path("/usr/lib/postgresql")
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -188,8 +192,11 @@ def read_totals(report: Path, failed_without: int) -> str:
 
 def install_servers() -> None:
     """As root on a Debian system: install the servers that tests need and that are missing, without starting them."""
-    missing = [package for program, package in SERVERS.items() if not shutil.which(program)]
-    if not missing or not shutil.which("apt-get") or not hasattr(os, "geteuid") or os.geteuid() != 0:
+    missing = missing_servers()
+    if not missing:
+        return
+    if not shutil.which("apt-get") or not hasattr(os, "geteuid") or os.geteuid() != 0:
+        say(f"{' '.join(missing)} are not installed: what needs them is skipped")
         return
     say(f"installing {' '.join(missing)} with apt-get")
     command = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *missing]
@@ -200,6 +207,15 @@ def install_servers() -> None:
             if attempt is command and code == 0:
                 return
     say(f"{' '.join(missing)} could not be installed: what needs it is skipped")
+
+
+def missing_servers() -> list[str]:
+    """The packages of those of SERVERS that are not here."""
+    return [
+        package
+        for program, package in SERVERS.items()
+        if not shutil.which(program) and not any(BESIDE_PATH.glob(f"*/bin/{program}"))
+    ]
 
 
 @contextlib.contextmanager
@@ -304,15 +320,15 @@ def unmet(wanted: list[str]) -> list[str]:
         specification, _, marker = requirement.partition(";")
         if "win32" in marker and sys.platform == "win32":
             continue
-        found = re.match(r"[A-Za-z0-9._-]+", specification.strip())
+        found = re.match(r"([A-Za-z0-9._-]+)(\[[A-Za-z0-9,._-]*\])?", specification.strip())
         assert found is not None, requirement
         try:
-            version = importlib.metadata.version(found[0])
+            version = importlib.metadata.version(found[1])
         except importlib.metadata.PackageNotFoundError:
-            missing.append(found[0])
+            missing.append(found[1])
             continue
         if not satisfies(version, specification.strip()[found.end() :]):
-            missing.append(found[0])
+            missing.append(found[1])
     return missing
 
 

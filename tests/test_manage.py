@@ -79,13 +79,13 @@ def test_a_missing_distribution_is_named(manage: ModuleType) -> None:
     assert "no-such-distribution" in manage.unmet(["no-such-distribution>=1,<2"])
     assert "pytest" in manage.unmet(["pytest>=999,<1000"])
     assert "pytest" not in manage.unmet(["pytest>=1,<1000"])
+    assert "pytest" in manage.unmet(["pytest[extra]>=999,<1000"])
 
 
 def test_every_requirement_has_the_form_that_is_understood(manage: ModuleType) -> None:
     for requirement in manage.requirements(("test", "docs", "bench")):
-        assert re.fullmatch(r"[A-Za-z0-9._-]+(>=[\d.]+)?(,<[\d.]+)?(; sys_platform != 'win32')?", requirement), (
-            requirement
-        )
+        form = r"[A-Za-z0-9._-]+(\[[a-z,]+\])?(>=[\d.]+)?(,<[\d.]+)?(; sys_platform != 'win32')?"
+        assert re.fullmatch(form, requirement), requirement
 
 
 def test_an_environment_that_is_not_ours_is_not_removed(
@@ -180,7 +180,7 @@ def test_totals_are_read_from_the_report(
 
 
 def test_missing_servers_are_installed_by_root_and_not_started(
-    manage: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    manage: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     policy = tmp_path / "policy-rc.d"
     calls: list[tuple[str, bool]] = []
@@ -196,10 +196,21 @@ def test_missing_servers_are_installed_by_root_and_not_started(
     monkeypatch.setattr(manage.os, "geteuid", lambda: 1000)
     manage.install_servers()
     assert calls == []
+    assert "redis-server are not installed: what needs them is skipped" in capsys.readouterr().out
     monkeypatch.setattr(manage.os, "geteuid", lambda: 0)
     manage.install_servers()
     assert calls == [("install", True), ("update", True), ("install", True)]
     assert not policy.exists()
+
+
+def test_servers_beside_the_path_are_found(manage: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manage.shutil, "which", lambda name: None)
+    monkeypatch.setattr(manage, "BESIDE_PATH", tmp_path)
+    assert "postgresql" in manage.missing_servers()
+    program = tmp_path / "15" / "bin" / "postgres"
+    program.parent.mkdir(parents=True)
+    program.touch()
+    assert "postgresql" not in manage.missing_servers() and "redis-server" in manage.missing_servers()
 
 
 def test_a_failed_step_is_named_and_the_others_run(manage: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:

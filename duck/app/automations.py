@@ -7,7 +7,6 @@ What the project declares is told by a process of the project's interpreter, eac
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import signal
@@ -19,18 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
+from duck.app.automation_engine import open_engine
 from duck.backend.django.discover import find_interpreter, find_project
 from duck.backend.django.jobs import DjangoJobs
 from duck.exceptions import DuckError, ProjectError, SettingsError
 from duck.services.automations.declaration import Declaration, read_declaration
 from duck.services.automations.dispatcher import Dispatcher
-from duck.services.automations.engines.local import LocalEngine
 from duck.services.automations.executors.by_kind import ByKind
 from duck.services.automations.executors.shell import ShellCommands
 from duck.services.automations.executors.url import Requests
 from duck.services.automations.run import Run, State
 from duck.services.inbox import Inbox
-from duck.services.state import state_directory
 from duck.settings import views
 
 if TYPE_CHECKING:
@@ -186,19 +184,6 @@ def _below(text: str) -> str:
     return f"\n{text.rstrip()}" if text.strip() else "."
 
 
-def store_path(settings: Settings, root: Path | None) -> Path:
-    """Where the runs of the project at `root` are kept on this machine.
-
-    Raises:
-        ApplicationError: the state directory cannot be used.
-    """
-    place = Path(os.path.realpath(root or settings.base_dir))
-    directory = state_directory(settings["STATE_DIR"], project=place) / "automations"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    digest = hashlib.sha256(str(place).encode()).hexdigest()[:10]
-    return directory / f"{place.name}-{digest}.sqlite3"
-
-
 class Automations:
     """One node."""
 
@@ -215,7 +200,7 @@ class Automations:
         self._executor = ByKind(executors)
         self._dispatcher = Dispatcher(
             self._inbox,
-            LocalEngine(store_path(settings, self._side.root)),
+            open_engine(settings, self._side),
             self._executor,
             name or f"{socket.gethostname()}:{os.getpid()}",
             tags=settings["AUTOMATION_TAGS"],
@@ -270,6 +255,8 @@ class Automations:
             logger.error("%s", text.rstrip())
         try:
             self._dispatcher.declare(found.declarations)
+            if not self._has_started:
+                self._dispatcher.happened("start", {})
         except DuckError as error:
             logger.error("%s", error)
             self._inbox.call_later(5.0, lambda: self._use(found))
@@ -282,7 +269,6 @@ class Automations:
                 self._dispatcher.node,
                 found.zone.key,
             )
-            self._dispatcher.happened("start", {})
             self._dispatcher.start()
 
     def _failed(self, message: str, text: str) -> None:

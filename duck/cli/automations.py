@@ -297,10 +297,10 @@ def _found(settings: Settings) -> Found:
 
 
 def _engine(settings: Settings) -> Engine:
-    from duck.app.automations import ProjectSide, store_path
-    from duck.services.automations.engines.local import LocalEngine
+    from duck.app.automation_engine import open_engine
+    from duck.app.automations import ProjectSide
 
-    return LocalEngine(store_path(settings, ProjectSide(settings).root))
+    return open_engine(settings, ProjectSide(settings))
 
 
 def _one(found: Found, name: str) -> Declaration:

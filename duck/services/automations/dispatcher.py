@@ -79,9 +79,10 @@ class Dispatcher:
         self._next: list[tuple[datetime, str]] = []  # a heap of what is due when, jitter included
         self._running: dict[int, tuple[Run, Declaration]] = {}
         self._unsaid: list[tuple[Run, Declaration, Ended]] = []  # ends that the store could not be told yet
+        self._untold: list[tuple[Declaration, int]] = []  # ends of runs that others may wait for
         self._tick: Timer | None = None
         self._again_s = 0.0
-        self._last_beat = self._last_prune = datetime.min.replace(tzinfo=UTC)
+        self._last_beat = self._last_prune = self._patient_until = datetime.min.replace(tzinfo=UTC)
         self._is_stopping = False
         self._has_stopped = False
         self._done: Callable[[], None] | None = None
@@ -90,6 +91,7 @@ class Dispatcher:
 
     def start(self) -> None:
         """Begin with what was declared."""
+        self._engine.attend(self._inbox, self.wake)
         self.wake()
 
     def stop(self, deadline_s: float, done: Callable[[], None]) -> None:
@@ -167,6 +169,9 @@ class Dispatcher:
         self._tick = None
         try:
             now = self._engine.now()
+            if self._again_s:
+                # The others could not say that they live either, and are given the time to.
+                self._patient_until = now + timedelta(seconds=SILENT_S)
             self._say_ends()
             if now - self._last_beat >= timedelta(seconds=BEAT_S) or now < self._last_beat:
                 self._beat(now)
@@ -184,7 +189,7 @@ class Dispatcher:
             wait_s = self._again_s
         if self._has_stopped:
             self._finish_stop()
-        else:
+        elif self._tick is None:  # nothing that this turn did has asked for another one at once
             self._tick = self._inbox.call_later(wait_s, self._turn)
 
     def _wait_s(self, now: datetime) -> float:
@@ -230,11 +235,13 @@ class Dispatcher:
         for run_id in self._engine.beat(self.node, list(self._running)):
             if run_id in self._running:
                 self._executor.cancel(run_id)
-        for run in self._engine.give_up(SILENT_S, self._declared):
-            logger.warning("The run %s of %s is given up: %s.", run.id, run.name, run.reason)
-            declaration = self._declared.get(run.name)
-            if declaration is not None and run.state.is_over:
-                self._over(declaration, run)
+        if not timedelta() < self._patient_until - now <= timedelta(seconds=SILENT_S):
+            for run in self._engine.give_up(SILENT_S, self._declared):
+                logger.warning("The run %s of %s is given up: %s.", run.id, run.name, run.reason)
+                declaration = self._declared.get(run.name)
+                if declaration is not None:
+                    self._untold.append((declaration, run.id))
+            self._tell_ends()
         self._see_pauses(now)
         if now - self._last_prune >= timedelta(seconds=_PRUNE_S) or now < self._last_prune:
             self._engine.prune(self._keep, self._keep_s)
@@ -263,6 +270,8 @@ class Dispatcher:
         self.wake()
 
     def _now(self) -> datetime:
+        if self._again_s:
+            return datetime.now(UTC)  # to ask a store that is out of reach takes seconds
         try:
             return self._engine.now()
         except StoreError:
@@ -274,18 +283,23 @@ class Dispatcher:
             run, declaration, ended = self._unsaid[0]
             was_ours = self._engine.finish(run, ended)
             del self._unsaid[0]
-            if not was_ours:
+            if was_ours:
+                self._untold.append((declaration, run.id))
+            else:
                 logger.warning("The run %s of %s ended after it had been given up: %s.", run.id, run.name, ended.state)
-                continue
-            after = self._engine.run(run.id)
-            if after is not None and after.state.is_over:
-                self._over(declaration, after)
+        self._tell_ends()
 
-    def _over(self, declaration: Declaration, run: Run) -> None:
-        self._on_ended(declaration, run)
-        outcome = "succeeded" if run.state is State.SUCCEEDED else "failed"
-        for each in (outcome, "ended"):
-            self.happened("automation", {"name": run.name, "outcome": each}, f'{{"run": {run.id}}}')
+    def _tell_ends(self) -> None:
+        """Queue what waits for the end of a run; at least once, where the store is lost meanwhile."""
+        while self._untold:
+            declaration, run_id = self._untold[0]
+            run = self._engine.run(run_id)
+            if run is not None and run.state.is_over:
+                outcome = "succeeded" if run.state is State.SUCCEEDED else "failed"
+                for each in (outcome, "ended"):
+                    self.happened("automation", {"name": run.name, "outcome": each}, f'{{"run": {run.id}}}')
+                self._on_ended(declaration, run)
+            del self._untold[0]
 
     # -- the end of all -------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ no lock that could be lost. Engines differ in the store that they share: a file 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
     from duck.services.automations.due import Due
     from duck.services.automations.run import Cause, Run, State
+    from duck.services.inbox import Inbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,12 @@ class Engine(Protocol):
     Raises, all of its methods:
         StoreError: the store cannot be reached, or refuses; nothing was changed.
     """
+
+    def attend(self, inbox: Inbox, on_change: Callable[[], None]) -> None:
+        """Call `on_change` on the inbox's thread soon after another node has queued something, if the store can tell.
+
+        It is looked for now and then in any case. For the inbox's thread, which is the engine's as well.
+        """
 
     def now(self) -> datetime:
         """What the store's clock shows."""

@@ -17,6 +17,12 @@ def _anything(raw: Any, base: Path) -> Any:
     raise ValueError('give a table such as {command = "clearsessions", every = "1d"}')
 
 
+def _check_database(value: str | None) -> None:
+    # Its value is not repeated: it may hold a password.
+    if value is not None and not value.startswith(("postgresql://", "postgres://")):
+        raise ValueError('give a URL such as "postgresql://user@host/name"')
+
+
 AUTOMATIONS: Final = (
     Setting(
         "Automations",
@@ -24,6 +30,23 @@ AUTOMATIONS: Final = (
         kinds.table(kinds.TEXT, Kind("table", _anything), "automations by name"),
         {},
         "Automations that need no code: for each name what runs and when; `[automations.NAME]` in duck.toml.",
+    ),
+    Setting(
+        "Automations",
+        "AUTOMATION_ENGINE",
+        kinds.choice("local"),
+        "local",
+        "What keeps the runs, and so which nodes share them: `local`, a file for all nodes of this machine.",
+    ),
+    Setting(
+        "Automations",
+        "AUTOMATION_DATABASE",
+        kinds.TEXT.or_none(),
+        None,
+        "The database of an engine that needs one, as a URL such as `postgresql://user@host/name`."
+        " By default the default database of the project.",
+        check=_check_database,
+        secret=True,
     ),
     Setting(
         "Automations",

@@ -126,6 +126,20 @@ def test_what_is_due_starts_in_its_second(node: Node) -> None:
     assert run.planned.microsecond == 0 and run.node == "a"
 
 
+def test_however_many_runs_end_it_looks_once_a_second(node: Node) -> None:
+    job = declared(overlap="allow")
+    node.begin(job)
+    for _ in range(5):
+        node.engine.enqueue(job, node.engine.now(), Cause.HAND)
+    node.turns()
+    for run in node.hands.started:
+        node.hands.end(run, Ended(State.SUCCEEDED))
+    node.serve(lambda: len(node.over) == 5)
+    node.turns()
+    waiting = [timer for _, _, timer in node.inbox._timers if timer._callback is not None]
+    assert len(waiting) == 1
+
+
 def test_two_nodes_share_the_times_and_none_runs_twice(node: Node, other: Node) -> None:
     job = declared(every="1s", overlap="allow")
     node.begin(job)
@@ -327,6 +341,39 @@ class TestTheStoreAway:
         assert node.over[0].state == State.SUCCEEDED
         assert node.dispatcher.status()["store"] == "reachable"
         assert len(node.hands.started) == 2, "the time that came meanwhile runs"
+
+    def test_who_could_not_reach_it_gives_others_the_time_to_say_that_they_live(self, node: Node, other: Node) -> None:
+        job = declared()
+        node.begin(job)
+        node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+        node.serve(lambda: node.hands.started)
+        (run,) = node.hands.started
+        other.begin(job)
+        other.engine.is_away = True
+        other.turns()
+        other.engine.is_away = False
+        for seconds, state in ((31, State.RUNNING), (50, State.RUNNING), (62, State.LOST)):
+            other.engine.ahead = timedelta(seconds=seconds)
+            other.turns()
+            found = other.engine.run(run.id)
+            assert found is not None and found.state == state, seconds
+
+    def test_an_end_is_told_to_those_that_wait_for_it_though_the_store_is_lost_meanwhile(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job, follower = declared(), declared("follower", **outcome_of("job"))
+        node.begin(job, follower)
+        node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+        node.serve(lambda: node.hands.started)
+
+        def lost(*arguments: Any) -> None:
+            monkeypatch.undo()
+            raise StoreError("The store is away.")
+
+        monkeypatch.setattr(node.engine, "enqueue", lost)
+        node.hands.end(node.hands.started[0], Ended(State.SUCCEEDED))
+        node.serve(lambda: len(node.hands.started) == 2)
+        assert node.hands.started[1].name == "follower" and [run.name for run in node.over] == ["job"]
 
 
 class TestStopping:

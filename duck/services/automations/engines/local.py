@@ -11,7 +11,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +24,7 @@ from duck.services.automations.run import Cause, Run, State
 if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
     from duck.services.automations.due import Due
+    from duck.services.inbox import Inbox
 
 # How long a node waits for another's transaction; these last milliseconds.
 _BUSY_S: Final = 10.0
@@ -117,6 +118,9 @@ class LocalEngine:
             raise StoreError(f"The store of automations at {self._path} refuses: {error}.") from error
 
     # -- an Engine ------------------------------------------------------------------------------------------------
+
+    def attend(self, inbox: Inbox, on_change: Callable[[], None]) -> None:
+        """See `Engine`: a file tells nobody."""
 
     def now(self) -> datetime:
         """See `Engine`: this machine's clock."""

@@ -1,0 +1,35 @@
+"""Servers that several directories of tests share: each is started once in a process, by the first test that asks.
+
+What they need is imported then: tests also run where only some of their dependencies are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.postgres import Postgres
+    from tests.redis_server import RedisServer
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL; `make_database` gives a test one of its own."""
+    from tests.postgres import Postgres
+
+    server = Postgres.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis."""
+    from tests.redis_server import RedisServer
+
+    server = RedisServer.start()
+    yield server
+    server.stop()
