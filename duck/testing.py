@@ -2,6 +2,7 @@
 
 `record_exchange` makes an exchange, to be handed to a handler; the `FakeStream` beside it tells what was answered.
 `FakeTransport` stands below a connection: a test plays the peer and the kernel, in steps of its own.
+`AutomationClock` shows which runs of automations there would be, while a test moves the time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 from duck.exceptions import ClientGone
 from duck.net.exchange import Exchange
 from duck.net.peer import Peer
+from duck.services.automations.rehearsal import AutomationClock as AutomationClock
+from duck.services.automations.rehearsal import Rehearsed as Rehearsed
 from duck.wire.fields import get, get_all
 from duck.wire.head import RequestHead, ResponseHead
 

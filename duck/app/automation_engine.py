@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from duck.services.automations.places import digest_of
 from duck.services.state import state_directory
 
 if TYPE_CHECKING:
@@ -36,5 +36,4 @@ def store_path(settings: Settings, root: Path | None) -> Path:
     place = Path(os.path.realpath(root or settings.base_dir))
     directory = state_directory(settings["STATE_DIR"], project=place) / "automations"
     directory.mkdir(mode=0o700, exist_ok=True)
-    digest = hashlib.sha256(str(place).encode()).hexdigest()[:10]
-    return directory / f"{place.name}-{digest}.sqlite3"
+    return directory / f"{place.name}-{digest_of(place)}.sqlite3"

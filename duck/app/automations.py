@@ -7,26 +7,31 @@ What the project declares is told by a process of the project's interpreter, eac
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 from duck.app.automation_engine import open_engine
+from duck.backend.django.conditions import Conditions
 from duck.backend.django.discover import find_interpreter, find_project
 from duck.backend.django.jobs import DjangoJobs
 from duck.exceptions import DuckError, ProjectError, SettingsError
 from duck.services.automations.declaration import Declaration, read_declaration
 from duck.services.automations.dispatcher import Dispatcher
+from duck.services.automations.event_spool import EventSpool
 from duck.services.automations.executors.by_kind import ByKind
 from duck.services.automations.executors.shell import ShellCommands
 from duck.services.automations.executors.url import Requests
+from duck.services.automations.file_watch import FileWatch
+from duck.services.automations.places import event_directory
 from duck.services.automations.run import Run, State
 from duck.services.inbox import Inbox
 from duck.settings import views
@@ -102,6 +107,29 @@ class ProjectSide:
             on_declared=on_declared,
             on_failed=on_failed,
             on_output=on_output,
+            events=str(event_directory(settings, self.root)),
+        )
+
+    def conditions(
+        self,
+        settings: Settings,
+        inbox: Inbox,
+        on_true: Callable[[str], None],
+        on_failed: Callable[[str, str], None],
+        on_output: Callable[[str], None],
+    ) -> Conditions | None:
+        """What asks triggers within it."""
+        if self.project is None or self.interpreter is None:
+            return None
+        return Conditions(
+            self.project,
+            self.interpreter,
+            self.settings_module,
+            inbox,
+            on_true=on_true,
+            on_failed=on_failed,
+            on_output=on_output,
+            events=str(event_directory(settings, self.root)),
         )
 
 
@@ -136,8 +164,26 @@ def read_all(settings: Settings, told: dict[str, Any] | None) -> Found:
             if event.name == "automation" and after not in found:
                 who = f"{declaration.origin}: the automation {declaration.name!r}"
                 problems.append(f"{who} waits for {after!r}, which is not there.")
+    problems += _hooks_that_differ(found.values())
     tracebacks = tuple(str(each["traceback"]) for each in told.get("failed", ()))
     return Found(tuple(found.values()), tuple(problems), zone, tracebacks)
+
+
+def _hooks_that_differ(declarations: Iterable[Declaration]) -> list[str]:
+    """Sentences on webhooks of one path with two secrets: who knows the one would start what is for the other."""
+    first: dict[str, tuple[Declaration, tuple[str, str] | None]] = {}
+    problems = []
+    for declaration in declarations:
+        for event in declaration.plan.events:
+            if event.name == "webhook":
+                path = dict(event.details)["path"]
+                other, secret = first.setdefault(path, (declaration, event.secret))
+                if secret != event.secret:
+                    problems.append(
+                        f"{declaration.origin}: the automation {declaration.name!r} has another secret for {path} than"
+                        f" {other.name!r}; give each a path of its own, or both the same secret."
+                    )
+    return problems
 
 
 def _system_zone() -> ZoneInfo:
@@ -198,6 +244,9 @@ class Automations:
         if self._jobs is not None:
             executors |= dict.fromkeys(("command", "call", "task"), self._jobs)
         self._executor = ByKind(executors)
+        self._events = EventSpool(event_directory(settings, self._side.root))
+        self._files = FileWatch(self._events, self._side.root or settings.base_dir)
+        self._conditions = self._side.conditions(settings, self._inbox, self._came_true, self._failed, self._printed)
         self._dispatcher = Dispatcher(
             self._inbox,
             open_engine(settings, self._side),
@@ -207,6 +256,7 @@ class Automations:
             keep=settings["AUTOMATION_KEEP"],
             keep_s=settings["AUTOMATION_KEEP_FOR"],
             on_ended=self._ended,
+            events=self._events,
         )
         self._has_started = False
         self._signal = 0
@@ -223,6 +273,9 @@ class Automations:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            self._files.stop()
+            if self._conditions is not None:
+                self._conditions.kill()
             self._executor.kill()
             self._inbox.close()
         return 128 + self._signal if self._signal else 0
@@ -243,6 +296,9 @@ class Automations:
         self._signal = number
         deadline_s = views.closing(self._settings).longest_s
         logger.info("Stopping; what runs has %g s to end.", deadline_s)
+        self._files.stop()
+        if self._conditions is not None:
+            self._conditions.stop()
         self._dispatcher.stop(deadline_s, self._inbox.stop)
 
     def _declared(self, told: dict[str, Any]) -> None:
@@ -256,11 +312,12 @@ class Automations:
         try:
             self._dispatcher.declare(found.declarations)
             if not self._has_started:
-                self._dispatcher.happened("start", {})
+                self._dispatcher.happened("start", {}, node=self._dispatcher.node)
         except DuckError as error:
             logger.error("%s", error)
             self._inbox.call_later(5.0, lambda: self._use(found))
             return
+        self._attend(found)
         if not self._has_started:
             self._has_started = True
             logger.info(
@@ -270,6 +327,26 @@ class Automations:
                 found.zone.key,
             )
             self._dispatcher.start()
+
+    def _attend(self, found: Found) -> None:
+        """Have events told of that are waited for, and no others."""
+        events = [event for each in found.declarations if each.enabled for event in each.plan.events]
+        self._files.watch(dict(event.details)["path"] for event in events if event.name == "file")
+        if self._conditions is not None:
+            here = [each for each in found.declarations if each.enabled and self._dispatcher.takes(each)]
+            asked = [event for each in here for event in each.plan.events if event.name == "condition"]
+            self._conditions.ask([dict(event.details)["name"] for event in asked])
+        told_by_others = [event.wanted() for event in events if event.name in ("deploy", "signal", "webhook")]
+        try:
+            self._events.want([each for each in told_by_others])
+        except (OSError, DuckError) as error:
+            logger.error("Which events automations wait for cannot be told to others: %s", error)
+
+    def _came_true(self, name: str) -> None:
+        try:
+            self._dispatcher.happened("condition", {"name": name}, json.dumps({"condition": name}))
+        except DuckError as error:
+            logger.error("The condition %s has come true, and runs nothing: %s", name, error)
 
     def _failed(self, message: str, text: str) -> None:
         logger.error("The project cannot be loaded for its automations: %s%s", message, _below(text))

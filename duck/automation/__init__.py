@@ -2,7 +2,7 @@
 
 from .automation import Automation, AutomationTrigger, NoTrigger, automation
 from .context import Context
-from .trigger import Trigger, all_of, any_of, at, calendar, cron, daily_at, every, on
+from .trigger import Trigger, all_of, any_of, at, calendar, condition, cron, daily_at, every, on
 
 __all__ = [
     "Automation",
@@ -15,6 +15,7 @@ __all__ = [
     "at",
     "automation",
     "calendar",
+    "condition",
     "cron",
     "daily_at",
     "every",

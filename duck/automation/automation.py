@@ -5,9 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from .trigger import Trigger, at, every, on
+from .trigger import Trigger, at, condition, every, on
+
+if TYPE_CHECKING:
+    from .testing import Ran
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -33,6 +36,12 @@ class Declared:
         self.target = target
         self.options = options
 
+    def run_for_test(self, **facts: Any) -> Ran:
+        """Run it here and now, for a test; see `duck.automation.testing.run` for what it may be told."""
+        from .testing import run
+
+        return run(self.name, self.target, self.options.get("retry", 0), **facts)
+
     def report(self) -> dict[str, Any]:
         """What Duck is told of it: its name, a table as `duck.toml` would hold it, and where it is declared."""
         function = inspect.unwrap(self.target)
@@ -48,7 +57,7 @@ class Declared:
 
 
 def automation(
-    trigger: Trigger | None = None,
+    trigger: Trigger | type[AutomationTrigger] | None = None,
     *,
     name: str | None = None,
     missed: str | None = None,
@@ -67,6 +76,7 @@ def automation(
     """Declare that a function runs when `trigger` says; without one it runs when it is asked to.
 
     The function is given a `Context` where it takes an argument, and stays what it was for everybody else who calls it.
+    It has a method more, `run_for_test()`; see `duck.automation.testing.run` for what that may be told.
     Times are seconds, or texts such as `"30s"`, `"20m"`, `"6h"`.
 
     Args:
@@ -80,14 +90,17 @@ def automation(
         jitter: start up to so much later, always as much for one automation.
         on_crash: what becomes of a run whose machine was lost: `fail` (the default), or `retry` with the same key.
             run_in: `process` (the default), `thread` or `loop`; a coroutine function runs on a loop.
-        run_on: `any` node (the default), or those with a tag of this name.
+        run_on: `any` node (the default), `each` node, or those with a tag of this name.
         enabled: False to declare it and never run it.
     """
     given = {key: value for key, value in locals().items() if key not in ("trigger", "name") and value is not None}
 
     def declare(function: Function) -> Function:
         found = name or str(getattr(function, "__name__", ""))
-        setattr(function, MARK, Declared(found, trigger or Trigger({}), function, given))
+        when = condition(trigger) if isinstance(trigger, type) else trigger or Trigger({})
+        declared = Declared(found, when, function, given)
+        setattr(function, MARK, declared)
+        setattr(function, "run_for_test", declared.run_for_test)  # noqa: B010 - which no type of it knows
         return function
 
     return declare
@@ -156,6 +169,12 @@ class Automation:
         self.on_finish()
         return result
 
+    def run_for_test(self, **facts: Any) -> Ran:
+        """One run here and now, for a test; see `duck.automation.testing.run` for what it may be told."""
+        from .testing import run
+
+        return run(self.name, self, **facts)
+
     def trigger(self) -> Trigger:
         """Its own times, as `start_time`, `schedules` and `interval` say them.
 
@@ -183,10 +202,13 @@ def _now() -> datetime:
 
 
 class AutomationTrigger:
-    """A trigger of the user's own: asked once a second whether its automation is to run now."""
+    """A trigger of the user's own: asked once a second whether its automation is to run now.
+
+    That is when the answer turns from False to True; see `condition`.
+    """
 
     def check_trigger(self) -> bool:
-        """Whether it is; override it."""
+        """Whether it is; override it. On a thread of its own, with fresh database connections."""
         raise NotImplementedError(f"{type(self).__name__} has no check_trigger()")
 
 

@@ -104,11 +104,32 @@ def on(event: str, **details: Any) -> Trigger:
     """When something happens.
 
     Args:
-        event: `"start"`, when a node has started; or `"automation"`, when another one ended.
+        event: `"start"`, when a node has started; `"automation"`, when another one ended; `"deploy"`, when new code
+            serves; `"signal"`, one of Django's or the project's; `"file"`, when one has come or was changed;
+            `"webhook"`, when somebody who knows a secret asks for a URL.
         details: for `"automation"` its `name`, and the `outcome` that is waited for: `"succeeded"` by default,
-            `"failed"`, or `"ended"` for both.
+            `"failed"`, or `"ended"` for both. For `"signal"` its `name`, such as
+            `"django.db.models.signals.post_save"`, and the `sender`, such as `"shop.Order"`, for one alone. For
+            `"file"` a `path` with wildcards, such as `"in/*.csv"`. For `"webhook"` a `path`, such as `"/hooks/build"`,
+            and `secret_env`, `secret_file` or `secret`: the variable or the file that holds it, or itself.
     """
     return Trigger({"on": event, **details})
+
+
+def condition(trigger: str | type) -> Trigger:
+    """When a trigger of the user's own says so: an `AutomationTrigger`, asked once a second.
+
+    It runs when the answer turns from False to True, and not again until it was False in between.
+
+    Args:
+        trigger: the class, which is made without arguments; or the dotted name of a class or an object.
+    """
+    if isinstance(trigger, type):
+        return on("condition", name=f"{trigger.__module__}:{trigger.__qualname__}")
+    said: Any = trigger
+    if not isinstance(said, str):
+        raise TypeError(f"{said!r} is no class: give {type(said).__name__} itself, or the dotted name of this object")
+    return on("condition", name=said)
 
 
 def any_of(*triggers: Trigger) -> Trigger:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from duck.cli.automation_event import event
 from duck.cli.main import FAILED, OK
 from duck.cli.options import load_settings, options_of
 from duck.exceptions import ApplicationError
@@ -420,4 +421,5 @@ def _print_table(rows: list[dict[str, str]]) -> None:
         click.echo("  ".join(cells).rstrip())
 
 
+automations.add_command(event)
 logging.getLogger("duck.automations").addHandler(logging.NullHandler())

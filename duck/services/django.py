@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any, Final
 from duck.backend.django.commands import StartupCommands
 from duck.backend.django.discover import bundle_directory, find_interpreter, find_project
 from duck.backend.django.process import BackendOptions, DjangoBackend
-from duck.exceptions import ProjectError
+from duck.exceptions import ApplicationError, ProjectError
 from duck.logs import ProcessOutput, to_console, wants_colour
 from duck.proxy.upstream import Generation, Upstream
+from duck.services.automations.places import event_directory
 from duck.services.machine import django_workers
 from duck.services.recovery import Recovery
 from duck.settings import views
@@ -165,6 +166,7 @@ class DjangoService:
             refuse=refuse,
             spares=views.reload(self._settings).spares,
             has_frontend=has_frontend,
+            events=self._events(),
         )
         self._backend = DjangoBackend(
             self._project,
@@ -286,8 +288,23 @@ class DjangoService:
         assert self._project is not None and self._interpreter is not None
         module = self._view.settings_module
         return StartupCommands(
-            commands, self._project, self._interpreter, module, self._inbox, self._print_command, done, origin
+            commands,
+            self._project,
+            self._interpreter,
+            module,
+            self._inbox,
+            self._print_command,
+            done,
+            origin,
+            self._events(),
         )
+
+    def _events(self) -> str:
+        """Where signals are told to automations; empty where there is no place for it."""
+        try:
+            return str(event_directory(self._settings, self.root))
+        except ApplicationError:
+            return ""
 
     @property
     def is_preparing(self) -> bool:

@@ -211,8 +211,8 @@ def test_a_run_has_django_and_its_context(works: Works) -> None:
         "INFO for 2026-05-01T00:30:00+00:00, attempt 2, key nightly:2026-05-01T00:30:00Z",
         "interval 2026-04-30T02:30:00+00:00 2026-05-01T00:30:00+00:00",
         "main thread True",
-        "zone Europe/Berlin duck ['duck', 'duck.automation', 'duck.automation.automation', 'duck.automation.context', "
-        "'duck.automation.trigger']",
+        "zone Europe/Berlin duck ['duck', 'duck.automation', 'duck.automation.automation', 'duck.automation.calling', "
+        "'duck.automation.context', 'duck.automation.trigger']",
     ]
 
 

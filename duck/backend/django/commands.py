@@ -38,11 +38,13 @@ class CommandProcess(DjangoProcess):
         inbox: Inbox,
         on_output: Callable[[str], None],
         on_exit: Callable[[int], None],
+        events: str = "",
     ) -> None:
         spec = WorkerSpec(
             cwd=str(project.root), manage=str(project.manage), address=("", 0), mode="command", settings=settings
         )
         told = {"manage": spec.manage, "cwd": spec.cwd, "settings": settings, "arguments": list(arguments)}
+        told["events"] = events
         handles = Handles.spawn(interpreter, spec.cwd, "_DUCK_COMMAND", told)
         super().__init__(spec, handles, inbox, _ignore, on_output, on_exit)
 
@@ -50,7 +52,7 @@ class CommandProcess(DjangoProcess):
 class StartupCommands:
     """Runs its commands in order, and stops at the first that fails. On the inbox's thread.
 
-    `origin` is who wants them, for the sentence on one that has failed.
+    `origin` is who wants them, for the sentence on one that has failed; `events` is where signals are told of.
 
     Callbacks:
         on_output(text): lines that a command prints.
@@ -67,7 +69,9 @@ class StartupCommands:
         on_output: Callable[[str], None],
         on_done: Callable[[Failure | None], None],
         origin: str = "DJANGO_COMMANDS_ON_STARTUP",
+        events: str = "",
     ) -> None:
+        self._events = events
         self._origin = origin
         self._commands = [list(command) for command in commands]
         self._project = project
@@ -122,6 +126,7 @@ class StartupCommands:
                 self._inbox,
                 self._take,
                 lambda code: self._exited(arguments, code),
+                self._events,
             )
         except ProjectError as error:
             self._fail(str(error).rstrip("."))

@@ -43,6 +43,7 @@ class WorkerSpec:
     checks: str = ""
     deferred: bool = False
     frontend: bool = False
+    events: str = ""
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> WorkerSpec:

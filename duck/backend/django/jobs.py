@@ -50,6 +50,7 @@ class JobHost(DjangoProcess):
         on_event: Callable[[JobHost, dict[str, Any]], None],
         on_output: Callable[[JobHost, str], None],
         on_exit: Callable[[JobHost, int], None],
+        events: str = "",
     ) -> None:
         self.lane = lane
         self.jobs: dict[int, Job] = {}
@@ -58,7 +59,7 @@ class JobHost(DjangoProcess):
         self.tells = False  # whether it was started to tell what is declared
         manage = str(project.manage) if project.manage is not None else None
         spec = WorkerSpec(cwd=str(project.root), manage=manage, address=("", 0), mode="jobs", settings=settings)
-        told = {"manage": manage, "cwd": spec.cwd, "settings": settings, "lane": lane}
+        told = {"manage": manage, "cwd": spec.cwd, "settings": settings, "lane": lane, "events": events}
         handles = Handles.spawn(interpreter, spec.cwd, "_DUCK_JOBS", told)
         super().__init__(
             spec, handles, inbox, partial(on_event, self), partial(on_output, self), partial(on_exit, self)
@@ -89,6 +90,7 @@ class DjangoJobs:
     Args:
         processes, threads: how many runs of these lanes there may be at once.
         recycle: a process ends after so many runs.
+        events: where signals are told of (see `worker.signals`); empty for nowhere.
 
     Callbacks:
         on_declared(found): what the project declares (`declared`, `failed`, `zone`), each time that it was loaded.
@@ -109,7 +111,9 @@ class DjangoJobs:
         on_declared: Callable[[dict[str, Any]], None],
         on_failed: Callable[[str, str], None],
         on_output: Callable[[str], None],
+        events: str = "",
     ) -> None:
+        self._events = events
         self._project = project
         self._interpreter = interpreter
         self._settings = settings
@@ -199,6 +203,7 @@ class DjangoJobs:
                 self._event,
                 self._printed,
                 self._exited,
+                self._events,
             )
         except ProjectError as error:
             self._on_failed(str(error), "")

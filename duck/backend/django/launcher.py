@@ -75,6 +75,7 @@ class Launcher:
             checks=checks,
             deferred=options.mode == "runserver" and not version.is_fresh,
             frontend=options.has_frontend,
+            events=options.events,
         )
 
     def libraries_spec(self) -> WorkerSpec:

@@ -30,6 +30,7 @@ class BackendOptions:
         allow_unapplied_migrations: a new version may take over although migrations are missing.
         spares: whether starts leave copies of themselves behind, for a quick replacement.
         has_frontend: a front-end server is at the same addresses.
+        events: directory in which signals are told to automations, empty for none.
         refuse: why a project that tells these facts is not to be served, in a sentence; empty where it is.
     """
 
@@ -54,4 +55,5 @@ class BackendOptions:
     allow_unapplied_migrations: bool = False
     spares: bool = False
     has_frontend: bool = False
+    events: str = ""
     refuse: Callable[[Mapping[str, Any]], str] = lambda facts: ""

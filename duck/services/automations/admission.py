@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from duck.services.automations.run import State
+
+# Of one automation: what comes faster than it is done does not fill the store.
+MOST_QUEUED: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,8 @@ class Admission:
 
 def admit(overlap: str, running: int, queued: int) -> Admission:
     """For a run of an automation with that `overlap`, so many of whose runs are running and queued."""
+    if queued >= MOST_QUEUED and overlap != "replace":
+        return Admission(State.SKIPPED, f"{queued} runs are waiting already")
     if overlap in ("allow", "queue_all") or running + queued == 0:
         return Admission(State.QUEUED)
     if overlap == "replace":

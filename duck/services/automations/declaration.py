@@ -14,6 +14,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from duck.exceptions import SettingsError
+from duck.services.automations.event import DETAILS, SECRETS, TELLING, Event, without_secrets
 from duck.services.automations.run import Cause, Run
 from duck.services.automations.schedule import previous
 from duck.services.automations.trigger import KEYS, Plan, read_trigger
@@ -31,7 +32,8 @@ MISSED: Final = ("once", "all", "skip")
 OVERLAPS: Final = ("skip", "queue_one", "queue_all", "replace", "allow")
 ON_CRASH: Final = ("fail", "retry")
 PLACES: Final = ("process", "thread", "loop")
-_BESIDE_TRIGGERS: Final = ("tz", "start", "except", "name", "outcome")
+EACH: Final = "each"
+_BESIDE_TRIGGERS: Final = ("tz", "start", "except", *DETAILS)
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _BACKOFF: Final = re.compile(r"exp:([^.]+)\.\.(.+)")
 _NOWHERE: Final = Path()
@@ -62,7 +64,7 @@ class Declaration:
         revision: of what decides on its planned times: another one plans anew.
         within_s: how long after its time a missed one still runs.
         jitter_s: at most so much later, the same for every time.
-        run_on: `any`, or a tag.
+        run_on: `any`, `each`, or a tag.
         sentence: what it is for.
         when: its trigger in a few words.
     """
@@ -88,6 +90,11 @@ class Declaration:
     enabled: bool = True
     sentence: str = ""
     when: str = ""
+
+    @property
+    def is_for_each(self) -> bool:
+        """Whether each node has runs of its own: one for each planned time."""
+        return self.run_on == EACH
 
     @property
     def lane(self) -> str:
@@ -138,6 +145,14 @@ def read_declaration(name: str, table: Any, origin: str, zone: ZoneInfo) -> Decl
         raise SettingsError(f"{origin}: the automation {name!r} cannot be used: {error}.") from None
 
 
+def events_of(table: Any) -> tuple[Event, ...]:
+    """The events that the automation of `table` waits for; none where it cannot be read, which others say."""
+    try:
+        return read_trigger(_trigger_of(table), ZoneInfo("UTC")).events
+    except (ValueError, TypeError, AttributeError):
+        return ()
+
+
 def _read(name: str, table: Any, origin: str, zone: ZoneInfo) -> Declaration:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError("give it a name of letters, digits, `_`, `-` and `.`")
@@ -154,6 +169,8 @@ def _read(name: str, table: Any, origin: str, zone: ZoneInfo) -> Declaration:
     trigger = _trigger_of(table)
     plan = read_trigger(trigger, zone) if any(key in KEYS for key in trigger) else Plan(None, (), zone)
     options = {_OPTIONS[key][0]: _option(key, table[key]) for key in _OPTIONS if key in table}
+    if any(event.name in TELLING for event in plan.events):
+        options.setdefault("overlap", "queue_all")
     details = {key: table[key] for key in TARGETS[kind] if key in table}
     _check_details(kind, table[kind], details)
     return Declaration(
@@ -199,12 +216,12 @@ def _in_words(trigger: Mapping[str, Any]) -> str:
         return f"each {said[span]} {span} at {said.get('at', '00:00')}"
     if isinstance(said, list | tuple):
         said = ", ".join(str(each) for each in said)
-    details = " ".join(str(trigger[each]) for each in ("name", "outcome") if each in trigger)
+    details = " ".join(str(trigger[each]) for each in DETAILS if each in trigger and each not in SECRETS)
     return " ".join(f"{key.replace('_', ' ')} {said} {details}".split())
 
 
 def _revision(trigger: Mapping[str, Any], zone: ZoneInfo) -> str:
-    told = json.dumps([trigger, zone.key], sort_keys=True, default=str)
+    told = json.dumps([without_secrets(trigger), zone.key], sort_keys=True, default=str)
     return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
@@ -267,7 +284,7 @@ def _backoff(said: Any) -> Backoff:
 
 def _tag(said: Any) -> str:
     if not isinstance(said, str) or not _NAME.fullmatch(said):
-        raise ValueError('give "any", or a tag of nodes')
+        raise ValueError('give "any", "each", or a tag of nodes')
     return said
 
 

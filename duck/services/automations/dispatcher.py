@@ -10,13 +10,15 @@ Nodes do not know each other. Each says every few seconds that it lives; what a 
 from __future__ import annotations
 
 import heapq
+import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.exceptions import StoreError
+from duck.services.automations.declaration import EACH
 from duck.services.automations.due import due
 from duck.services.automations.engine import Ended
 from duck.services.automations.run import Cause, Run, State
@@ -24,6 +26,7 @@ from duck.services.automations.run import Cause, Run, State
 if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
     from duck.services.automations.engine import Engine
+    from duck.services.automations.event_spool import EventSpool
     from duck.services.automations.executor import Executor
     from duck.services.inbox import Inbox, Timer
 
@@ -34,6 +37,10 @@ BEAT_S: Final = 2.0
 LOOK_S: Final = 1.0
 # A node that has not said so for so long is given up.
 SILENT_S: Final = 30.0
+# How often a node says that it is there, where something runs on each.
+JOIN_S: Final = 10.0
+# Of what others have kept so much is taken in one turn: it keeps no planned time waiting.
+_MOST_EVENTS: Final = 50
 # A store that cannot be reached is asked again after this, twice as long each time, up to the second.
 _FIRST_AGAIN_S: Final = 0.5
 _MOST_AGAIN_S: Final = 15.0
@@ -48,6 +55,7 @@ class Dispatcher:
         tags: runs of automations that name one of these are taken here.
         keep, keep_s: how many runs of each automation are kept whatever their age, and for how long all are.
         on_ended: told of each run that is over, with its declaration.
+        events: kept by others of this machine, for its nodes.
     """
 
     name = "automations"
@@ -63,6 +71,7 @@ class Dispatcher:
         keep: int = 100,
         keep_s: float = 30 * 86_400.0,
         on_ended: Callable[[Declaration, Run], None] = lambda declaration, run: None,
+        events: EventSpool | None = None,
     ) -> None:
         self.node = node
         self._inbox = inbox
@@ -72,6 +81,7 @@ class Dispatcher:
         self._keep = keep
         self._keep_s = keep_s
         self._on_ended = on_ended
+        self._events = events
         self._declared: dict[str, Declaration] = {}
         self._here: dict[str, Declaration] = {}  # those of them that this node may run
         self._since: dict[str, datetime] = {}  # planned times up to then were decided on
@@ -82,7 +92,9 @@ class Dispatcher:
         self._untold: list[tuple[Declaration, int]] = []  # ends of runs that others may wait for
         self._tick: Timer | None = None
         self._again_s = 0.0
-        self._last_beat = self._last_prune = self._patient_until = datetime.min.replace(tzinfo=UTC)
+        self._last_beat = self._last_prune = self._last_join = datetime.min.replace(tzinfo=UTC)
+        self._patient_until = datetime.min.replace(tzinfo=UTC)
+        self._is_flooded = False  # more events wait than were taken
         self._is_stopping = False
         self._has_stopped = False
         self._done: Callable[[], None] | None = None
@@ -122,10 +134,17 @@ class Dispatcher:
         enabled = [each for each in declarations if each.enabled]
         standings = self._engine.register(enabled)
         now = self._engine.now()
+        before = self._declared
         self._declared = {each.name: each for each in enabled}
-        self._here = {each.name: each for each in enabled if self._runs_here(each)}
+        self._here = {each.name: each for each in enabled if self.takes(each)}
         # Later than now: of a clock that was ahead when something was claimed, and has been put back since.
-        self._since = {name: min(standing.since, now) for name, standing in standings.items()}
+        since, self._since = self._since, {name: min(standing.since, now) for name, standing in standings.items()}
+        for each in (declaration for declaration in enabled if declaration.is_for_each):
+            # Of its own planned times a node knows those that came while it was there.
+            known = each.name in before and before[each.name].revision == each.revision
+            self._since[each.name] = since[each.name] if known else now
+        self._last_join = datetime.min.replace(tzinfo=UTC)
+        self._join(now)
         self._paused = self._engine.paused()
         self._next = []
         for declaration in enabled:
@@ -137,22 +156,34 @@ class Dispatcher:
             self._tick.cancel()
         self._tick = self._inbox.call_later(0.0, self._turn)
 
-    def happened(self, event: str, details: Mapping[str, str], told: str = "") -> None:
+    def happened(
+        self,
+        event: str,
+        details: Mapping[str, str],
+        told: str = "",
+        *,
+        node: str = "",
+        besides: Collection[str] = (),
+    ) -> None:
         """An event: whatever waits for it is queued.
 
         Args:
             details: of the event; a declaration's own have to be among them.
             told: JSON for `Context.event`.
+            node: where it happened, if it is of no other's: what runs on each node runs there alone.
+            besides: automations that it has come of, which are not queued.
 
         Raises:
             StoreError: the store cannot be reached.
         """
         now = self._engine.now()
         for declaration in self._declared.values():
-            for each in declaration.plan.events:
-                if each.name == event and all(details.get(key) == value for key, value in each.details):
-                    self._engine.enqueue(declaration, now, Cause.EVENT, told)
-                    break
+            if declaration.name not in besides and any(
+                each.is_met(event, details, now) for each in declaration.plan.events
+            ):
+                nodes = [node] if node else self._engine.nodes(SILENT_S)
+                for for_node in nodes if declaration.is_for_each else ("",):
+                    self._engine.enqueue(declaration, now, Cause.EVENT, told, node=for_node)
         self.wake()
 
     def _plan(self, declaration: Declaration) -> None:
@@ -177,6 +208,7 @@ class Dispatcher:
                 self._beat(now)
             if not self._is_stopping:
                 self._claim(now)
+                self._take_events()
                 self._take()
             if self._again_s:
                 logger.info("The store of automations can be reached again.")
@@ -193,7 +225,7 @@ class Dispatcher:
             self._tick = self._inbox.call_later(wait_s, self._turn)
 
     def _wait_s(self, now: datetime) -> float:
-        wait_s = LOOK_S
+        wait_s = 0.0 if self._is_flooded else LOOK_S
         if self._next:
             wait_s = min(wait_s, (self._next[0][0] - now).total_seconds())
         return max(0.0, wait_s)
@@ -211,7 +243,7 @@ class Dispatcher:
             for declaration in come:
                 dues += [(declaration, each) for each in due(declaration, self._since[declaration.name], now)]
             if dues:
-                self._engine.claim(dues)
+                self._engine.claim(dues, self.node)
         except StoreError:
             for declaration in come:
                 self._plan(declaration)  # it is still to be decided on
@@ -221,6 +253,17 @@ class Dispatcher:
         for declaration in come:
             self._plan(declaration)
 
+    def _take_events(self) -> None:
+        """Queue what waits for events that others have kept for this machine's nodes."""
+        if self._events is None:
+            return
+        with self._events.taken(_MOST_EVENTS) as found:
+            self._is_flooded = len(found) == _MOST_EVENTS
+            for each in found:
+                besides = [str(name) for name in each.told.get("by", ())]
+                told = json.dumps({**each.told, "id": each.id})
+                self.happened(each.event, each.details, told, besides=besides)
+
     def _take(self) -> None:
         """Start what is queued and has room."""
         for run in self._engine.take(self.node, self._here, self._executor.room()):
@@ -228,8 +271,9 @@ class Dispatcher:
             self._running[run.id] = (run, declaration)
             self._executor.start(run, declaration, partial(self._ended, run))
 
-    def _runs_here(self, declaration: Declaration) -> bool:
-        return declaration.run_on in ("any", self.node) or declaration.run_on in self._tags
+    def takes(self, declaration: Declaration) -> bool:
+        """Whether its runs may be carried out by this node."""
+        return declaration.run_on in ("any", EACH, self.node) or declaration.run_on in self._tags
 
     def _beat(self, now: datetime) -> None:
         for run_id in self._engine.beat(self.node, list(self._running)):
@@ -242,11 +286,19 @@ class Dispatcher:
                 if declaration is not None:
                     self._untold.append((declaration, run.id))
             self._tell_ends()
+        self._join(now)
         self._see_pauses(now)
         if now - self._last_prune >= timedelta(seconds=_PRUNE_S) or now < self._last_prune:
             self._engine.prune(self._keep, self._keep_s)
             self._last_prune = now
         self._last_beat = now
+
+    def _join(self, now: datetime) -> None:
+        """Be one of the nodes on each of which something runs."""
+        wanted = any(each.is_for_each for each in self._declared.values())
+        if wanted and not now - timedelta(seconds=JOIN_S) < self._last_join <= now:
+            self._engine.join(self.node)
+            self._last_join = now
 
     def _see_pauses(self, now: datetime) -> None:
         paused = self._engine.paused()
@@ -297,7 +349,8 @@ class Dispatcher:
             if run is not None and run.state.is_over:
                 outcome = "succeeded" if run.state is State.SUCCEEDED else "failed"
                 for each in (outcome, "ended"):
-                    self.happened("automation", {"name": run.name, "outcome": each}, f'{{"run": {run.id}}}')
+                    details = {"name": run.name, "outcome": each}
+                    self.happened("automation", details, _told_of(run), node=run.for_node)
                 self._on_ended(declaration, run)
             del self._untold[0]
 
@@ -315,3 +368,10 @@ class Dispatcher:
         self._engine.close()
         if done is not None:
             done()
+
+
+def _told_of(run: Run) -> str:
+    """For `Context.event` of what waits for the end of `run`: with what has led to it, so that signals end there."""
+    before = json.loads(run.event).get("by", ()) if run.event else ()
+    by = {"by": list(dict.fromkeys([*before, run.name]))} if run.cause is Cause.EVENT else {}
+    return json.dumps({"run": run.id, **by})

@@ -73,19 +73,35 @@ class Engine(Protocol):
         One that was not known, or has another revision, plans from now on: what came before is nobody's.
         """
 
-    def claim(self, dues: Sequence[tuple[Declaration, Due]]) -> list[Run]:
+    def claim(self, dues: Sequence[tuple[Declaration, Due]], node: str = "") -> list[Run]:
         """Insert the rows of planned times; the runs that this call has won, skipped ones included.
 
         What has a row already was claimed by another, and so was what belongs to a revision that a newer one replaced.
+        Of a declaration that `is_for_each` node the rows are those of `node`: unique by it too, and `Standing.since`
+        neither counts for them nor is changed.
         """
 
     def enqueue(
-        self, declaration: Declaration, planned: datetime, cause: Cause, event: str = "", missed: int = 0
+        self,
+        declaration: Declaration,
+        planned: datetime,
+        cause: Cause,
+        event: str = "",
+        missed: int = 0,
+        node: str = "",
     ) -> Run:
-        """A run that no schedule planned."""
+        """A run that no schedule planned; for `node` alone, where one is named."""
+
+    def join(self, node: str) -> None:
+        """Say that `node` is there; said every few seconds where a declaration `is_for_each` node."""
+
+    def nodes(self, silent_s: float) -> list[str]:
+        """Those that have said so within so many seconds, by name."""
 
     def take(self, node: str, declarations: Mapping[str, Declaration], room: Mapping[str, int]) -> list[Run]:
         """Start queued runs of these automations: they are RUNNING, at `node`, when they are returned.
+
+        What is for another node is left to that; what runs there, or waits for it, is in the way of nothing here.
 
         Args:
             declarations: by their names.
@@ -102,7 +118,10 @@ class Engine(Protocol):
         """Say how `run` ended; whether it was still its node's to say."""
 
     def give_up(self, silent_s: float, declarations: Mapping[str, Declaration]) -> list[Run]:
-        """Runs of nodes that have been silent for so long, which are LOST, or QUEUED again; as they are now."""
+        """Runs of nodes that have been silent for so long, which are LOST, or QUEUED again; as they are now.
+
+        What is for one node alone is LOST with it, and what still waits for one that is none of `nodes` as well.
+        """
 
     def cancel(self, run_id: int) -> bool:
         """Have a run end, or not start; whether it was under way or queued."""

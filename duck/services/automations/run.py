@@ -58,6 +58,7 @@ class Run:
         code: the exit code of a process, where it was one.
         output: the end of what it printed.
         cancels: whether somebody wants it to end.
+        for_node: the one that it is for; empty for any.
     """
 
     id: int
@@ -79,9 +80,11 @@ class Run:
     code: int | None = None
     output: str = ""
     cancels: bool = False
+    for_node: str = ""
 
     @property
     def key(self) -> str:
         """What services that know idempotency keys are given."""
         moment = self.planned.isoformat().replace("+00:00", "Z")
-        return f"{self.name}:{moment}" if self.cause is Cause.SCHEDULE else f"{self.name}:{moment}:{self.id}"
+        key = f"{self.name}:{moment}" if self.cause is Cause.SCHEDULE else f"{self.name}:{moment}:{self.id}"
+        return f"{key}:{self.for_node}" if self.for_node else key

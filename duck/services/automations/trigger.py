@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from duck.services.automations.event import EVENTS, Event, read_event
 from duck.services.automations.schedule import (
     AllSchedule,
     AnySchedule,
@@ -39,26 +40,8 @@ _NICKNAMES: Final = {
 _WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _SHORTEST_S: Final = 1.0
 _FIELDS: Final = "minute, hour, day of month, month, day of week"
-EVENTS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
-    # needed and possible details
-    "start": ((), ()),
-    "automation": (("name",), ("outcome",)),
-}
-OUTCOMES: Final = ("succeeded", "failed", "ended")
 KEYS: Final = ("cron", "every", "calendar", "daily_at", "at", "on", "any_of", "all_of", "trigger")
 """One of these is in each table; the others that go with it are read with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happens.
-
-    Attributes:
-        details: what the table says of it, by name.
-    """
-
-    name: str
-    details: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,22 +143,7 @@ def _at(table: Mapping[str, Any], zone: ZoneInfo) -> _Read:
 
 
 def _on(table: Mapping[str, Any], zone: ZoneInfo) -> _Read:
-    name = table["on"]
-    if name not in EVENTS:
-        raise ValueError(f"on is {name!r}: give one of {', '.join(EVENTS)}")
-    needed, possible = EVENTS[name]
-    details = {}
-    for key in (*needed, *possible):
-        if key not in table:
-            if key in needed:
-                raise ValueError(f'on = "{name}" needs {key}')
-            continue
-        if not isinstance(table[key], str) or not table[key]:
-            raise ValueError(f"{key} is {table[key]!r}: give a text")
-        details[key] = table[key]
-    if name == "automation" and details.setdefault("outcome", OUTCOMES[0]) not in OUTCOMES:
-        raise ValueError(f"outcome is {details['outcome']!r}: give one of {', '.join(OUTCOMES)}")
-    return None, (Event(name, tuple(sorted(details.items()))),)
+    return None, (read_event(table),)
 
 
 def _any_of(table: Mapping[str, Any], zone: ZoneInfo) -> _Read:
@@ -199,8 +167,6 @@ def _excluding(table: Mapping[str, Any], zone: ZoneInfo) -> _Read:
     if not isinstance(said, Mapping):
         raise ValueError(f'except is {said!r}: give a table such as {{weekdays = ["sat", "sun"]}}')
     _refuse_others(said, ("dates", "weekdays", "between"), "except.")
-    if plan.schedule is None:
-        raise ValueError("except goes with planned times, and the trigger is an event")
     dates, anniversaries = set(), set()
     for each in _some("except.dates", said.get("dates", []), '"12-25"', least=0):
         if isinstance(each, str) and (match := re.fullmatch(r"(\d\d)-(\d\d)", each)):
@@ -216,7 +182,8 @@ def _excluding(table: Mapping[str, Any], zone: ZoneInfo) -> _Read:
             raise ValueError(f'except.between holds {pair!r}: give pairs such as ["22:00", "06:00"]')
         between.append((_time("except.between", pair[0]), _time("except.between", pair[1])))
     exclusion = Exclusion(plan.zone, frozenset(dates), frozenset(anniversaries), frozenset(weekdays), tuple(between))
-    return ExcludingSchedule(plan.schedule, exclusion), plan.events
+    schedule = ExcludingSchedule(plan.schedule, exclusion) if plan.schedule is not None else None
+    return schedule, tuple(event.excluding(exclusion) for event in plan.events)
 
 
 _READERS: Final[Mapping[str, Callable[[Mapping[str, Any], ZoneInfo], _Read]]] = {

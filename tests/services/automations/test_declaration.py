@@ -11,8 +11,8 @@ import pytest
 from duck.automation import all_of, any_of, at, calendar, cron, daily_at, every, on
 from duck.exceptions import SettingsError
 from duck.services.automations.declaration import Declaration, read_declaration
+from duck.services.automations.event import Event
 from duck.services.automations.schedule import upcoming
-from duck.services.automations.trigger import Event
 
 BERLIN = ZoneInfo("Europe/Berlin")
 BEGIN = datetime(2026, 5, 1, tzinfo=UTC)
@@ -63,6 +63,32 @@ def test_events_are_read_with_their_details() -> None:
         Event("automation", (("name", "import"), ("outcome", "failed"))),
     )
     assert shown(declaration, 1) == ["02 00:00"]
+
+
+def test_what_tells_of_each_thing_queues_its_runs_by_default() -> None:
+    assert read(on="file", path="in/*.csv").overlap == "queue_all"
+    assert read(**any_of(on("signal", name="shop.signals.paid"), every("1d")).table).overlap == "queue_all"
+    assert read(on="file", path="in/*.csv", overlap="skip").overlap == "skip"
+    assert read(on="deploy").overlap == "skip"
+
+
+def test_a_secret_is_in_nothing_that_is_shown() -> None:
+    declaration = read(on="webhook", path="/hooks/build", secret="s3cret-s3cret-s3cret")
+    assert "s3cret" not in repr(declaration) and declaration.when == "on webhook /hooks/build"
+    assert declaration.plan.events[0].secret == ("secret", "s3cret-s3cret-s3cret")
+    assert declaration.revision == read(on="webhook", path="/hooks/build", secret="another-one-than-that").revision
+
+
+def test_an_event_may_be_excepted_and_joined_with_times() -> None:
+    trigger = any_of(on("deploy"), daily_at("09:00")).excluding(weekdays="sat", between=("12:00", "13:00"))
+    declaration = read(**trigger.table)
+    (event,) = declaration.plan.events
+    friday = datetime(2026, 5, 1, 8, 0, tzinfo=UTC)
+    assert event.is_met("deploy", {}, friday)
+    assert not event.is_met("start", {}, friday)
+    assert not event.is_met("deploy", {}, friday + timedelta(hours=2, minutes=30)), "12:30 in Berlin"
+    assert not event.is_met("deploy", {}, friday + timedelta(days=1))
+    assert shown(declaration) == ["01 07:00", "03 07:00"]
 
 
 def test_without_a_trigger_it_is_run_by_hand() -> None:
@@ -131,14 +157,25 @@ def test_only_another_schedule_is_another_revision() -> None:
         ({"calendar": {"weeks": 2, "days": 1, "start": "2026-01-01"}}, "calendar needs one of years, months"),
         ({"on": "strat"}, "on is 'strat': give one of start, automation"),
         ({"on": "automation"}, 'on = "automation" needs name'),
-        ({"run_on": "a b"}, "run_on is 'a b': give \"any\", or a tag of nodes"),
+        ({"run_on": "a b"}, 'run_on is \'a b\': give "any", "each", or a tag of nodes'),
         ({"on": "automation", "name": "a", "outcome": "died"}, "outcome is 'died': give one of succeeded"),
         ({"all_of": [{"on": "start"}, {"every": "1h"}]}, "all_of holds an event"),
         ({"any_of": [{"cron": "bad"}]}, 'cron is "bad"'),
         ({"every": "1h", "except": {"weekdays": ["funday"]}}, "except.weekdays holds 'funday'"),
         ({"every": "1h", "except": {"between": ["22:00", "06:00"]}}, "except.between holds '22:00': give pairs"),
         ({"every": "1h", "except": {"holidays": []}}, "except.holidays is not known here"),
-        ({"on": "start", "except": {"weekdays": ["sat"]}}, "except goes with planned times"),
+        ({"on": 3}, "on is 3: give one of start, automation"),
+        ({"on": "signal"}, 'on = "signal" needs name'),
+        ({"on": "signal", "name": "post_save"}, 'name is "post_save": give a dotted name such as "django.db.models'),
+        ({"on": "file"}, 'on = "file" needs path'),
+        ({"on": "deploy", "path": "x"}, "path is not known here"),
+        ({"on": "webhook", "path": "/a"}, "it has no secret, and without one anybody could start it: give one of"),
+        ({"on": "webhook", "path": "/a", "secret": "s" * 16, "secret_env": "S"}, "secret and secret_env are given"),
+        ({"on": "webhook", "path": "/a", "secret": 5}, "secret is no text"),
+        ({"on": "webhook", "path": "/a", "secret": "short"}, "secret is too short: give 16 characters or more"),
+        ({"on": "webhook", "path": "a", "secret_env": "S"}, 'path is "a": give a path such as "/hooks/build"'),
+        ({"on": "webhook", "path": "/a/../b", "secret_env": "S"}, 'path is "/a/../b": give a path'),
+        ({"on": "webhook", "path": "/.duck/x", "secret_env": "S"}, 'path is "/.duck/x": give a path'),
         ({"every": "1h", "overlap": "forbid"}, "overlap is 'forbid': give one of"),
         ({"every": "1h", "retry": -1}, "retry is -1: give a whole number from 0 to 1000"),
         ({"every": "1h", "backoff": "exp:10m..1m"}, "the second time has to be the longer one"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -11,13 +12,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from duck.automation import on
+from duck.automation import any_of, on
 from duck.exceptions import StoreError
 from duck.services.automations import dispatcher as module
 from duck.services.automations.declaration import Declaration, read_declaration
 from duck.services.automations.dispatcher import Dispatcher
 from duck.services.automations.engine import Ended
 from duck.services.automations.engines.local import LocalEngine
+from duck.services.automations.event_spool import EventSpool
 from duck.services.automations.run import Cause, Run, State
 from duck.services.inbox import Inbox
 
@@ -71,13 +73,18 @@ class Hands:
 
 
 class Node:
-    def __init__(self, path: Path, name: str, room: int = 10) -> None:
+    def __init__(self, path: Path, name: str, room: int = 10, events: EventSpool | None = None) -> None:
         self.inbox = Inbox()
         self.engine = ClockedEngine(path)
         self.hands = Hands(room)
         self.over: list[Run] = []
         self.dispatcher = Dispatcher(
-            self.inbox, self.engine, self.hands, name, on_ended=lambda declaration, run: self.over.append(run)
+            self.inbox,
+            self.engine,
+            self.hands,
+            name,
+            on_ended=lambda declaration, run: self.over.append(run),
+            events=events,
         )
 
     def begin(self, *declarations: Declaration) -> None:
@@ -250,6 +257,118 @@ class TestEvents:
         node.turns()
         assert [(run.name, run.cause, run.event) for run in node.hands.started] == [("a", Cause.EVENT, '{"by": 7}')]
 
+    def test_what_others_have_kept_is_taken_and_told(self, tmp_path: Path) -> None:
+        node = Node(tmp_path / "store", "a", events=EventSpool(tmp_path / "events"))
+        spool = EventSpool(tmp_path / "events")
+        node.begin(declared("sale", on="signal", name="shop.signals.paid"), declared("other", on="deploy"))
+        kept = spool.put("signal", {"name": "shop.signals.paid"}, {"pk": 7})
+        spool.put("signal", {"name": "shop.signals.refunded"}, {"pk": 8})
+        node.serve(lambda: node.hands.started)
+        node.turns()
+        (run,) = node.hands.started
+        assert (run.name, json.loads(run.event)) == ("sale", {"pk": 7, "id": kept})
+        assert spool.waiting() == 0
+        node.inbox.close()
+
+    def test_while_the_store_is_away_they_wait(self, tmp_path: Path) -> None:
+        node = Node(tmp_path / "store", "a", events=EventSpool(tmp_path / "events"))
+        node.begin(declared("a", on="deploy"))
+        node.engine.is_away = True
+        node.dispatcher._events.put("deploy", {})  # type: ignore[union-attr]
+        node.turns()
+        assert node.hands.started == []
+        node.engine.is_away = False
+        node.serve(lambda: node.hands.started)
+        node.inbox.close()
+
+    def test_a_flood_is_taken_in_parts_and_no_planned_time_waits_for_it(self, tmp_path: Path) -> None:
+        node = Node(tmp_path / "store", "a", room=1000, events=EventSpool(tmp_path / "events"))
+        spool = EventSpool(tmp_path / "events")
+        many = module._MOST_EVENTS + 10
+        for _ in range(many):
+            spool.put("deploy", {}, is_durable=False)
+        node.begin(declared("each", on="deploy", overlap="allow"), declared("timed", every="1h"))
+        node.engine.ahead = timedelta(hours=1)
+        node.dispatcher.wake()
+        node.inbox.run_once(0.0)
+        assert {run.name for run in node.hands.started} == {"timed", "each"}
+        assert spool.waiting() == 10
+        node.serve(lambda: len(node.hands.started) == many + 1, within_s=10.0)
+        node.inbox.close()
+
+    def test_what_a_run_has_led_to_starts_none_of_those_that_led_to_it(self, node: Node) -> None:
+        """A job that saves what it waits for; and two that wait for each other."""
+        node.begin(
+            declared("first", on="signal", name="a.b", overlap="allow"),
+            declared("second", on="signal", name="a.b", overlap="allow"),
+        )
+        node.dispatcher.happened("signal", {"name": "a.b"}, "{}", besides=["first"])
+        node.turns()
+        assert [run.name for run in node.hands.started] == ["second"]
+        node.dispatcher.happened("signal", {"name": "a.b"}, "{}", besides=["first", "second"])
+        node.turns()
+        assert len(node.hands.started) == 1
+
+    def test_an_outcome_tells_what_has_led_to_it(self, node: Node) -> None:
+        first = declared("first", on="signal", name="a.b")
+        node.begin(first, declared("after", **outcome_of("first")))
+        node.engine.enqueue(first, datetime.now(UTC), Cause.EVENT, '{"by": ["zero"]}')
+        node.serve(lambda: node.hands.started)
+        run = node.hands.started[0]
+        node.hands.end(run, Ended(State.SUCCEEDED))
+        node.serve(lambda: len(node.hands.started) == 2)
+        assert json.loads(node.hands.started[1].event) == {"run": run.id, "by": ["zero", "first"]}
+
+
+class TestEachNode:
+    def test_a_planned_time_runs_once_on_each(self, node: Node, other: Node) -> None:
+        job = declared(every="1s", run_on="each", overlap="allow")
+        node.begin(job)
+        other.begin(job)
+        deadline = time.monotonic() + 20.0
+        while min(len(node.hands.started), len(other.hands.started)) < 2 and time.monotonic() < deadline:
+            node.inbox.run_once(0.01)
+            other.inbox.run_once(0.01)
+        planned = [[run.planned for run in each.hands.started] for each in (node, other)]
+        assert set(planned[0]) & set(planned[1])
+        assert all(len(times) == len(set(times)) >= 2 for times in planned)
+        assert {run.for_node for run in node.hands.started} == {"a"}
+
+    def test_an_event_too_but_the_start_of_a_node_is_its_own(self, node: Node, other: Node) -> None:
+        job = declared(**any_of(on("deploy"), on("start")).table, run_on="each", overlap="allow")
+        node.begin(job)
+        other.begin(job)
+        node.dispatcher.happened("start", {}, node="a")
+        node.dispatcher.happened("deploy", {})
+        node.serve(lambda: len(node.hands.started) == 2)
+        other.serve(lambda: other.hands.started)
+        other.turns()
+        assert (len(node.hands.started), len(other.hands.started)) == (2, 1)
+
+    def test_declared_again_it_loses_no_time(self, node: Node) -> None:
+        job = declared(every="1h", run_on="each", overlap="allow")
+        node.begin(job)
+        node.engine.ahead = timedelta(hours=1)
+        node.begin(job)
+        node.turns()
+        assert len(node.hands.started) == 1
+        node.begin(declared(every="2h", run_on="each", overlap="allow"))
+        node.turns()
+        assert len(node.hands.started) == 1
+
+    def test_a_node_says_that_it_is_there_as_long_as_it_is(self, node: Node, other: Node) -> None:
+        job = declared(run_on="each")
+        node.begin(job)
+        assert other.engine.nodes(5.0) == ["a"]
+        for seconds in range(0, 60, 5):
+            node.engine.ahead = other.engine.ahead = timedelta(seconds=seconds)
+            node.turns(1)
+            assert other.engine.nodes(module.JOIN_S + 6.0) == ["a"]
+        node.begin(declared())
+        node.engine.ahead = other.engine.ahead = timedelta(seconds=100)
+        node.turns()
+        assert other.engine.nodes(30.0) == []
+
 
 class TestSteering:
     def test_a_cancelled_run_is_asked_to_end(self, node: Node) -> None:
@@ -366,7 +485,7 @@ class TestTheStoreAway:
         node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
         node.serve(lambda: node.hands.started)
 
-        def lost(*arguments: Any) -> None:
+        def lost(*arguments: Any, **more: Any) -> None:
             monkeypatch.undo()
             raise StoreError("The store is away.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from duck.services.automations.declaration import Declaration, read_declaration
 from duck.services.automations.due import Due
 from duck.services.automations.engine import Ended, Engine
 from duck.services.automations.engines.local import LocalEngine
+from duck.services.automations.engines.local_rows import SCHEMA
 from duck.services.automations.run import Cause, Run, State
 
 Open = Callable[[], Engine]
@@ -264,6 +266,80 @@ class TestSilence:
         assert engine.give_up(30.0, {"job": job}) == []
 
 
+class TestEachNode:
+    """What runs on every node: unique by it, too."""
+
+    def test_a_planned_time_is_won_once_by_each(self, store: Open) -> None:
+        first, second, job, planned = store(), store(), declared(run_on="each"), soon()
+        first.register([job])
+        (won,) = first.claim([(job, Due(planned, True))], "a")
+        assert (won.for_node, won.state) == ("a", State.QUEUED)
+        (other,) = second.claim([(job, Due(planned, True))], "b")
+        assert other.for_node == "b" and other.key != won.key
+        assert first.claim([(job, Due(planned, True))], "a") == [] == second.claim([(job, Due(planned, True))], "b")
+
+    def test_only_that_node_takes_it_and_no_other_is_in_its_way(self, engine: Engine) -> None:
+        job = declared(run_on="each")
+        engine.register([job])
+        for node in ("a", "b"):
+            engine.claim([(job, Due(soon(), True))], node)
+        (mine,) = take(engine, "a", job)
+        (other,) = take(engine, "b", job)
+        assert (mine.for_node, mine.node, other.for_node, other.node) == ("a", "a", "b", "b")
+        engine.finish(other, Ended(State.SUCCEEDED))
+        states = {node: engine.claim([(job, Due(soon(2), True))], node)[0].state for node in ("a", "b")}
+        assert states == {"a": State.SKIPPED, "b": State.QUEUED}, "overlaps are each node's own"
+
+    def test_what_replaces_ends_the_run_of_its_own_node(self, engine: Engine) -> None:
+        job = declared(run_on="each", overlap="replace")
+        engine.register([job])
+        runs = {}
+        for node in ("a", "b"):
+            engine.claim([(job, Due(soon(), True))], node)
+            (runs[node],) = take(engine, node, job)
+        engine.claim([(job, Due(soon(2), True))], "a")
+        assert engine.beat("a", [runs["a"].id]) == {runs["a"].id}
+        assert engine.beat("b", [runs["b"].id]) == set()
+
+    def test_one_of_a_time_that_another_has_had_is_not_passed_over(self, engine: Engine) -> None:
+        """The clock of the first has been a little ahead, or the second was slow."""
+        job = declared(run_on="each", overlap="allow")
+        since = engine.register([job])["job"].since
+        planned = datetime.now(UTC)
+        assert len(engine.claim([(job, Due(planned, True))], "a")) == 1
+        assert len(engine.claim([(job, Due(planned - timedelta(seconds=1), True))], "b")) == 1
+        assert engine.standings()["job"].since == since
+
+    def test_for_one_node_by_hand(self, engine: Engine) -> None:
+        job = declared(run_on="each")
+        engine.register([job])
+        run = engine.enqueue(job, engine.now(), Cause.HAND, node="b")
+        assert run.for_node == "b"
+        assert take(engine, "a", job) == []
+        assert [each.id for each in take(engine, "b", job)] == [run.id]
+
+    def test_who_is_there_is_known_to_all(self, store: Open) -> None:
+        first, second = store(), store()
+        assert first.nodes(60.0) == []
+        first.join("b")
+        second.join("a")
+        first.join("b")
+        assert first.nodes(60.0) == second.nodes(60.0) == ["a", "b"]
+        assert first.nodes(-1.0) == []
+
+    def test_what_waits_for_a_node_that_has_gone_is_lost_and_so_is_what_ran_there(self, engine: Engine) -> None:
+        job = declared(run_on="each", on_crash="retry", overlap="allow")
+        engine.register([job])
+        engine.join("a")
+        engine.claim([(job, Due(soon(1), True))], "a")
+        (running,) = take(engine, "a", job)
+        engine.claim([(job, Due(soon(2), True))], "a")
+        assert engine.give_up(60.0, {"job": job}) == []
+        lost = engine.give_up(-1.0, {"job": job})
+        assert [(each.state, each.reason) for each in lost] == [(State.LOST, "its node a fell silent")] * 2
+        assert running.id in {each.id for each in lost}
+
+
 class TestSteering:
     def test_a_queued_run_is_cancelled_at_once_a_running_one_is_asked(self, engine: Engine) -> None:
         job = declared(overlap="queue_all")
@@ -311,6 +387,38 @@ class TestSteering:
 
 
 class TestTheFile:
+    def test_one_of_an_older_duck_goes_on(self, tmp_path: Path) -> None:
+        path = tmp_path / "x"
+        old = sqlite3.connect(path, isolation_level=None)
+        for statement in SCHEMA[0].split(";"):
+            old.execute(statement)
+        old.execute("PRAGMA user_version=1")
+        old.execute(
+            "INSERT INTO run (name, revision, planned, cause, state, not_before, created)"
+            " VALUES ('job', 'r', 5, 'schedule', 'queued', 5, 5)"
+        )
+        old.close()
+        engine = LocalEngine(path)
+        (run,) = take(engine, "a", declared())
+        assert (run.name, run.for_node) == ("job", "")
+        engine.close()
+
+    def test_what_is_asked_each_second_reads_no_history(self, tmp_path: Path) -> None:
+        engine, job = LocalEngine(tmp_path / "x"), declared()
+        engine.register([job])
+        asked: list[str] = []
+        engine._db.set_trace_callback(asked.append)
+        engine.take("a", {}, {"process": 1})
+        engine.give_up(30.0, {})
+        engine.claim([(job, Due(soon(), True))])
+        engine._db.set_trace_callback(None)
+        reads = [each for each in asked if each.startswith("SELECT")]
+        plans = [row["detail"] for each in reads for row in engine._db.execute(f"EXPLAIN QUERY PLAN {each}")]
+        assert len(reads) >= 5
+        assert not [plan for plan in plans if " run" in plan and "INDEX" not in plan and "PRIMARY KEY" not in plan]
+        assert not [plan for plan in plans if "run_of_name" in plan], "that one holds all that was"
+        engine.close()
+
     def test_it_is_its_owners_alone(self, store: Open, tmp_path: Path) -> None:
         store().register([declared()])
         for path in tmp_path.iterdir():

@@ -5,11 +5,30 @@ from __future__ import annotations
 import json
 import os
 import sys
+from functools import partial
+from typing import Any
 
 from .control import Control, die_with_parent, tie_group
+from .hook import when_imported
 from .launch import run_as_main
+from .signals import follow
 
 VARIABLE = "_DUCK_COMMAND"
+
+
+def _tell_signals(management: Any, events: str, control: Control) -> None:
+    """Have automations told of the signals that the command sends; its applications are loaded when it is fetched."""
+    utility = management.ManagementUtility
+    fetch_command = utility.fetch_command
+
+    def fetch(self: Any, subcommand: str) -> Any:
+        from django.apps import apps
+
+        if apps.ready:
+            follow(events, control)
+        return fetch_command(self, subcommand)
+
+    utility.fetch_command = fetch
 
 
 def main() -> int:
@@ -24,6 +43,8 @@ def main() -> int:
     if told["settings"]:
         os.environ["DJANGO_SETTINGS_MODULE"] = told["settings"]
     sys.argv = [os.path.relpath(path, told["cwd"]), *told["arguments"]]
+    if told.get("events"):
+        when_imported("django.core.management", partial(_tell_signals, events=told["events"], control=control))
     run_as_main(path)
     del control
     return 0

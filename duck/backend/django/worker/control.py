@@ -67,14 +67,16 @@ class Control:
 
     `on_stop(deadline_s)`, `on_terminal()` and `on_ping(command)` are called on the lifeline's thread. A stop before
     `on_stop` is set ends the process: nothing has been promised to anybody yet. `on_ping` answers by `pong`; that it
-    does shows that a thread gets the interpreter's lock. `on_other` takes every other command. A process that is to be
-    copied must have no thread: it does not listen until then, and the App ends it by a signal.
+    does shows that a thread gets the interpreter's lock. `on_look` goes before it, for what is looked at now and then,
+    and raises nothing. `on_other` takes every other command. A process that is to be copied must have no thread: it
+    does not listen until then, and the App ends it by a signal.
     """
 
     def __init__(self, descriptor: int, *, listens: bool = True) -> None:
         self.on_stop: Optional[Callable[[float], None]] = None
         self.on_terminal: Optional[Callable[[], None]] = None
         self.on_ping: Callable[[Dict[str, Any]], None] = lambda command: self.send("pong")
+        self.on_look: Callable[[], None] = lambda: None
         self.on_other: Callable[[Dict[str, Any]], None] = lambda command: None
         self._lock = threading.RLock()  # a signal handler reports, too
         self._socket: Optional[socket.socket] = None
@@ -126,6 +128,7 @@ class Control:
         elif name == "terminal" and self.on_terminal is not None:
             self.on_terminal()
         elif name == "ping":
+            self.on_look()
             self.on_ping(command)
         elif name == "refresh":
             from .refresh import refresh

@@ -114,7 +114,7 @@ def _of_settings(failed: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
 
 
 def _of_object(dotted: str, trigger: str) -> Dict[str, Any]:
-    from duck.automation import Automation, NoTrigger
+    from duck.automation import Automation, AutomationTrigger, NoTrigger
 
     module, _, name = dotted.rpartition(".")
     value = getattr(import_module(module), name)
@@ -125,6 +125,13 @@ def _of_object(dotted: str, trigger: str) -> Dict[str, Any]:
     place, _, kind = trigger.rpartition(".")
     condition = getattr(import_module(place), kind)
     report: Dict[str, Any] = value.report(f"{module}:{name}", dotted)
-    if not (isinstance(condition, type) and issubclass(condition, NoTrigger)) and not isinstance(condition, NoTrigger):
-        raise TypeError(f"{trigger} is no NoTrigger, and a trigger with check_trigger() of its own is not asked")
+    own = condition if isinstance(condition, type) else type(condition)
+    if not issubclass(own, AutomationTrigger):
+        raise TypeError(f"{trigger} is no AutomationTrigger")
+    if not issubclass(own, NoTrigger):
+        if value.schedules != 1:
+            raise TypeError(f"{dotted} has schedules and an interval, which go with NoTrigger; {trigger} says when")
+        times = value.trigger().table
+        table = {key: said for key, said in report["table"].items() if key not in times}
+        report["table"] = {**table, "on": "condition", "name": trigger}
     return report

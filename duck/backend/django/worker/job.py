@@ -58,10 +58,10 @@ def carry_out(told: Dict[str, Any]) -> Dict[str, Any]:
     """Run what a `run` command tells of, in this thread; the facts of its `ended` event."""
     with _around():
         try:
-            _call(told)
+            reason = _call(told)
         except BaseException as error:
             return _failure(error)
-    return {"state": "succeeded", "reason": "", "traceback": ""}
+    return {"state": "succeeded", "reason": reason, "traceback": ""}
 
 
 async def carry_out_async(told: Dict[str, Any]) -> Dict[str, Any]:
@@ -91,7 +91,8 @@ def _failure(error: BaseException) -> Dict[str, Any]:
     return {"state": "failed", "reason": message_of(error), "traceback": text_of(error)}
 
 
-def _call(told: Dict[str, Any]) -> None:
+def _call(told: Dict[str, Any]) -> str:
+    """Call it; what there is to be said of how it ended."""
     kind, target, details = told["kind"], told["target"], told["details"]
     if kind == "command":
         from django.core.management import call_command
@@ -100,12 +101,13 @@ def _call(told: Dict[str, Any]) -> None:
     elif kind == "task":
         task = resolve(target)
         result = task.enqueue(*details.get("args", []), **details.get("kwargs", {}))
-        sys.stdout.write(f"enqueued as {getattr(result, 'id', result)}{os.linesep}")
+        return f"enqueued as {getattr(result, 'id', result)}"
     else:
         function = resolve(target)
         result = function(*_arguments(function, told), **details.get("kwargs", {}))
         if inspect.isawaitable(result):
             asyncio.run(_awaited(result))
+    return ""
 
 
 async def _awaited(result: Any) -> Any:
@@ -126,17 +128,10 @@ def resolve(dotted: str) -> Any:
 
 
 def _arguments(function: Any, told: Dict[str, Any]) -> List[Any]:
-    """The context, where the function takes an argument that is not said otherwise; then those that are."""
-    said = list(told["details"].get("args", []))
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        return said
-    positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
-    named = told["details"].get("kwargs", {})
-    free = [each for each in positional if each.name not in named]
-    takes = len(free) > len(said) and (free[0].name in ("ctx", "context") or free[0].default is inspect.Parameter.empty)
-    return [_context(told), *said] if takes else said
+    from duck.automation.calling import arguments
+
+    details = told["details"]
+    return arguments(function, _context(told), details.get("args", []), details.get("kwargs", {}))
 
 
 def _context(told: Dict[str, Any]) -> Any:

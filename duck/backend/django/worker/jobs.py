@@ -19,13 +19,15 @@ import queue
 import signal
 import sys
 import threading
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
+from .conditions import Conditions
 from .control import Control, die_with_parent, tie_group
 from .declared import find_automations, provide_automation
 from .failure import EXIT_FAILED, describe
 from .job import Cancelled, SharedStream, carry_out, carry_out_async, current_run, log_to_output
 from .launch import enter_directory, find_settings, run_manage, set_up
+from .signals import Signals, chain, follow
 from .spec import Spec
 
 VARIABLE = "_DUCK_JOBS"
@@ -46,6 +48,8 @@ class JobProcess:
         self._tasks: Dict[int, Any] = {}
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._lock = threading.Lock()
+        self._signals: Optional[Signals] = None
+        self._conditions = Conditions(lambda name: self.control.send("condition", name=name))
 
     def run(self) -> int:
         """Serve until told to stop; the exit code."""
@@ -76,6 +80,7 @@ class JobProcess:
         self.stage = "automations"
         found = find_automations()
         connections.close_all()
+        self._signals = follow(self.spec.events, self.control)
         log_to_output()
         if self.is_shared:
             sys.stdout = SharedStream(sys.stdout)
@@ -90,6 +95,8 @@ class JobProcess:
             told = self._runs.get()
             if told is None:
                 return
+            if self._signals is not None:
+                self._signals.look()
             if self.is_shared:
                 self._start_shared(told)
             else:
@@ -101,6 +108,8 @@ class JobProcess:
             self._runs.put(command)
         elif command.get("command") == "cancel":
             self._cancel(int(command["run"]))
+        elif command.get("command") == "ask":
+            self._conditions.ask(command["conditions"])
 
     # -- one at a time ----------------------------------------------------------------------------------------------
 
@@ -109,11 +118,15 @@ class JobProcess:
         ended: Dict[str, Any] = {"state": "cancelled", "reason": "", "traceback": ""}
         try:
             self._is_running = True
+            if self._signals is not None:
+                self._signals.whole = chain_of(told)
             ended = carry_out(told)
         except Cancelled:
             pass
         finally:
             self._is_running = False
+            if self._signals is not None:
+                self._signals.whole = ()
         sys.stdout.flush()
         sys.stderr.flush()
         # Behind all that it printed: whoever reads both knows by it that the output is complete.
@@ -138,6 +151,7 @@ class JobProcess:
     def _run_in_thread(self, told: Dict[str, Any]) -> None:
         run = told["run"]
         current_run.set(lambda text: self._output(run, text))
+        chain.set(chain_of(told))
         self.control.send("started", run=run)
         ended: Dict[str, Any] = {"state": "cancelled", "reason": "", "traceback": ""}
         try:
@@ -160,6 +174,7 @@ class JobProcess:
 
         async def carry() -> None:
             current_run.set(lambda text: self._output(run, text))
+            chain.set(chain_of(told))
             self.control.send("started", run=run)
             ended = await carry_out_async(told)
             self._tasks.pop(run, None)
@@ -185,6 +200,12 @@ class JobProcess:
             if thread is not None and thread.ident is not None:
                 # Between two instructions of Python; what waits in the system is not reached.
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Cancelled))
+
+
+def chain_of(told: Dict[str, Any]) -> Tuple[str, ...]:
+    """The automations whose runs have led to what this one does, itself the last: none of them is to begin again."""
+    event = told["context"].get("event") or {}
+    return tuple(dict.fromkeys([*map(str, event.get("by", ())), told["automation"]]))
 
 
 def main() -> int:

@@ -21,6 +21,7 @@ from .libraries import changed_variables
 from .measured import MeasuredSlot
 from .places import place_facts
 from .seen import Seen
+from .signals import follow
 from .slot import Slot
 from .spare import SET_UP, URLS, Points, be_libraries, start_again
 from .spec import Spec, take_spec
@@ -100,6 +101,7 @@ class Process:
             self.stage = "checks"
             self.control.send("looked", **run_checks())
         self.points.end()
+        follow(self.spec.events, self.control)
         self.control.listen()
         own_origin = one_origin() if self.spec.frontend else []
         if measures:

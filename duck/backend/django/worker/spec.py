@@ -41,6 +41,7 @@ class Spec:
         points: where a spare is to be left behind (see spare.py), and its descriptors.
         libraries_fd: what a spare of packages imports is written there (see libraries.py); -1 for others.
         deferred: in mode `runserver` the checks may come after it is ready, where there is a spare to run them.
+        events: directory in which signals are told to automations, empty for none.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class Spec:
         "cwd",
         "deferred",
         "environ",
+        "events",
         "frontend",
         "identity_field",
         "libraries_fd",
@@ -107,6 +109,7 @@ class Spec:
         self.points: Dict[str, Dict[str, int]] = values.get("points", {})
         self.libraries_fd: int = values.get("libraries_fd", -1)
         self.deferred: bool = values.get("deferred", False)
+        self.events: str = values.get("events", "")
 
 
 def take_spec() -> Spec:

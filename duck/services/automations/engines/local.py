@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from duck.exceptions import StoreError
 from duck.services.automations.admission import admit, may_start
 from duck.services.automations.engine import Ended, Standing
+from duck.services.automations.engines.local_rows import SCHEMA, maybe, moment, number, run_of
 from duck.services.automations.run import Cause, Run, State
 
 if TYPE_CHECKING:
@@ -28,46 +29,8 @@ if TYPE_CHECKING:
 
 # How long a node waits for another's transaction; these last milliseconds.
 _BUSY_S: Final = 10.0
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
+_DAY: Final = 86_400_000_000
 _FOREVER: Final = datetime.max.replace(tzinfo=UTC)
-
-# Moments are whole microseconds since 1970-01-01 in UTC.
-_SCHEMA: Final = (
-    """
-    CREATE TABLE automation (
-        name TEXT PRIMARY KEY,
-        revision TEXT NOT NULL,
-        since INTEGER NOT NULL,
-        paused_until INTEGER
-    ) WITHOUT ROWID;
-    CREATE INDEX automation_paused ON automation (name) WHERE paused_until IS NOT NULL;
-    CREATE TABLE run (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        name TEXT NOT NULL,
-        revision TEXT NOT NULL,
-        planned INTEGER NOT NULL,
-        cause TEXT NOT NULL,
-        state TEXT NOT NULL,
-        reason TEXT NOT NULL DEFAULT '',
-        attempt INTEGER NOT NULL DEFAULT 0,
-        not_before INTEGER NOT NULL,
-        missed INTEGER NOT NULL DEFAULT 0,
-        event TEXT NOT NULL DEFAULT '',
-        node TEXT NOT NULL DEFAULT '',
-        created INTEGER NOT NULL,
-        started INTEGER,
-        beat INTEGER,
-        ended INTEGER,
-        code INTEGER,
-        output TEXT NOT NULL DEFAULT '',
-        cancels INTEGER NOT NULL DEFAULT 0
-    );
-    CREATE UNIQUE INDEX run_planned ON run (name, revision, planned) WHERE cause = 'schedule';
-    CREATE INDEX run_open ON run (name, state) WHERE state IN ('queued', 'running');
-    CREATE INDEX run_of_name ON run (name, id);
-    """,
-)
 
 
 class LocalEngine:
@@ -93,15 +56,15 @@ class LocalEngine:
     def _migrate(self) -> None:
         with self._change():
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version > len(_SCHEMA):
+            if version > len(SCHEMA):
                 raise StoreError(
                     f"The store of automations at {self._path} was made by a newer Duck; start that one, or move the"
                     " file away."
                 )
-            for number, statements in enumerate(_SCHEMA[version:], version + 1):
+            for step, statements in enumerate(SCHEMA[version:], version + 1):
                 for statement in statements.split(";"):
                     self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version={number}")
+                self._db.execute(f"PRAGMA user_version={step}")
 
     @contextlib.contextmanager
     def _change(self) -> Iterator[None]:
@@ -132,7 +95,7 @@ class LocalEngine:
 
     def register(self, declarations: Sequence[Declaration]) -> dict[str, Standing]:
         """See `Engine`."""
-        now = _number(self.now())
+        now = number(self.now())
         with self._change():
             known = {row["name"]: row["revision"] for row in self._db.execute("SELECT name, revision FROM automation")}
             new = [each for each in declarations if known.get(each.name) != each.revision]
@@ -144,10 +107,10 @@ class LocalEngine:
         names = {each.name for each in declarations}
         return {name: standing for name, standing in self.standings().items() if name in names}
 
-    def claim(self, dues: Sequence[tuple[Declaration, Due]]) -> list[Run]:
+    def claim(self, dues: Sequence[tuple[Declaration, Due]], node: str = "") -> list[Run]:
         """See `Engine`."""
         won: list[Run] = []
-        now = _number(self.now())
+        now = number(self.now())
         with self._change():
             for declaration, due in dues:
                 row = self._db.execute(
@@ -155,29 +118,56 @@ class LocalEngine:
                 ).fetchone()
                 if row is None or row["revision"] != declaration.revision:
                     continue
-                planned, since = _number(due.planned), row["since"]
-                # Decided on, and perhaps forgotten since; but for a clock that was ahead, and has been put back.
-                if planned <= since <= now:
-                    continue
-                self._db.execute(
-                    "UPDATE automation SET since = ? WHERE name = ?",
-                    (planned if since > now else max(since, planned), declaration.name),
-                )
+                planned, since = number(due.planned), row["since"]
+                whose = node if declaration.is_for_each else ""
+                if not declaration.is_for_each:
+                    # Decided on, and perhaps forgotten since; but for a clock that was ahead, and has been put back.
+                    if planned <= since <= now:
+                        continue
+                    self._db.execute(
+                        "UPDATE automation SET since = ? WHERE name = ?",
+                        (planned if since > now else max(since, planned), declaration.name),
+                    )
                 known = self._db.execute(
-                    "SELECT 1 FROM run WHERE cause = 'schedule' AND name = ? AND revision = ? AND planned = ?",
-                    (declaration.name, declaration.revision, planned),
+                    "SELECT 1 FROM run WHERE cause = 'schedule' AND name = ? AND revision = ? AND planned = ?"
+                    " AND for_node = ?",
+                    (declaration.name, declaration.revision, planned, whose),
                 ).fetchone()
                 if known is None:
                     skips = "" if due.runs else due.reason
-                    won.append(self._insert(declaration, planned, Cause.SCHEDULE, now, due.missed, skips=skips))
+                    won.append(
+                        self._insert(declaration, planned, Cause.SCHEDULE, now, due.missed, skips=skips, node=whose)
+                    )
         return won
 
     def enqueue(
-        self, declaration: Declaration, planned: datetime, cause: Cause, event: str = "", missed: int = 0
+        self,
+        declaration: Declaration,
+        planned: datetime,
+        cause: Cause,
+        event: str = "",
+        missed: int = 0,
+        node: str = "",
     ) -> Run:
         """See `Engine`."""
         with self._change():
-            return self._insert(declaration, _number(planned), cause, _number(self.now()), missed, event=event)
+            now = number(self.now())
+            return self._insert(declaration, number(planned), cause, now, missed, event=event, node=node)
+
+    def join(self, node: str) -> None:
+        """See `Engine`."""
+        now = number(self.now())
+        with self._change():
+            self._db.execute(
+                "INSERT INTO node (name, beat) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET beat = excluded.beat",
+                (node, now),
+            )
+            self._db.execute("DELETE FROM node WHERE beat < ?", (now - _DAY,))
+
+    def nodes(self, silent_s: float) -> list[str]:
+        """See `Engine`."""
+        oldest = number(self.now() - timedelta(seconds=silent_s))
+        return [row["name"] for row in self._read("SELECT name FROM node WHERE beat >= ? ORDER BY name", oldest)]
 
     def _insert(
         self,
@@ -189,17 +179,19 @@ class LocalEngine:
         *,
         skips: str = "",
         event: str = "",
+        node: str = "",
     ) -> Run:
         name = declaration.name
         state, reason = State.SKIPPED, skips
         if not skips:
-            admission = admit(declaration.overlap, self._count(name, State.RUNNING), self._count(name, State.QUEUED))
+            running, queued = self._count(name, State.RUNNING, node), self._count(name, State.QUEUED, node)
+            admission = admit(declaration.overlap, running, queued)
             state, reason = admission.state, admission.reason
             if admission.replaces:
-                self._cancel("name = ?", name, now, "replaced by a newer run")
+                self._cancel("name = ? AND for_node = ?", (name, node), now, "replaced by a newer run")
         cursor = self._db.execute(
-            "INSERT INTO run (name, revision, planned, cause, state, reason, not_before, missed, event, created, ended)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO run (name, revision, planned, cause, state, reason, not_before, missed, event, created, ended,"
+            " for_node) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 name,
                 declaration.revision,
@@ -212,25 +204,30 @@ class LocalEngine:
                 event,
                 now,
                 now if state.is_over else None,
+                node,
             ),
         )
         return self._get(cursor.lastrowid)
 
     def take(self, node: str, declarations: Mapping[str, Declaration], room: Mapping[str, int]) -> list[Run]:
         """See `Engine`."""
-        waiting = "SELECT id, name FROM run WHERE state = 'queued' AND not_before <= ? ORDER BY not_before, planned, id"
+        waiting = (
+            "SELECT id, name, for_node FROM run WHERE state = 'queued' AND not_before <= ? AND for_node IN ('', ?)"
+            " ORDER BY not_before, planned, id"
+        )
         left = dict(room)
         # Nearly always there is nothing, which is seen without the lock.
-        if not any(left.values()) or not self._read(waiting + " LIMIT 1", _number(self.now())):
+        if not any(left.values()) or not self._read(waiting + " LIMIT 1", number(self.now()), node):
             return []
-        now = _number(self.now())
+        now = number(self.now())
         taken: list[Run] = []
         with self._change():
-            for row in self._db.execute(waiting, (now,)).fetchall():
+            for row in self._db.execute(waiting, (now, node)).fetchall():
                 declaration = declarations.get(row["name"])
                 if declaration is None or left.get(declaration.lane, 0) <= 0:
                     continue
-                if not may_start(declaration.overlap, self._count(declaration.name, State.RUNNING)):
+                running = self._count(declaration.name, State.RUNNING, row["for_node"])
+                if not may_start(declaration.overlap, running):
                     continue
                 left[declaration.lane] -= 1
                 self._db.execute(
@@ -245,7 +242,7 @@ class LocalEngine:
         """See `Engine`."""
         if not runs:
             return set()
-        now = _number(self.now())
+        now = number(self.now())
         marks = ",".join("?" * len(runs))
         own = f"id IN ({marks}) AND state = 'running' AND node = ?"
         with self._change():
@@ -255,14 +252,14 @@ class LocalEngine:
 
     def finish(self, run: Run, ended: Ended) -> bool:
         """See `Engine`."""
-        now = _number(self.now())
+        now = number(self.now())
         mine = "WHERE id = ? AND state = 'running' AND node = ? AND attempt = ?"
         whose = (run.id, run.node, run.attempt)
         with self._change():
             if ended.retry_at is not None:
                 changed = self._db.execute(
                     f"UPDATE run SET state = 'queued', reason = ?, code = ?, output = ?, not_before = ? {mine}",
-                    (ended.reason, ended.code, ended.output, _number(ended.retry_at), *whose),
+                    (ended.reason, ended.code, ended.output, number(ended.retry_at), *whose),
                 )
             else:
                 changed = self._db.execute(
@@ -274,25 +271,29 @@ class LocalEngine:
     def give_up(self, silent_s: float, declarations: Mapping[str, Declaration]) -> list[Run]:
         """See `Engine`."""
         now = self.now()
-        oldest = _number(now - timedelta(seconds=silent_s))
-        silent = "SELECT id, name, node, attempt FROM run WHERE state = 'running' AND beat < ?"
+        oldest = number(now - timedelta(seconds=silent_s))
+        columns = "SELECT id, name, node, for_node, attempt FROM run WHERE"
+        silent = (
+            f"{columns} state = 'running' AND beat < ?1 UNION ALL {columns} state = 'queued' AND for_node != ''"
+            " AND NOT EXISTS (SELECT 1 FROM node WHERE node.name = for_node AND node.beat >= ?1)"
+        )
         if not self._read(silent + " LIMIT 1", oldest):
             return []
         given_up: list[Run] = []
         with self._change():
             for row in self._db.execute(silent, (oldest,)).fetchall():
                 declaration = declarations.get(row["name"])
-                reason = f"its node {row['node']} fell silent"
-                if declaration is not None and declaration.on_crash == "retry":
+                reason = f"its node {row['node'] or row['for_node']} fell silent"
+                if declaration is not None and declaration.on_crash == "retry" and not row["for_node"]:
                     at = now + timedelta(seconds=declaration.backoff.wait_s(row["attempt"]))
                     self._db.execute(
                         "UPDATE run SET state = 'queued', node = '', reason = ?, not_before = ? WHERE id = ?",
-                        (reason, _number(at), row["id"]),
+                        (reason, number(at), row["id"]),
                     )
                 else:
                     self._db.execute(
                         "UPDATE run SET state = 'lost', reason = ?, ended = ? WHERE id = ?",
-                        (reason, _number(now), row["id"]),
+                        (reason, number(now), row["id"]),
                     )
                 given_up.append(self._get(row["id"]))
         return given_up
@@ -300,28 +301,26 @@ class LocalEngine:
     def cancel(self, run_id: int) -> bool:
         """See `Engine`."""
         with self._change():
-            return self._cancel("id = ?", run_id, _number(self.now()), "cancelled") > 0
+            return self._cancel("id = ?", (run_id,), number(self.now()), "cancelled") > 0
 
-    def _cancel(self, which: str, value: str | int, now: int, reason: str) -> int:
+    def _cancel(self, which: str, values: tuple[str | int, ...], now: int, reason: str) -> int:
         queued = self._db.execute(
             f"UPDATE run SET state = 'cancelled', reason = ?, ended = ? WHERE state = 'queued' AND {which}",
-            (reason, now, value),
+            (reason, now, *values),
         )
         running = self._db.execute(
-            f"UPDATE run SET cancels = 1, reason = ? WHERE state = 'running' AND {which}", (reason, value)
+            f"UPDATE run SET cancels = 1, reason = ? WHERE state = 'running' AND {which}", (reason, *values)
         )
         return queued.rowcount + running.rowcount
 
     def pause(self, name: str, until: datetime | None) -> None:
         """See `Engine`."""
         with self._change():
-            self._db.execute(
-                "UPDATE automation SET paused_until = ? WHERE name = ?", (_number(until or _FOREVER), name)
-            )
+            self._db.execute("UPDATE automation SET paused_until = ? WHERE name = ?", (number(until or _FOREVER), name))
 
     def resume(self, name: str) -> None:
         """See `Engine`."""
-        now = _number(self.now())
+        now = number(self.now())
         with self._change():
             self._db.execute(
                 "UPDATE automation SET paused_until = NULL, since = max(since, ?)"
@@ -332,13 +331,13 @@ class LocalEngine:
     def paused(self) -> dict[str, datetime]:
         """See `Engine`."""
         rows = self._read("SELECT name, paused_until FROM automation WHERE paused_until IS NOT NULL")
-        return {row["name"]: _moment(row["paused_until"]) for row in rows}
+        return {row["name"]: moment(row["paused_until"]) for row in rows}
 
     def standings(self) -> dict[str, Standing]:
         """See `Engine`."""
         rows = self._read("SELECT name, revision, since, paused_until FROM automation ORDER BY name")
         return {
-            row["name"]: Standing(row["name"], row["revision"], _moment(row["since"]), _maybe(row["paused_until"]))
+            row["name"]: Standing(row["name"], row["revision"], moment(row["since"]), maybe(row["paused_until"]))
             for row in rows
         }
 
@@ -350,17 +349,18 @@ class LocalEngine:
         where = " AND ".join(condition for condition, value in asked if value is not None) or "1"
         values = [value for _, value in asked if value is not None]
         return [
-            _run(row) for row in self._read(f"SELECT * FROM run WHERE {where} ORDER BY id DESC LIMIT ?", *values, limit)
+            run_of(row)
+            for row in self._read(f"SELECT * FROM run WHERE {where} ORDER BY id DESC LIMIT ?", *values, limit)
         ]
 
     def run(self, run_id: int) -> Run | None:
         """See `Engine`."""
         rows = self._read("SELECT * FROM run WHERE id = ?", run_id)
-        return _run(rows[0]) if rows else None
+        return run_of(rows[0]) if rows else None
 
     def prune(self, keep: int, keep_s: float) -> int:
         """See `Engine`."""
-        oldest = _number(self.now() - timedelta(seconds=keep_s))
+        oldest = number(self.now() - timedelta(seconds=keep_s))
         with self._change():
             gone = self._db.execute(
                 "DELETE FROM run WHERE state NOT IN ('queued', 'running') AND ended < ? AND id NOT IN ("
@@ -372,12 +372,14 @@ class LocalEngine:
 
     # -- below ----------------------------------------------------------------------------------------------------
 
-    def _count(self, name: str, state: State) -> int:
-        found = self._db.execute("SELECT count(*) FROM run WHERE name = ? AND state = ?", (name, state)).fetchone()
+    def _count(self, name: str, state: State, node: str) -> int:
+        found = self._db.execute(
+            f"SELECT count(*) FROM run WHERE name = ? AND state = '{state}' AND for_node = ?", (name, node)
+        ).fetchone()
         return int(found[0])
 
     def _get(self, run_id: int | None) -> Run:
-        return _run(self._db.execute("SELECT * FROM run WHERE id = ?", (run_id,)).fetchone())
+        return run_of(self._db.execute("SELECT * FROM run WHERE id = ?", (run_id,)).fetchone())
 
     def _read(self, statement: str, *values: Any) -> list[sqlite3.Row]:
         deadline = time.monotonic() + _BUSY_S
@@ -391,39 +393,3 @@ class LocalEngine:
                 time.sleep(0.01)
             except sqlite3.Error as error:
                 raise StoreError(f"The store of automations at {self._path} cannot be read: {error}.") from error
-
-
-def _number(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def _moment(number: int) -> datetime:
-    return _EPOCH + number * _MICROSECOND
-
-
-def _maybe(number: int | None) -> datetime | None:
-    return None if number is None else _moment(number)
-
-
-def _run(row: sqlite3.Row) -> Run:
-    return Run(
-        id=row["id"],
-        name=row["name"],
-        revision=row["revision"],
-        planned=_moment(row["planned"]),
-        cause=Cause(row["cause"]),
-        state=State(row["state"]),
-        reason=row["reason"],
-        attempt=row["attempt"],
-        not_before=_moment(row["not_before"]),
-        missed=row["missed"],
-        event=row["event"],
-        node=row["node"],
-        created=_moment(row["created"]),
-        started=_maybe(row["started"]),
-        beat=_maybe(row["beat"]),
-        ended=_maybe(row["ended"]),
-        code=row["code"],
-        output=row["output"],
-        cancels=bool(row["cancels"]),
-    )

@@ -1,0 +1,99 @@
+"""Conditions: triggers of the user's own, each asked once a second in a thread of its own.
+
+    false ──true──> told of once ──false──> may be told of again
+
+One that raises, or does not come back, is said once, and keeps no other one from being asked.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Any, Callable, Dict, List
+
+from .failure import message_of
+from .job import resolve
+
+PERIOD_S = 1.0
+HANGS_S = 30.0
+
+
+class Conditions:
+    """Those of this process; for one thread.
+
+    Args:
+        tell: called with the name of one that has come true, on its thread.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._asked: List[Condition] = []
+
+    def ask(self, names: List[str]) -> None:
+        """Begin with these."""
+        for name in names:
+            condition = Condition(name, self._tell)
+            self._asked.append(condition)
+            threading.Thread(target=condition.run, name=f"duck-condition {name}", daemon=True).start()
+        if names:
+            threading.Thread(target=self._watch, name="duck-conditions", daemon=True).start()
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(PERIOD_S)
+            for condition in self._asked:
+                condition.look(time.monotonic())
+
+
+class Condition:
+    """One, by its dotted name: a class with `check_trigger`, which is made once, or an object of one."""
+
+    def __init__(self, name: str, tell: Callable[[str], None]) -> None:
+        self.name = name
+        self._tell = tell
+        self._was_true = False
+        self._began = 0.0  # of the question that is under way; 0 for none
+        self._said: Dict[str, bool] = {}
+
+    def run(self) -> None:
+        """Ask for ever."""
+        trigger: Any = None
+        while True:
+            began = time.monotonic()
+            self._began = began
+            try:
+                if trigger is None:
+                    trigger = resolve(self.name)
+                    trigger = trigger() if isinstance(trigger, type) else trigger
+                self._answered(self._ask(trigger))
+            except Exception as error:
+                self._say(f"The condition {self.name} cannot be asked: {message_of(error)}")
+            self._began = 0.0
+            time.sleep(max(0.0, PERIOD_S - (time.monotonic() - began)))
+
+    def look(self, now: float) -> None:
+        """Say where the question is not answered; on another thread."""
+        began = self._began
+        if began and now - began > HANGS_S:
+            self._say(f"The condition {self.name} has not answered for {HANGS_S:g} s; it is waited for.")
+
+    def _ask(self, trigger: Any) -> bool:
+        from django.db import close_old_connections
+
+        close_old_connections()
+        try:
+            return bool(trigger.check_trigger())
+        finally:
+            close_old_connections()
+
+    def _answered(self, is_true: bool) -> None:
+        if is_true and not self._was_true:
+            self._tell(self.name)
+        self._was_true = is_true
+
+    def _say(self, sentence: str) -> None:
+        if sentence not in self._said and len(self._said) < 100:
+            self._said[sentence] = True
+            sys.stdout.write(f"{sentence}\n")
+            sys.stdout.flush()
