@@ -13,13 +13,14 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 from duck.app.automation_engine import open_engine
+from duck.app.automation_observers import Spoken, Until, unplanned
 from duck.backend.django.conditions import Conditions
 from duck.backend.django.discover import find_interpreter, find_project
 from duck.backend.django.jobs import DjangoJobs
@@ -32,7 +33,6 @@ from duck.services.automations.executors.shell import ShellCommands
 from duck.services.automations.executors.url import Requests
 from duck.services.automations.file_watch import FileWatch
 from duck.services.automations.places import event_directory
-from duck.services.automations.run import Run, State
 from duck.services.inbox import Inbox
 from duck.settings import views
 
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("duck.automations")
 
 _DISCOVERY_S: Final = 60.0
+# How long an end waits for what waited for the outcome of the run that it was for.
+_LAST_S: Final = 3600.0
 
 
 @dataclass(frozen=True)
@@ -133,14 +135,14 @@ class ProjectSide:
         )
 
 
-def read_all(settings: Settings, told: dict[str, Any] | None) -> Found:
+def read_all(settings: Settings, told: Mapping[str, Any] | None) -> Found:
     """What settings and project declare together.
 
     Args:
         told: by the project; None where there is none, or it cannot be loaded.
     """
     told = told or {}
-    zone = ZoneInfo(told["zone"]) if told.get("zone") else _system_zone()
+    zone = ZoneInfo(told["zone"]) if told.get("zone") else system_zone()
     origin = str(settings.origin("AUTOMATIONS"))
     named = [(name, table, origin) for name, table in settings["AUTOMATIONS"].items()]
     named += [(each["name"], each["table"], each["origin"]) for each in told.get("declared", ())]
@@ -186,7 +188,7 @@ def _hooks_that_differ(declarations: Iterable[Declaration]) -> list[str]:
     return problems
 
 
-def _system_zone() -> ZoneInfo:
+def system_zone() -> ZoneInfo:
     """That of this machine, by its name; UTC where it has none."""
     for told in (os.environ.get("TZ", "").lstrip(":"), os.path.realpath("/etc/localtime").partition("zoneinfo/")[2]):
         try:
@@ -231,10 +233,15 @@ def _below(text: str) -> str:
 
 
 class Automations:
-    """One node."""
+    """One node.
 
-    def __init__(self, settings: Settings, *, name: str | None = None) -> None:
+    Args:
+        run_id: plan nothing, carry out what is queued, and end with the end of this run and of what waits for it.
+    """
+
+    def __init__(self, settings: Settings, *, name: str | None = None, run_id: int | None = None) -> None:
         self._settings = settings
+        self._run_id = run_id
         self._side = ProjectSide(settings)
         self._inbox = Inbox()
         self._jobs = self._side.jobs(settings, self._inbox, self._declared, self._failed, self._printed)
@@ -244,19 +251,21 @@ class Automations:
         if self._jobs is not None:
             executors |= dict.fromkeys(("command", "call", "task"), self._jobs)
         self._executor = ByKind(executors)
+        name = name or f"{socket.gethostname()}:{os.getpid()}"
+        engine = open_engine(settings, self._side)
         self._events = EventSpool(event_directory(settings, self._side.root))
         self._files = FileWatch(self._events, self._side.root or settings.base_dir)
         self._conditions = self._side.conditions(settings, self._inbox, self._came_true, self._failed, self._printed)
         self._dispatcher = Dispatcher(
             self._inbox,
-            open_engine(settings, self._side),
+            engine,
             self._executor,
-            name or f"{socket.gethostname()}:{os.getpid()}",
+            name,
             tags=settings["AUTOMATION_TAGS"],
             keep=settings["AUTOMATION_KEEP"],
             keep_s=settings["AUTOMATION_KEEP_FOR"],
-            on_ended=self._ended,
-            events=self._events,
+            events=self._events if run_id is None else None,
+            observers=[Spoken(), *([] if run_id is None else [Until(run_id, self._end_soon)])],
         )
         self._has_started = False
         self._signal = 0
@@ -309,15 +318,17 @@ class Automations:
             logger.error("%s", problem)
         for text in found.tracebacks:
             logger.error("%s", text.rstrip())
+        declarations = found.declarations if self._run_id is None else unplanned(found.declarations)
         try:
-            self._dispatcher.declare(found.declarations)
+            self._dispatcher.declare(declarations)
             if not self._has_started:
                 self._dispatcher.happened("start", {}, node=self._dispatcher.node)
         except DuckError as error:
             logger.error("%s", error)
             self._inbox.call_later(5.0, lambda: self._use(found))
             return
-        self._attend(found)
+        if self._run_id is None:
+            self._attend(found)
         if not self._has_started:
             self._has_started = True
             logger.info(
@@ -348,17 +359,17 @@ class Automations:
         except DuckError as error:
             logger.error("The condition %s has come true, and runs nothing: %s", name, error)
 
+    def _end_soon(self) -> None:
+        # What waits for the outcome is started in this turn.
+        self._inbox.call_later(0.0, lambda: self._dispatcher.stop(_LAST_S, self._inbox.stop))
+
     def _failed(self, message: str, text: str) -> None:
         logger.error("The project cannot be loaded for its automations: %s%s", message, _below(text))
+        if self._run_id is not None:
+            self._inbox.stop()
 
     def _printed(self, text: str) -> None:
         logger.info("%s", text.rstrip())
-
-    def _ended(self, declaration: Declaration, run: Run) -> None:
-        level = logging.INFO if run.state is State.SUCCEEDED else logging.WARNING
-        took = (run.ended - run.started).total_seconds() if run.ended and run.started else 0.0
-        reason = f": {run.reason}" if run.reason else ""
-        logger.log(level, "%s (run %d) %s after %.1f s%s", run.name, run.id, run.state, took, reason)
 
 
 _SIGNALS: Final = tuple(

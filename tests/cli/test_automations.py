@@ -145,6 +145,63 @@ class TestByHand:
         wait_for(lambda: len(site.runs()) > before)
 
 
+class TestWithoutANode:
+    """As cron, systemd and Kubernetes call it."""
+
+    def test_a_run_is_carried_out_by_the_command_itself_with_what_waits_for_it(self, site: Site) -> None:
+        with open(site.directory / "duck.toml", "a") as file:
+            file.write('[automations.after]\nshell = "echo after > after"\non = "automation"\nname = "good"\n')
+            file.write('[automations.good]\nshell = "echo $DUCK_KEY"\nretry = 1\n')
+        done = site.call("run", "good", "--wait")
+        (run,) = site.runs("good")
+        assert (done.returncode, done.stdout) == (0, run["key"] + "\n"), done.stderr
+        assert (site.directory / "after").read_text() == "after\n"
+        assert site.runs("tick") == [], "it plans nothing"
+        assert site.call("run", "by-hand", "--wait").returncode == 1
+
+    def test_without_wait_that_nobody_would_is_told(self, site: Site) -> None:
+        done = site.call("run", "by-hand")
+        assert done.returncode == 0
+        assert "No node runs that could carry it out; start `duck automations run`, or give --wait." in done.stderr
+
+
+class TestFollowing:
+    def test_what_a_run_prints_is_seen_while_it_runs(self, site: Site) -> None:
+        with open(site.directory / "duck.toml", "a") as file:
+            file.write('[automations.talks]\nshell = "echo first; while [ ! -e go ]; do sleep 0.1; done; echo last"\n')
+        site.start()
+        run = site.json("run", "talks")
+        logs = subprocess.Popen(
+            site.command("logs", str(run["id"]), "-f"),
+            cwd=site.directory,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert logs.stdout is not None
+        assert logs.stdout.readline() == "first\n"
+        assert site.runs("talks")[0]["state"] == "running"
+        (site.directory / "go").touch()
+        rest, said = logs.communicate(timeout=60)
+        assert (rest, logs.returncode) == ("last\n", 0)
+        assert "of talks succeeded after" in said
+
+    def test_of_a_flood_what_is_not_kept_is_counted(self) -> None:
+        from duck.cli.automations.runs import _news
+        from duck.services.automations.run import Cause, Run, State
+        from duck.services.automations.tail import Tail
+
+        tail = Tail(20)
+        seen, printed = "", 0
+        for text in ("one\n", "two\nthree\n", "x" * 30 + "\n" + "end\n", "more\n"):
+            tail.add(text)
+            now = datetime.now(UTC)
+            run = Run(1, "j", "r", now, Cause.HAND, State.RUNNING, output=str(tail), printed=tail.count)
+            seen += _news(run, printed)
+            printed = run.printed
+        assert seen == "one\ntwo\nthree\n[31 characters are left out]\nend\nmore\n"
+
+
 def test_a_node_ends_in_order_and_its_exit_code_says_by_what(site: Site) -> None:
     node = site.start()
     wait_for(lambda: site.runs())

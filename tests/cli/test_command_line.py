@@ -172,13 +172,16 @@ def test_the_reference_page_is_that_of_the_commands() -> None:
 def test_every_command_can_be_imported_and_has_the_sentence_that_the_list_says() -> None:
     from click import Context
 
+    from duck.cli.automations.group import _COMMANDS as OF_AUTOMATIONS
+    from duck.cli.automations.group import automations
     from duck.cli.main import _COMMANDS
 
-    for name, (_, _, sentence) in _COMMANDS.items():
-        command = cli.get_command(Context(cli), name)
-        assert command is not None
-        assert command.name == name
-        assert (command.help or "").startswith(sentence.removesuffix("."))
+    for group, commands in ((cli, _COMMANDS), (automations, OF_AUTOMATIONS)):
+        for name, (_, _, sentence) in commands.items():
+            command = group.get_command(Context(group), name)
+            assert command is not None
+            assert command.name == name
+            assert (command.help or "").startswith(sentence.removesuffix("."))
 
 
 def test_another_distribution_in_the_package_is_one_sentence(tmp_path: Path) -> None:

@@ -20,12 +20,13 @@ from duck.backend.django.handles import Handles, WorkerSpec
 from duck.exceptions import ProjectError
 from duck.services.automations.engine import Ended
 from duck.services.automations.run import State
-from duck.services.automations.tail import Tail
+from duck.services.automations.tail import Tail, news
 from duck.services.exit import exit_sentence
 
 if TYPE_CHECKING:
     from duck.backend.django.discover import Interpreter, Project
     from duck.services.automations.declaration import Declaration
+    from duck.services.automations.engine import Printed
     from duck.services.automations.run import Run
     from duck.services.inbox import Inbox, Timer
 
@@ -163,6 +164,10 @@ class DjangoJobs:
                 self._inbox.call_later(declaration.timeout_s, partial(self._interrupt, job, State.TIMED_OUT))
             )
         self._place(job)
+
+    def printed(self) -> Mapping[int, Printed]:
+        """See `Executor`."""
+        return news({run_id: job.tail for run_id, job in self._jobs.items()})
 
     def cancel(self, run_id: int) -> None:
         """See `Executor`."""
@@ -345,7 +350,7 @@ class DjangoJobs:
             host.jobs.pop(job.run.id, None)
             if host.retires or self._is_stopping:
                 self._retire(host)
-        job.ended(Ended(state, reason, code, str(job.tail)))
+        job.ended(Ended(state, reason, code, str(job.tail), printed=job.tail.count))
         self._check_stopped()
 
     def _exited(self, host: JobHost, code: int) -> None:

@@ -110,7 +110,7 @@ class Declaration:
     def context(self, run: Run) -> dict[str, Any]:
         """What a run is told of itself; plain values, moments in ISO 8601."""
         interval = None
-        if run.cause is Cause.SCHEDULE and self.plan.schedule is not None:
+        if run.cause in (Cause.SCHEDULE, Cause.BACKFILL) and self.plan.schedule is not None:
             # What came between two runs is for the second; those that it stands for are part of it.
             before = previous(self.plan.schedule, run.planned, run.missed + 1)
             interval = [_iso(before), _iso(run.planned)] if before is not None else None

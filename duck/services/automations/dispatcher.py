@@ -18,8 +18,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.exceptions import StoreError
+from duck.services.automations.clock import ClockWatch, MachineClock
 from duck.services.automations.declaration import EACH
-from duck.services.automations.due import due
+from duck.services.automations.due import PUNCTUAL, due
 from duck.services.automations.engine import Ended
 from duck.services.automations.run import Cause, Run, State
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from duck.services.automations.engine import Engine
     from duck.services.automations.event_spool import EventSpool
     from duck.services.automations.executor import Executor
+    from duck.services.automations.observer import Observer
     from duck.services.inbox import Inbox, Timer
 
 logger = logging.getLogger("duck.automations")
@@ -54,8 +56,9 @@ class Dispatcher:
         node: this node's name, another one for each start.
         tags: runs of automations that name one of these are taken here.
         keep, keep_s: how many runs of each automation are kept whatever their age, and for how long all are.
-        on_ended: told of each run that is over, with its declaration.
         events: kept by others of this machine, for its nodes.
+        observers: told of what becomes of runs here.
+        clock: this machine's.
     """
 
     name = "automations"
@@ -70,8 +73,9 @@ class Dispatcher:
         tags: Iterable[str] = (),
         keep: int = 100,
         keep_s: float = 30 * 86_400.0,
-        on_ended: Callable[[Declaration, Run], None] = lambda declaration, run: None,
         events: EventSpool | None = None,
+        observers: Sequence[Observer] = (),
+        clock: MachineClock | None = None,
     ) -> None:
         self.node = node
         self._inbox = inbox
@@ -80,8 +84,9 @@ class Dispatcher:
         self._tags = frozenset(tags)
         self._keep = keep
         self._keep_s = keep_s
-        self._on_ended = on_ended
         self._events = events
+        self._observers = observers
+        self._clocks = ClockWatch(engine.now, clock or MachineClock())
         self._declared: dict[str, Declaration] = {}
         self._here: dict[str, Declaration] = {}  # those of them that this node may run
         self._since: dict[str, datetime] = {}  # planned times up to then were decided on
@@ -121,6 +126,8 @@ class Dispatcher:
             "running": [f"{declaration.name} ({run.id})" for run, declaration in self._running.values()],
             "next": {"name": following[1], "at": following[0].isoformat()} if following is not None else None,
             "store": "unreachable" if self._again_s else "reachable",
+            "clock_ahead_s": round(self._clocks.ahead_s, 3),
+            "claims": not self._clocks.excludes,
         }
 
     # -- what is there --------------------------------------------------------------------------------------------
@@ -181,7 +188,7 @@ class Dispatcher:
             if declaration.name not in besides and any(
                 each.is_met(event, details, now) for each in declaration.plan.events
             ):
-                nodes = [node] if node else self._engine.nodes(SILENT_S)
+                nodes = [node] if node else [each.name for each in self._engine.nodes(SILENT_S) if each.takes_each]
                 for for_node in nodes if declaration.is_for_each else ("",):
                     self._engine.enqueue(declaration, now, Cause.EVENT, told, node=for_node)
         self.wake()
@@ -199,14 +206,18 @@ class Dispatcher:
     def _turn(self) -> None:
         self._tick = None
         try:
-            now = self._engine.now()
-            if self._again_s:
+            now = self._clocks.look()
+            if self._clocks.jumped_s:
+                self._see_jump(now)
+            if self._again_s or self._clocks.jumped_s:
                 # The others could not say that they live either, and are given the time to.
                 self._patient_until = now + timedelta(seconds=SILENT_S)
             self._say_ends()
             if now - self._last_beat >= timedelta(seconds=BEAT_S) or now < self._last_beat:
                 self._beat(now)
-            if not self._is_stopping:
+            if not self._is_stopping and not self._clocks.excludes:
+                if self._next and now - self._next[0][0] > PUNCTUAL:
+                    self._take()  # what waits since long ago keeps nothing new from being queued
                 self._claim(now)
                 self._take_events()
                 self._take()
@@ -226,7 +237,7 @@ class Dispatcher:
 
     def _wait_s(self, now: datetime) -> float:
         wait_s = 0.0 if self._is_flooded else LOOK_S
-        if self._next:
+        if self._next and not self._clocks.excludes:
             wait_s = min(wait_s, (self._next[0][0] - now).total_seconds())
         return max(0.0, wait_s)
 
@@ -242,8 +253,7 @@ class Dispatcher:
         try:
             for declaration in come:
                 dues += [(declaration, each) for each in due(declaration, self._since[declaration.name], now)]
-            if dues:
-                self._engine.claim(dues, self.node)
+            won = self._engine.claim(dues, self.node) if dues else []
         except StoreError:
             for declaration in come:
                 self._plan(declaration)  # it is still to be decided on
@@ -252,6 +262,9 @@ class Dispatcher:
             self._since[declaration.name] = max(self._since[declaration.name], each.planned)
         for declaration in come:
             self._plan(declaration)
+        for run in won:
+            if run.state is State.SKIPPED:
+                self._tell("skipped", self._declared[run.name], run)
 
     def _take_events(self) -> None:
         """Queue what waits for events that others have kept for this machine's nodes."""
@@ -268,7 +281,11 @@ class Dispatcher:
         """Start what is queued and has room."""
         for run in self._engine.take(self.node, self._here, self._executor.room()):
             declaration = self._declared[run.name]
+            if run.state is State.SKIPPED:
+                self._tell("skipped", declaration, run)
+                continue
             self._running[run.id] = (run, declaration)
+            self._tell("started", declaration, run)
             self._executor.start(run, declaration, partial(self._ended, run))
 
     def takes(self, declaration: Declaration) -> bool:
@@ -276,7 +293,8 @@ class Dispatcher:
         return declaration.run_on in ("any", EACH, self.node) or declaration.run_on in self._tags
 
     def _beat(self, now: datetime) -> None:
-        for run_id in self._engine.beat(self.node, list(self._running)):
+        self._clocks.measure()
+        for run_id in self._engine.beat(self.node, list(self._running), self._executor.printed()):
             if run_id in self._running:
                 self._executor.cancel(run_id)
         if not timedelta() < self._patient_until - now <= timedelta(seconds=SILENT_S):
@@ -294,11 +312,21 @@ class Dispatcher:
         self._last_beat = now
 
     def _join(self, now: datetime) -> None:
-        """Be one of the nodes on each of which something runs."""
-        wanted = any(each.is_for_each for each in self._declared.values())
-        if wanted and not now - timedelta(seconds=JOIN_S) < self._last_join <= now:
-            self._engine.join(self.node)
+        """Be one of the nodes that are known to live, and on each of which something may run."""
+        if not now - timedelta(seconds=JOIN_S) < self._last_join <= now:
+            takes_each = any(each.is_for_each for each in self._declared.values())
+            self._engine.join(self.node, self._clocks.ahead_s, takes_each=takes_each)
             self._last_join = now
+
+    def _see_jump(self, now: datetime) -> None:
+        """The store's clock was set, or this machine has slept."""
+        logger.warning("The clock went %+.0f s at once; what is due is looked at anew.", self._clocks.jumped_s)
+        if self._clocks.jumped_s < 0:
+            # What was decided on for times that are to come again has rows; only memory has to be put back.
+            self._since = {name: min(since, now) for name, since in self._since.items()}
+            self._next = []
+            for declaration in self._declared.values():
+                self._plan(declaration)
 
     def _see_pauses(self, now: datetime) -> None:
         paused = self._engine.paused()
@@ -351,8 +379,15 @@ class Dispatcher:
                 for each in (outcome, "ended"):
                     details = {"name": run.name, "outcome": each}
                     self.happened("automation", details, _told_of(run), node=run.for_node)
-                self._on_ended(declaration, run)
+                self._tell("ended", declaration, run)
             del self._untold[0]
+
+    def _tell(self, what: str, declaration: Declaration, run: Run) -> None:
+        for observer in self._observers:
+            try:
+                getattr(observer, what)(declaration, run)
+            except Exception:
+                logger.exception("What observes automations failed at %s, %s.", run.name, what)
 
     # -- the end of all -------------------------------------------------------------------------------------------
 
@@ -365,6 +400,10 @@ class Dispatcher:
             # Its heartbeat ends now, so that another node, or the next start, gives it up.
             logger.error("How the run %s of %s ended could not be kept: %s.", run.id, run.name, ended.state)
         done, self._done = self._done, None
+        try:
+            self._engine.leave(self.node)
+        except StoreError:
+            pass  # it counts as silent soon
         self._engine.close()
         if done is not None:
             done()

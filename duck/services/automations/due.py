@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from duck.services.automations.run import Cause, State
 from duck.services.automations.schedule import missed
 
 if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
+    from duck.services.automations.run import Run
 
 # A start so late is no miss: a busy machine, a store that was restarted.
 PUNCTUAL: Final = timedelta(seconds=60)
 # Of a longer absence the latest so many planned times have a row each.
 MOST_ROWS: Final = 1000
+_MISSED: Final = "missed by "
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,11 @@ def due(declaration: Declaration, since: datetime, now: datetime) -> list[Due]:
     for at in planned:
         late = now - at - timedelta(seconds=declaration.delay_s)
         if late > window and late > PUNCTUAL:
-            found.append(Due(at, False, f"missed by {_written(late)}, which is more than `within`"))
+            found.append(Due(at, False, f"{_MISSED}{_written(late)}, which is more than `within`"))
         elif declaration.missed == "all":
             found.append(Due(at, True))
         elif declaration.missed == "skip" and late > PUNCTUAL:
-            found.append(Due(at, False, f"missed by {_written(late)}"))
+            found.append(Due(at, False, f"{_MISSED}{_written(late)}"))
         elif at == latest:
             # Those it stands for were missed, and not passed over for being too old.
             stands_for = sum(1 for each in found if each.reason.startswith("one run"))
@@ -61,6 +64,20 @@ def due(declaration: Declaration, since: datetime, now: datetime) -> list[Due]:
         else:
             found.append(Due(at, False, f"one run stands for it, that of {latest:%Y-%m-%d %H:%M:%S} UTC"))
     return found
+
+
+def stale(declaration: Declaration, run: Run, now: datetime) -> str:
+    """Why a queued run is not to start any more, "" where it is: it has waited beyond `within`, as a machine slept."""
+    late = now - run.planned - timedelta(seconds=declaration.delay_s)
+    is_first = run.cause is Cause.SCHEDULE and run.attempt == 0
+    if is_first and late > max(timedelta(seconds=declaration.within_s), PUNCTUAL):
+        return f"{_MISSED}{_written(late)}, which is more than `within`"
+    return ""
+
+
+def was_missed(run: Run) -> bool:
+    """Whether it is a planned time at which nothing could run."""
+    return run.state is State.SKIPPED and run.reason.startswith(_MISSED)
 
 
 def _written(late: timedelta) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
@@ -34,10 +35,45 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Node:
+    """A node, as it last said that it is there.
+
+    Attributes:
+        ahead_s: how far its clock was ahead of the store's then; negative for behind.
+        takes_each: whether what runs on each node runs there.
+    """
+
+    name: str
+    beat: datetime
+    ahead_s: float = 0.0
+    takes_each: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """What a run has printed until now.
+
+    Attributes:
+        text: the end of it.
+        count: how many characters it was in all.
+    """
+
+    text: str
+    count: int
+
+
+NOTHING_PRINTED: Final[Mapping[int, Printed]] = MappingProxyType({})
+# How long the store remembers what was said `once`, and a node that is silent.
+KEPT_TOLD: Final = timedelta(days=90)
+KEPT_NODE: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """How a run ended.
 
     Attributes:
+        printed: how many characters it printed in all, of which `output` is the end.
         retry_at: when it is tried again; None where it is over.
     """
 
@@ -46,6 +82,7 @@ class Ended:
     code: int | None = None
     output: str = ""
     retry_at: datetime | None = None
+    printed: int = 0
 
 
 class Engine(Protocol):
@@ -62,7 +99,7 @@ class Engine(Protocol):
         """
 
     def now(self) -> datetime:
-        """What the store's clock shows."""
+        """What the store's clock shows; one that is not asked each time is within 30 seconds."""
 
     def close(self) -> None:
         """Give everything back."""
@@ -92,27 +129,50 @@ class Engine(Protocol):
     ) -> Run:
         """A run that no schedule planned; for `node` alone, where one is named."""
 
-    def join(self, node: str) -> None:
-        """Say that `node` is there; said every few seconds where a declaration `is_for_each` node."""
+    def join(self, node: str, ahead_s: float = 0.0, *, takes_each: bool = True) -> None:
+        """Say that `node` is there; said every few seconds.
 
-    def nodes(self, silent_s: float) -> list[str]:
-        """Those that have said so within so many seconds, by name."""
+        Args:
+            ahead_s: how far its clock is ahead of the store's.
+            takes_each: whether what `is_for_each` node is for this one, too.
+        """
+
+    def leave(self, node: str) -> None:
+        """Say that `node` ends; it has no runs any more."""
+
+    def nodes(self, silent_s: float) -> list[Node]:
+        """Those that have said so within so many seconds, sorted by name; others are forgotten after a day."""
+
+    def backfill(self, declaration: Declaration, times: Sequence[datetime]) -> list[Run]:
+        """Queue runs for planned times, with `Cause.BACKFILL`; those that this call has queued.
+
+        A time is left that was backfilled under this revision, or whose run of the schedule waits, runs, or has
+        succeeded; a claim that comes later skips one that was backfilled. Such runs are taken after all others, one
+        after the other where the automation's do not overlap, and count for no overlap while they wait.
+        """
 
     def take(self, node: str, declarations: Mapping[str, Declaration], room: Mapping[str, int]) -> list[Run]:
         """Start queued runs of these automations: they are RUNNING, at `node`, when they are returned.
 
-        What is for another node is left to that; what runs there, or waits for it, is in the way of nothing here.
+        Those among them that are `due.stale` by now are SKIPPED, and returned as well. What is for another node is left
+        to that; what runs there, or waits for it, is in the way of nothing here.
 
         Args:
             declarations: by their names.
             room: how many may start in each lane.
         """
 
-    def beat(self, node: str, runs: Sequence[int]) -> set[int]:
-        """Say that `node` lives, and that these runs go on there; those of them that are to end.
+    def beat(self, node: str, runs: Sequence[int], printed: Mapping[int, Printed] = NOTHING_PRINTED) -> set[int]:
+        """Say that these runs go on at `node`; those of them that are to end.
 
         A run that is no longer this node's, since it was given up, is to end as well.
+
+        Args:
+            printed: what runs of these have printed, where that is more than was said before.
         """
+
+    def once(self, key: str) -> bool:
+        """Whether nobody has asked this with `key` before, in the last 90 days; what all nodes see one of them says."""
 
     def finish(self, run: Run, ended: Ended) -> bool:
         """Say how `run` ended; whether it was still its node's to say."""

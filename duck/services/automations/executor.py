@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
-    from duck.services.automations.engine import Ended
+    from duck.services.automations.engine import Ended, Printed
     from duck.services.automations.run import Run
 
 
@@ -19,6 +19,9 @@ class Executor(Protocol):
 
     def start(self, run: Run, declaration: Declaration, ended: Callable[[Ended], None]) -> None:
         """Begin; `ended` is called once, `retry_at` left to the dispatcher."""
+
+    def printed(self) -> Mapping[int, Printed]:
+        """Of runs that have printed something since this was last asked, the end of all that they have."""
 
     def cancel(self, run_id: int) -> None:
         """Ask it to end, and end it by force after the declaration's `grace_s`; nothing where it is over."""

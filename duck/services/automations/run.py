@@ -56,7 +56,8 @@ class Run:
         missed: how many planned times before this one it stands for.
         event: what an event told, as JSON.
         code: the exit code of a process, where it was one.
-        output: the end of what it printed.
+        output: the end of what it printed, or has printed until now.
+        printed: how many characters it printed in all.
         cancels: whether somebody wants it to end.
         for_node: the one that it is for; empty for any.
     """
@@ -81,10 +82,12 @@ class Run:
     output: str = ""
     cancels: bool = False
     for_node: str = ""
+    printed: int = 0
 
     @property
     def key(self) -> str:
         """What services that know idempotency keys are given."""
         moment = self.planned.isoformat().replace("+00:00", "Z")
-        key = f"{self.name}:{moment}" if self.cause is Cause.SCHEDULE else f"{self.name}:{moment}:{self.id}"
+        is_planned = self.cause in (Cause.SCHEDULE, Cause.BACKFILL)
+        key = f"{self.name}:{moment}" if is_planned else f"{self.name}:{moment}:{self.id}"
         return f"{key}:{self.for_node}" if self.for_node else key

@@ -6,7 +6,7 @@ places     where a project keeps what, as its own interpreter tells
 kinds      what a changed file is
 filter     which directories are looked into, and which files matter; `gitignore` says what Git leaves out
 burst      when a change is over; `gathering` waits for it, and leaves out what changes nothing
-mounts     which directories the kernel says nothing of; `limits`, how many it tells of
+limits     how many directories the kernel tells of; `duck.services.mounts`, of which it says nothing
 inotify, recursive, polling     who sees
 sight      DuckSight: all of it together
 recovery   RecoveryWatch: for what failed to start, the files named in the failure, wherever they lie

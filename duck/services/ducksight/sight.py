@@ -19,10 +19,10 @@ from duck.services.ducksight.burst import Burst
 from duck.services.ducksight.filter import look_into, reaches
 from duck.services.ducksight.gathering import Gathering
 from duck.services.ducksight.gitignore import NAME
-from duck.services.ducksight.mounts import Mounts
 from duck.services.ducksight.places import is_at_or_below, outermost
 from duck.services.ducksight.polling import INTERVAL_S, Polling
 from duck.services.ducksight.seen import What
+from duck.services.mounts import Mounts
 
 if TYPE_CHECKING:
     from duck.services.ducksight.filter import ChangeFilter

@@ -15,9 +15,11 @@ import pytest
 from duck.automation import any_of, on
 from duck.exceptions import StoreError
 from duck.services.automations import dispatcher as module
+from duck.services.automations.clock import MachineClock
 from duck.services.automations.declaration import Declaration, read_declaration
 from duck.services.automations.dispatcher import Dispatcher
-from duck.services.automations.engine import Ended
+from duck.services.automations.engine import NOTHING_PRINTED, Ended, Printed
+from duck.services.automations.engine import Node as Seen
 from duck.services.automations.engines.local import LocalEngine
 from duck.services.automations.event_spool import EventSpool
 from duck.services.automations.run import Cause, Run, State
@@ -36,6 +38,39 @@ class ClockedEngine(LocalEngine):
         return datetime.now(UTC) + self.ahead
 
 
+class SetClock(MachineClock):
+    """The machine's clock, set as the engine's is unless it is `off_s`; it can have slept, and passes as it is told."""
+
+    def __init__(self, engine: ClockedEngine) -> None:
+        self.engine = engine
+        self.off_s = 0.0
+        self.passed = timedelta()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.engine.ahead + timedelta(seconds=self.off_s)
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.passed.total_seconds()
+
+
+class Watching:
+    """An `Observer` that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.started_: list[Run] = []
+        self.over: list[Run] = []
+        self.skipped_: list[Run] = []
+
+    def started(self, declaration: Declaration, run: Run) -> None:
+        self.started_.append(run)
+
+    def ended(self, declaration: Declaration, run: Run) -> None:
+        self.over.append(run)
+
+    def skipped(self, declaration: Declaration, run: Run) -> None:
+        self.skipped_.append(run)
+
+
 class Hands:
     """Carries runs out when the test says so."""
 
@@ -45,6 +80,7 @@ class Hands:
         self.started: list[Run] = []
         self.cancelled: list[int] = []
         self.at: list[float] = []
+        self.news: Mapping[int, Printed] = NOTHING_PRINTED
         self.stopped: Callable[[], None] | None = None
 
     def room(self) -> Mapping[str, int]:
@@ -59,6 +95,9 @@ class Hands:
         self.runs.pop(run.id)[1](ended)
         if self.stopped is not None and not self.runs:
             self.stopped()
+
+    def printed(self) -> Mapping[int, Printed]:
+        return self.news
 
     def cancel(self, run_id: int) -> None:
         self.cancelled.append(run_id)
@@ -77,15 +116,29 @@ class Node:
         self.inbox = Inbox()
         self.engine = ClockedEngine(path)
         self.hands = Hands(room)
-        self.over: list[Run] = []
+        self.clock = SetClock(self.engine)
+        self.watching = Watching()
+        self.over = self.watching.over
         self.dispatcher = Dispatcher(
             self.inbox,
             self.engine,
             self.hands,
             name,
-            on_ended=lambda declaration, run: self.over.append(run),
             events=events,
+            observers=[self.watching],
+            clock=self.clock,
         )
+
+    def wait(self, **span: float) -> None:
+        """So much time passes, here and at the store."""
+        self.engine.ahead += timedelta(**span)
+        self.clock.passed += timedelta(**span)
+        self.turns()
+
+    def set_clock(self, **span: float) -> None:
+        """Somebody sets the clock of machine and store by so much, or the machine has slept so long."""
+        self.engine.ahead += timedelta(**span)
+        self.turns()
 
     def begin(self, *declarations: Declaration) -> None:
         self.dispatcher.declare(declarations)
@@ -119,6 +172,10 @@ def other(tmp_path: Path) -> Iterator[Node]:
 
 def declared(name: str = "job", /, **table: Any) -> Declaration:
     return read_declaration(name, {"command": "x", **table}, "duck.toml", ZoneInfo("UTC"))
+
+
+def names(nodes: list[Seen]) -> list[str]:
+    return [node.name for node in nodes]
 
 
 def outcome_of(name: str, **details: str) -> dict[str, Any]:
@@ -236,8 +293,8 @@ class TestEnds:
         node.begin(job)
         node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
         node.serve(lambda: node.hands.started)
-        other.engine.ahead = timedelta(seconds=module.SILENT_S + 1)
         other.begin(job)
+        other.wait(seconds=module.SILENT_S + 1)
         other.serve(lambda: other.hands.started)
         assert other.hands.started[0].attempt == 2
         node.engine.ahead = timedelta(seconds=module.BEAT_S + 1)
@@ -359,15 +416,15 @@ class TestEachNode:
     def test_a_node_says_that_it_is_there_as_long_as_it_is(self, node: Node, other: Node) -> None:
         job = declared(run_on="each")
         node.begin(job)
-        assert other.engine.nodes(5.0) == ["a"]
+        assert names(other.engine.nodes(5.0)) == ["a"]
         for seconds in range(0, 60, 5):
             node.engine.ahead = other.engine.ahead = timedelta(seconds=seconds)
             node.turns(1)
-            assert other.engine.nodes(module.JOIN_S + 6.0) == ["a"]
+            assert names(other.engine.nodes(module.JOIN_S + 6.0)) == ["a"]
         node.begin(declared())
         node.engine.ahead = other.engine.ahead = timedelta(seconds=100)
         node.turns()
-        assert other.engine.nodes(30.0) == []
+        assert [each.takes_each for each in other.engine.nodes(30.0)] == [False]
 
 
 class TestSteering:
@@ -471,9 +528,8 @@ class TestTheStoreAway:
         other.engine.is_away = True
         other.turns()
         other.engine.is_away = False
-        for seconds, state in ((31, State.RUNNING), (50, State.RUNNING), (62, State.LOST)):
-            other.engine.ahead = timedelta(seconds=seconds)
-            other.turns()
+        for seconds, state in ((31, State.RUNNING), (19, State.RUNNING), (12, State.LOST)):
+            other.wait(seconds=seconds)
             found = other.engine.run(run.id)
             assert found is not None and found.state == state, seconds
 
@@ -513,3 +569,142 @@ class TestStopping:
         done: list[int] = []
         node.dispatcher.stop(5.0, lambda: done.append(1))
         node.serve(lambda: done)
+
+
+def hourly(minute: int = 30) -> Declaration:
+    """In each hour at another minute than now's, so that a test does not run over it."""
+    now = datetime.now(UTC)
+    return declared(every="1h", start=(now - timedelta(hours=3, minutes=60 - minute)).isoformat())
+
+
+class TestObservers:
+    def test_they_are_told_of_starts_ends_and_of_what_does_not_run(self, node: Node) -> None:
+        job = hourly()
+        node.begin(job)
+        node.wait(hours=3)
+        (run,) = node.watching.started_
+        assert (run.missed, len(node.watching.skipped_)) == (2, 2)
+        node.hands.end(node.hands.started[0], Ended(State.FAILED, "no"))
+        node.serve(lambda: node.over)
+        assert node.over[0].state == State.FAILED
+
+    def test_one_that_raises_keeps_nobody_from_anything(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fails(declaration: Declaration, run: Run) -> None:
+            raise RuntimeError("quack")
+
+        monkeypatch.setattr(node.watching, "started", fails)
+        node.begin(hourly())
+        node.wait(hours=1)
+        assert len(node.hands.started) == 1 and "RuntimeError: quack" in caplog.text
+
+    def test_what_runs_have_printed_is_in_the_store_while_they_run(self, node: Node) -> None:
+        node.begin(hourly())
+        node.wait(hours=1)
+        run = node.hands.started[0]
+        node.hands.news = {run.id: Printed("half", 4)}
+        node.wait(seconds=module.BEAT_S)
+        found = node.engine.run(run.id)
+        assert found is not None and (found.state, found.output, found.printed) == (State.RUNNING, "half", 4)
+
+
+class TestNodes:
+    def test_one_with_nothing_to_do_is_seen_and_one_that_has_ended_is_not(self, node: Node) -> None:
+        node.begin()
+        node.turns()
+        (seen,) = node.engine.nodes(60.0)
+        node.wait(seconds=module.JOIN_S)
+        assert node.engine.nodes(60.0)[0].beat - seen.beat >= timedelta(seconds=module.JOIN_S)
+        found: list[object] = []
+        node.dispatcher.stop(5.0, lambda: found.append(1))
+        node.serve(lambda: found)
+        assert LocalEngine(node.engine._file.path).nodes(60.0) == []
+
+
+class TestClocks:
+    """A clock that is wrong, that is set, and that stood still while the machine slept."""
+
+    def test_a_clock_that_is_wrong_is_told_and_one_that_is_far_off_starts_nothing(
+        self, node: Node, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        node.begin(hourly())
+        node.clock.off_s = -3.0
+        node.wait(seconds=module.BEAT_S)
+        assert "3.0 s behind that of the store; see to it." in caplog.text
+        assert node.dispatcher.status()["claims"] is True
+        node.clock.off_s = 0.0
+        node.wait(seconds=module.BEAT_S)
+        node.clock.off_s = 31.0
+        node.wait(seconds=module.BEAT_S)
+        assert "31.0 s ahead of that of the store; nothing is started here until it is right." in caplog.text
+        assert node.dispatcher.status()["claims"] is False
+        assert node.dispatcher.status()["clock_ahead_s"] == pytest.approx(31.0, abs=0.5)
+        node.wait(hours=1)
+        assert node.hands.started == [] and node.engine.runs() == []
+        node.wait(seconds=module.JOIN_S)
+        assert node.engine.nodes(60.0)[0].ahead_s == pytest.approx(31.0, abs=0.5)
+        node.clock.off_s = 0.5
+        node.wait(seconds=module.BEAT_S)
+        assert len(node.hands.started) == 1, "what came meanwhile runs when it is right again"
+
+    def test_a_clock_put_forward_a_day_runs_the_latest_once(self, node: Node) -> None:
+        node.begin(hourly())
+        node.set_clock(days=1)
+        (run,) = node.hands.started
+        assert run.missed == 23
+        assert len({each.planned for each in node.engine.runs(limit=100)}) == len(node.engine.runs(limit=100)) == 24
+
+    def test_a_clock_put_back_an_hour_goes_on_planning_and_repeats_nothing(self, node: Node) -> None:
+        node.begin(hourly())
+        node.wait(hours=1)
+        node.hands.end(node.hands.started[0], Ended(State.SUCCEEDED))
+        node.set_clock(hours=-1)
+        node.wait(hours=1)
+        assert len(node.hands.started) == 1, "that time has run"
+        node.wait(hours=1)
+        assert len(node.hands.started) == 2, "and the next one runs"
+        planned = [run.planned for run in node.engine.runs()]
+        assert planned[0] - planned[1] == timedelta(hours=1)
+
+    def test_a_day_ahead_by_mistake_does_not_silence_it_when_that_is_put_right(self, node: Node) -> None:
+        node.begin(hourly())
+        node.set_clock(days=1)
+        node.hands.end(node.hands.started[0], Ended(State.SUCCEEDED))
+        node.set_clock(days=-1)
+        decided = len(node.engine.runs(limit=100))
+        for _ in range(26):
+            node.wait(hours=1)
+            for run, _ended in tuple(node.hands.runs.values()):
+                node.hands.end(run, Ended(State.SUCCEEDED))
+        assert len(node.engine.runs(limit=100)) == decided + 2, "the day that was decided on, and two hours beyond it"
+
+    def test_a_machine_that_slept_runs_no_stale_work(self, node: Node) -> None:
+        job = read_declaration(
+            "job", {**{"command": "x", "every": "1h", "within": "2h"}, "overlap": "queue_one"}, "t", ZoneInfo("UTC")
+        )
+        node.begin(job)
+        node.wait(hours=1)
+        node.wait(hours=1)
+        assert [run.state for run in node.engine.runs()] == [State.QUEUED, State.RUNNING]
+        node.engine.ahead += timedelta(hours=5, minutes=30)
+        node.hands.end(node.hands.started[0], Ended(State.SUCCEEDED))
+        node.turns()
+        late = [run for run in node.hands.started[1:] if node.engine.now() - run.planned > timedelta(hours=2)]
+        assert late == [] and len(node.hands.started) == 2
+        reasons = [run.reason for run in node.engine.runs() if run.state is State.SKIPPED]
+        assert any("more than `within`" in reason for reason in reasons)
+
+    def test_after_a_sleep_nobody_is_given_up_before_he_could_say_that_he_lives(self, node: Node, other: Node) -> None:
+        job = declared()
+        other.begin(job)
+        other.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+        other.serve(lambda: other.hands.started)
+        node.begin(job)
+        node.wait(seconds=module.BEAT_S)
+        node.set_clock(hours=8)
+        assert node.engine.runs()[0].state is State.RUNNING
+        node.wait(seconds=module.SILENT_S - 1)
+        assert node.engine.runs()[0].state is State.RUNNING
+        node.wait(seconds=2)
+        assert node.engine.runs()[0].state is State.LOST, "he has not said so since"

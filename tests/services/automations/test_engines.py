@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 import stat
 import threading
@@ -15,11 +16,12 @@ import pytest
 
 from duck.exceptions import StoreError
 from duck.services.automations.declaration import Declaration, read_declaration
-from duck.services.automations.due import Due
-from duck.services.automations.engine import Ended, Engine
+from duck.services.automations.due import Due, was_missed
+from duck.services.automations.engine import Ended, Engine, Printed
 from duck.services.automations.engines.local import LocalEngine
 from duck.services.automations.engines.local_rows import SCHEMA
 from duck.services.automations.run import Cause, Run, State
+from duck.services.mounts import Mounts
 
 Open = Callable[[], Engine]
 
@@ -88,7 +90,7 @@ class TestClaims:
             except Exception as error:
                 errors.append(error)
 
-        path = store()._path  # type: ignore[attr-defined]
+        path = store()._file.path  # type: ignore[attr-defined]
         threads = [threading.Thread(target=node) for _ in range(4)]
         for thread in threads:
             thread.start()
@@ -324,7 +326,8 @@ class TestEachNode:
         first.join("b")
         second.join("a")
         first.join("b")
-        assert first.nodes(60.0) == second.nodes(60.0) == ["a", "b"]
+        assert first.nodes(60.0) == second.nodes(60.0)
+        assert [node.name for node in first.nodes(60.0)] == ["a", "b"]
         assert first.nodes(-1.0) == []
 
     def test_what_waits_for_a_node_that_has_gone_is_lost_and_so_is_what_ran_there(self, engine: Engine) -> None:
@@ -386,6 +389,115 @@ class TestSteering:
         assert [run.state for run in engine.runs("job")] == [State.QUEUED, State.SUCCEEDED]
 
 
+class TestBackfill:
+    def test_each_time_is_queued_once_and_has_the_key_of_its_planned_run(self, store: Open) -> None:
+        first, second, job = store(), store(), declared()
+        first.register([job])
+        times = [soon(-number) for number in (30, 20, 10)]
+        queued = first.backfill(job, times[:2])
+        assert [(run.planned, run.cause, run.state) for run in queued] == [
+            (each, Cause.BACKFILL, State.QUEUED) for each in times[:2]
+        ]
+        assert queued[0].key == f"job:{times[0].isoformat().replace('+00:00', 'Z')}"
+        assert [run.planned for run in second.backfill(job, times)] == times[2:]
+        assert second.backfill(job, times) == []
+
+    def test_what_has_run_waits_or_runs_is_left_and_what_failed_or_was_skipped_is_not(self, engine: Engine) -> None:
+        job = declared(overlap="allow")
+        engine.register([job])
+        times = [soon(number) for number in range(1, 6)]
+        engine.finish(started(engine, job, times[0]), Ended(State.SUCCEEDED))
+        engine.finish(started(engine, job, times[1]), Ended(State.FAILED))
+        engine.claim([(job, Due(times[2], False, "missed by 5 min"))])
+        started(engine, job, times[3])
+        engine.claim([(job, Due(times[4], True))])
+        assert [run.planned for run in engine.backfill(job, times)] == times[1:3]
+
+    def test_a_claim_that_comes_later_is_skipped(self, engine: Engine) -> None:
+        job = declared()
+        engine.register([job])
+        planned = soon()
+        engine.backfill(job, [planned])
+        (run,) = engine.claim([(job, Due(planned, True))])
+        assert (run.state, run.reason) == (State.SKIPPED, "it was backfilled before")
+
+    def test_they_run_one_after_the_other_behind_what_is_planned(self, engine: Engine) -> None:
+        job = declared()
+        engine.register([job])
+        old = engine.backfill(job, [soon(-30), soon(-20)])
+        (run,) = take(engine, "a", job)
+        assert run.id == old[0].id
+        (planned,) = engine.claim([(job, Due(soon(), True))])
+        assert planned.state is State.QUEUED, "what is backfilled keeps nothing from running"
+        assert take(engine, "a", job) == []
+        engine.finish(run, Ended(State.SUCCEEDED))
+        assert [each.id for each in take(engine, "a", job)] == [planned.id]
+
+    def test_a_newer_run_replaces_none_of_them(self, engine: Engine) -> None:
+        job = declared(overlap="replace")
+        engine.register([job])
+        (queued,) = engine.backfill(job, [soon(-30)])
+        engine.claim([(job, Due(soon(), True))])
+        found = engine.run(queued.id)
+        assert found is not None and found.state is State.QUEUED
+
+
+class TestNodes:
+    def test_what_is_known_of_one_until_it_leaves(self, store: Open) -> None:
+        store().join("a", ahead_s=-1.5, takes_each=False)
+        engine = store()
+        (node,) = engine.nodes(60.0)
+        assert (node.name, node.ahead_s, node.takes_each) == ("a", -1.5, False)
+        assert abs((engine.now() - node.beat).total_seconds()) < 30.0
+        engine.join("a")
+        engine.join("b")
+        first, second = engine.nodes(60.0)
+        assert (first.name, first.ahead_s, first.takes_each, second.name) == ("a", 0.0, True, "b")
+        engine.leave("a")
+        assert [each.name for each in store().nodes(60.0)] == ["b"]
+
+    def test_one_of_all_is_the_first_to_say_something(self, store: Open) -> None:
+        assert store().once("nightly failed")
+        assert not store().once("nightly failed")
+        assert store().once("nightly recovered")
+
+
+class TestOutput:
+    def test_it_is_there_while_the_run_goes_on(self, engine: Engine) -> None:
+        job = declared()
+        engine.register([job])
+        run = started(engine, job, soon())
+        engine.beat("a", [run.id], {run.id: Printed("one\n", 4)})
+        found = engine.run(run.id)
+        assert found is not None and (found.output, found.printed, found.state) == ("one\n", 4, State.RUNNING)
+        engine.beat("b", [run.id], {run.id: Printed("of another", 10)})
+        engine.finish(run, Ended(State.SUCCEEDED, output="one\ntwo\n", printed=8))
+        found = engine.run(run.id)
+        assert found is not None and (found.output, found.printed) == ("one\ntwo\n", 8)
+
+
+class TestStale:
+    def test_what_waited_beyond_its_window_is_skipped_and_told(self, engine: Engine) -> None:
+        job = declared(within="5m", overlap="allow")
+        engine.register([job])
+        engine.claim([(job, Due(soon(1), True))])
+        # Days early by its jitter: as if it had waited for so long.
+        (skipped,) = take(engine, "a", dataclasses.replace(job, jitter_s=-1e8))
+        assert (skipped.state, skipped.reason.endswith("which is more than `within`")) == (State.SKIPPED, True)
+        assert skipped.ended is not None and was_missed(skipped)
+        assert take(engine, "a", job) == []
+
+    def test_what_no_schedule_planned_may_wait_and_so_may_another_try(self, engine: Engine) -> None:
+        job = declared(within="5m", overlap="allow", retry=1)
+        late = dataclasses.replace(job, jitter_s=-1e8)
+        engine.register([job])
+        run = started(engine, job, soon(1))
+        engine.finish(run, Ended(State.FAILED, retry_at=engine.now()))
+        engine.enqueue(job, soon(2), Cause.HAND)
+        engine.backfill(job, [soon(3)])
+        assert [each.state for each in take(engine, "a", late)] == [State.RUNNING] * 3
+
+
 class TestTheFile:
     def test_one_of_an_older_duck_goes_on(self, tmp_path: Path) -> None:
         path = tmp_path / "x"
@@ -427,6 +539,29 @@ class TestTheFile:
     def test_one_that_cannot_be_opened_is_a_sentence(self, tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=r"The store of automations at .* cannot be opened: .*\."):
             LocalEngine(tmp_path)
+
+    @pytest.mark.parametrize("kind", ["nfs4", "cifs", "9p", "fuse.sshfs", "virtiofs"])
+    def test_on_a_network_share_it_is_refused_with_the_reason(self, tmp_path: Path, kind: str) -> None:
+        mounts = Mounts(f"/dev/vda / ext4 rw 0 0\nserver:/x {tmp_path} {kind} rw 0 0\n")
+        with pytest.raises(StoreError, match=rf"lies on a network share \({kind}\), .* with --state-dir\."):
+            LocalEngine(tmp_path / "store", mounts)
+        assert not (tmp_path / "store").exists()
+
+    def test_one_of_the_version_before_is_brought_up_to_date_with_its_runs(self, tmp_path: Path) -> None:
+        db = sqlite3.connect(tmp_path / "x")
+        for statement in SCHEMA[0].split(";"):
+            db.execute(statement)
+        db.execute("PRAGMA user_version=1")
+        db.execute(
+            "INSERT INTO run (name, revision, planned, cause, state, not_before, created)"
+            " VALUES ('job', 'r', 0, 'schedule', 'succeeded', 0, 0)"
+        )
+        db.commit()
+        db.close()
+        engine = LocalEngine(tmp_path / "x")
+        (run,) = engine.runs()
+        assert (run.name, run.printed, engine.nodes(60.0)) == ("job", 0, [])
+        engine.close()
 
     def test_one_that_is_none_is_a_sentence(self, tmp_path: Path) -> None:
         (tmp_path / "x").write_text("something else, long enough to be read as a header of a file" * 20)

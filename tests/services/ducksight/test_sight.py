@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from duck.services.ducksight import Burst, ChangeFilter, Places
-from duck.services.ducksight.mounts import Mounts
 from duck.services.ducksight.seen import What
+from duck.services.mounts import Mounts
 from tests.services.ducksight.conftest import Watched
 
 Watch = Callable[..., Watched]
@@ -393,7 +393,7 @@ SILENT = """
 import logging, os, sys, time
 from duck.services.ducksight import ChangeFilter, DuckSight
 from duck.services.ducksight import sight as module
-from duck.services.ducksight.mounts import Mounts
+from duck.services.mounts import Mounts
 from duck.services.inbox import Inbox
 
 logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)

@@ -1,35 +1,25 @@
-"""The engine of one machine: a SQLite file, with nothing to install. All nodes of the machine share it.
-
-Every change is one transaction that begins by taking the write lock (`BEGIN IMMEDIATE`), so that two nodes never decide
-on the same counts; and a commit is on the disk before it is acted on (`synchronous=FULL`), so that no power cut makes a
-run start twice. SQLite's locks do not hold over network shares: there the file is refused.
-"""
+"""The engine of one machine: a SQLite file, with nothing to install. All nodes of the machine share it."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sqlite3
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from duck.exceptions import StoreError
 from duck.services.automations.admission import admit, may_start
-from duck.services.automations.engine import Ended, Standing
-from duck.services.automations.engines.local_rows import SCHEMA, maybe, moment, number, run_of
+from duck.services.automations.due import stale
+from duck.services.automations.engine import KEPT_NODE, KEPT_TOLD, NOTHING_PRINTED, Ended, Node, Printed, Standing
+from duck.services.automations.engines.local_rows import maybe, moment, node_of, number, run_of
+from duck.services.automations.engines.sqlite_file import SqliteFile
 from duck.services.automations.run import Cause, Run, State
 
 if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
     from duck.services.automations.due import Due
     from duck.services.inbox import Inbox
+    from duck.services.mounts import Mounts
 
-# How long a node waits for another's transaction; these last milliseconds.
-_BUSY_S: Final = 10.0
-_DAY: Final = 86_400_000_000
 _FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
@@ -37,48 +27,12 @@ class LocalEngine:
     """An `Engine` in the file at `path`, which is made with its directory's rights and for its owner alone.
 
     Raises:
-        StoreError: it cannot be opened, or was made by a newer Duck.
+        StoreError: it lies on a network share, cannot be opened, or was made by a newer Duck.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            os.close(descriptor)
-            self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
-            self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._migrate()
-        except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"The store of automations at {path} cannot be opened: {error}.") from error
-
-    def _migrate(self) -> None:
-        with self._change():
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version > len(SCHEMA):
-                raise StoreError(
-                    f"The store of automations at {self._path} was made by a newer Duck; start that one, or move the"
-                    " file away."
-                )
-            for step, statements in enumerate(SCHEMA[version:], version + 1):
-                for statement in statements.split(";"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version={step}")
-
-    @contextlib.contextmanager
-    def _change(self) -> Iterator[None]:
-        """One transaction, which no other node's comes between."""
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise StoreError(f"The store of automations at {self._path} refuses: {error}.") from error
+    def __init__(self, path: Path, mounts: Mounts | None = None) -> None:
+        self._file = SqliteFile(path, mounts)
+        self._db = self._file.db
 
     # -- an Engine ------------------------------------------------------------------------------------------------
 
@@ -91,12 +45,12 @@ class LocalEngine:
 
     def close(self) -> None:
         """See `Engine`."""
-        self._db.close()
+        self._file.close()
 
     def register(self, declarations: Sequence[Declaration]) -> dict[str, Standing]:
         """See `Engine`."""
         now = number(self.now())
-        with self._change():
+        with self._file.change():
             known = {row["name"]: row["revision"] for row in self._db.execute("SELECT name, revision FROM automation")}
             new = [each for each in declarations if known.get(each.name) != each.revision]
             self._db.executemany(
@@ -111,7 +65,7 @@ class LocalEngine:
         """See `Engine`."""
         won: list[Run] = []
         now = number(self.now())
-        with self._change():
+        with self._file.change():
             for declaration, due in dues:
                 row = self._db.execute(
                     "SELECT revision, since FROM automation WHERE name = ?", (declaration.name,)
@@ -135,6 +89,8 @@ class LocalEngine:
                 ).fetchone()
                 if known is None:
                     skips = "" if due.runs else due.reason
+                    if not skips and self._is_backfilled(declaration, planned):
+                        skips = "it was backfilled before"
                     won.append(
                         self._insert(declaration, planned, Cause.SCHEDULE, now, due.missed, skips=skips, node=whose)
                     )
@@ -150,24 +106,57 @@ class LocalEngine:
         node: str = "",
     ) -> Run:
         """See `Engine`."""
-        with self._change():
+        with self._file.change():
             now = number(self.now())
             return self._insert(declaration, number(planned), cause, now, missed, event=event, node=node)
 
-    def join(self, node: str) -> None:
+    def backfill(self, declaration: Declaration, times: Sequence[datetime]) -> list[Run]:
         """See `Engine`."""
+        queued: list[Run] = []
         now = number(self.now())
-        with self._change():
-            self._db.execute(
-                "INSERT INTO node (name, beat) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET beat = excluded.beat",
-                (node, now),
-            )
-            self._db.execute("DELETE FROM node WHERE beat < ?", (now - _DAY,))
+        with self._file.change():
+            for planned in map(number, times):
+                has_run = self._db.execute(
+                    "SELECT 1 FROM run WHERE name = ? AND planned = ? AND cause = 'schedule'"
+                    " AND state IN ('queued', 'running', 'succeeded')",
+                    (declaration.name, planned),
+                ).fetchone()
+                if has_run is None and not self._is_backfilled(declaration, planned):
+                    queued.append(self._add(declaration, planned, Cause.BACKFILL, now, State.QUEUED))
+        return queued
 
-    def nodes(self, silent_s: float) -> list[str]:
+    def _is_backfilled(self, declaration: Declaration, planned: int) -> bool:
+        found = self._db.execute(
+            "SELECT 1 FROM run WHERE cause = 'backfill' AND name = ? AND revision = ? AND planned = ?",
+            (declaration.name, declaration.revision, planned),
+        ).fetchone()
+        return found is not None
+
+    def join(self, node: str, ahead_s: float = 0.0, *, takes_each: bool = True) -> None:
+        """See `Engine`."""
+        with self._file.change():
+            self._db.execute(
+                "INSERT OR REPLACE INTO node (name, beat, ahead_s, takes_each) VALUES (?, ?, ?, ?)",
+                (node, number(self.now()), ahead_s, takes_each),
+            )
+
+    def leave(self, node: str) -> None:
+        """See `Engine`."""
+        with self._file.change():
+            self._db.execute("DELETE FROM node WHERE name = ?", (node,))
+
+    def nodes(self, silent_s: float) -> list[Node]:
         """See `Engine`."""
         oldest = number(self.now() - timedelta(seconds=silent_s))
-        return [row["name"] for row in self._read("SELECT name FROM node WHERE beat >= ? ORDER BY name", oldest)]
+        return [node_of(row) for row in self._file.read("SELECT * FROM node WHERE beat >= ? ORDER BY name", oldest)]
+
+    def once(self, key: str) -> bool:
+        """See `Engine`."""
+        with self._file.change():
+            said = self._db.execute(
+                "INSERT INTO told (key, at) VALUES (?, ?) ON CONFLICT (key) DO NOTHING", (key, number(self.now()))
+            )
+            return said.rowcount == 1
 
     def _insert(
         self,
@@ -184,28 +173,31 @@ class LocalEngine:
         name = declaration.name
         state, reason = State.SKIPPED, skips
         if not skips:
-            running, queued = self._count(name, State.RUNNING, node), self._count(name, State.QUEUED, node)
+            running, queued = self._live(name, State.RUNNING, node), self._live(name, State.QUEUED, node)
             admission = admit(declaration.overlap, running, queued)
             state, reason = admission.state, admission.reason
             if admission.replaces:
-                self._cancel("name = ? AND for_node = ?", (name, node), now, "replaced by a newer run")
+                which = "name = ? AND for_node = ? AND cause != 'backfill'"
+                self._cancel(which, (name, node), now, "replaced by a newer run")
+        return self._add(declaration, planned, cause, now, state, reason, missed, event, node)
+
+    def _add(
+        self,
+        declaration: Declaration,
+        planned: int,
+        cause: Cause,
+        now: int,
+        state: State,
+        reason: str = "",
+        missed: int = 0,
+        event: str = "",
+        node: str = "",
+    ) -> Run:
+        planned_by = (declaration.name, declaration.revision, planned, cause)
         cursor = self._db.execute(
             "INSERT INTO run (name, revision, planned, cause, state, reason, not_before, missed, event, created, ended,"
             " for_node) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                name,
-                declaration.revision,
-                planned,
-                cause,
-                state,
-                reason,
-                now,
-                missed,
-                event,
-                now,
-                now if state.is_over else None,
-                node,
-            ),
+            (*planned_by, state, reason, now, missed, event, now, now if state.is_over else None, node),
         )
         return self._get(cursor.lastrowid)
 
@@ -213,18 +205,26 @@ class LocalEngine:
         """See `Engine`."""
         waiting = (
             "SELECT id, name, for_node FROM run WHERE state = 'queued' AND not_before <= ? AND for_node IN ('', ?)"
-            " ORDER BY not_before, planned, id"
+            " ORDER BY cause = 'backfill', not_before, planned, id"
         )
         left = dict(room)
         # Nearly always there is nothing, which is seen without the lock.
-        if not any(left.values()) or not self._read(waiting + " LIMIT 1", number(self.now()), node):
+        if not any(left.values()) or not self._file.read(waiting + " LIMIT 1", number(self.now()), node):
             return []
-        now = number(self.now())
+        at = self.now()
+        now = number(at)
         taken: list[Run] = []
-        with self._change():
+        with self._file.change():
             for row in self._db.execute(waiting, (now, node)).fetchall():
                 declaration = declarations.get(row["name"])
                 if declaration is None or left.get(declaration.lane, 0) <= 0:
+                    continue
+                reason = stale(declaration, self._get(row["id"]), at)
+                if reason:
+                    self._db.execute(
+                        "UPDATE run SET state = 'skipped', reason = ?, ended = ? WHERE id = ?", (reason, now, row["id"])
+                    )
+                    taken.append(self._get(row["id"]))
                     continue
                 running = self._count(declaration.name, State.RUNNING, row["for_node"])
                 if not may_start(declaration.overlap, running):
@@ -238,15 +238,19 @@ class LocalEngine:
                 taken.append(self._get(row["id"]))
         return taken
 
-    def beat(self, node: str, runs: Sequence[int]) -> set[int]:
+    def beat(self, node: str, runs: Sequence[int], printed: Mapping[int, Printed] = NOTHING_PRINTED) -> set[int]:
         """See `Engine`."""
         if not runs:
             return set()
         now = number(self.now())
         marks = ",".join("?" * len(runs))
         own = f"id IN ({marks}) AND state = 'running' AND node = ?"
-        with self._change():
+        with self._file.change():
             self._db.execute(f"UPDATE run SET beat = ? WHERE {own}", (now, *runs, node))
+            self._db.executemany(
+                "UPDATE run SET output = ?, printed = ? WHERE id = ? AND state = 'running' AND node = ?",
+                [(each.text, each.count, run_id, node) for run_id, each in printed.items()],
+            )
             go_on = self._db.execute(f"SELECT id FROM run WHERE {own} AND NOT cancels", (*runs, node)).fetchall()
         return set(runs) - {row["id"] for row in go_on}
 
@@ -255,16 +259,17 @@ class LocalEngine:
         now = number(self.now())
         mine = "WHERE id = ? AND state = 'running' AND node = ? AND attempt = ?"
         whose = (run.id, run.node, run.attempt)
-        with self._change():
+        with self._file.change():
             if ended.retry_at is not None:
                 changed = self._db.execute(
-                    f"UPDATE run SET state = 'queued', reason = ?, code = ?, output = ?, not_before = ? {mine}",
-                    (ended.reason, ended.code, ended.output, number(ended.retry_at), *whose),
+                    "UPDATE run SET state = 'queued', reason = ?, code = ?, output = ?, printed = ?, not_before = ?"
+                    f" {mine}",
+                    (ended.reason, ended.code, ended.output, ended.printed, number(ended.retry_at), *whose),
                 )
             else:
                 changed = self._db.execute(
-                    f"UPDATE run SET state = ?, reason = ?, code = ?, output = ?, ended = ? {mine}",
-                    (ended.state, ended.reason, ended.code, ended.output, now, *whose),
+                    f"UPDATE run SET state = ?, reason = ?, code = ?, output = ?, printed = ?, ended = ? {mine}",
+                    (ended.state, ended.reason, ended.code, ended.output, ended.printed, now, *whose),
                 )
             return changed.rowcount == 1
 
@@ -277,10 +282,10 @@ class LocalEngine:
             f"{columns} state = 'running' AND beat < ?1 UNION ALL {columns} state = 'queued' AND for_node != ''"
             " AND NOT EXISTS (SELECT 1 FROM node WHERE node.name = for_node AND node.beat >= ?1)"
         )
-        if not self._read(silent + " LIMIT 1", oldest):
+        if not self._file.read(silent + " LIMIT 1", oldest):
             return []
         given_up: list[Run] = []
-        with self._change():
+        with self._file.change():
             for row in self._db.execute(silent, (oldest,)).fetchall():
                 declaration = declarations.get(row["name"])
                 reason = f"its node {row['node'] or row['for_node']} fell silent"
@@ -300,7 +305,7 @@ class LocalEngine:
 
     def cancel(self, run_id: int) -> bool:
         """See `Engine`."""
-        with self._change():
+        with self._file.change():
             return self._cancel("id = ?", (run_id,), number(self.now()), "cancelled") > 0
 
     def _cancel(self, which: str, values: tuple[str | int, ...], now: int, reason: str) -> int:
@@ -315,13 +320,13 @@ class LocalEngine:
 
     def pause(self, name: str, until: datetime | None) -> None:
         """See `Engine`."""
-        with self._change():
+        with self._file.change():
             self._db.execute("UPDATE automation SET paused_until = ? WHERE name = ?", (number(until or _FOREVER), name))
 
     def resume(self, name: str) -> None:
         """See `Engine`."""
         now = number(self.now())
-        with self._change():
+        with self._file.change():
             self._db.execute(
                 "UPDATE automation SET paused_until = NULL, since = max(since, ?)"
                 " WHERE name = ? AND paused_until IS NOT NULL",
@@ -330,12 +335,12 @@ class LocalEngine:
 
     def paused(self) -> dict[str, datetime]:
         """See `Engine`."""
-        rows = self._read("SELECT name, paused_until FROM automation WHERE paused_until IS NOT NULL")
+        rows = self._file.read("SELECT name, paused_until FROM automation WHERE paused_until IS NOT NULL")
         return {row["name"]: moment(row["paused_until"]) for row in rows}
 
     def standings(self) -> dict[str, Standing]:
         """See `Engine`."""
-        rows = self._read("SELECT name, revision, since, paused_until FROM automation ORDER BY name")
+        rows = self._file.read("SELECT name, revision, since, paused_until FROM automation ORDER BY name")
         return {
             row["name"]: Standing(row["name"], row["revision"], moment(row["since"]), maybe(row["paused_until"]))
             for row in rows
@@ -350,18 +355,21 @@ class LocalEngine:
         values = [value for _, value in asked if value is not None]
         return [
             run_of(row)
-            for row in self._read(f"SELECT * FROM run WHERE {where} ORDER BY id DESC LIMIT ?", *values, limit)
+            for row in self._file.read(f"SELECT * FROM run WHERE {where} ORDER BY id DESC LIMIT ?", *values, limit)
         ]
 
     def run(self, run_id: int) -> Run | None:
         """See `Engine`."""
-        rows = self._read("SELECT * FROM run WHERE id = ?", run_id)
+        rows = self._file.read("SELECT * FROM run WHERE id = ?", run_id)
         return run_of(rows[0]) if rows else None
 
     def prune(self, keep: int, keep_s: float) -> int:
         """See `Engine`."""
-        oldest = number(self.now() - timedelta(seconds=keep_s))
-        with self._change():
+        now = self.now()
+        oldest = number(now - timedelta(seconds=keep_s))
+        with self._file.change():
+            self._db.execute("DELETE FROM told WHERE at < ?", (number(now - KEPT_TOLD),))
+            self._db.execute("DELETE FROM node WHERE beat < ?", (number(now - KEPT_NODE),))
             gone = self._db.execute(
                 "DELETE FROM run WHERE state NOT IN ('queued', 'running') AND ended < ? AND id NOT IN ("
                 " SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY name ORDER BY id DESC) AS place FROM run)"
@@ -378,18 +386,13 @@ class LocalEngine:
         ).fetchone()
         return int(found[0])
 
+    def _live(self, name: str, state: State, node: str) -> int:
+        """Those that are backfilled stand behind all others, and keep none of them."""
+        found = self._db.execute(
+            f"SELECT count(*) FROM run WHERE name = ? AND state = '{state}' AND for_node = ? AND cause != 'backfill'",
+            (name, node),
+        ).fetchone()
+        return int(found[0])
+
     def _get(self, run_id: int | None) -> Run:
         return run_of(self._db.execute("SELECT * FROM run WHERE id = ?", (run_id,)).fetchone())
-
-    def _read(self, statement: str, *values: Any) -> list[sqlite3.Row]:
-        deadline = time.monotonic() + _BUSY_S
-        while True:
-            try:
-                return self._db.execute(statement, values).fetchall()
-            except sqlite3.OperationalError as error:
-                # A reader meets a lock only while another node recovers the write-ahead log.
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise StoreError(f"The store of automations at {self._path} cannot be read: {error}.") from error
-                time.sleep(0.01)
-            except sqlite3.Error as error:
-                raise StoreError(f"The store of automations at {self._path} cannot be read: {error}.") from error

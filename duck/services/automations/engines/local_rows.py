@@ -6,6 +6,7 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from duck.services.automations.engine import Node
 from duck.services.automations.run import Cause, Run, State
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -55,6 +56,13 @@ SCHEMA: Final = (
     CREATE INDEX run_queued ON run (name) WHERE state = 'queued';
     CREATE INDEX run_running ON run (name) WHERE state = 'running'
     """,
+    """
+    ALTER TABLE node ADD COLUMN ahead_s REAL NOT NULL DEFAULT 0;
+    ALTER TABLE node ADD COLUMN takes_each INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE run ADD COLUMN printed INTEGER NOT NULL DEFAULT 0;
+    CREATE UNIQUE INDEX run_backfilled ON run (name, revision, planned) WHERE cause = 'backfill';
+    CREATE TABLE told (key TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID
+    """,
 )
 
 
@@ -71,6 +79,11 @@ def moment(number: int) -> datetime:
 def maybe(number: int | None) -> datetime | None:
     """The same, where there may be none."""
     return None if number is None else moment(number)
+
+
+def node_of(row: sqlite3.Row) -> Node:
+    """The node of a whole row."""
+    return Node(row["name"], moment(row["beat"]), row["ahead_s"], bool(row["takes_each"]))
 
 
 def run_of(row: sqlite3.Row) -> Run:
@@ -96,4 +109,5 @@ def run_of(row: sqlite3.Row) -> Run:
         output=row["output"],
         cancels=bool(row["cancels"]),
         for_node=row["for_node"],
+        printed=row["printed"],
     )

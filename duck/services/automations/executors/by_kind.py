@@ -10,6 +10,7 @@ from duck.services.automations.run import State
 
 if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
+    from duck.services.automations.engine import Printed
     from duck.services.automations.executor import Executor
     from duck.services.automations.run import Run
 
@@ -47,6 +48,10 @@ class ByKind:
             ended(how)
 
         executor.start(run, declaration, over)
+
+    def printed(self) -> Mapping[int, Printed]:
+        """See `Executor`."""
+        return {run_id: each for executor in self._distinct for run_id, each in executor.printed().items()}
 
     def cancel(self, run_id: int) -> None:
         """See `Executor`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import signal
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from duck.services.automations.engine import Ended
 from duck.services.automations.run import State
-from duck.services.automations.tail import Tail
+from duck.services.automations.tail import Tail, news
 from duck.services.exit import ExitWatch, exit_sentence
 
 if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
+    from duck.services.automations.engine import Printed
     from duck.services.automations.run import Run
     from duck.services.inbox import Inbox, Timer
 
@@ -32,6 +34,7 @@ class _Command:
         self.declaration = declaration
         self.ended = ended
         self.tail = Tail()
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.because: State | None = None
         self.timers: list[Timer] = []
         self.exit: ExitWatch | None = None
@@ -93,6 +96,10 @@ class ShellCommands:
                 self._inbox.call_later(declaration.timeout_s, partial(self._interrupt, run.id, State.TIMED_OUT))
             )
 
+    def printed(self) -> Mapping[int, Printed]:
+        """See `Executor`."""
+        return news({run_id: command.tail for run_id, command in self._commands.items()})
+
     def cancel(self, run_id: int) -> None:
         """See `Executor`."""
         self._interrupt(run_id, State.CANCELLED)
@@ -137,7 +144,7 @@ class ShellCommands:
             if not data:
                 self._inbox.unwatch(command.process.stdout.fileno())
                 return
-            command.tail.add(data.decode("utf-8", "replace"))
+            command.tail.add(command.decoder.decode(data))
 
     def _exited(self, run_id: int) -> None:
         command = self._commands.pop(run_id, None)
@@ -152,16 +159,15 @@ class ShellCommands:
         command.process.stdout.close()
         for timer in command.timers:
             timer.cancel()
+        state, reason = State.FAILED, ""
         if code == 0:
-            ended = Ended(State.SUCCEEDED, "", 0, str(command.tail))
-        elif command.because is State.TIMED_OUT:
-            reason = f"not ended within {command.declaration.timeout_s:g} s"
-            ended = Ended(State.TIMED_OUT, reason, code, str(command.tail))
+            state = State.SUCCEEDED
         elif command.because is not None:
-            ended = Ended(command.because, "", code, str(command.tail))
+            state = command.because
+            reason = f"not ended within {command.declaration.timeout_s:g} s" if state is State.TIMED_OUT else ""
         else:
             reason = f"exit code {code}" if code > 0 else exit_sentence("it", code).rstrip(".")
-            ended = Ended(State.FAILED, reason, code, str(command.tail))
+        ended = Ended(state, reason, code, str(command.tail), printed=command.tail.count)
         command.ended(ended)
         self._check_stopped()
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from duck.services.automations.engine import Ended
+from duck.services.automations.engine import NOTHING_PRINTED, Ended, Printed
 from duck.services.automations.run import State
 from duck.services.automations.tail import OUTPUT_BYTES
 
@@ -50,6 +50,10 @@ class Requests:
             url = self._base + url
         threading.Thread(target=self._ask, args=(run, declaration, url), name="duck-url", daemon=True).start()
 
+    def printed(self) -> Mapping[int, Printed]:
+        """See `Executor`: an answer is there at its end."""
+        return NOTHING_PRINTED
+
     def cancel(self, run_id: int) -> None:
         """See `Executor`: its answer is not waited for."""
         self._over(run_id, Ended(State.CANCELLED))
@@ -89,7 +93,9 @@ class Requests:
                     ok = answer.is_success
                     reason = "" if ok else f"answered {answer.status_code}"
                     text = body[:OUTPUT_BYTES].decode("utf-8", "replace")
-                    ended = Ended(State.SUCCEEDED if ok else State.FAILED, reason, answer.status_code, text)
+                    ended = Ended(
+                        State.SUCCEEDED if ok else State.FAILED, reason, answer.status_code, text, printed=len(text)
+                    )
         except httpx.TimeoutException:
             ended = Ended(State.TIMED_OUT, f"no answer within {timeout_s:g} s")
         except (httpx.HTTPError, httpx.InvalidURL) as error:

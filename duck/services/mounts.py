@@ -1,6 +1,7 @@
-"""Mounts: which directories lie on file systems whose changes the kernel does not tell of.
+"""Mounts: which directories lie on file systems that others write to besides this kernel.
 
-What another machine writes, or the host of a virtual machine or container, passes this kernel by: inotify is silent.
+What another machine writes, or the host of a virtual machine or container, passes this kernel by: inotify is silent
+there, and neither locks nor shared memory reach to the other side.
 """
 
 from __future__ import annotations
@@ -10,12 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from duck.services.ducksight.places import is_at_or_below
-
 PATH: Final = "/proc/self/mounts"
 
 # Of other machines; of the host of a virtual machine (VirtualBox, VMware, Parallels, QEMU), of Docker Desktop, of WSL.
-_SILENT: Final = frozenset(
+_FOREIGN: Final = frozenset(
     {
         "9p",
         "acfs",
@@ -66,18 +65,26 @@ class Mounts:
 
     def type_of(self, path: str) -> str:
         """The type of the file system that holds the absolute `path`; empty where that is not known."""
-        return next((kind for where, kind in self._types if is_at_or_below(path, where)), "")
+        return next((kind for where, kind in self._types if _holds(where, path)), "")
 
     def silent(self, path: str) -> str:
         """The same where the kernel says nothing of changes there; empty otherwise."""
         kind = self.type_of(path)
-        return kind if is_silent(kind) else ""
+        return kind if is_foreign(kind) else ""
+
+    def shared(self, path: str) -> str:
+        """The same where locks and shared memory do not hold for all who may write there; empty otherwise."""
+        return self.silent(path)
 
 
-def is_silent(kind: str) -> bool:
-    """Whether changes on a file system of this type may pass the kernel by."""
+def is_foreign(kind: str) -> bool:
+    """Whether others may write to a file system of this type, past the kernel."""
     # A program serves FUSE, from anywhere: sshfs, gRPC FUSE, rclone, s3fs. Of a local disk it is `fuseblk`.
-    return kind in _SILENT or kind == "fuse" or kind.startswith("fuse.")
+    return kind in _FOREIGN or kind == "fuse" or kind.startswith("fuse.")
+
+
+def _holds(where: str, path: str) -> bool:
+    return path == where or path.startswith(where.rstrip("/") + "/")
 
 
 def _parse(text: str) -> Iterator[tuple[str, str]]:

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import click
 
+from duck.cli.automations.place import options
 from duck.cli.main import OK
-from duck.cli.options import load_settings, options_of
+from duck.cli.options import load_settings
 
 _EVENTS: Final = ("deploy",)
 
@@ -16,8 +17,7 @@ _EVENTS: Final = ("deploy",)
 @click.command("event")
 @click.argument("event", type=click.Choice(_EVENTS))
 @click.option("--tell", multiple=True, metavar="KEY=VALUE", help="What runs find in ctx.event; may be said again.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@options_of("DJANGO_PROJECT", "PYTHON", "DJANGO_SETTINGS_MODULE", "STATE_DIR")
+@options
 def event(event: str, tell: tuple[str, ...], as_json: bool, **given: Any) -> int:
     """Tell automations that something has happened: what waits for it is run.
 

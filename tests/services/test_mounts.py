@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from duck.services.ducksight.mounts import Mounts
+from duck.services.mounts import Mounts
 
 TEXT = """\
 /dev/vda / ext4 rw,relatime 0 0

@@ -1,0 +1,103 @@
+"""`duck automations list|show|next`: what is declared, and when it runs."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from duck.cli.automations.place import engine_of, found_in, offer_automations, options, the_one
+from duck.cli.automations.shown import described, iso, last, local, print_problems, print_table
+from duck.cli.main import FAILED, OK
+from duck.cli.options import load_settings
+
+
+@click.command("list")
+@options
+def list_(as_json: bool, **given: Any) -> int:
+    """Show every automation: when it runs next, how it ran last, and what is wrong.
+
+    Returns 1 where a declaration cannot be used.
+
+    For example: duck automations list --json
+    """
+    settings = load_settings(given)
+    found, engine = found_in(settings), engine_of(settings)
+    standings = engine.standings()
+    now = datetime.now(UTC)
+    rows = [described(each, standings.get(each.name), engine, now) for each in found.declarations]
+    if as_json:
+        click.echo(json.dumps({"automations": rows, "problems": list(found.problems)}, indent=2))
+    else:
+        print_table(
+            [
+                {
+                    "name": row["name"],
+                    "when": row["when"],
+                    "next": local(row["next"], found) if row["next"] else row["state"],
+                    "last": last(row["last"], found),
+                }
+                for row in rows
+            ]
+        )
+        if not rows:
+            click.echo("No automations are declared here.", err=True)
+        print_problems(found)
+    return FAILED if found.problems else OK
+
+
+@click.command()
+@click.argument("name", shell_complete=offer_automations)
+@options
+def show(name: str, as_json: bool, **given: Any) -> int:
+    """Show all of one automation.
+
+    For example: duck automations show nightly
+    """
+    settings = load_settings(given)
+    found, engine = found_in(settings), engine_of(settings)
+    declaration = the_one(found, name)
+    row = described(declaration, engine.standings().get(name), engine, datetime.now(UTC))
+    if as_json:
+        click.echo(json.dumps(row, indent=2))
+        return OK
+    width = max(len(key) for key in row)
+    for key, value in row.items():
+        if value not in (None, "", [], {}):
+            text = json.dumps(value) if isinstance(value, dict | list) else str(value)
+            click.echo(f"{key:<{width}}  {text}")
+    return OK
+
+
+@click.command("next")
+@click.argument("names", nargs=-1, shell_complete=offer_automations)
+@click.option("--count", "-n", default=5, show_default=True, type=click.IntRange(1, 1000), help="How many of each.")
+@options
+def next_(names: tuple[str, ...], count: int, as_json: bool, **given: Any) -> int:
+    """Show the coming runs; days on which clocks are changed are marked.
+
+    For example: duck automations next nightly --count 10
+    """
+    from duck.services.automations.schedule import oddity, upcoming
+
+    found = found_in(load_settings(given))
+    chosen = [the_one(found, name) for name in names] or list(found.declarations)
+    now = datetime.now(UTC)
+    coming = [
+        (planned, declaration.name, oddity(planned, declaration.plan.zone))
+        for declaration in chosen
+        if declaration.plan.schedule is not None
+        for planned in upcoming(declaration.plan.schedule, now, count)
+    ]
+    coming.sort()
+    if as_json:
+        told = [{"at": iso(at), "name": name, "note": note} for at, name, note in coming]
+        click.echo(json.dumps({"next": told}, indent=2))
+        return OK
+    if not coming:
+        click.echo("Nothing is planned.", err=True)
+    print_table([{"at": local(iso(at), found), "name": name, "note": note} for at, name, note in coming])
+    print_problems(found)
+    return OK

@@ -1,0 +1,50 @@
+"""The group of `duck automations`; a command's module is imported when the command is used."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import Final
+
+import click
+
+# name: (module beside this one, function, the first sentence of its help)
+_COMMANDS: Final = {
+    "list": ("declared", "list_", "Show every automation: when it runs next, how it ran last, and what is wrong."),
+    "show": ("declared", "show", "Show all of one automation."),
+    "next": ("declared", "next_", "Show the coming runs; days on which clocks are changed are marked."),
+    "run": ("run", "run", "Run what is scheduled until Ctrl-C, or with NAME that one now."),
+    "event": ("event", "event", "Tell automations that something has happened: what waits for it is run."),
+    "pause": ("pauses", "pause", "Plan nothing of an automation for a while; what runs goes on."),
+    "resume": ("pauses", "resume", "Plan an automation again; what was planned meanwhile is passed over."),
+    "history": ("runs", "history", "Show the latest runs, the newest first."),
+    "logs": ("runs", "logs", "Print the end of what a run printed, or has printed until now."),
+    "cancel": ("runs", "cancel", "Have a run end, or not start."),
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module, function, _ = _COMMANDS[name]
+        command: click.Command = getattr(importlib.import_module(f"duck.cli.automations.{module}"), function)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, sentence) for name, (_, _, sentence) in _COMMANDS.items()])
+
+
+@click.group(cls=_Commands)
+def automations() -> None:
+    """Show, run and steer scheduled work.
+
+    Automations are declared in duck.toml or the settings, or in code by `duck.automation`.
+
+    For example: duck automations next
+    """
+    logging.getLogger("duck.automations").addHandler(logging.NullHandler())

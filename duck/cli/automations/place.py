@@ -1,0 +1,139 @@
+"""Where a command's automations are: its options, what is declared there, and the store."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from duck.cli.options import load_settings, options_of
+from duck.exceptions import ApplicationError, DuckError
+
+if TYPE_CHECKING:
+    from duck.app.automations import Found
+    from duck.services.automations.declaration import Declaration
+    from duck.services.automations.engine import Engine
+    from duck.services.automations.run import Run
+    from duck.settings.load import Settings
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_PLACES: Final = ("DJANGO_PROJECT", "PYTHON", "DJANGO_SETTINGS_MODULE", "STATE_DIR")
+
+
+def options(function: _F) -> _F:
+    """Give a command the options that all of them have."""
+    function = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+    return options_of(*_PLACES)(function)
+
+
+def found_in(settings: Settings) -> Found:
+    """What is declared.
+
+    Raises:
+        DuckError: the project is not found, or cannot be loaded.
+    """
+    from duck.app.automations import discover
+
+    return discover(settings)
+
+
+def engine_of(settings: Settings) -> Engine:
+    """What keeps the runs.
+
+    Raises:
+        DuckError: it cannot be reached.
+    """
+    from duck.app.automation_engine import open_engine
+    from duck.app.automations import ProjectSide
+
+    return open_engine(settings, ProjectSide(settings))
+
+
+def the_one(found: Found, name: str) -> Declaration:
+    """The automation of that name.
+
+    Raises:
+        ApplicationError: there is none.
+    """
+    for declaration in found.declarations:
+        if declaration.name == name:
+            return declaration
+    names = [each.name for each in found.declarations]
+    raise _unknown(name, names, "`duck automations list` shows those that are.")
+
+
+def refuse_unknown(engine: Engine, name: str) -> None:
+    """Refuse the name of an automation that the store does not know.
+
+    Raises:
+        ApplicationError: see above.
+    """
+    known = engine.standings()
+    if name not in known:
+        raise _unknown(name, known, "it is known once it was dispatched.")
+
+
+def somebody_lives(engine: Engine) -> bool:
+    """Whether a node says that it is there."""
+    from duck.services.automations.dispatcher import SILENT_S
+
+    return bool(engine.nodes(SILENT_S))
+
+
+def given_options(given: dict[str, Any]) -> tuple[str, ...]:
+    """The options of a command line that say the same place from anywhere."""
+    from duck.settings.schema import SETTINGS
+
+    found: list[str] = []
+    for name in _PLACES:
+        value = given.get(name.lower())
+        if value is not None:
+            setting = SETTINGS[name]
+            found += [setting.flags[0], os.path.abspath(value) if setting.metavar == "PATH" else str(value)]
+    return tuple(found)
+
+
+def _unknown(name: str, known: Iterable[str], otherwise: str) -> ApplicationError:
+    """What to say of a name that is none of `known`: a near one, else `otherwise`."""
+    import difflib
+
+    near = difflib.get_close_matches(name, list(known), 1)
+    return ApplicationError(f"There is no automation {name!r}; {f'did you mean {near[0]}?' if near else otherwise}")
+
+
+def offer_automations(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The names that the settings and the store know; the project is not loaded for them."""
+    settings = quiet_settings(context)
+    if settings is None:
+        return []
+    names = set(settings["AUTOMATIONS"])
+    with contextlib.suppress(DuckError):
+        names |= engine_of(settings).standings().keys()
+    return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
+
+
+def offer_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The latest runs, with what they are of."""
+    settings = quiet_settings(context)
+    runs: list[Run] = []
+    if settings is not None:
+        with contextlib.suppress(DuckError):
+            runs = engine_of(settings).runs(limit=50)
+    return [
+        CompletionItem(str(run.id), help=f"{run.name}, {run.state}")
+        for run in runs
+        if str(run.id).startswith(incomplete)
+    ]
+
+
+def quiet_settings(context: click.Context) -> Settings | None:
+    """The settings, for a shell that completes, which has no use for an error."""
+    try:
+        return load_settings({name.lower(): context.params.get(name.lower()) for name in _PLACES})
+    except DuckError:
+        return None

@@ -1,0 +1,88 @@
+"""`duck automations run`: a node, or a run by hand."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from duck.cli.automations.place import engine_of, found_in, offer_automations, options, somebody_lives, the_one
+from duck.cli.automations.shown import run_values, say_run
+from duck.cli.main import FAILED, OK
+from duck.cli.options import load_settings
+from duck.exceptions import ApplicationError
+from duck.services.automations.run import State
+
+if TYPE_CHECKING:
+    from duck.services.automations.engine import Engine
+    from duck.services.automations.run import Run
+    from duck.settings.load import Settings
+
+_WAIT_S: Final = 3600.0
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=offer_automations)
+@click.option("--wait", is_flag=True, help="With NAME: wait for the run to end, and return 1 where it did not succeed.")
+@click.option("--node", metavar="NAME", help="What this node is called; by default its host and process id.")
+@options
+def run(name: str | None, wait: bool, node: str | None, as_json: bool, **given: Any) -> int:
+    """Run what is scheduled until Ctrl-C, or with NAME that one now.
+
+    Any number of nodes may run on one machine: each planned time is run by one of them. SIGHUP loads the project again.
+    A run by hand is carried out by a node that runs, or by the next that does; with --wait by this command itself where
+    none runs, so that cron and systemd can start it.
+
+    For example: duck automations run nightly --wait
+    """
+    settings = load_settings(given)
+    if name is None:
+        from duck import logs
+        from duck.app.automations import Automations
+        from duck.settings import views
+
+        view = views.logs(settings)
+        logs.configure(view.level, view.format)
+        return Automations(settings, name=node).run()
+    return _run_now(settings, name, wait=wait, as_json=as_json)
+
+
+def _run_now(settings: Settings, name: str, *, wait: bool, as_json: bool) -> int:
+    from duck.services.automations.run import Cause
+
+    found, engine = found_in(settings), engine_of(settings)
+    declaration = the_one(found, name)
+    if name not in engine.standings():
+        engine.register([declaration])
+    run = engine.enqueue(declaration, engine.now(), Cause.HAND)
+    if wait and not run.state.is_over:
+        run = _see_through(settings, engine, run)
+    if as_json:
+        click.echo(json.dumps(run_values(run), indent=2))
+    elif wait:
+        click.echo(run.output, nl=False)
+        say_run(run)
+    else:
+        click.echo(f"Run {run.id} of {name} is {run.state}{f': {run.reason}' if run.reason else ''}.")
+        if not run.state.is_over and not somebody_lives(engine):
+            click.echo("No node runs that could carry it out; start `duck automations run`, or give --wait.", err=True)
+    return OK if run.state in (State.SUCCEEDED, State.QUEUED, State.RUNNING) else FAILED
+
+
+def _see_through(settings: Settings, engine: Engine, run: Run) -> Run:
+    """Wait for the end of `run`; where no node lives it is carried out here."""
+    deadline = time.monotonic() + _WAIT_S
+    while not run.state.is_over and time.monotonic() < deadline:
+        if run.state is State.QUEUED and not somebody_lives(engine):
+            from duck.app.automations import Automations
+
+            Automations(settings, run_id=run.id).run()
+            run = engine.run(run.id) or run
+            if not run.state.is_over:
+                raise ApplicationError(f"Run {run.id} of {run.name} was not carried out here; it waits for a node.")
+        else:
+            time.sleep(0.1)
+            run = engine.run(run.id) or run
+    return run

@@ -1,0 +1,124 @@
+"""`duck automations history|logs|cancel`: runs that were, and that are."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from duck.cli.automations.place import engine_of, offer_automations, offer_runs, options
+from duck.cli.automations.shown import iso, print_table, run_values, say_run, took
+from duck.cli.main import FAILED, OK
+from duck.cli.options import load_settings
+from duck.exceptions import ApplicationError
+
+if TYPE_CHECKING:
+    from duck.services.automations.engine import Engine
+    from duck.services.automations.run import Run
+
+_LOOK_S: Final = 0.5
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=offer_automations)
+@click.option("--count", "-n", default=20, show_default=True, type=click.IntRange(1, 10_000), help="How many runs.")
+@options
+def history(name: str | None, count: int, as_json: bool, **given: Any) -> int:
+    """Show the latest runs, the newest first.
+
+    For example: duck automations history nightly --count 5
+    """
+    settings = load_settings(given)
+    runs = engine_of(settings).runs(name, limit=count)
+    if as_json:
+        click.echo(json.dumps({"runs": [run_values(each) for each in runs]}, indent=2))
+        return OK
+    if not runs:
+        click.echo(f"There are no runs{f' of {name}' if name else ''}.", err=True)
+    print_table(
+        [
+            {
+                "run": str(each.id),
+                "name": each.name,
+                "planned": iso(each.planned),
+                "state": each.state.value,
+                "took": took(each),
+                "reason": each.reason,
+            }
+            for each in runs
+        ]
+    )
+    return OK
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN", type=int, shell_complete=offer_runs)
+@click.option("--follow", "-f", is_flag=True, help="Print what comes, until the run is over.")
+@options
+def logs(run_id: int, follow: bool, as_json: bool, **given: Any) -> int:
+    """Print the end of what a run printed, or has printed until now.
+
+    With --follow it returns 1 where the run does not succeed; with --json each part is a line of JSON.
+
+    For example: duck automations logs 17 -f
+    """
+    engine = engine_of(load_settings(given))
+    found = engine.run(run_id)
+    if found is None:
+        raise ApplicationError(f"There is no run {run_id}; `duck automations history` shows those that are kept.")
+    if follow:
+        return _follow(engine, found, as_json=as_json)
+    click.echo(json.dumps(run_values(found), indent=2) if as_json else found.output, nl=as_json)
+    return OK
+
+
+def _follow(engine: Engine, run: Run, *, as_json: bool) -> int:
+    from duck.services.automations.run import State
+
+    printed, attempt, found = 0, run.attempt, run
+    while True:
+        # Of another try the output begins anew.
+        text = _news(found, printed if found.attempt == attempt else 0)
+        printed, attempt = found.printed, found.attempt
+        if as_json:
+            told = {"state": found.state.value, "reason": found.reason, "text": text}
+            if text or found.state.is_over:
+                click.echo(json.dumps(told))
+        else:
+            click.echo(text, nl=False)
+        if found.state.is_over:
+            break
+        time.sleep(_LOOK_S)
+        found = engine.run(run.id) or found
+    if not as_json:
+        say_run(found)
+    return OK if found.state is State.SUCCEEDED else FAILED
+
+
+def _news(run: Run, printed: int) -> str:
+    """What `run` has printed after so many characters; where more came than is kept, how much is left out."""
+    from duck.services.automations.tail import CUT
+
+    new = run.printed - printed
+    if new <= 0:
+        return ""
+    if new <= len(run.output) and not (run.output.startswith(CUT) and new > len(run.output) - len(CUT)):
+        return run.output[-new:]
+    kept = run.output.removeprefix(CUT)
+    return f"[{new - len(kept)} characters are left out]\n{kept}"
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN", type=int, shell_complete=offer_runs)
+@options
+def cancel(run_id: int, as_json: bool, **given: Any) -> int:
+    """Have a run end, or not start.
+
+    For example: duck automations cancel 17
+    """
+    if not engine_of(load_settings(given)).cancel(run_id):
+        raise ApplicationError(f"There is no run {run_id} that is under way or waits.")
+    click.echo(json.dumps({"id": run_id}) if as_json else f"Run {run_id} is to end.")
+    return OK

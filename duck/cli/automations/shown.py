@@ -1,0 +1,121 @@
+"""How automations and runs are shown: rows, JSON values and moments."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from duck.app.automations import Found
+    from duck.services.automations.declaration import Declaration
+    from duck.services.automations.engine import Engine, Standing
+    from duck.services.automations.run import Run
+
+_COLOURS: Final = {"succeeded": "green", "running": "cyan", "queued": "cyan", "skipped": "yellow"}
+
+
+def described(declaration: Declaration, standing: Standing | None, engine: Engine, now: datetime) -> dict[str, Any]:
+    """All that is known of an automation; plain values."""
+    schedule = declaration.plan.schedule
+    paused = standing.paused_until if standing is not None else None
+    is_paused = paused is not None and paused > now
+    state = "planned" if schedule is not None else "by events" if declaration.plan.events else "by hand"
+    if not declaration.enabled:
+        state = "off"
+    elif is_paused:
+        state = "paused"
+    planned = schedule.after(now) if schedule is not None and state == "planned" else None
+    runs = engine.runs(declaration.name, limit=1)
+    return {
+        "name": declaration.name,
+        "description": declaration.sentence,
+        "when": declaration.when,
+        "zone": declaration.plan.zone.key,
+        "runs": f"{declaration.kind} {declaration.target}",
+        "declared_in": declaration.origin,
+        "state": state,
+        "paused_until": iso(paused) if paused is not None and is_paused and paused.year < 9999 else None,
+        "next": iso(planned) if planned is not None else None,
+        "last": run_values(runs[0]) if runs else None,
+        "missed": declaration.missed,
+        "within_s": declaration.within_s,
+        "overlap": declaration.overlap,
+        "timeout_s": declaration.timeout_s,
+        "retry": declaration.retry,
+        "on_crash": declaration.on_crash,
+        "run_in": declaration.lane,
+        "run_on": declaration.run_on,
+        "jitter_s": round(declaration.delay_s, 3),
+    }
+
+
+def run_values(run: Run) -> dict[str, Any]:
+    """A run, as JSON has it."""
+    moments = {"created": run.created, "started": run.started, "ended": run.ended}
+    return {
+        "id": run.id,
+        "name": run.name,
+        "planned": iso(run.planned),
+        "cause": run.cause.value,
+        "state": run.state.value,
+        "reason": run.reason,
+        "attempt": run.attempt,
+        "missed": run.missed,
+        "node": run.node,
+        "key": run.key,
+        **{key: iso(moment) if moment is not None else None for key, moment in moments.items()},
+        "code": run.code,
+        "output": run.output,
+        "printed": run.printed,
+    }
+
+
+def say_run(run: Run) -> None:
+    """Say on standard error how a run ended."""
+    reason = f": {run.reason}" if run.reason else ""
+    text = f"Run {run.id} of {run.name} {run.state} after {took(run) or 'no time'}{reason}."
+    click.echo(click.style(text, fg=_COLOURS.get(run.state.value, "red")), err=True)
+
+
+def took(run: Run) -> str:
+    """How long a run took, or takes."""
+    if run.started is None:
+        return ""
+    seconds = ((run.ended or datetime.now(UTC)) - run.started).total_seconds()
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def last(run: dict[str, Any] | None, found: Found) -> str:
+    """The last run of a row that `described` made, in words."""
+    if run is None:
+        return ""
+    return click.style(f"{run['state']} {local(run['planned'], found)}", fg=_COLOURS.get(run["state"], "red"))
+
+
+def local(text: str, found: Found) -> str:
+    """A moment that `iso` wrote, on the clocks of the project."""
+    return f"{datetime.fromisoformat(text).astimezone(found.zone):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def iso(moment: datetime) -> str:
+    """A moment in ISO 8601, in UTC."""
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def print_problems(found: Found) -> None:
+    """Say what is wrong with declarations."""
+    for problem in found.problems:
+        click.echo(click.style(problem, fg="red"), err=True)
+
+
+def print_table(rows: list[dict[str, str]]) -> None:
+    """Print rows of the same keys, which are their headings."""
+    if not rows:
+        return
+    lines = [{key: key for key in rows[0]}, *rows]
+    widths = {key: max(len(click.unstyle(line[key])) for line in lines) for key in rows[0]}
+    for line in lines:
+        cells = (text + " " * (widths[key] - len(click.unstyle(text))) for key, text in line.items())
+        click.echo("  ".join(cells).rstrip())
