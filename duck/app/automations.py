@@ -119,6 +119,7 @@ class ProjectSide:
         on_true: Callable[[str], None],
         on_failed: Callable[[str, str], None],
         on_output: Callable[[str], None],
+        spool: EventSpool,
     ) -> Conditions | None:
         """What asks triggers within it."""
         if self.project is None or self.interpreter is None:
@@ -131,7 +132,7 @@ class ProjectSide:
             on_true=on_true,
             on_failed=on_failed,
             on_output=on_output,
-            events=str(event_directory(settings, self.root)),
+            spool=spool,
         )
 
 
@@ -255,7 +256,9 @@ class Automations:
         engine = open_engine(settings, self._side)
         self._events = EventSpool(event_directory(settings, self._side.root))
         self._files = FileWatch(self._events, self._side.root or settings.base_dir)
-        self._conditions = self._side.conditions(settings, self._inbox, self._came_true, self._failed, self._printed)
+        self._conditions = self._side.conditions(
+            settings, self._inbox, self._came_true, self._failed, self._printed, self._events
+        )
         self._dispatcher = Dispatcher(
             self._inbox,
             engine,

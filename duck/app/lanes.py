@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from duck.app.frontend import frontend_config
+from duck.app.hooks import webhooks
 from duck.app.https import challenge_directory
 from duck.exceptions import DuckError, SettingsError
 from duck.http.site import SiteConfig
@@ -64,6 +65,7 @@ def site_config(
         media=files.media,
         use_django=use_django,
         challenges=challenge_directory(settings),
+        webhooks=webhooks(settings),
         fields=https.fields,
         secure_fields=(*hsts, *https.secure_fields),
         development=not views.production(settings).serves,

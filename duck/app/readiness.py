@@ -39,6 +39,8 @@ class Readiness:
             if sentence not in self._warned:
                 logger.warning("%s", sentence)
         self._warned = warnings
+        if lifecycle.reloads is not None:
+            lifecycle.reloads.deployed.started()
 
     def _warnings(self, facts: Mapping[str, Any]) -> tuple[str, ...]:
         lifecycle = self._lifecycle

@@ -6,6 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from duck.app.deployed import Deployed
 from duck.app.trial import Trial
 
 if TYPE_CHECKING:
@@ -17,10 +18,17 @@ logger = logging.getLogger("duck.app")
 
 
 class Reloads:
-    """For the inbox's thread."""
+    """For the inbox's thread.
+
+    Attributes:
+        deployed: tells automations of new code.
+    """
 
     def __init__(self, lifecycle: Lifecycle) -> None:
         self._lifecycle = lifecycle
+        self.deployed = Deployed(lifecycle)
+        if lifecycle.succession.has_children:
+            self.deployed.replaced()
         self._trial = Trial(lifecycle.inbox.post, self._passed, self._untried)
         self._waiting: list[Request] = []  # for the trial
 
@@ -66,6 +74,8 @@ class Reloads:
             self._lifecycle.host.ready(
                 f"generation {number}" if failure is None else f"not reloaded: {failure.message}"
             )
+            if failure is None:
+                self.deployed.reloaded(number)
             if request is None:
                 return  # the log has it
             if failure is None:

@@ -34,12 +34,13 @@ from duck.proxy.handler import ProxyHandler
 from duck.proxy.rules import ForwardRules, identify
 from duck.proxy.spool import Spool
 from duck.proxy.upstream import QueueLimits
-from duck.wire.answer_fields import AnswerFields
+from duck.wire.answer_fields import AnswerFields, encoded
 
 if TYPE_CHECKING:
     from duck.http.ducksight.config import DuckSightConfig
     from duck.http.ducksight.inspection import Tell
     from duck.http.frontend import FrontendConfig, FrontendState
+    from duck.http.webhooks import Webhooks
     from duck.net.clock import Clock
     from duck.net.exchange import Exchange
     from duck.net.interfaces import Handler
@@ -63,6 +64,7 @@ class SiteConfig:
         static, media: whether Duck answers those files where the project allows it.
         use_django: False where all answers are Duck's own.
         challenges: directory of answers to http-01 challenges, given on plain HTTP; None to leave their paths alone.
+        webhooks: makes those of a worker; None for none.
         fields, secure_fields: added to all answers that do not have them, and to those over HTTPS.
         development: `runserver`: failures are shown to clients of this machine, and `/.duck/` is reserved in DEBUG.
         application: makes the application lane's handler, given the direct lane's; None outside a Duck project.
@@ -89,6 +91,7 @@ class SiteConfig:
     media: bool = True
     use_django: bool = True
     challenges: str | None = None
+    webhooks: Callable[[asyncio.AbstractEventLoop, Clock], Webhooks] | None = None
     fields: tuple[tuple[str, str], ...] = ()
     secure_fields: tuple[tuple[str, str], ...] = ()
     development: bool = False
@@ -143,6 +146,7 @@ class Site:
             server = config.frontend.name if config.frontend is not None else ""
             self.sight.record(self, clock, config.max_body_bytes, file_server=server)
         self._challenges = ChallengeFiles(config.challenges) if config.challenges is not None else None
+        self._webhooks = config.webhooks(loop, clock) if config.webhooks is not None else None
         fields, secure = encoded(config.fields), encoded(config.secure_fields)
         self._fields = AnswerFields(fields)
         self._secure_fields = AnswerFields([*secure, *fields])
@@ -239,6 +243,9 @@ class Site:
                 return
         if self._challenges is not None and path.startswith(PREFIX) and exchange.peer.scheme == b"http":
             self._challenges.handle(exchange)
+            return
+        if self._webhooks is not None and path in self._webhooks.secrets:
+            self._webhooks.handle(exchange)
             return
         if self._reserves and path.startswith(_RESERVED):
             self._answer_reserved(exchange)
@@ -380,11 +387,6 @@ class Site:
 
     def _soon(self, callback: Callable[[], None]) -> object:
         return self._loop.call_soon(callback)
-
-
-def encoded(fields: tuple[tuple[str, str], ...]) -> list[tuple[bytes, bytes]]:
-    """Fields of settings as they are sent."""
-    return [(name.encode("ascii"), value.encode("latin-1")) for name, value in fields]
 
 
 class _Rest:

@@ -37,3 +37,8 @@ class AnswerFields:
         head = head.copy()
         head.fields = [pair for pair in fields if pair[0].lower() not in self._removed] + more
         return head
+
+
+def encoded(fields: Iterable[tuple[str, str]]) -> Fields:
+    """Fields of settings as they are sent."""
+    return [(name.encode("ascii"), value.encode("latin-1")) for name, value in fields]

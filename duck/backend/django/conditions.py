@@ -1,16 +1,23 @@
-"""Conditions: the process of the project that asks triggers of the user's own whether their automations are to run."""
+"""Conditions: the process of the project that asks triggers of the user's own whether their automations are to run.
+
+Of several nodes of a machine one asks each, that which holds its lock: what comes true comes true once there.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from duck.backend.django.child import READY
 from duck.backend.django.jobs import JobHost
-from duck.exceptions import ProjectError
+from duck.exceptions import DuckError, ProjectError
 
 if TYPE_CHECKING:
     from duck.backend.django.discover import Interpreter, Project
-    from duck.services.inbox import Inbox
+    from duck.services.automations.event_spool import EventSpool
+    from duck.services.inbox import Inbox, Timer
 
 # A process that has ended is replaced after so long.
 _AGAIN_S: Final = 5.0
@@ -18,6 +25,9 @@ _AGAIN_S: Final = 5.0
 
 class Conditions:
     """On the inbox's thread. There is a process only while something is to be asked.
+
+    Args:
+        spool: where the lock is, and signals are told of.
 
     Callbacks:
         on_true(name): one has come true.
@@ -35,7 +45,7 @@ class Conditions:
         on_true: Callable[[str], None],
         on_failed: Callable[[str, str], None],
         on_output: Callable[[str], None],
-        events: str = "",
+        spool: EventSpool,
     ) -> None:
         self._project = project
         self._interpreter = interpreter
@@ -44,31 +54,74 @@ class Conditions:
         self._on_true = on_true
         self._on_failed = on_failed
         self._on_output = on_output
-        self._events = events
+        self._spool = spool
+        self._locks: dict[str, int] = {}  # descriptors, by the name of the condition that this node asks
+        self._timer: Timer | None = None
         self._names: tuple[str, ...] = ()
         self._host: JobHost | None = None
-        self._is_stopping = False
 
     def ask(self, names: Sequence[str]) -> None:
         """These, and no others, from now on, of the project as it is now."""
         self._names = tuple(dict.fromkeys(names))
-        if self._host is not None:
-            self._host.stop(1.0)
-            self._host = None
-        if self._names:
-            self._spawn()
+        self._end()
+        for name in self._locks.keys() - set(self._names):
+            os.close(self._locks.pop(name))
+        self._look()
 
     def stop(self) -> None:
         """Ask no more."""
-        self._is_stopping = True
+        self._names = ()
+        self._release()
         if self._host is not None:
             self._host.stop(1.0)
 
     def kill(self) -> None:
         """End its process now."""
-        self._is_stopping = True
+        self._names = ()
+        self._release()
         if self._host is not None:
             self._host.kill()
+
+    def _release(self) -> None:
+        while self._locks:
+            os.close(self._locks.popitem()[1])
+
+    def _end(self) -> None:
+        if self._host is not None:
+            self._host.stop(1.0)
+            self._host = None
+
+    def _look(self) -> None:
+        """Ask what no other node of this machine asks; look again for what one does, and for a process that ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._names:
+            return
+        new = self._lock_more()
+        if self._host is None and self._locks:
+            self._spawn()
+        elif new and self._host is not None and self._host.state is READY:
+            self._host.command("ask", conditions=new)
+        if self._host is None or len(self._locks) < len(self._names):
+            self._timer = self._inbox.call_later(_AGAIN_S, self._look)
+
+    def _lock_more(self) -> list[str]:
+        """The names of those that are this node's to ask since."""
+        try:
+            self._spool.make()
+        except DuckError as error:
+            self._on_failed(str(error), "")
+            return []
+        new = []
+        for name in self._names:
+            if name not in self._locks:
+                digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+                lock = self._spool.lock(f"condition-{digest}.lock")
+                if lock is not None:
+                    self._locks[name] = lock
+                    new.append(name)
+        return new
 
     def _spawn(self) -> None:
         try:
@@ -81,18 +134,17 @@ class Conditions:
                 self._event,
                 lambda host, text: self._on_output(text),
                 self._exited,
-                self._events,
+                str(self._spool.directory),
             )
         except ProjectError as error:
             self._on_failed(str(error), "")
-            self._inbox.call_later(_AGAIN_S, self._again)
 
     def _event(self, host: JobHost, event: dict[str, Any]) -> None:
         if host is not self._host:
             return
         name = event.get("event")
         if name == "ready":
-            host.command("ask", conditions=list(self._names))
+            host.command("ask", conditions=list(self._locks))
         elif name == "condition":
             self._on_true(str(event["name"]))
         elif name == "failed":
@@ -101,8 +153,5 @@ class Conditions:
     def _exited(self, host: JobHost, code: int) -> None:
         if host is self._host:
             self._host = None
-            self._inbox.call_later(_AGAIN_S, self._again)
-
-    def _again(self) -> None:
-        if self._host is None and self._names and not self._is_stopping:
-            self._spawn()
+            if self._timer is None and self._names:
+                self._timer = self._inbox.call_later(_AGAIN_S, self._look)

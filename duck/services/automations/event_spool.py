@@ -105,7 +105,7 @@ class EventSpool:
         if not self._names():
             yield []
             return
-        lock = self._lock()
+        lock = self.lock()
         if lock is None:
             yield []
             return
@@ -119,18 +119,20 @@ class EventSpool:
         finally:
             os.close(lock)
 
-    def _lock(self) -> int | None:
-        """The descriptor that holds the lock; None where another node has it."""
+    def lock(self, name: str = _LOCK) -> int | None:
+        """A descriptor that holds the lock of that name until it is closed; None where another node of the machine
+        does.
+        """
         try:
-            descriptor = os.open(self.directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self.directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            self._say(f"The events in {self.directory} cannot be taken: {error.strerror}.")
+            self._say(f"The lock {self.directory / name} cannot be had: {error.strerror}.")
             return None
         try:
             if try_lock(descriptor):
                 return descriptor
         except OSError as error:
-            self._say(f"The events in {self.directory} cannot be taken: {error.strerror}.")
+            self._say(f"The lock {self.directory / name} cannot be had: {error.strerror}.")
         os.close(descriptor)
         return None
 

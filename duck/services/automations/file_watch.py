@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.exceptions import DuckError
-from duck.services.file_lock import try_lock
 
 if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent
@@ -202,16 +201,15 @@ class FileWatch:
             OSError: one does; it is tried again.
         """
         self._spool.make()
-        descriptor = os.open(self._spool.directory / f"{_SEEN}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + POLL_S
+        while (lock := self._spool.lock(f"{_SEEN}.lock")) is None:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"another node has held the lock in {self._spool.directory} for {POLL_S:g} s")
+            time.sleep(0.05)
         try:
-            deadline = time.monotonic() + POLL_S
-            while not try_lock(descriptor):
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"another node has held the lock in {self._spool.directory} for {POLL_S:g} s")
-                time.sleep(0.05)
             yield
         finally:
-            os.close(descriptor)
+            os.close(lock)
 
     def _read_seen(self) -> dict[str, dict[str, Stamp]]:
         try:
