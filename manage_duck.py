@@ -2,7 +2,10 @@
 """The one-file entry of a checkout: `python3 manage_duck.py runserver|test|bench|docs|lint|...`.
 
     runserver [OPTION...]   serve the Django project here, or else the project made from project_template/
-    test [ARGUMENT...]      ruff, mypy, the documentation and pytest; with arguments only pytest, which gets them
+    test [ARGUMENT...]      ruff, mypy, the documentation and pytest, where up to five tests that failed are run once
+                            more, alone: one that then passes is named in the totals, and is no failure of the whole;
+                            with arguments only pytest, once, which gets them
+    test --full             all that is otherwise tested by a part: every test of the front on every other Python
     lint                    ruff and mypy
     docs                    build the documentation into docs/_build/html
     bench [ARGUMENT...]     measure Duck beside nginx, gunicorn and granian (`bench --help`)
@@ -28,14 +31,12 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 import tomllib
 import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent
 ENVIRONMENT = ROOT / ".venv"
@@ -62,6 +63,7 @@ SERVERS = {
 # Where Debian keeps the programs of PostgreSQL, which are not in the PATH.
 BESIDE_PATH = Path("/usr/lib/postgresql")
 POLICY = Path("/usr/sbin/policy-rc.d")
+FULL = "--full"
 
 
 def main(arguments: list[str]) -> int:
@@ -87,29 +89,26 @@ def runserver(arguments: list[str]) -> int:
 
 
 def test(arguments: list[str]) -> int:
-    """Every check; the last line is `N passed, N failed[, N skipped]`, of pytest."""
+    """Every check; the last line has the totals of the tests (tests/suite.py)."""
+    from tests import suite  # not there beside a lone copy of this file
+
     install_servers()
-    steps = [] if arguments else [*lint_steps(), ("documentation", docs_command())]
-    failed = run_steps(steps)
-    with tempfile.TemporaryDirectory() as directory:
-        report = Path(directory) / "report.xml"
-        spread = [] if arguments else spread_out()
-        pytest = [sys.executable, "-m", "pytest", f"--junitxml={report}", *spread, *arguments]
-        failed += run_steps([("pytest", pytest)])
-        totals = read_totals(report, 1 if failed else 0)
+    if FULL in arguments:
+        arguments = [each for each in arguments if each != FULL]
+        os.environ[suite.FULL] = "1"
+    failed = [] if arguments else run_steps([*lint_steps(), ("documentation", docs_command())])
+    say("pytest ...")
+    started = time.monotonic()
+    totals = suite.run(ROOT, arguments or suite.spread_out(), say, again=not arguments)
+    say(f"pytest: {'passed' if totals.is_green else 'failed'} in {time.monotonic() - started:.1f} s")
+    for sentence in totals.left_out:
+        say(sentence)
+    if not totals.is_green:
+        failed.append("pytest")
     if failed:
         say(f"failed: {', '.join(failed)}")
     print(totals, flush=True)
     return 1 if failed else 0
-
-
-def spread_out() -> list[str]:
-    """For pytest: several processes, for most tests wait; each file stays in one, in order.
-
-    So the tests that are run again on other Pythons and on native modules (tests/rerun), which keep processors busy
-    for minutes, come after what measures memory and reloads under load, and have the last part beside them.
-    """
-    return ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile", "--no-loadscope-reorder", "tests"]
 
 
 def lint(arguments: list[str]) -> int:
@@ -173,21 +172,6 @@ def run_steps(steps: list[tuple[str, list[str]]]) -> list[str]:
         if code != 0:
             failed.append(name)
     return failed
-
-
-def read_totals(report: Path, failed_without: int) -> str:
-    """pytest's totals from its JUnit report, or so many failures where it wrote none. Errors count as failures."""
-    try:
-        suites = list(ElementTree.parse(report).iter("testsuite"))
-    except (OSError, ElementTree.ParseError):
-        return f"0 passed, {failed_without} failed"
-
-    def total(name: str) -> int:
-        return sum(int(suite.get(name, "0")) for suite in suites)
-
-    failed, skipped = total("failures") + total("errors"), total("skipped")
-    passed = max(0, total("tests") - failed - skipped)
-    return f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")
 
 
 def install_servers() -> None:

@@ -9,10 +9,13 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests import suite
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "manage_duck.py"
@@ -27,6 +30,57 @@ def manage() -> ModuleType:
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
+
+
+SKIPPED = "@pytest.mark.skip\ndef test_left(): pass\n"
+
+
+class SmallSuite:
+    """A directory of tests in the place of the checkout's own, and what `manage_duck.py test` says of it."""
+
+    def __init__(self, manage: ModuleType, directory: Path, capture: pytest.CaptureFixture[str]) -> None:
+        self._manage = manage
+        self._directory = directory
+        self._capture = capture
+
+    def run(self, name: str, *text: str, arguments: Sequence[str] = ()) -> tuple[int, str]:
+        """The exit code, and the output."""
+        (self._directory / name).write_text("".join(text))
+        code = self._manage.test(list(arguments))
+        return code, self._capture.readouterr().out
+
+
+@pytest.fixture
+def small_suite(
+    manage: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> SmallSuite:
+    for variable in [each for each in os.environ if each.startswith("PYTEST_")]:
+        monkeypatch.delenv(variable)
+    # Of other plugins, some take a second to be imported.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", "xdist.plugin")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv(suite.FULL, "")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    monkeypatch.setattr(manage, "ROOT", tmp_path)
+    monkeypatch.setattr(manage, "install_servers", lambda: None)
+    monkeypatch.setattr(manage, "lint_steps", lambda: [])
+    monkeypatch.setattr(manage, "docs_command", lambda: [sys.executable, "-c", ""])
+    monkeypatch.setattr(suite, "spread_out", lambda: ["-n", "0"])
+    return SmallSuite(manage, tmp_path, capfd)
+
+
+def fails_once(name: str, why: str) -> str:
+    """A test `test_NAME` that fails the first time."""
+    return (
+        f"def test_{name}():\n"
+        "    import pathlib\n"
+        f"    mark = pathlib.Path(__file__).with_name({name!r})\n"
+        "    first = not mark.exists()\n"
+        "    mark.touch()\n"
+        "    print('captured by it')\n"
+        f"    assert not first, {why!r}\n"
+    )
 
 
 def an_older_python() -> str | None:
@@ -154,29 +208,63 @@ def test_two_at_once_wait_for_each_other(
     assert order == ["waits", "first is done", "second"]
 
 
-@pytest.mark.parametrize(
-    ("report", "failed_without", "totals"),
-    [
-        (
-            '<testsuites><testsuite tests="5" failures="1" errors="1" skipped="0"/></testsuites>',
-            1,
-            "3 passed, 2 failed",
-        ),
-        (
-            '<testsuites><testsuite tests="5" failures="0" errors="0" skipped="2"/></testsuites>',
-            0,
-            "3 passed, 0 failed, 2 skipped",
-        ),
-        ("", 1, "0 passed, 1 failed"),
-        ("", 0, "0 passed, 0 failed"),
-    ],
-)
-def test_totals_are_read_from_the_report(
-    manage: ModuleType, tmp_path: Path, report: str, failed_without: int, totals: str
+def test_a_test_that_fails_once_is_named_and_is_no_failure_of_the_whole(
+    small_suite: SmallSuite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "report.xml"
-    path.write_text(report)
-    assert manage.read_totals(path, failed_without) == totals
+    monkeypatch.setattr(suite, "spread_out", lambda: ["-n", "2", "--dist", "loadfile"])
+    code, output = small_suite.run(
+        "test_chance.py", fails_once("chance", "stale state") + "def test_good(): pass\n", "import pytest\n", SKIPPED
+    )
+    assert code == 0, output
+    name = "test_chance.py::test_chance"
+    assert output.splitlines()[-1] == f"1 passed, 0 failed, 1 skipped, 1 passed only on a second run: {name}"
+    first, _, rest = output.partition(f"{name} failed at first, and passed when it was run once more, alone.")
+    assert "stale state" in first.partition("== FAILURES ==")[0], "it was not told as it happened"
+    assert "stale state" in rest and "test_chance.py:" in rest
+    assert "captured by it" in rest
+
+
+def test_a_test_that_fails_twice_is_a_failure(small_suite: SmallSuite) -> None:
+    text = fails_once("chance", "stale state") + "def test_bad(): assert not 'always wrong'\n"
+    code, output = small_suite.run("test_bad.py", text)
+    assert code == 1
+    last = output.splitlines()[-2:]
+    assert last[0] == "manage_duck: failed: pytest"
+    assert last[1] == "0 passed, 1 failed, 1 passed only on a second run: test_bad.py::test_chance"
+
+
+def test_more_than_a_few_that_fail_are_no_chance(small_suite: SmallSuite) -> None:
+    code, output = small_suite.run("test_many.py", "".join(fails_once(f"n{number}", "once") for number in range(6)))
+    assert (code, output.splitlines()[-1]) == (1, "0 passed, 6 failed")
+    assert "run once more" not in output
+
+
+def test_what_is_named_to_the_command_is_run_once(small_suite: SmallSuite) -> None:
+    code, output = small_suite.run("test_chance.py", fails_once("chance", "stale state"), arguments=["test_chance.py"])
+    assert (code, output.splitlines()[-1]) == (1, "0 passed, 1 failed")
+
+
+@pytest.mark.parametrize(
+    "text", ["import no_such_module\n", "import os\nos._exit(3)\n"], ids=["not collected", "no report"]
+)
+def test_a_run_that_came_to_nothing_is_a_failure(small_suite: SmallSuite, text: str) -> None:
+    code, output = small_suite.run("test_broken.py", text, arguments=["test_broken.py"])
+    assert (code, output.splitlines()[-1]) == (1, "0 passed, 1 failed")
+
+
+def test_what_a_test_left_out_is_told_before_the_totals(small_suite: SmallSuite) -> None:
+    text = (
+        "import os\n"
+        "def test_part(record_property):\n"
+        "    if not os.environ['DUCK_TEST_FULL']:\n"
+        "        record_property('left out', 'half of it; say --full')\n"
+    )
+    code, output = small_suite.run("test_part.py", text)
+    assert code == 0
+    assert output.splitlines()[-2:] == ["manage_duck: half of it; say --full", "1 passed, 0 failed"]
+    code, output = small_suite.run("test_part.py", text, arguments=["--full"])
+    assert "say --full" not in output
+    assert (code, output.splitlines()[-1]) == (0, "1 passed, 0 failed")
 
 
 def test_missing_servers_are_installed_by_root_and_not_started(

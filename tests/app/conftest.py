@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -19,8 +19,12 @@ import httpx
 import psutil
 import pytest
 
+from tests import reports
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEADLINE_S = 60.0
+# Made once: reading the authorities takes longer than a request, and httpx does it for each client.
+TRUST = ssl.create_default_context()
 
 URLS = """
 import os, time
@@ -86,7 +90,7 @@ class Duck:
                 )
 
     def get(self, path: str = "/", **more: Any) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=DEADLINE_S, trust_env=False, **more)
+        return httpx.get(self.url + path, **{"verify": TRUST, "timeout": DEADLINE_S, "trust_env": False, **more})
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
@@ -196,14 +200,16 @@ def ask(environ: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[st
 
 
 @pytest.fixture
-def until_watched(ask: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[[Path, int], None]:
+def report(run_dir: Path) -> Callable[[Path], dict[str, Any]]:
+    """What the Duck of a directory says of itself, as `duck status --json` has it; empty where none says anything."""
+    return lambda cwd: reports.report(run_dir, cwd)
+
+
+@pytest.fixture
+def until_watched(report: Callable[[Path], dict[str, Any]]) -> Callable[[Path, int], None]:
     """Wait until the Duck of a directory watches so many directories."""
 
     def wait(cwd: Path, directories: int) -> None:
-        def watching() -> bool:
-            report = json.loads(ask(cwd, "status", "--json").stdout)["instances"][0]
-            return bool(report.get("reload", {}).get("directories", 0) >= directories)
-
-        wait_until(watching)
+        wait_until(lambda: report(cwd).get("reload", {}).get("directories", 0) >= directories)
 
     return wait

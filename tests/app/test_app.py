@@ -263,7 +263,7 @@ class TestRunning:
         app.run()
         assert app.started.wait(20)
         assert app.running and app.server_up and app.django_server_up
-        assert httpx.get(app.build_absolute_uri("/"), trust_env=False).text == "one"
+        assert httpx.get(app.build_absolute_uri("/"), trust_env=False, timeout=60).text == "one"
         assert Meta.get_metadata("DUCK_SERVER_URL") == app.absolute_uri
         assert app.meta["DUCK_SERVER_PORT"] == app.lifecycle.port
         futures = app.get_threadpool_futures()
@@ -280,7 +280,7 @@ class TestRunning:
         app.run()
         microapp = MicroApp("127.0.0.1", 0, parent_app=app)
         microapp.run()
-        assert httpx.get(microapp.absolute_uri, trust_env=False).status_code == 404
+        assert httpx.get(microapp.absolute_uri, trust_env=False, timeout=60).status_code == 404
         app.stop(no_exit=True)
         assert not microapp.server_up
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import shutil
@@ -33,6 +32,7 @@ from tests.services.certificates.pebble import Pebble, free_port, running_pebble
 pytestmark = pytest.mark.timeout(180)
 
 Ask = Callable[..., subprocess.CompletedProcess[str]]
+Report = Callable[[Path], dict[str, Any]]
 Serve = Callable[..., Duck]
 
 NAMES = ("example.test", "www.example.test")
@@ -103,23 +103,18 @@ def port_of(duck: Duck) -> int:
     return int(duck.url.rpartition(":")[2])
 
 
-def status_of(ask: Ask, project: Path) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads(ask(project, "status", "--json").stdout)["instances"][0]
-    return report
-
-
 def fronts(report: dict[str, Any]) -> set[int]:
     return {process["pid"] for process in report["processes"] if process["role"] == "front"}
 
 
 class TestServe:
     def test_names_are_served_self_signed_at_once_and_by_the_authority_soon_with_no_restart(
-        self, serve: Serve, site: Path, pebble: Pebble, state: Path, ask: Ask
+        self, serve: Serve, site: Path, report: Report, pebble: Pebble, state: Path, ask: Ask
     ) -> None:
         duck = serve(site, "--agree-tos")
         port = port_of(duck)
         first = shown(port, NAMES[0])
-        before = fronts(status_of(ask, site))
+        before = fronts(report(site))
         for name in NAMES:
             duck.wait_for(f"The certificate for {name} is valid until")
         root = pebble.roots()
@@ -129,8 +124,8 @@ class TestServe:
         assert first.subject == first.issuer
         # The process that asked has gone, and those that serve are the same.
         wait_until(lambda: not [p for p in duck.children() if "certificates.keeping" in " ".join(p.cmdline())])
-        assert fronts(status_of(ask, site)) == before
-        told = status_of(ask, site)["certificates"]
+        assert fronts(report(site)) == before
+        told = report(site)["certificates"]
         assert list(told) == list(NAMES)
         assert told[NAMES[0]]["until"].endswith("UTC")
         assert "until" in ask(site, "status").stdout
@@ -161,7 +156,7 @@ class TestServe:
         wait_until(lambda: shown(port, NAMES[0]).serial_number != before.serial_number, 45)
 
     def test_a_name_that_allowed_hosts_does_not_hold_is_told_of_and_not_ordered(
-        self, serve: Serve, site: Path, pebble: Pebble, ask: Ask
+        self, serve: Serve, site: Path, report: Report, pebble: Pebble, ask: Ask
     ) -> None:
         orders = pebble.orders()
         duck = serve(site, "--agree-tos", names=("other.test", NAMES[0]))
@@ -170,14 +165,14 @@ class TestServe:
         assert "duck reload" in line
         duck.wait_for(f"The certificate for {NAMES[0]} is valid until")
         assert pebble.orders() == orders + 1
-        assert "ALLOWED_HOSTS" in status_of(ask, site)["certificates"]["other.test"]["failure"]
+        assert "ALLOWED_HOSTS" in report(site)["certificates"]["other.test"]["failure"]
         settings = site / "site1" / "settings.py"
         settings.write_text(settings.read_text().replace("['.example.test']", "['.test']"))
         assert ask(site, "reload").returncode == 0
         duck.wait_for("The certificate for other.test is valid until")
 
     def test_with_the_authority_away_it_serves_and_says_why_it_is_self_signed(
-        self, serve: Serve, site: Path, ask: Ask
+        self, serve: Serve, site: Path, report: Report
     ) -> None:
         away = f"https://127.0.0.1:{free_port()}/dir"
         duck = serve(site, "--agree-tos", names=NAMES[:1], DUCK_ACME_DIRECTORY=away)
@@ -185,7 +180,7 @@ class TestServe:
         assert "is not reached: Connection refused. Tried again on " in line
         certificate = shown(port_of(duck), NAMES[0])
         assert certificate.issuer == certificate.subject
-        told = status_of(ask, site)["certificates"][NAMES[0]]
+        told = report(site)["certificates"][NAMES[0]]
         assert told["until"] == "none yet, self-signed"
         assert "is not reached" in told["failure"]
         # The next start does not ask before its time.
@@ -194,7 +189,7 @@ class TestServe:
         again = serve(site, names=NAMES[:1], DUCK_ACME_DIRECTORY=away)
         wait_until(lambda: shown(port_of(again), NAMES[0]) == certificate)
         again.wait_for("is ready after")
-        assert status_of(ask, site)["certificates"][NAMES[0]] == told
+        assert report(site)["certificates"][NAMES[0]] == told
         assert "No certificate for" not in again.text
 
     def test_a_challenge_port_that_is_taken_is_one_sentence_with_who_has_it(
@@ -298,7 +293,7 @@ class TestRunserver:
         names = x509.load_pem_x509_certificate(authority.leaf(ALWAYS).chain.read_bytes())
         assert shown(port_of(duck), "localhost") == names  # the same one: it has these names, too
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-            httpx.get(duck.url, trust_env=False)
+            httpx.get(duck.url, trust_env=False, timeout=60)
 
     def test_the_names_of_its_settings_are_in_it(self, start: Callable[..., Duck], project: Path) -> None:
         duck = start(project, "--https", "--address", "127.0.0.1", "--domain", "shop.test")

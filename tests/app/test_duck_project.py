@@ -210,7 +210,7 @@ def test_a_project_that_cannot_be_loaded_is_shown_and_mended_by_a_change(
     assert "Traceback" in duck.text
     assert f'File "{duck_project / "views.py"}", line 2, in view' in duck.text
     assert str(ROOT / "duck") not in duck.text
-    answer = httpx.get(f"{duck.url}/hello", headers={"Accept": "text/html"}, trust_env=False)
+    answer = httpx.get(f"{duck.url}/hello", headers={"Accept": "text/html"}, trust_env=False, timeout=60)
     assert answer.status_code == 503
     assert "The Duck project could not be loaded" in answer.text
     assert "undefined_name" in answer.text

@@ -87,11 +87,11 @@ def test_in_debug_pages_have_the_client_and_nothing_else_has(
     tag = re.search(r'<script async src="(/\.duck/client\.js\?[^"]+)"', duck.get("/", headers=BROWSER).text)
     assert tag is not None
     address = f"http://localhost:{port}{tag[1].replace('&amp;', '&')}"
-    client = httpx.get(address, trust_env=False)
+    client = httpx.get(address, trust_env=False, timeout=60)
     assert client.status_code == 200 and "Idiomorph" in client.text
     for headers in ({"Host": "rebound.example"}, {"Origin": "http://evil.example"}, {"X-Forwarded-For": "1.2.3.4"}):
-        assert httpx.get(address, trust_env=False, headers=headers).status_code == 404
-    assert httpx.get(re.sub(r"token=[^&]+", "token=x", address), trust_env=False).status_code == 404
+        assert httpx.get(address, trust_env=False, headers=headers, timeout=60).status_code == 404
+    assert httpx.get(re.sub(r"token=[^&]+", "token=x", address), trust_env=False, timeout=60).status_code == 404
     assert "client.js" not in duck.text  # the log does not tell of it, and so of no token
 
 

@@ -119,7 +119,8 @@ class TestAnswers:
     def test_301_is_for_get_and_head_alone(self, redirect: Callable[..., ForceHTTPSMicroApp]) -> None:
         app = redirect(status=301)
         statuses = {
-            method: httpx.request(method, app.absolute_uri).status_code for method in ("GET", "HEAD", "POST", "PUT")
+            method: httpx.request(method, app.absolute_uri, timeout=60).status_code
+            for method in ("GET", "HEAD", "POST", "PUT")
         }
         assert statuses == {"GET": 301, "HEAD": 301, "POST": 308, "PUT": 308}
 
@@ -129,21 +130,21 @@ class TestAnswers:
         (tmp_path / "token").write_text("token.proof")
         app = redirect(challenges=str(tmp_path))
         where = app.absolute_uri + "/.well-known/acme-challenge/"
-        assert httpx.get(where + "token").text == "token.proof"
-        assert httpx.get(where + "other").status_code == 404
-        assert httpx.get(app.absolute_uri + "/.well-known/other").status_code == 308
+        assert httpx.get(where + "token", timeout=60).text == "token.proof"
+        assert httpx.get(where + "other", timeout=60).status_code == 404
+        assert httpx.get(app.absolute_uri + "/.well-known/other", timeout=60).status_code == 308
 
     def test_while_a_project_is_worked_on_browsers_do_not_keep_it(
         self, redirect: Callable[..., ForceHTTPSMicroApp]
     ) -> None:
-        assert httpx.get(redirect(is_remembered=False).absolute_uri).headers["cache-control"] == "no-store"
-        assert "cache-control" not in httpx.get(redirect().absolute_uri).headers
+        assert httpx.get(redirect(is_remembered=False).absolute_uri, timeout=60).headers["cache-control"] == "no-store"
+        assert "cache-control" not in httpx.get(redirect().absolute_uri, timeout=60).headers
 
     def test_its_requests_are_shown_where_that_is_wanted(
         self, redirect: Callable[..., ForceHTTPSMicroApp], capfd: pytest.CaptureFixture[str]
     ) -> None:
-        httpx.get(redirect(access="text", no_logs=True).absolute_uri + "/quiet")
-        httpx.get(redirect(access="text", no_logs=False).absolute_uri + "/told")
+        httpx.get(redirect(access="text", no_logs=True).absolute_uri + "/quiet", timeout=60)
+        httpx.get(redirect(access="text", no_logs=False).absolute_uri + "/told", timeout=60)
         seen = ""
 
         def told() -> bool:
@@ -193,7 +194,7 @@ class TestOfAnApp:
             assert app.force_https_server_up
             assert app.absolute_uri == f"https://localhost:{app.lifecycle.port}"
             assert app.force_https_app is not None
-            answer = httpx.get(f"http://127.0.0.1:{app.force_https_app.port}/x?y", trust_env=False)
+            answer = httpx.get(f"http://127.0.0.1:{app.force_https_app.port}/x?y", trust_env=False, timeout=60)
             assert answer.headers["location"] == f"{app.absolute_uri}/x?y".replace("127.0.0.1", "localhost")
             app.start_force_https_server()  # runs already
             app.stop_servers()

@@ -117,9 +117,12 @@ def test_it_can_be_switched_off(secure: Callable[..., Duck], clients: tuple[http
 
 def test_a_platform_that_ends_tls_may_speak_it(project: Path, start: Callable[..., Duck]) -> None:
     duck = start(project)
-    with httpx.Client(http1=False, http2=True, trust_env=False) as client:
+    with httpx.Client(http1=False, http2=True, trust_env=False, timeout=60) as client:
         answer = client.get(duck.url)
     assert answer.http_version == "HTTP/2" and answer.text == "one"
     duck = start(project, "--no-http2", "--name", "other")
-    with httpx.Client(http1=False, http2=True, trust_env=False) as client, pytest.raises(httpx.RemoteProtocolError):
+    with (
+        httpx.Client(http1=False, http2=True, trust_env=False, timeout=60) as client,
+        pytest.raises(httpx.RemoteProtocolError),
+    ):
         client.get(duck.url)

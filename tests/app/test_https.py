@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -19,6 +18,7 @@ from tests.app.conftest import Duck, wait_until
 from tests.certificates import Authority, Pair
 
 Ask = Callable[..., subprocess.CompletedProcess[str]]
+Report = Callable[[Path], dict[str, Any]]
 
 URLS = """
 from django.http import JsonResponse
@@ -144,11 +144,11 @@ class TestServe:
         assert "--domain" in duck.text
 
     def test_every_front_process_speaks_tls_and_status_shows_it(
-        self, serve: Callable[..., Duck], ask: Ask, secure_project: Path, authority: Authority, pair: Pair
+        self, serve: Callable[..., Duck], report: Report, secure_project: Path, authority: Authority, pair: Pair
     ) -> None:
         duck = serve(secure_project, "--workers", "2", *options(pair))
         assert all(get(duck, authority).json()["is_secure"] for _ in range(6))
-        told = json.loads(ask(secure_project, "status", "--json").stdout)["instances"][0]
+        told = report(secure_project)
         assert told["addresses"][0].startswith("https://127.0.0.1:")
         for pid in [entry["pid"] for entry in told["processes"] if entry["role"] == "front"]:
             maps = Path(f"/proc/{pid}/maps")
@@ -218,7 +218,7 @@ class TestClientCertificates:
         seen = get(duck, authority, headers=forged).json()
         assert seen["SSL_CLIENT_VERIFY"] == "NONE"
         assert "SSL_CLIENT_S_DN" not in seen
-        with httpx.Client(verify=authority.client(clients.issue(subject="Ada")), trust_env=False) as client:
+        with httpx.Client(verify=authority.client(clients.issue(subject="Ada")), trust_env=False, timeout=60) as client:
             for _ in range(2):
                 seen = client.get(duck.url, headers=forged, timeout=20).json()
                 assert (seen["SSL_CLIENT_VERIFY"], seen["SSL_CLIENT_S_DN"]) == ("SUCCESS", "CN=Ada")

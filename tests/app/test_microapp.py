@@ -143,7 +143,7 @@ class TestServer:
         for uri in server.get_uris():
             if uri.startswith("http"):
                 assert get(uri + "/").status_code == 200
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(tmp_path / "s"))) as client:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(tmp_path / "s")), timeout=60) as client:
             assert client.get("http://x/").status_code == 200
 
     def test_listens_at_all_addresses(self, server: HTTPServer) -> None:
@@ -222,11 +222,11 @@ class TestServer:
         assert server.is_https()
         (uri,) = server.get_uris()
         assert uri.startswith("https://127.0.0.1:")
-        with httpx.Client(verify=authority.client(), trust_env=False) as before:
+        with httpx.Client(verify=authority.client(), trust_env=False, timeout=60) as before:
             assert before.get(uri).text == "duck-worker-0"
             authority.issue("127.0.0.1", file="localhost")
             assert server.reload_ssl_context() is True
-            with httpx.Client(verify=authority.client(), trust_env=False) as after:
+            with httpx.Client(verify=authority.client(), trust_env=False, timeout=60) as after:
                 assert after.get(uri).text == "duck-worker-0"
                 with pytest.raises(httpx.ConnectError, match=r"doesn't match|mismatch"):
                     after.get(uri.replace("127.0.0.1", "localhost"))

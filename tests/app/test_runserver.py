@@ -23,6 +23,7 @@ from tests.app.conftest import Duck, wait_until
 
 Start = Callable[..., Duck]
 Ask = Callable[..., subprocess.CompletedProcess[str]]
+Report = Callable[[Path], dict[str, Any]]
 
 
 class TestServing:
@@ -86,7 +87,7 @@ class TestServing:
         path = run_dir / "web.sock"
         duck = start(project, "--listen", f"unix:{path}")
         duck.wait_for("is ready after")
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=60) as client:
             assert client.get("http://localhost/").text == "one"
         duck.signal(signal.SIGTERM)
         duck.wait()
@@ -206,14 +207,10 @@ class TestStopping:
 class TestConsole:
     """Whatever becomes of the streams, the project is served, and the end is in order."""
 
-    def serves_and_ends(self, ask: Ask, project: Path, process: subprocess.Popen[bytes]) -> None:
-        def report() -> dict[str, Any]:
-            instances = json.loads(ask(project, "status", "--json").stdout)["instances"]
-            return instances[0] if instances else {}
-
-        wait_until(lambda: report().get("state") == "running")
-        url = report()["addresses"][0]
-        assert httpx.get(f"{url}/prints", trust_env=False).text == "printed"
+    def serves_and_ends(self, ask: Ask, report: Report, project: Path, process: subprocess.Popen[bytes]) -> None:
+        wait_until(lambda: report(project).get("state") == "running")
+        url = report(project)["addresses"][0]
+        assert httpx.get(f"{url}/prints", trust_env=False, timeout=60).text == "printed"
         assert ask(project, "stop").returncode == 0
         assert process.wait(10) == 0
 
@@ -229,7 +226,9 @@ class TestConsole:
         )
         return project
 
-    def test_a_reader_that_has_gone_is_nobodys_loss(self, ask: Ask, printing: Path, environ: dict[str, str]) -> None:
+    def test_a_reader_that_has_gone_is_nobodys_loss(
+        self, ask: Ask, report: Report, printing: Path, environ: dict[str, str]
+    ) -> None:
         command = [sys.executable, "-m", "duck", "runserver", "--port", "0"]
         process = subprocess.Popen(
             command,
@@ -242,22 +241,26 @@ class TestConsole:
         assert process.stdout is not None
         process.stdout.readline()
         process.stdout.close()
-        self.serves_and_ends(ask, printing, process)
+        self.serves_and_ends(ask, report, printing, process)
 
     @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
     @pytest.mark.parametrize("style", ["text", "json"])
-    def test_a_full_disk_is_nobodys_loss(self, ask: Ask, printing: Path, environ: dict[str, str], style: str) -> None:
+    def test_a_full_disk_is_nobodys_loss(
+        self, ask: Ask, report: Report, printing: Path, environ: dict[str, str], style: str
+    ) -> None:
         command = [sys.executable, "-m", "duck", "runserver", "--port", "0"]
         with open("/dev/full", "wb") as full:
             process = subprocess.Popen(
                 command, cwd=printing, env=environ | {"DUCK_LOG_FORMAT": style}, stdin=full, stdout=full, stderr=full
             )
-        self.serves_and_ends(ask, printing, process)
+        self.serves_and_ends(ask, report, printing, process)
 
-    def test_closed_streams_are_nobodys_loss(self, ask: Ask, printing: Path, environ: dict[str, str]) -> None:
+    def test_closed_streams_are_nobodys_loss(
+        self, ask: Ask, report: Report, printing: Path, environ: dict[str, str]
+    ) -> None:
         command = f"exec {sys.executable} -m duck runserver --port 0 <&- >&- 2>&-"
         process = subprocess.Popen(["/bin/sh", "-c", command], cwd=printing, env=environ)
-        self.serves_and_ends(ask, printing, process)
+        self.serves_and_ends(ask, report, printing, process)
 
 
 class TestControl:
@@ -350,7 +353,7 @@ class TestControl:
 
 class TestBroken:
     def test_a_project_that_cannot_be_imported_is_shown_and_mended_by_a_change(
-        self, start: Start, ask: Ask, project: Path
+        self, start: Start, report: Report, project: Path
     ) -> None:
         version = project / "site1" / "version.py"
         version.write_text("VERSION = undefined_name\n")
@@ -362,11 +365,11 @@ class TestBroken:
         answer = duck.get()
         assert answer.status_code == 503
         assert "undefined_name" in answer.text
-        page = httpx.get(duck.url, headers={"Accept": "text/html"}, trust_env=False)
+        page = httpx.get(duck.url, headers={"Accept": "text/html"}, trust_env=False, timeout=60)
         assert "as soon as Django runs" in page.text
         assert "connect-src 'self'" in page.headers["content-security-policy"]
-        assert httpx.get(f"{duck.url}/.duck/ready", trust_env=False).status_code == 503
-        assert json.loads(ask(project, "status", "--json").stdout)["instances"][0]["state"] == "broken"
+        assert httpx.get(f"{duck.url}/.duck/ready", trust_env=False, timeout=60).status_code == 503
+        assert report(project)["state"] == "broken"
         version.write_text('VERSION = "mended"\n')
         duck.wait_for("is ready after")
         assert duck.get().text == "mended"
@@ -453,7 +456,7 @@ class TestReload:
         assert duck.get().text == "two"
 
     def test_a_check_that_fails_after_a_change_is_told_while_the_change_serves(
-        self, duck: Duck, ask: Ask, project: Path
+        self, duck: Duck, report: Report, project: Path
     ) -> None:
         check = "from django.core import checks\n@checks.register\ndef pond(app_configs, **more):\n"
         check += "    return [checks.Error('the pond is dry')]\n"
@@ -462,13 +465,13 @@ class TestReload:
         assert duck.get().text == "two"
         duck.wait_for("What was written serves all the same")
         duck.wait_for("the pond is dry")
-        spares = json.loads(ask(project, "status", "--json").stdout)["instances"][0]["django"]["spares"]
+        spares = report(project)["django"]["spares"]
         assert spares["used"] == "setup"
         assert psutil.pid_exists(spares["stages"]["setup"]["pid"])
 
 
 class TestDjangoThatRunsAlready:
-    def test_it_is_fronted_and_left_alone(self, start: Start, ask: Ask, project: Path) -> None:
+    def test_it_is_fronted_and_left_alone(self, start: Start, report: Report, project: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         command = [sys.executable, "manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"]
@@ -484,8 +487,7 @@ class TestDjangoThatRunsAlready:
                 assert f"all URLs go to 127.0.0.1:{port}, which" in duck.wait_for("neither starts nor stops")
                 assert duck.get("/pid").text == str(django.pid)
                 assert duck.children() == []
-                report = json.loads(ask(project, "status", "--json").stdout)["instances"][0]
-                assert report["django"]["address"] == f"127.0.0.1:{port}"
+                assert report(project)["django"]["address"] == f"127.0.0.1:{port}"
                 duck.signal(signal.SIGTERM)
                 assert duck.wait() == 143
                 assert django.poll() is None

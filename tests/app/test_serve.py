@@ -18,7 +18,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.app.conftest import Duck, wait_until
+from tests.alive import is_alive
+from tests.app.conftest import TRUST, Duck, wait_until
 
 Serve = Callable[..., Duck]
 Ask = Callable[..., subprocess.CompletedProcess[str]]
@@ -39,17 +40,17 @@ def serve(start: Callable[..., Duck]) -> Serve:
 
 
 @pytest.fixture
-def status(ask: Ask, project: Path) -> Callable[[], dict[str, Any]]:
-    def read() -> dict[str, Any]:
-        said: dict[str, Any] = json.loads(ask(project, "status", "--json").stdout)["instances"][0]
-        return said
-
-    return read
+def status(report: Callable[[Path], dict[str, Any]], project: Path) -> Callable[[], dict[str, Any]]:
+    return lambda: report(project)
 
 
 def fronts(status: Callable[[], dict[str, Any]]) -> list[int]:
     """The process ids of the front workers that serve."""
-    return [entry["pid"] for entry in status()["processes"] if entry["role"] == "front" and entry["state"] == "serving"]
+    return [
+        entry["pid"]
+        for entry in status().get("processes", ())
+        if entry["role"] == "front" and entry["state"] == "serving"
+    ]
 
 
 class TestFrontWorkers:
@@ -87,7 +88,7 @@ class TestFrontWorkers:
         os.kill(pid, signal.SIGSTOP)
         duck.wait_for("hangs; it is ended.")
         assert duck.get().text == "one"
-        assert not psutil.pid_exists(pid)
+        wait_until(lambda: not is_alive(pid))
 
     def test_one_that_is_told_to_end_finishes_what_it_began(
         self, serve: Serve, project: Path, tmp_path: Path, status: Callable[[], dict[str, Any]]
@@ -146,12 +147,12 @@ class TestAdminAddress:
         duck = serve(project, "--workers", "2")
         assert duck.get().text == "one"
         url = admin(duck)
-        wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 200)
-        assert httpx.get(f"{url}/livez").text == "alive\n"
-        assert httpx.get(f"{url}/status").json()["state"] == "running"
-        text = httpx.get(f"{url}/metrics").text
+        wait_until(lambda: httpx.get(f"{url}/readyz", timeout=60).status_code == 200)
+        assert httpx.get(f"{url}/livez", timeout=60).text == "alive\n"
+        assert httpx.get(f"{url}/status", timeout=60).json()["state"] == "running"
+        text = httpx.get(f"{url}/metrics", timeout=60).text
         assert 'duck_requests_total{method="GET",status="2xx"} 1.0' in text
-        wait_until(lambda: "duck_front_loops 2.0" in httpx.get(f"{url}/metrics").text)
+        wait_until(lambda: "duck_front_loops 2.0" in httpx.get(f"{url}/metrics", timeout=60).text)
 
     def test_counts_go_on_when_a_worker_is_killed(
         self, serve: Serve, project: Path, status: Callable[[], dict[str, Any]]
@@ -160,28 +161,28 @@ class TestAdminAddress:
         assert [duck.get().text for _ in range(3)] == ["one"] * 3
         url = admin(duck)
         line = 'duck_requests_total{method="GET",status="2xx"} 3.0'
-        wait_until(lambda: line in httpx.get(f"{url}/metrics").text)
+        wait_until(lambda: line in httpx.get(f"{url}/metrics", timeout=60).text)
         (pid,) = fronts(status)
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: fronts(status) not in ([], [pid]))
-        assert line in httpx.get(f"{url}/metrics").text
+        assert line in httpx.get(f"{url}/metrics", timeout=60).text
 
     def test_before_django_is_there_it_is_alive_and_not_ready(self, serve: Serve, project: Path) -> None:
         (project / "site1" / "version.py").write_text("import time; time.sleep(2)\nVERSION = 'late'\n")
         duck = serve(project, "--workers", "1")
         url = admin(duck)
-        assert httpx.get(f"{url}/livez").status_code == 200
-        answer = httpx.get(f"{url}/readyz")
+        assert httpx.get(f"{url}/livez", timeout=60).status_code == 200
+        answer = httpx.get(f"{url}/readyz", timeout=60)
         assert (answer.status_code, answer.text[:9]) == (503, "not ready")
-        wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 200)
+        wait_until(lambda: httpx.get(f"{url}/readyz", timeout=60).status_code == 200)
 
     def test_after_sigterm_it_is_not_ready_while_requests_are_still_answered(self, serve: Serve, project: Path) -> None:
         duck = serve(project, "--workers", "1", "--drain-delay", "2")
         assert duck.get().text == "one"
         url = admin(duck)
         duck.signal(signal.SIGTERM)
-        wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 503)
-        assert httpx.get(f"{url}/readyz").text == "not ready: stopping\n"
+        wait_until(lambda: httpx.get(f"{url}/readyz", timeout=60).status_code == 503)
+        assert httpx.get(f"{url}/readyz", timeout=60).text == "not ready: stopping\n"
         assert duck.get().text == "one"
         assert duck.wait() == 128 + signal.SIGTERM
 
@@ -472,10 +473,11 @@ class Asking:
         assert len(self.answers) > 20
 
     def _ask(self, kept: bool) -> None:
-        with httpx.Client(trust_env=False, timeout=30) as client:
-            while not self._ended.is_set():
+        with httpx.Client(trust_env=False, timeout=60, verify=TRUST) as client:
+            while not self._ended.wait(0.01):
                 try:
-                    answer = client.get(self._url) if kept else httpx.get(self._url, trust_env=False, timeout=30)
+                    new = {"trust_env": False, "timeout": 60, "verify": TRUST}
+                    answer = client.get(self._url) if kept else httpx.get(self._url, **new)
                     self.answers.append((answer.status_code, answer.text))
                 except httpx.HTTPError as error:
                     self.answers.append((0, repr(error)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from playwright.sync_api import Browser, Error, Page, sync_playwright
 from tests.app.conftest import ROOT, Duck, wait_until
 from tests.browser.conftest import CHROMIUM
 from tests.browser.sight_site import VIEWS, make_site
+from tests.reports import report
 
 if TYPE_CHECKING:
     from playwright.sync_api import WebSocket
@@ -56,19 +56,8 @@ class Site:
         return self
 
     def wait_until_watched(self) -> None:
-        def is_watching() -> bool:
-            told = subprocess.run(
-                [sys.executable, "-m", "duck", "status", "--json"],
-                cwd=self.root,
-                env=self.environ,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            instances = json.loads(told.stdout or '{"instances": []}')["instances"]
-            return bool(instances and instances[0].get("reload", {}).get("directories", 0) >= 5)
-
-        wait_until(is_watching)
+        run_directory = Path(self.environ["XDG_RUNTIME_DIR"])
+        wait_until(lambda: report(run_directory, self.root).get("reload", {}).get("directories", 0) >= 5)
 
     def write(self, name: str, text: str) -> None:
         """Save a file as editors do that leave no half of it to be seen."""

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import duck
+from tests.reports import report
 
 ROOT = Path(duck.__file__).resolve().parents[1]
 
@@ -62,8 +63,8 @@ class Machine:
     def until_known(self, directory: Path) -> None:
         """Wait for the control socket: the banner may come before it."""
         end = time.monotonic() + 10
-        while self.duck(directory, "status").returncode and time.monotonic() < end:
-            pass
+        while not report(self.base, directory) and time.monotonic() < end:
+            time.sleep(0.02)
 
     def close(self) -> None:
         for process in self.started:

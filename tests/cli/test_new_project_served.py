@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import httpx
 from websockets.sync.client import connect
 
 from duck.cli.makeproject import make_project
+from tests.reports import report
 
 if TYPE_CHECKING:
     from tests.cli.machine import Machine
@@ -24,13 +24,13 @@ ADD_USER = (
 def test_both_sides_the_admin_and_websockets_answer_at_once(machine: Machine) -> None:
     pond = make_project("pond", machine.base)
     machine.start(pond, until="is ready")
-    status = json.loads(machine.duck(pond, "status", "--json").stdout)["instances"][0]
+    status = report(machine.base, pond)
     url = status["addresses"][0]
     # The database was migrated by DJANGO_COMMANDS_ON_STARTUP.
     environ = machine.environ | {"DJANGO_SETTINGS_MODULE": "website.settings"}
     subprocess.run([sys.executable, "-c", ADD_USER], cwd=pond / "backend", env=environ, check=True, timeout=30)
 
-    with httpx.Client(base_url=url, follow_redirects=True, trust_env=False) as client:
+    with httpx.Client(base_url=url, follow_redirects=True, trust_env=False, timeout=60) as client:
         page = client.get("/").text
         assert "Duck stands in front of it at <code>" + url + "/</code>" in page
         assert "through WSGI" in page

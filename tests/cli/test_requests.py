@@ -18,6 +18,7 @@ import pytest
 
 from duck.cli.requests import printable, table
 from tests.cli.machine import Machine
+from tests.reports import report
 
 _URLS = """
 import os
@@ -46,8 +47,7 @@ class Served:
         self.project = project
         machine.start(project, "--access-log", "off")
         machine.until_known(project)
-        report = json.loads(machine.duck(project, "status", "--json").stdout)["instances"][0]
-        self.address = report["addresses"][0].rstrip("/")
+        self.address = report(machine.base, project)["addresses"][0].rstrip("/")
         self.client = httpx.Client(base_url=self.address, timeout=20, trust_env=False)
 
     def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:

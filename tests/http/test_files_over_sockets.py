@@ -97,7 +97,7 @@ needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open
 
 
 def test_one_connection_serves_small_large_parts_and_misses(served):
-    with httpx.Client(base_url=served.url) as client:
+    with httpx.Client(base_url=served.url, timeout=60) as client:
         for _ in range(2):
             assert client.get("/static/small.css").content == b"small"
             large = client.get("/static/large.bin")

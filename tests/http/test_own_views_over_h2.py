@@ -101,7 +101,7 @@ def conversation(work, routes=ROUTES, gateway=ASGI, **limits):
 @pytest.mark.parametrize("gateway", [ASGI, WSGI])
 def test_they_answer_as_over_http1(gateway):
     async def work(connection, port):
-        async with httpx.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{port}") as one:
+        async with httpx.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{port}", timeout=60) as one:
             for method, target, body in (
                 ("GET", "/told?a=1&b=%20", None),
                 ("HEAD", "/told", None),

@@ -15,10 +15,10 @@ from typing import Any
 
 import psutil
 
-from duck.services.instance import running_instances
-from duck.services.ipc import ControlError, call
+from duck.services.ipc import ControlError
 from tests.benchmarks.servers import Failed, Server, can_connect, changed, free_port
 from tests.load.attribution import Role
+from tests.reports import report
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_S = 30.0
@@ -89,7 +89,7 @@ class Served:
         command += ["--django-threads", str(threads), "--access-log", "off", "--admin-listen", "off", *arguments]
         if getattr(os, "geteuid", lambda: 1)() == 0:
             command += ["--user", "root"]  # who serves has to be named then
-        self._run = private / "duck"
+        self._private = private
         self._server = Server("duck", command, project, environment=self.environment, log=private / "duck.log")
 
     # -- start and end ------------------------------------------------------------------------------------------------
@@ -154,9 +154,8 @@ class Served:
 
     def status(self) -> dict[str, Any]:
         """The answer of its control socket; empty while nobody is there."""
-        for instance in running_instances(self._run):
-            with contextlib.suppress(ControlError):
-                return call(instance.control, "status", deadline_s=10.0)
+        with contextlib.suppress(ControlError):
+            return report(self._private, self.project)
         return {}
 
     def state(self) -> str:

@@ -218,7 +218,7 @@ def complete(data):
 
 
 def test_answers_are_equal_byte_for_byte(plain):
-    with httpx.Client(http1=False, http2=True) as two, httpx.Client() as one:
+    with httpx.Client(http1=False, http2=True, timeout=60) as two, httpx.Client(timeout=60) as one:
         for path in ("/big", "/pieces", "/a?b=%20"):
             first, second = one.get(plain.url + path), two.get(plain.url + path)
             assert (first.http_version, second.http_version) == ("HTTP/1.1", "HTTP/2")

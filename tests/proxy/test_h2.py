@@ -37,7 +37,7 @@ def test_a_worker_is_told_what_it_is_told_under_http1(front, link_backend, clien
     headers = {"accept": "text/html", "cookie": "a=b", "x-forwarded-proto": "https", "x_forwarded_for": "9.9.9.9"}
     two = client.get(url(front, "/a?b=c"), headers=headers)
     assert two.status_code == 200 and two.content == b"hello" and two.http_version == "HTTP/2"
-    with httpx.Client(headers={"user-agent": client.headers["user-agent"]}) as one:
+    with httpx.Client(headers={"user-agent": client.headers["user-agent"]}, timeout=60) as one:
         one.headers.clear()
         one.get(url(front, "/a?b=c"), headers={**dict(client.headers), **headers})
     (first, first_fields), (second, second_fields) = calls

@@ -45,10 +45,8 @@ def test_a_worker_gets_the_request_whole(front, link_backend, data, expected):
     front.switch(backend.upstream())
     client = front.connect()
     assert [client.ask(data).body for _ in range(2)] == [expected] * 2
-    wait(lambda: not front.site.spool.used)
-    assert not [
-        path for one in backend.connections for path, _, _ in one.requests if os.path.exists(path["spool"] or "?")
-    ]
+    files = [items["spool"] for one in backend.connections for items, _, _ in one.requests]
+    wait(lambda: not front.site.spool.used and not [path for path in files if os.path.exists(path or "?")])
 
 
 def test_no_slot_is_taken_before_the_body_is_complete(front, link_backend):
@@ -387,8 +385,7 @@ def test_a_full_spool_is_503_and_its_files_are_gone(make_front, link_backend, tm
     assert len(spooled_files(tmp_path)) == 1
     first.sendall(b"x" * 100_000)
     assert first.answer().body.endswith(b"x" * 700_000)
-    wait(lambda: not front.site.spool.used)
-    assert not spooled_files(tmp_path)
+    wait(lambda: not front.site.spool.used and not spooled_files(tmp_path))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names of files are text there")
@@ -409,8 +406,7 @@ def test_a_client_that_leaves_takes_its_file_along(make_front, link_backend, tmp
     client.sendall(post(b"x" * 600_000, length=700_000))
     wait(lambda: front.site.spool.used)
     client.close()
-    wait(lambda: not spooled_files(tmp_path))
-    assert front.site.spool.used == 0
+    wait(lambda: not front.site.spool.used and not spooled_files(tmp_path))
 
 
 @pytest.mark.skipif(
@@ -432,7 +428,7 @@ def test_a_full_disk_is_503_and_its_files_are_gone(make_front, link_backend, tmp
         found = front.ask(post(b"x" * 3_000_000))
         assert found.status == 503
         assert "its disk is full" in caplog.text
-        assert not spooled_files(disk) and not front.site.spool.used
+        wait(lambda: not spooled_files(disk) and not front.site.spool.used)
         assert front.ask(post(b"x" * 500_000)).body.endswith(b"x" * 500_000)
         wait(lambda: not spooled_files(disk))
         front.call(front.site.close)
@@ -482,8 +478,7 @@ def test_a_request_that_is_given_up_leaves_no_file(make_front, link_backend, htt
         wait(lambda: front.pool.waiting)
         front.sweep(31)
     assert client.answer().status in (502, 503)
-    wait(lambda: not spooled_files(tmp_path))
-    assert front.site.spool.used == 0
+    wait(lambda: not front.site.spool.used and not spooled_files(tmp_path))
 
 
 def test_an_event_stream_goes_on_while_it_drains_and_is_ended_in_order_before_the_deadline(front, link_backend):

@@ -217,7 +217,7 @@ class Run:
         address = self.service.address
         assert address is not None
         url = f"http://{address.host}:{address.port}{address.base}@vite/client"
-        told: dict[str, object] = httpx.get(url, trust_env=False).json()
+        told: dict[str, object] = httpx.get(url, trust_env=False, timeout=60).json()
         return told
 
     def processes(self) -> list[psutil.Process]:

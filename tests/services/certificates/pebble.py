@@ -113,7 +113,7 @@ class Pebble:
 
     def get(self, url: str) -> bytes:
         context = ssl.create_default_context(cafile=str(self.ca_file))
-        return httpx.get(url, verify=context, trust_env=False).raise_for_status().content
+        return httpx.get(url, verify=context, trust_env=False, timeout=60).raise_for_status().content
 
     def roots(self) -> x509.Certificate:
         """Of what it issues."""
@@ -121,7 +121,7 @@ class Pebble:
 
     def say(self, path: str, **values: object) -> None:
         """Tell the DNS server."""
-        httpx.post(f"{self.management}/{path}", json=values, trust_env=False).raise_for_status()
+        httpx.post(f"{self.management}/{path}", json=values, trust_env=False, timeout=60).raise_for_status()
 
     @property
     def log(self) -> str:
