@@ -46,7 +46,7 @@ STAMP = ENVIRONMENT / ".duck-installed.json"  # what an environment of ours hold
 DEMO = ROOT / ".demo" / "demo"
 INSTALLED_MARK = "_DUCK_MANAGE_INSTALLED"  # set across the exec into .venv, so that it is tried once
 
-GROUPS = {"test": ("test", "docs", "bench"), "lint": ("test",), "docs": ("docs",), "bench": ("bench",)}
+GROUPS = {"test": ("test", "docs", "bench"), "lint": ("test",), "docs": ("docs",), "bench": ("bench", "test")}
 # Debian packages of the servers, clients and tools that tests run, by a program that each brings.
 SERVERS = {
     "nginx": "nginx-light",

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from tests.benchmarks import faults, load, report, rows, secure, soak
+from tests.benchmarks.automations import command as automations_command
 from tests.benchmarks.measure import Outcome, measure
 from tests.benchmarks.memory import raise_file_limit
 from tests.benchmarks.project import make_site
@@ -32,8 +33,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="manage_duck.py bench",
         description="Measure Duck beside its peers.",
-        epilog="`bench soak` and `bench faults` put load on `duck serve` instead, and `bench reload` edits projects:"
-        " see their own --help.",
+        epilog="`bench soak` and `bench faults` put load on `duck serve` instead, `bench reload` edits projects,"
+        " and `bench automations` has jobs run: see their own --help.",
     )
     names = ", ".join(ROWS)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"{names}; all by default")
@@ -61,6 +62,8 @@ def main() -> int:
         return faults.main(sys.argv[2:], say)
     if sys.argv[1:2] == ["reload"]:
         return reload_command.main(sys.argv[2:], say)
+    if sys.argv[1:2] == ["automations"]:
+        return automations_command.main(sys.argv[2:], say)
     chosen = arguments()
     asked = [ROWS[name] for name in chosen.rows or ROWS]
     wants_compiled = any("duck, compiled" in row.make for row in asked) and (

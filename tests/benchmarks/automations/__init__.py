@@ -1,0 +1,1 @@
+"""`bench automations`: what scheduled work costs, and how late it starts, beside other schedulers."""
