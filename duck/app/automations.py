@@ -332,6 +332,9 @@ class Automations:
             return
         if self._run_id is None:
             self._attend(found)
+        if self._jobs is not None and self._run_id is None:
+            kinds = ("command", "call", "task")
+            self._jobs.warm({each.lane for each in found.declarations if each.enabled and each.kind in kinds})
         if not self._has_started:
             self._has_started = True
             logger.info(

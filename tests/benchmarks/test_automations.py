@@ -40,7 +40,9 @@ class TestOfDuck:
             assert all(started >= min(burst.claimed) for started in burst.started)
 
     def test_nothing_starts_before_its_time(self, measured: Results) -> None:
-        assert [(each.name, each.how) for each in measured.delays] == [(DUCK, how) for how in ("thread", "loop", "process")]
+        assert [(each.name, each.how) for each in measured.delays] == [
+            (DUCK, how) for how in ("thread", "loop", "process")
+        ]
         for each in measured.delays:
             assert len(each.each_s) >= 2 and min(each.each_s) >= 0.0
 

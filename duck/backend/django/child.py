@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django import stack
 from duck.backend.django.handles import Ends, Handles, WorkerSpec
+from duck.backend.django.outgoing import Outgoing
 from duck.exceptions import ProjectError
 from duck.services.exit import ExitWatch
 from duck.services.json_lines import JsonLines
@@ -93,6 +93,7 @@ class DjangoProcess:
         self._lifeline = handles.lifeline
         self._stack = handles.stack
         self._control.setblocking(False)
+        self._outgoing = Outgoing(inbox, self._control)
         os.set_blocking(self._output, False)
         os.set_blocking(self._stack, False)
         inbox.watch(self._control, self._control_readable)
@@ -181,13 +182,9 @@ class DjangoProcess:
     def command(self, name: str, *, descriptors: Sequence[int] = (), **facts: Any) -> bool:
         """Send a command, with `descriptors`; one that cannot take it is dying, as its exit will tell."""
         line = json.dumps({"command": name, **facts}).encode() + b"\n"
-        try:
-            if descriptors:
-                return socket.send_fds(self._control, [line], list(descriptors)) == len(line)
-            self._control.sendall(line)
-        except OSError:
-            return False
-        return True
+        if descriptors:
+            return self._outgoing.send_with(line, list(descriptors))
+        return self._outgoing.send(line)
 
     def refresh(self, what: Sequence[str], done: Callable[[str], None]) -> None:
         """Have it read templates or translations again; `done` gets what was wrong, "" for nothing, unless it ends."""
@@ -343,6 +340,7 @@ class DjangoProcess:
         self.state = EXITED
         for timer in self._timers:
             timer.cancel()
+        self._outgoing.close()
         self._inbox.unwatch(self._control)
         self._inbox.unwatch(self._output)
         self._control.close()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -128,6 +128,7 @@ class DjangoJobs:
         self._hosts: list[JobHost] = []
         self._shared: JobHost | None = None
         self._jobs: dict[int, Job] = {}
+        self._warm: frozenset[str] = frozenset()
         self._unplaced: list[Job] = []  # taken before a process for them was ready
         self._is_stopping = False
         self._done: Callable[[], None] | None = None
@@ -137,6 +138,11 @@ class DjangoJobs:
         host = self._spawn("process")
         if host is not None:
             host.tells = True
+
+    def warm(self, lanes: Collection[str]) -> None:
+        """Have a process ready for runs in these lanes, from now on: none of them waits for the project to load."""
+        self._warm = frozenset(lanes)
+        self._keep_warm()
 
     def reload(self) -> None:
         """Load the project anew; what runs ends where it is."""
@@ -227,6 +233,14 @@ class DjangoJobs:
         if not host.jobs and host.state is not EXITED:
             host.stop(1.0)
 
+    def _keep_warm(self) -> None:
+        if self._is_stopping:
+            return
+        if self._shared is None and self._warm & {"thread", "loop"}:
+            self._shared = self._spawn("shared")
+        if "process" in self._warm and all(host.lane != "process" or host.retires for host in self._hosts):
+            self._spawn("process")
+
     def _place(self, job: Job) -> None:
         """Give a run to a process that has room, or have one made for it."""
         if job.declaration.lane == "process":
@@ -253,6 +267,7 @@ class DjangoJobs:
         host.begun += 1
         if host.lane == "process" and host.begun >= self._recycle:
             host.retires = True
+            self._keep_warm()  # the next one loads the project meanwhile
         host.command(
             "run",
             run=run.id,
@@ -367,6 +382,8 @@ class DjangoJobs:
             else:  # it could not be loaded, and the next one could not either
                 job.facts = {"state": State.FAILED, "reason": "the project cannot be loaded"}
                 self._finish(job)
+        if host.ready:
+            self._keep_warm()
         self._check_stopped()
 
     def _cut(self) -> None:

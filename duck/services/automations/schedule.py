@@ -22,6 +22,7 @@ from cronsim import CronSim
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _DAY: Final = timedelta(days=1)
+_LOOKED_BACK: Final = timedelta(days=36_525)
 # How often schedules are asked in search of a time that all agree on, or that no exclusion holds, before there is none.
 _MAX_HOPS: Final = 4_000
 
@@ -257,13 +258,38 @@ def missed(schedule: Schedule, since: datetime, now: datetime, most: int) -> lis
 
 def previous(schedule: Schedule, planned: datetime, count: int = 1) -> datetime | None:
     """The planned time that lies `count` before `planned`, looked for as far back as a century."""
-    span = timedelta(hours=1)
-    while span < timedelta(days=36_525):
-        found = missed(schedule, planned - span, planned - _MICROSECOND, count)
-        if len(found) >= count:
-            return found[-count]
+    for _ in range(count):
+        before = _before(schedule, planned)
+        if before is None:
+            return None
+        planned = before
+    return planned
+
+
+def _before(schedule: Schedule, planned: datetime) -> datetime | None:
+    """The last planned time before `planned`.
+
+    It is asked for each run that starts, so it asks little: mostly a schedule looks back as it does ahead.
+    """
+    following = schedule.after(planned)
+    span = following - planned if following is not None else timedelta(hours=1)
+    while True:
+        found = schedule.after(planned - span - _MICROSECOND)
+        if found is not None and found < planned:
+            break
         span *= 4
-    return None
+        if span > _LOOKED_BACK:
+            return None
+    # None is planned from `empty` on; of those between, each question leaves half.
+    empty = planned
+    while (following := schedule.after(found)) is not None and following < planned:
+        middle = found + (empty - found) / 2
+        candidate = schedule.after(middle)
+        if candidate is not None and candidate < planned:
+            found = candidate
+        else:
+            found, empty = following, middle
+    return found
 
 
 def oddity(planned: datetime, zone: ZoneInfo) -> str:

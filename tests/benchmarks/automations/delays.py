@@ -6,13 +6,15 @@ import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tests.benchmarks.automations.marks import MARKS, Mark, read_marks
 from tests.benchmarks.automations.node import CALLS, Node
-from tests.benchmarks.automations.peers import Peer
 from tests.benchmarks.automations.results import DUCK, Delays
 from tests.benchmarks.servers import Failed, Server
+
+if TYPE_CHECKING:
+    from tests.benchmarks.automations.peers import Peer
 
 # The first few find caches cold; they are not what a day is like.
 WARM_UPS: Final = 5
