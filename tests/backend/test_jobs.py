@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import psutil
 import pytest
 
+from duck.backend.django.child import EXITED, READY
 from duck.backend.django.discover import find_interpreter, find_project
 from duck.backend.django.jobs import DjangoJobs
 from duck.services.automations.declaration import Declaration, read_declaration
@@ -52,6 +53,10 @@ def plain():
 async def waits(ctx):
     print("waiting", flush=True)
     await asyncio.sleep(60)
+
+@automation()
+async def started_at_once():
+    pass
 
 @automation()
 def fails():
@@ -203,6 +208,13 @@ def test_what_a_project_declares_is_told(works: Works) -> None:
         read_declaration(each["name"], each["table"], each["origin"], ZoneInfo(found["zone"]))
 
 
+def test_hundreds_that_are_due_at_one_moment_all_run(works: Works) -> None:
+    declaration = works.declaration("started_at_once", run_in="loop")
+    runs = [works.begin(declaration)[1] for _ in range(500)]
+    works.serve(lambda: all(runs))
+    assert {ended.state for run in runs for ended in run} == {State.SUCCEEDED}
+
+
 def test_a_run_has_django_and_its_context(works: Works) -> None:
     ended = works.run("nightly", cron="30 2 * * *")
     assert (ended.state, ended.reason) == (State.SUCCEEDED, "")
@@ -351,3 +363,28 @@ def test_a_project_whose_python_is_older_and_has_nothing_of_duck_has_duck_automa
     works.jobs.kill()
     works.serve(lambda: not works.jobs.pids)
     works.inbox.close()
+
+
+class TestWarm:
+    def test_what_is_declared_has_a_process_before_its_time_and_after_the_end_of_one(self, root: Path) -> None:
+        works = Works(root, recycle=1)
+        works.jobs.begin()
+        works.serve(lambda: works.found)
+        works.jobs.warm({"process", "loop"})
+
+        def lanes() -> list[str]:
+            return sorted(host.lane for host in works.jobs._hosts if host.state is READY and not host.retires)
+
+        works.serve(lambda: lanes() == ["process", "shared"])
+        first = set(works.jobs.pids)
+        assert works.run("plain").state is State.SUCCEEDED
+        works.serve(lambda: lanes() == ["process", "shared"])
+        assert len(first & set(works.jobs.pids)) == 1, "the one that was used is replaced"
+        shared = works.jobs._shared
+        assert shared is not None
+        shared.kill()
+        works.serve(lambda: shared.state is EXITED and lanes() == ["process", "shared"])
+        works.jobs.kill()
+        works.jobs.stop(0.0, lambda: None)
+        works.serve(lambda: not works.jobs.pids)
+        works.inbox.close()

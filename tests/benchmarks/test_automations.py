@@ -16,7 +16,7 @@ from tests.benchmarks.automations.marks import Mark, read_marks
 from tests.benchmarks.automations.peers import PEERS
 from tests.benchmarks.automations.results import DUCK, Burst, Delays, Load, Results
 
-SMALL = Plan(schedules=50, idle_s=0.2, jobs=20, period_s=5, firings=7)
+SMALL = Plan(schedules=50, idle_s=0.2, jobs=20, period_s=3, firings=3, warm_ups=1)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ class TestOfDuck:
             (DUCK, how) for how in ("thread", "loop", "process")
         ]
         for each in measured.delays:
-            assert len(each.each_s) >= 2 and min(each.each_s) >= 0.0
+            assert len(each.each_s) >= 1 and min(each.each_s) >= 0.0
 
 
 @pytest.mark.parametrize("name", PEERS)
@@ -54,7 +54,7 @@ def test_another_scheduler_starts_its_jobs(name: str, tmp_path: Path) -> None:
         pytest.skip(found.missing[name])
     assert not found.failed
     assert [each.how for each in found.delays] == list(PEERS[name].hows)
-    assert all(len(each.each_s) >= 2 for each in found.delays)
+    assert all(len(each.each_s) >= 1 for each in found.delays)
     assert set(PEERS[name].distributions) <= found.versions.keys()
 
 

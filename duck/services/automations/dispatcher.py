@@ -367,9 +367,6 @@ class Dispatcher:
         """
         until = time.monotonic() + _MOST_SAYING_S
         while self._unsaid:
-            if time.monotonic() > until and not self._has_stopped:
-                self.wake()
-                break
             run, declaration, ended = self._unsaid[0]
             was_ours = self._engine.finish(run, ended)
             del self._unsaid[0]
@@ -377,6 +374,9 @@ class Dispatcher:
                 self._untold.append((declaration, run.id))
             else:
                 logger.warning("The run %s of %s ended after it had been given up: %s.", run.id, run.name, ended.state)
+            if time.monotonic() > until and self._unsaid and not self._has_stopped:
+                self.wake()
+                break
         self._tell_ends()
 
     def _tell_ends(self) -> None:

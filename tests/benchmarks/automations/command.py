@@ -35,7 +35,7 @@ class Plan:
         schedules: that are loaded.
         idle_s: for how long nothing is due.
         jobs: due at one moment, and again after `period_s`.
-        firings: of each scheduler.
+        firings: of each scheduler; the first `warm_ups` find caches cold, and do not count.
     """
 
     schedules: int
@@ -43,10 +43,11 @@ class Plan:
     jobs: int
     period_s: int
     firings: int
+    warm_ups: int
 
 
-WHOLE: Final = Plan(schedules=10_000, idle_s=30.0, jobs=500, period_s=30, firings=65)
-SHORT: Final = Plan(schedules=1_000, idle_s=3.0, jobs=50, period_s=5, firings=8)
+WHOLE: Final = Plan(schedules=10_000, idle_s=30.0, jobs=500, period_s=30, firings=65, warm_ups=5)
+SHORT: Final = Plan(schedules=1_000, idle_s=3.0, jobs=50, period_s=5, firings=8, warm_ups=3)
 
 
 def main(arguments: list[str], say: Callable[[str], None]) -> int:
@@ -62,7 +63,7 @@ def main(arguments: list[str], say: Callable[[str], None]) -> int:
         "Day": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "Versions": ", ".join(f"{name} {said}" for name, said in results.versions.items()),
         "Load": f"{plan.schedules:,} schedules, {plan.idle_s:.0f} s idle; {plan.jobs} jobs due at once; "
-        f"a job a second, {plan.firings} of each scheduler, the first five not counted",
+        f"a job a second, {plan.firings} of each scheduler, the first {plan.warm_ups} not counted",
     }
     text = table.markdown(results, facts)
     say(f"\n{text}\nmeasured in {time.monotonic() - began:.0f} s")
@@ -96,12 +97,12 @@ def measure(
         (directory / "delays").mkdir()
         if measures_duck:
             with _attempt(DUCK, results, say):
-                results.delays += of_duck(directory / "delays", plan.firings)
+                results.delays += of_duck(directory / "delays", plan.firings, plan.warm_ups)
         for peer in PEERS.values():
             if not stacks or peer.name in stacks:
                 with _attempt(peer.name, results, say):
                     results.versions |= _versions(*peer.distributions)
-                    results.delays += of_peer(directory / "delays", peer, plan.firings)
+                    results.delays += of_peer(directory / "delays", peer, plan.firings, plan.warm_ups)
         for each in results.delays:
             say(f"delays: {each.name}, {each.how}: {each.median_ms:.1f} ms, 99th {each.percentile_ms:.1f} ms")
     return results

@@ -16,13 +16,11 @@ from tests.benchmarks.servers import Failed, Server
 if TYPE_CHECKING:
     from tests.benchmarks.automations.peers import Peer
 
-# The first few find caches cold; they are not what a day is like.
-WARM_UPS: Final = 5
 _SPARE_S: Final = 60.0
 
 
-def of_duck(directory: Path, firings: int) -> list[Delays]:
-    """An automation each second in each lane, all on one node.
+def of_duck(directory: Path, firings: int, warm_ups: int) -> list[Delays]:
+    """An automation each second in each lane, all on one node; the first few do not count.
 
     Raises:
         Failed: they do not start.
@@ -34,10 +32,10 @@ def of_duck(directory: Path, firings: int) -> list[Delays]:
         marks = _wait(node.server, node.marks, firings * len(lanes), firings)
     finally:
         node.server.stop()
-    return [_delays(DUCK, lane, [mark for mark in marks if mark.name == lane]) for lane in lanes]
+    return [_delays(DUCK, lane, [mark for mark in marks if mark.name == lane], warm_ups) for lane in lanes]
 
 
-def of_peer(directory: Path, peer: Peer, firings: int) -> list[Delays]:
+def of_peer(directory: Path, peer: Peer, firings: int, warm_ups: int) -> list[Delays]:
     """The same of another scheduler.
 
     Raises:
@@ -59,7 +57,7 @@ def of_peer(directory: Path, peer: Peer, firings: int) -> list[Delays]:
             ends.callback(server.stop)
             server.start()
         found = _wait(servers[-1], lambda: read_marks(marks), firings * len(peer.hows), firings)
-    return [_delays(peer.name, how, [mark for mark in found if mark.name == how]) for how in peer.hows]
+    return [_delays(peer.name, how, [mark for mark in found if mark.name == how], warm_ups) for how in peer.hows]
 
 
 def _wait(server: Server, read: Callable[[], list[Mark]], count: int, seconds: int) -> list[Mark]:
@@ -72,6 +70,6 @@ def _wait(server: Server, read: Callable[[], list[Mark]], count: int, seconds: i
     return found
 
 
-def _delays(name: str, how: str, marks: list[Mark]) -> Delays:
+def _delays(name: str, how: str, marks: list[Mark], warm_ups: int) -> Delays:
     ordered = sorted(marks, key=lambda mark: mark.planned)
-    return Delays(name, how, [mark.delay_s for mark in ordered[WARM_UPS:]])
+    return Delays(name, how, [mark.delay_s for mark in ordered[warm_ups:]])

@@ -103,13 +103,13 @@ class Node:
         return read_marks(self._marks)
 
     def wait_for(self, count: int, within_s: float) -> list[Mark]:
-        """The starts, when there are so many.
+        """The starts for the first planned time, when there are so many.
 
         Raises:
             Failed: there are not, within that time.
         """
         deadline = time.monotonic() + within_s
-        while len(found := self.marks()) < count:
+        while len(found := _first(self.marks())) < count:
             self.server.check()
             if time.monotonic() > deadline:
                 raise Failed(f"{len(found)} of {count} jobs started within {within_s:.0f} s\n{self.server.output()}")
@@ -122,6 +122,11 @@ class Node:
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
             rows = store.execute("SELECT name, planned, created FROM run WHERE cause = 'schedule'").fetchall()
         return [Mark(name, planned / 1e6, created / 1e6) for name, planned, created in rows]
+
+
+def _first(marks: list[Mark]) -> list[Mark]:
+    planned = min((mark.planned for mark in marks), default=0.0)
+    return [mark for mark in marks if mark.planned == planned]
 
 
 def _toml(automations: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ def load_many(directory: Path, schedules: int, idle_s: float) -> Load:
     node = Node(directory / "many", _far(schedules))
     try:
         took_s = node.start()
-        time.sleep(_SETTLE_S)
+        time.sleep(min(_SETTLE_S, idle_s))
         before, began = cpu_seconds(node.server.family()), time.monotonic()
         time.sleep(idle_s)
         used_s = cpu_seconds(node.server.family()) - before
@@ -73,6 +73,6 @@ def burst(directory: Path, lane: str, jobs: int, period_s: int, *, within_s: flo
         claims = node.claims()
     finally:
         node.server.stop()
-    planned = min(mark.planned for mark in marks)
-    started = sorted(mark.delay_s for mark in marks if mark.planned == planned)
+    planned = marks[0].planned
+    started = sorted(mark.delay_s for mark in marks)
     return Burst(lane, jobs, sorted(claim.delay_s for claim in claims if claim.planned == planned), started)

@@ -37,8 +37,10 @@ def markdown(results: Results, facts: Mapping[str, str]) -> str:
 def _loads(results: Results) -> str:
     lines = ["| schedules | from the start of a node to its first look, s | the same with one | idle, % of a core |"]
     lines.append("|--:|--:|--:|--:|")
-    for each in results.loads:
-        lines.append(f"| {each.schedules:,} | {each.took_s:.2f} | {each.alone_s:.2f} | {each.idle * 100:.2f} |")
+    lines += [
+        f"| {each.schedules:,} | {each.took_s:.2f} | {each.alone_s:.2f} | {each.idle * 100:.2f} |"
+        for each in results.loads
+    ]
     return "\n".join(lines) + "\n"
 
 

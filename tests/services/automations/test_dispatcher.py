@@ -306,6 +306,27 @@ class TestEnds:
         assert node.engine.runs("job")[0].node == "b"
 
 
+def test_what_is_due_does_not_wait_for_the_ends_of_many_others(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each end is a change that has to be on the disk."""
+    monkeypatch.setattr(module, "_MOST_SAYING_S", 0.0)
+    job = declared(overlap="allow")
+    node.begin(job)
+    for _ in range(5):
+        node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+    node.serve(lambda: len(node.hands.started) == 5)
+    said: list[int] = []
+    finish = node.engine.finish
+    monkeypatch.setattr(
+        node.engine, "finish", lambda run, ended: [said.append(len(node.hands.started)), finish(run, ended)][1]
+    )
+    for run in tuple(node.hands.started):
+        node.hands.end(run, Ended(State.SUCCEEDED))
+    node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+    node.serve(lambda: len(said) == 5)
+    assert said[-1] == 6, "the sixth started before the last end was kept"
+    node.serve(lambda: len(node.watching.over) == 5)
+
+
 class TestEvents:
     def test_what_waits_for_one_is_run(self, node: Node) -> None:
         node.begin(declared("a", on="start"), declared("b", on="start", enabled=False), declared("c"))

@@ -23,6 +23,7 @@ from duck.services.automations.schedule import (
     Schedule,
     missed,
     oddity,
+    previous,
     resolve,
     upcoming,
 )
@@ -247,3 +248,51 @@ def test_odd_days_are_told() -> None:
     assert oddity(datetime(2026, 4, 4, 18, tzinfo=UTC), ZoneInfo("Australia/Lord_Howe")) == (
         "clocks go back by 0.5 h at 02:00"
     )
+
+
+class TestLookingBack:
+    @given(
+        st.sampled_from(
+            [
+                CronSchedule("30 2 * * *", BERLIN),
+                CronSchedule("*/5 9-17 * * mon-fri", BERLIN),
+                CronSchedule("0 0 29 2 *", BERLIN),
+                CronSchedule("15 * 1,L * *", BERLIN),
+                IntervalSchedule(timedelta(seconds=7)),
+                DailySchedule((time(2, 30), time(14, 0)), BERLIN),
+                CalendarSchedule(date(2020, 1, 31), time(3), BERLIN, months=1),
+                AnySchedule((IntervalSchedule(timedelta(hours=5)), CronSchedule("0 4 * * sun", BERLIN))),
+            ]
+        ),
+        moments.filter(lambda moment: moment.year > 1990),
+        st.integers(1, 4),
+    )
+    @settings(max_examples=60, deadline=None)
+    def test_the_times_before_are_those_that_lead_here(self, schedule: Schedule, moment: datetime, count: int) -> None:
+        times = list(upcoming(schedule, moment, count + 1))
+        assert previous(schedule, times[count], count) == times[0]
+        assert previous(schedule, times[count], 1) == times[count - 1]
+
+    def test_a_time_that_is_none_of_its_own_is_looked_back_from_as_well(self) -> None:
+        schedule = CronSchedule("30 2 * * *", BERLIN)
+        assert previous(schedule, datetime(2026, 5, 1, 12, tzinfo=UTC)) == datetime(2026, 5, 1, 0, 30, tzinfo=UTC)
+
+    def test_before_the_first_there_is_none(self) -> None:
+        first = datetime(2026, 5, 1, tzinfo=UTC)
+        assert previous(MomentsSchedule((first,)), first) is None
+        assert previous(IntervalSchedule(timedelta(hours=1), first), first) is None
+        assert previous(IntervalSchedule(timedelta(hours=1), first), first + timedelta(hours=1), 2) is None
+
+    def test_little_is_asked(self) -> None:
+        """It is done for each run that starts; of 500 at once each may take a millisecond."""
+
+        class Counted:
+            asked = 0
+
+            def after(self, moment: datetime) -> datetime | None:
+                self.asked += 1
+                return IntervalSchedule(timedelta(seconds=1)).after(moment)
+
+        counted = Counted()
+        assert previous(counted, SPRING) == SPRING - timedelta(seconds=1)
+        assert counted.asked <= 3
