@@ -34,6 +34,7 @@ Command = Callable[[Mapping[str, Any], Reply], None]
 _NO_FAULTS: Final = ("replaced", "stop")
 # Files that faults have named: they may be opened wherever they lie.
 _MAX_NAMED: Final = 2000
+_MAX_PAGES: Final = 32
 
 
 class Browsers:
@@ -58,7 +59,8 @@ class Browsers:
         self._view = ducksight(settings)
         self._editor = editor.editor_of(self._view.editor, os.environ)
         self._is_faulty = False
-        self._unapplied: list[str] = []
+        self._missing: tuple[tuple[str, ...], tuple[str, ...]] = (), ()  # migrations: to be applied, to be made
+        self._of_database: dict[str, Mapping[str, Any]] = {}  # by page: what failed of a table or a column
         self._named: dict[str, None] = {}
 
     def begin(self, left: Mapping[str, Any]) -> None:
@@ -76,7 +78,7 @@ class Browsers:
         if django is not None:
             django.on_failure = self.failed
             django.on_fault = self.request_failed
-            django.on_unapplied = self.unapplied
+            django.remarks.on_migrations = self.migrations
 
     def config(self, *, use_django: bool) -> DuckSightConfig | None:
         """For the sites; None where there is no DuckSight."""
@@ -116,6 +118,7 @@ class Browsers:
     def failed(self, failure: Failure | None, serves: bool) -> None:
         """Django could not be started or loaded again, and what ran before serves on or not; None: now it could."""
         if failure is None:
+            self._of_database.clear()
             self._mended()
         elif failure.stage not in _NO_FAULTS and self.is_wanted:
             self._show(fault.of_failure(failure, self.root, serves=serves))
@@ -133,15 +136,26 @@ class Browsers:
     def request_failed(self, told: Mapping[str, Any]) -> None:
         """A request has failed in Django, as its worker tells; only who looks at that page is told."""
         if self.is_wanted:
-            made = fault.of_request(told, self.root)
-            self._note(made)
-            self.tell({"type": "fault", "fault": made, "page": str(told.get("page") or "")})
+            page = str(told.get("page") or "")
+            if told.get("database") and len(self._of_database) < _MAX_PAGES:
+                self._of_database[page] = told
+            self._tell_request(page, told)
 
-    def unapplied(self, names: Sequence[str]) -> None:
-        """These migrations have not been applied, as the checks have seen; a page that works has a notice of it."""
-        if self.is_wanted and list(names) != self._unapplied:
-            self._unapplied = list(names)
-            self.tell({"type": "notice", "fault": fault.of_migrations(self._unapplied) if names else None})
+    def _tell_request(self, page: str, told: Mapping[str, Any]) -> None:
+        made = fault.of_request(told, self.root, self._missing[1])
+        self._note(made)
+        self.tell({"type": "fault", "fault": made, "page": page})
+
+    def migrations(self, unapplied: Sequence[str], unmade: Sequence[str]) -> None:
+        """Migrations are missing, to be applied or to be made; a page that works has a notice of it."""
+        missing = tuple(unapplied), tuple(unmade)
+        if not self.is_wanted or missing == self._missing:
+            return
+        is_news = bool(unmade) and missing[1] != self._missing[1]
+        self._missing = missing
+        self.tell({"type": "notice", "fault": fault.of_migrations(unapplied, unmade) if any(missing) else None})
+        for page, told in self._of_database.items() if is_news else ():
+            self._tell_request(page, told)  # now it is known why
 
     def _show(self, made: fault.Fault) -> None:
         self._note(made)

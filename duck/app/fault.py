@@ -1,9 +1,10 @@
 """Faults, as a browser shows them: what is wrong, where, and what mends it. The one place that makes them.
 
-    {"kind", "title", "message", "remedy", "frames", "details", "quiet"}
+    {"kind", "title", "message", "remedy", "command", "frames", "details", "quiet"}
 
-`kind` is `import`, `syntax`, `template`, `checks`, `migrations` or `error`; `remedy` is `migrate` or empty; `details`
-is text without frames, as that of failed checks; what is `quiet` can wait. A frame has `file`, `shown` (as a reader
+`kind` is `import`, `syntax`, `template`, `checks`, `migrations` or `error`; `remedy` is `migrate` or empty; `command`
+is what somebody has to run in a terminal, or empty; `details` is text without frames, as that of failed checks; what is
+`quiet` can wait. A frame has `file`, `shown` (as a reader
 knows it), `line`, `function`, `own` (somebody may edit it) and `source`, a list of numbers and texts. Frames of the
 project come first, the one where it happened at their head.
 """
@@ -27,6 +28,7 @@ MAX_FRAMES: Final = 60
 MAX_SOURCE_BYTES: Final = 2 << 20
 MAX_TEXT: Final = 20_000
 MAX_TITLE: Final = 2000
+MAKE_MIGRATIONS: Final = "python manage.py makemigrations"
 _AROUND: Final = 5
 _MAX_LINE: Final = 400
 
@@ -71,17 +73,18 @@ def of_unloaded(unloaded: Unloaded, root: Path, *, serves: bool) -> Fault:
     return _fault(_kind(name), title, remark, frames=frames)
 
 
-def of_request(told: Mapping[str, Any], root: Path) -> Fault:
+def of_request(told: Mapping[str, Any], root: Path, unmade: Sequence[str] = ()) -> Fault:
     """Of a request that failed, as the worker tells it: `traceback`, and `template` and `unapplied` where these are it.
 
+    `unmade` is as of `of_migrations`; it counts where a table or a column was not there (`database`).
     What is no fault of a template and has no remedy is quiet: Django's own page says it better.
     """
     text = str(told.get("traceback") or "")[-MAX_TEXT * 10 :]
     name, title = _title(text, root)
     frames = frames_of(text, root)
     unapplied = [str(one) for one in told.get("unapplied") or ()]
-    if unapplied:
-        return of_migrations(unapplied, title, frames=frames)
+    if unapplied or (unmade and told.get("database")):
+        return of_migrations(unapplied, unmade, title, frames=frames)
     kind, template = _kind(name), told.get("template")
     if isinstance(template, dict):
         place = _frame(str(template["file"]), int(template["line"]), "", root, own=True)
@@ -91,17 +94,29 @@ def of_request(told: Mapping[str, Any], root: Path) -> Fault:
     return _fault(kind, title, "", frames=frames, quiet=kind != "template")
 
 
-def of_migrations(unapplied: Sequence[str], message: str = "", *, frames: list[dict[str, Any]] | None = None) -> Fault:
-    """Of migrations that have not been applied; a quiet one where nothing has failed of it yet."""
+def of_migrations(
+    unapplied: Sequence[str],
+    unmade: Sequence[str] = (),
+    message: str = "",
+    *,
+    frames: list[dict[str, Any]] | None = None,
+) -> Fault:
+    """Of migrations that have not been applied, and changes of models that none has: a quiet one where nothing has
+    failed of it yet.
+    """
     count = len(unapplied)
-    title = "A migration has not been applied" if count == 1 else f"{count} migrations have not been applied"
+    if not count:
+        title = "A model has changed without a migration" if len(unmade) == 1 else "Models changed without a migration"
+    else:
+        title = "A migration has not been applied" if count == 1 else f"{count} migrations have not been applied"
     return _fault(
         "migrations",
         title,
         message,
-        remedy="migrate",
+        remedy="migrate" if unapplied else "",
+        command=MAKE_MIGRATIONS if unmade else "",
         frames=frames or [],
-        details="\n".join(unapplied),
+        details="\n".join((*unapplied, *unmade)),
         quiet=not message,
     )
 
@@ -183,6 +198,7 @@ def _fault(
     message: str,
     *,
     remedy: str = "",
+    command: str = "",
     frames: list[dict[str, Any]] | None = None,
     details: str = "",
     quiet: bool = False,
@@ -192,6 +208,7 @@ def _fault(
         "title": title,
         "message": message,
         "remedy": remedy,
+        "command": command,
         "frames": (frames or [])[:MAX_FRAMES],
         "details": details[:MAX_TEXT],
         "quiet": quiet,

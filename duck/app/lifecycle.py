@@ -254,7 +254,7 @@ class Lifecycle:
         if self.futures["django-server"] is None:
             self.futures["django-server"] = _running()
             left = self.succession.more("django")
-            self.django.has_run, self.django.looked = left.get("has_run", []), left.get("looked", "")
+            self.django.has_run, self.django.remarks.looked = left.get("has_run", []), left.get("looked", "")
             self.django.attach(
                 self.presence.directory,
                 on_generation=self._generation,
@@ -404,7 +404,7 @@ class Lifecycle:
                 "browsers": self.browsers.hand_over(),
                 "https": self.https.hand_over(),
                 "frontend": self.frontend.hand_over(),
-                "django": {"has_run": self.django.has_run, "looked": self.django.looked} if self.django else {},
+                "django": {"has_run": self.django.has_run, "looked": self.django.remarks.looked} if self.django else {},
             }
             self.succession.start_again(self.listening.sockets, self.presence, self.host, self.redirect, more)
         return self.ending.status

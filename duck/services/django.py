@@ -27,6 +27,7 @@ from duck.proxy.upstream import Generation, Upstream
 from duck.services.automations.places import event_directory
 from duck.services.machine import django_workers
 from duck.services.recovery import Recovery
+from duck.services.remarks import Remarks, check_failed
 from duck.settings import views
 
 if TYPE_CHECKING:
@@ -56,9 +57,8 @@ class DjangoService:
         took_s: how long the last start took, in seconds.
         on_failure: called with why it could not be started or loaded again, and whether what ran before goes on; or
             with None, once it could.
-        on_unapplied: called with the names of migrations that have not been applied, in development.
+        remarks: what it says of the project by itself.
         has_run: the commands that a Duck in this process has run before Django; they are not run again.
-        looked: what the checks have said last, as shown.
         on_fault: called with what a worker tells of a request that failed, in development.
     """
 
@@ -79,9 +79,8 @@ class DjangoService:
         self._interpreter = interpreter
         self._backend: DjangoBackend | None = None
         self._commands: StartupCommands | None = None
-        self.on_unapplied: Callable[[Sequence[str]], None] = lambda names: None
         self.has_run: list[list[str]] = []
-        self.looked = ""
+        self.remarks = Remarks(lambda text: self._print(text, "django"))
         self._recovery = Recovery(inbox, project, interpreter, self.replace)
         self._last: Generation | None = None
         self._began = 0.0
@@ -182,7 +181,8 @@ class DjangoService:
             on_checked=self._checked,
         )
         self._backend.on_fault = lambda event: self.on_fault(event)
-        self._backend.on_looked = self._looked
+        self._backend.on_looked = self.remarks.checks_said
+        self._backend.on_unmade = self.remarks.models_said
         if view.commands and [list(one) for one in view.commands] != self.has_run:
             self._commands = self.commands(view.commands, self._prepared)
 
@@ -437,18 +437,8 @@ class DjangoService:
 
     def _checked(self, failure: Failure | None) -> None:
         if failure is not None:
-            told = failure.traceback.strip()
-            text = f"\n{told}" if told and told != failure.message else ""
-            logger.error("A check failed: %s%s\nWhat was written serves all the same.", failure.message, text)
+            check_failed(failure)
             self.on_failure(failure, False)  # it is not what ran before that serves
-
-    def _looked(self, event: Mapping[str, Any]) -> None:
-        """The checks of a start have said something, and it is shown where they have not said the same before."""
-        text = str(event["text"])
-        if text != self.looked:
-            self.looked = text
-            self._print(text, "django")
-        self.on_unapplied(event["unapplied"])
 
     def _down(self) -> None:
         self.state = HOLDING

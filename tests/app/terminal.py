@@ -26,6 +26,11 @@ class Console:
             os.execve(command[0], command, environ)
 
     @property
+    def terminal(self) -> int:
+        """Our end of the terminal."""
+        return self._terminal
+
+    @property
     def is_cooked(self) -> bool:
         """Whether lines are typed and shown, as programs expect that are started at a terminal."""
         modes = termios.tcgetattr(self._terminal)[3]

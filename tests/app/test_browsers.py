@@ -42,13 +42,43 @@ def test_the_token_is_random_and_kept_by_the_next_duck_of_the_process(tmp_path, 
     assert first.run != second.run  # pages of the Duck before load again
 
 
-def test_unapplied_migrations_are_a_notice_told_when_they_change(tmp_path, inbox):
+def test_missing_migrations_are_a_notice_told_when_they_change(tmp_path, inbox):
     browsers, told = browsers_of(tmp_path, inbox), []
     browsers.tell = told.append
     for names in ([], ["shop.0001"], ["shop.0001"], []):
-        browsers.unapplied(names)
+        browsers.migrations(names, [])
     assert [message["type"] for message in told] == ["notice", "notice"]
     assert (told[0]["fault"]["remedy"], told[0]["fault"]["quiet"], told[1]["fault"]) == ("migrate", True, None)
+    told.clear()
+    for unapplied, unmade in (([], ["shop: Add field x to y"]), (["shop.0002"], ["shop: Add field x to y"]), ([], [])):
+        browsers.migrations(unapplied, unmade)
+    faults = [message["fault"] for message in told]
+    assert [fault and (fault["remedy"], fault["command"], fault["details"]) for fault in faults] == [
+        ("", "python manage.py makemigrations", "shop: Add field x to y"),
+        ("migrate", "python manage.py makemigrations", "shop.0002\nshop: Add field x to y"),
+        None,
+    ]
+
+
+def test_a_page_that_failed_of_a_column_is_told_of_the_model_once_it_is_known(tmp_path, inbox):
+    browsers, told = browsers_of(tmp_path, inbox), []
+    browsers.tell = told.append
+    error = "django.db.utils.OperationalError: no such column: shop_item.price\n"
+    browsers.request_failed({"page": "/items", "traceback": error, "unapplied": [], "database": True})
+    browsers.request_failed({"page": "/other", "traceback": "ValueError: x\n", "unapplied": [], "database": False})
+    assert [(one["fault"]["kind"], one["fault"]["command"]) for one in told] == [("error", ""), ("error", "")]
+    del told[:]
+    browsers.migrations([], ["shop: Add field price to item"])
+    assert [one["type"] for one in told] == ["notice", "fault"]
+    made = told[1]["fault"]
+    assert told[1]["page"] == "/items" and (made["kind"], made["quiet"]) == ("migrations", False)
+    assert (made["command"], made["remedy"]) == ("python manage.py makemigrations", "")
+    assert "no such column" in made["message"] and "price" in made["details"]
+    # A start later all of that is over.
+    browsers.failed(None, True)
+    del told[:]
+    browsers.migrations([], ["shop: Add field weight to item"])
+    assert [one["type"] for one in told] == ["notice"]
 
 
 @pytest.mark.parametrize("values", [{"MODE": "serve"}, {"DUCKSIGHT": False}, {"MODE": "serve", "DUCKSIGHT": True}])

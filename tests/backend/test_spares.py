@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -18,102 +17,15 @@ import pytest
 from duck.services.inbox import Inbox
 from duck.services.reaper import Reaper
 from tests.backend.link_client import TIMEOUT_S, LinkClient
+from tests.backend.pond import MODELS, SETTINGS, URLS, VIEWS, MakePond, ponds
 from tests.backend.test_debugger import APP as APP_AT_TERMINAL
 from tests.backend.test_debugger import User
 from tests.backend.test_process import Recorder
 
 if TYPE_CHECKING:
-    from duck.backend.django.version import Failure
-    from duck.proxy.upstream import Generation
     from tests.backend.conftest import MakeProject
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="spares are copies of processes, on Linux alone")
-
-# What each step of a start leaves behind shows which of them have run again.
-SETTINGS = """
-import os
-INSTALLED_APPS.insert(0, 'pond')
-MARK = 'one'
-os.environ['LOADED_BY'] = str(os.getpid())
-"""
-MODELS = "MARK = 'one'\n"
-VIEWS = """
-import json, os, random, signal, sys
-from django.conf import settings
-from django.http import HttpResponse
-from pond import models
-MARK = 'one'
-COUNTED = []
-def state(request):
-    from pond import late
-    COUNTED.append(1)
-    return HttpResponse(json.dumps({
-        "pid": os.getpid(), "loaded_by": int(os.environ["LOADED_BY"]), "views": MARK, "models": models.MARK,
-        "settings": settings.MARK, "late": late.MARK, "counted": len(COUNTED), "random": random.random(),
-        "group": os.getpgrp(), "parent": os.getppid(), "extra": getattr(settings, "EXTRA", None),
-    }))
-def fault(request):
-    os.kill(os.getpid(), getattr(signal, request.GET["signal"]))
-"""
-URLS = """
-from django.urls import path
-from pond import views
-urlpatterns = [path("state", views.state), path("fault", views.fault)]
-"""
-
-
-class Pond(Recorder):
-    """A backend on a project of one application, and what changes of its files lead to."""
-
-    def __init__(self, inbox: Inbox, project: Path, directory: Path, **options: Any) -> None:
-        super().__init__(inbox, project, directory, spares=True, **options)
-        self.project = project
-        self.checked: list[Failure | None] = []
-        self.backend._on_checked = self.checked.append
-
-    def write(self, path: str, text: str) -> str:
-        """Write a file of the project, and let the clock of the file system go on."""
-        target = self.project / path
-        before = target.stat().st_mtime_ns if target.exists() else 0
-        target.write_text(text)
-        if target.stat().st_mtime_ns == before:
-            os.utime(target, ns=(before + 1, before + 1))
-        return str(target)
-
-    def change(self, path: str, before: str, after: str) -> str:
-        text = (self.project / path).read_text()
-        assert before in text
-        return self.write(path, text.replace(before, after))
-
-    def replace(self, *changed: str) -> Generation:
-        """Load what has changed, and let the old process go."""
-        count = len(self.generations)
-        self.backend.replace(changed=changed)
-        self.until(lambda: len(self.generations) > count or self.failures)
-        assert not self.failures, self.failures
-        number = self.generations[-1].number
-        self.backend.acknowledged(number)
-        self.backend.left(number)
-        self.until(lambda: len(self.pids()) == 1)
-        return self.generations[-1]
-
-    def state(self) -> dict[str, Any]:
-        with LinkClient(self.generations[-1].pages[0].address) as client:
-            return dict(json.loads(client.get("/state").body))
-
-    @property
-    def spares(self) -> dict[str, Any]:
-        return dict(self.backend.snapshot()["spares"])
-
-    @property
-    def used(self) -> str | None:
-        used: str | None = self.spares["used"]
-        return used
-
-    def spare(self, stage: str) -> int:
-        """The process id of a spare, once it is there."""
-        self.until(lambda: "pid" in self.spares["stages"][stage])
-        return int(self.spares["stages"][stage]["pid"])
 
 
 @pytest.fixture
@@ -124,30 +36,12 @@ def inbox() -> Iterator[Inbox]:
 
 
 @pytest.fixture
-def make_pond(inbox: Inbox, run_directory: Path, make_project: MakeProject) -> Iterator[Callable[..., Pond]]:
-    made: list[Pond] = []
-
-    def make(settings: str = "", files: dict[str, str] | None = None, **options: Any) -> Pond:
-        given = {
-            "pond/__init__.py": "",
-            "pond/models.py": MODELS,
-            "pond/views.py": VIEWS,
-            "pond/late.py": "MARK = 'one'\n",
-            **(files or {}),
-        }
-        project = make_project(urls=options.pop("urls", URLS), settings=SETTINGS + settings, files=given)
-        made.append(Pond(inbox, project, run_directory, **options))
-        return made[-1]
-
-    yield make
-    for pond in made:
-        if not pond.stopped:
-            pond.backend.kill()
-            pond.stop(0)
-        assert pond.backend.spare_pids == []
+def make_pond(inbox: Inbox, run_directory: Path, make_project: MakeProject) -> Iterator[MakePond]:
+    with ponds(inbox, run_directory, make_project) as make:
+        yield make
 
 
-def test_what_changed_decides_from_which_spare_a_process_goes_on(make_pond: Callable[..., Pond]) -> None:
+def test_what_changed_decides_from_which_spare_a_process_goes_on(make_pond: MakePond) -> None:
     pond = make_pond()
     pond.start()
     first = pond.state()
@@ -199,7 +93,7 @@ def test_what_changed_decides_from_which_spare_a_process_goes_on(make_pond: Call
     assert pond.backend.spare_pids == []
 
 
-def test_what_no_import_shows_is_seen_all_the_same(make_pond: Callable[..., Pond]) -> None:
+def test_what_no_import_shows_is_seen_all_the_same(make_pond: MakePond) -> None:
     settings = """
 import glob, pathlib
 EXTRA = (BASE_DIR / "extra.json").read_text()
@@ -235,37 +129,7 @@ if (BASE_DIR / "more.py").exists():
     assert pond.used is None
 
 
-@pytest.mark.parametrize(
-    ("code", "why"),
-    [
-        (
-            "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True, name='bat').start()",
-            "bat",
-        ),
-        ("import _thread, time\n_thread.start_new_thread(time.sleep, (60,))", "a library has started threads"),
-        ("import socket\nPAIR = socket.socketpair()", "a connection was opened"),
-        ("import select\nLOOP = select.epoll()", "an event loop"),
-        (
-            "import sqlite3\nOWN = sqlite3.connect('own.sqlite3')\nOWN.execute('CREATE TABLE IF NOT EXISTS t (n)')",
-            "own.sqlite3",
-        ),
-        ("import subprocess\nCHILD = subprocess.Popen(['sleep', '60'])", "a process"),
-        ("import sys, types\nsys.modules['gevent.monkey'] = types.SimpleNamespace(saved={'os': {}})", "gevent"),
-    ],
-)
-def test_a_project_that_cannot_be_copied_is_spawned(make_pond: Callable[..., Pond], code: str, why: str) -> None:
-    pond = make_pond(files={"pond/models.py": MODELS + code + "\n"})
-    pond.start()
-    stages = pond.spares["stages"]
-    assert why in stages["setup"]["why"]
-    assert why in stages["urls"]["why"]
-    pond.replace(pond.change("pond/views.py", "MARK = 'one'", "MARK = 'two'"))
-    assert pond.used is None
-    assert pond.state()["views"] == "two"
-    assert any("System check" in line for line in pond.output)
-
-
-def test_what_a_file_holds_back_is_written_once(make_pond: Callable[..., Pond], tmp_path: Path) -> None:
+def test_what_a_file_holds_back_is_written_once(make_pond: MakePond, tmp_path: Path) -> None:
     path = tmp_path / "held.csv"
     code = f"HELD = open({str(path)!r}, 'a')\nHELD.write('once ')\n"
     pond = make_pond(files={"pond/models.py": MODELS + code})
@@ -278,7 +142,19 @@ def test_what_a_file_holds_back_is_written_once(make_pond: Callable[..., Pond], 
     assert path.read_text() == "once "
 
 
-def test_a_spare_that_was_killed_is_done_without(make_pond: Callable[..., Pond]) -> None:
+def test_what_a_file_holds_back_since_the_spare_before_is_written_once(make_pond: MakePond, tmp_path: Path) -> None:
+    path = tmp_path / "held.csv"
+    pond = make_pond(files={"pond/models.py": MODELS + f"HELD = open({str(path)!r}, 'a')\n"})
+    pond.change("pond/views.py", "COUNTED = []", "COUNTED = []\nmodels.HELD.write('once ')")
+    pond.start()
+    pond.spare("urls")
+    pond.replace(pond.write("pond/late.py", "MARK = 'two'\n"))
+    assert pond.used == "urls"
+    pond.stop()
+    assert path.read_text() == "once "
+
+
+def test_a_spare_that_was_killed_is_done_without(make_pond: MakePond) -> None:
     pond = make_pond()
     pond.start()
     for stage in ("setup", "urls"):
@@ -297,9 +173,7 @@ def test_a_spare_that_was_killed_is_done_without(make_pond: Callable[..., Pond])
     assert pond.downs == 0
 
 
-def test_a_spare_that_does_not_answer_is_done_without(
-    make_pond: Callable[..., Pond], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_spare_that_does_not_answer_is_done_without(make_pond: MakePond, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("duck.backend.django.spares._ANSWER_S", 0.2)
     pond = make_pond()
     pond.start()
@@ -310,7 +184,7 @@ def test_a_spare_that_does_not_answer_is_done_without(
     assert pond.state()["views"] == "two"
 
 
-def test_as_many_processes_are_left_as_there_were(make_pond: Callable[..., Pond]) -> None:
+def test_as_many_processes_are_left_as_there_were(make_pond: MakePond) -> None:
     pond = make_pond()
     pond.start()
     pond.spare("urls")
@@ -328,7 +202,7 @@ def test_as_many_processes_are_left_as_there_were(make_pond: Callable[..., Pond]
     pond.until(lambda: reaper.reap() == [] and (len(own.children()), own.num_fds()) == before)
 
 
-def test_a_failure_is_told_as_by_a_process_that_was_spawned(make_pond: Callable[..., Pond]) -> None:
+def test_a_failure_is_told_as_by_a_process_that_was_spawned(make_pond: MakePond) -> None:
     pond = make_pond()
     pond.start()
     pond.spare("urls")
@@ -350,7 +224,7 @@ def test_a_failure_is_told_as_by_a_process_that_was_spawned(make_pond: Callable[
 
 
 def test_an_exit_is_told_as_of_a_process_that_was_spawned(
-    make_pond: Callable[..., Pond], caplog: pytest.LogCaptureFixture
+    make_pond: MakePond, caplog: pytest.LogCaptureFixture
 ) -> None:
     pond = make_pond(urls=URLS.replace("views.fault", "lambda request: __import__('os')._exit(9)"))
     pond.start()
@@ -367,7 +241,7 @@ def test_an_exit_is_told_as_of_a_process_that_was_spawned(
     assert pond.state()["views"] == "two"
 
 
-def test_a_library_that_does_not_bear_copies_ends_them_for_this_run(make_pond: Callable[..., Pond]) -> None:
+def test_a_library_that_does_not_bear_copies_ends_them_for_this_run(make_pond: MakePond) -> None:
     pond = make_pond()
     pond.start()
     pond.spare("urls")
@@ -401,7 +275,7 @@ packages.update(stone=stone.LOADED_BY, depth=lagoon.DEPTH, islet=islet.LOADED_BY
 
 
 def test_packages_are_imported_early_where_they_bear_it(
-    make_pond: Callable[..., Pond], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_pond: MakePond, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed = tmp_path / "site-packages"
     for name, text in PACKAGES.items():
@@ -530,7 +404,7 @@ def pond(app_configs, **kwargs):
 """
 
 
-def test_checks_come_after_the_page_and_what_fails_is_told(make_pond: Callable[..., Pond]) -> None:
+def test_checks_come_after_the_page_and_what_fails_is_told(make_pond: MakePond) -> None:
     pond = make_pond(files={"pond/verdict": "", "pond/models.py": MODELS + CHECKS})
     pond.start()
     assert sum("System check" in line for line in pond.output) == 1
@@ -549,14 +423,14 @@ def test_checks_come_after_the_page_and_what_fails_is_told(make_pond: Callable[.
     assert pond.state()["views"] == "three"
 
 
-def test_a_start_can_be_stopped_while_it_has_no_thread_to_hear_of_it(make_pond: Callable[..., Pond]) -> None:
+def test_a_start_can_be_stopped_while_it_has_no_thread_to_hear_of_it(make_pond: MakePond) -> None:
     pond = make_pond(files={"pond/models.py": "import time\nprint('sleeps', flush=True)\ntime.sleep(60)\n"})
     pond.backend.start()
     pond.until(lambda: "sleeps\n" in pond.output)
     pond.stop(20.0)
 
 
-def test_a_replacement_that_is_replaced_leaves_nothing(make_pond: Callable[..., Pond]) -> None:
+def test_a_replacement_that_is_replaced_leaves_nothing(make_pond: MakePond) -> None:
     pond = make_pond()
     pond.start()
     pond.spare("urls")

@@ -13,8 +13,8 @@ from playwright.sync_api import sync_playwright
 
 from tests.app.conftest import ROOT
 from tests.browser.conftest import CHROMIUM
+from tests.browser.sight import Site, Tab
 from tests.browser.sight_site import make_site
-from tests.browser.test_ducksight import Site, Tab
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

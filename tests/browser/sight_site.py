@@ -33,6 +33,7 @@ urlpatterns = [
     path("meta", views.meta),
     path("stream", views.stream),
     path("items", views.items),
+    path("listing", views.listing),
     path("frame", views.frame),
     path("broken", views.broken),
     path("part", views.part),
@@ -103,6 +104,10 @@ def stream(request):
 
 def items(request):
     return HttpResponse(page(f"{Item.objects.count()} items"))
+
+
+def listing(request):
+    return HttpResponse(page("Names: " + ", ".join(item.name for item in Item.objects.all())))
 
 
 def frame(request):

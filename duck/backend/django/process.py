@@ -95,6 +95,7 @@ class DjangoBackend:
         self.restarts = 0
         self.on_fault: Callable[[Mapping[str, Any]], None] = lambda event: None  # a request has failed
         self.on_looked: Callable[[Mapping[str, Any]], None] = lambda event: None  # what checks have said
+        self.on_unmade: Callable[[Mapping[str, Any]], None] = lambda event: None  # which migrations are to be made
         self._inbox = inbox
         self._on_generation = on_generation
         self._on_failed = on_failed
@@ -119,6 +120,7 @@ class DjangoBackend:
             on_failed=self._failed,
             max_requests=self._vitals.max_requests,
             on_checked=self._checked,
+            on_unmade=lambda event: self.on_unmade(event),
             on_spare_exit=self._check_stopped,
         )
         self._backoff = Backoff()
@@ -156,6 +158,7 @@ class DjangoBackend:
         is_fresh = not changed or not all(path.endswith(_SEEN) for path in changed)
         if is_fresh:
             self._starts.spares.discard()
+        self._starts.spares.changed(changed)
         version = Version(self._number, on_outcome=on_outcome, is_fresh=is_fresh)
         self._versions.append(version)
         self._starts.expect(version)

@@ -14,8 +14,9 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django import stack
@@ -40,8 +41,11 @@ STAGES: Final = (LIBRARIES, SET_UP, URLS)
 _OF_ROLE: Final[Mapping[str, tuple[str, ...]]] = {PAGES: STAGES, SOCKETS: (LIBRARIES, SET_UP)}
 
 _ANSWER_S: Final = 5.0  # a spare looks at some hundred files, and forks
-_CHECK_AFTER_S: Final = 0.3  # who waits for a page comes first
+_LOOK_AFTER_S: Final = 0.3  # who waits for a page comes first
 _LIBRARIES_AFTER_S: Final = 10.0  # it costs the CPU time of a start, which whoever saves at once must not wait for
+
+# What is looked at in a copy, and the events that tell of it.
+LOOKS: Final = ("checked", "unmade")
 
 Answered = Callable[["Handles | None", Mapping[str, Ends]], None]
 
@@ -56,12 +60,12 @@ class Spare:
         handles: Handles,
         inbox: Inbox,
         on_output: Callable[[str], None],
-        on_checked: Callable[[dict[str, Any]], None],
+        on_looked: Callable[[dict[str, Any]], None],
         on_exit: Callable[[Spare, int], None],
     ) -> None:
         self.stage = stage
         self._inbox = inbox
-        self._on_checked = on_checked
+        self._on_looked = on_looked
         self._on_exit = on_exit
         self._answered: Callable[[int, str], None] | None = None
         self._told: Callable[[], None] = lambda: None
@@ -108,9 +112,9 @@ class Spare:
         self._told = done
         self.process.command("libraries", descriptors=[descriptor])
 
-    def check(self) -> None:
-        """Have the checks run in a copy; `on_checked` is told."""
-        self.process.command("check")
+    def look(self, at: Sequence[str]) -> None:
+        """Have a copy look at the project (see backend/django/worker/looking.py); `on_looked` is told of each."""
+        self.process.command("look", at=at)
 
     @property
     def is_ready(self) -> bool:
@@ -127,8 +131,8 @@ class Spare:
             self._heard(int(event["pid"]), "")
         elif name == "declined":
             self._heard(0, str(event["why"]))
-        elif name == "checked":
-            self._on_checked(event)
+        elif name in LOOKS:
+            self._on_looked(event)
         elif name == "libraries":
             self._told()
         elif name == "unspared":
@@ -145,6 +149,7 @@ class Spares:
     Args:
         is_wanted: whether starts leave spares behind at all.
         on_checked(event): checks that came after a start are done; `failed` is as in that event, or None.
+        on_unmade(event): models were compared with their migrations; `changes` has what no migration has.
         on_exit(): one has gone.
         spawn_libraries(descriptor): start the spare of packages, which finds there what they are.
     """
@@ -154,6 +159,7 @@ class Spares:
         inbox: Inbox,
         on_output: Callable[[str], None],
         on_checked: Callable[[dict[str, Any]], None],
+        on_unmade: Callable[[dict[str, Any]], None],
         on_exit: Callable[[], None],
         spawn_libraries: Callable[[int], tuple[WorkerSpec, Handles]],
         *,
@@ -164,6 +170,7 @@ class Spares:
         self._timers: list[Timer] = []
         self._on_output = on_output
         self._on_checked = on_checked
+        self._on_unmade = on_unmade
         self._on_exit = on_exit
         self._spares: dict[str, Spare] = {}
         self._living: set[Spare] = set()
@@ -171,7 +178,17 @@ class Spares:
         self._refusal = _refusal() if is_wanted else "they are not wanted"
         self._gathered_of = 0  # the spare that has told what is imported; it says the same again
         self._used = ""  # the stage from which the last process was copied
+        self._are_models_new = (
+            True  # loaded by a start that has not been looked at, or their migrations may have changed
+        )
+        self._is_unmade = False  # some models had no migration, when it was looked last
+        self._told: set[str] = set()  # why there is none, as was said
         self._is_stopped = False
+
+    def changed(self, paths: Sequence[str]) -> None:
+        """These files have changed, and a version is to come because of it; none are known where anything may have."""
+        if not paths or any(_is_of_migrations(path) for path in paths):
+            self._are_models_new = True
 
     def points(self, role: str, *, is_first: bool) -> dict[str, Ends]:
         """Where a process that is spawned leaves spares: the first for pages does."""
@@ -188,14 +205,17 @@ class Spares:
         pid = int(event.get("pid", 0))
         if not pid or self._is_stopped or not _is_child(pid):
             ends.close()
-            self._why[stage] = str(event.get("why", "it is no child of Duck's"))
+            why = self._why[stage] = str(event.get("why", "it is no child of Duck's"))
+            if not self._is_stopped and why not in self._told:
+                self._told.add(why)
+                logger.info("A change will load the whole project again: %s.", why)
             return
         self._enter(stage, process.spec, ends.handles(pid))
 
     def _enter(self, stage: str, spec: WorkerSpec, handles: Handles) -> None:
         self._end(stage)
         self._why.pop(stage, None)
-        spare = Spare(stage, spec, handles, self._inbox, self._on_output, self._on_checked, self._exited)
+        spare = Spare(stage, spec, handles, self._inbox, self._on_output, self._looked, self._exited)
         self._spares[stage] = spare
         self._living.add(spare)
 
@@ -210,12 +230,14 @@ class Spares:
                 self._ask(spare, role, spec, answered)
                 return
         self._used = ""
+        self._are_models_new |= role == PAGES
         answered(None, {})
 
     def _ask(self, spare: Spare, role: str, spec: WorkerSpec, answered: Answered) -> None:
         def heard(handles: Handles | None, points: Mapping[str, Ends], why: str) -> None:
             if handles is not None:
                 self._used = spare.stage
+                self._are_models_new |= role == PAGES and spare.stage == LIBRARIES
                 answered(handles, points)
                 return
             logger.debug("The spare at %s is not used: %s.", spare.stage, why)
@@ -229,15 +251,26 @@ class Spares:
     def served(self, *, are_checks_left: bool) -> None:
         """A version serves: do what was put off for its start, and prepare for the next but one."""
         self._cancel()
-        if are_checks_left:
-            self._timers.append(self._inbox.call_later(_CHECK_AFTER_S, self._check))
+        at = ["checked"] if are_checks_left else []
+        if self._are_models_new or self._is_unmade:
+            at.append("unmade")
+        if at:
+            self._timers.append(self._inbox.call_later(_LOOK_AFTER_S, partial(self._look, at)))
         if LIBRARIES not in self._spares and not self._refusal:
             self._timers.append(self._inbox.call_later(_LIBRARIES_AFTER_S, self._gather_libraries))
 
-    def _check(self) -> None:
+    def _look(self, at: Sequence[str]) -> None:
         spare = self._spares.get(URLS)
         if spare is not None:
-            spare.check()
+            spare.look(at)
+
+    def _looked(self, event: dict[str, Any]) -> None:
+        if event["event"] == "unmade":
+            self._are_models_new = False
+            self._is_unmade = bool(event["changes"])
+            self._on_unmade(event)
+        else:
+            self._on_checked(event)
 
     def _gather_libraries(self) -> None:
         spare = self._spares.get(URLS)
@@ -326,3 +359,8 @@ def _is_child(pid: int) -> bool:
     except ChildProcessError:
         return False
     return True
+
+
+def _is_of_migrations(path: str) -> bool:
+    """Whether it is a migration, by where it lies: no start has to have read it."""
+    return "migrations" in os.path.basename(os.path.dirname(path))

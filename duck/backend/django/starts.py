@@ -59,7 +59,7 @@ class Starts:
         on_ready(version, member, facts): a process may serve.
         on_failed(version, place, member, failure): one does not come up; without a member what was to be there, or all.
         max_requests(): of a new process.
-        on_checked(event), on_spare_exit(): see `Spares`.
+        on_checked(event), on_unmade(event), on_spare_exit(): see `Spares`.
 
     Attributes:
         launcher: addresses and the secret.
@@ -80,6 +80,7 @@ class Starts:
         on_failed: Callable[[Version, Place, Member | None, Failure], None],
         max_requests: Callable[[], int],
         on_checked: Callable[[dict[str, Any]], None],
+        on_unmade: Callable[[dict[str, Any]], None],
         on_spare_exit: Callable[[], None],
     ) -> None:
         self.launcher = Launcher(project, options)
@@ -87,6 +88,7 @@ class Starts:
             inbox,
             lambda text: on_output(text, ""),
             on_checked,
+            on_unmade,
             on_spare_exit,
             self._spawn_libraries,
             is_wanted=options.spares,

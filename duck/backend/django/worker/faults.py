@@ -38,6 +38,7 @@ def facts_of(error: BaseException) -> Dict[str, Any]:
         "traceback": text_of(error)[-MAX_TEXT:],
         "template": template_of(error),
         "unapplied": unapplied() if is_of_database(error) else [],
+        "database": is_of_database(error),
     }
 
 

@@ -85,7 +85,7 @@ def _tried(guard: _Guard, own: Sequence[int]) -> Optional[Set[str]]:
             os.close(out)
             os.nice(_NICE)
             for name in guard.files:
-                if guard.imports(name) or why_unfit(own):
+                if guard.imports(name) or why_unfit([*own, told]):
                     guard.refuse(name)
             with open(told, "wb") as file:
                 file.write(json.dumps([name for name in guard.files if guard.refuses(name)]).encode())

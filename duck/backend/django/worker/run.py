@@ -26,6 +26,7 @@ from .slot import Slot
 from .spare import SET_UP, URLS, Points, be_libraries, start_again
 from .spec import Spec, take_spec
 from .stack import tell_on_signal
+from .unmade import unmade
 from .wsgi import WSGIServer, listen
 
 EXIT_STOPPED = 0
@@ -45,7 +46,7 @@ class Process:
         # While it does not listen the kernel alone ends it with the App.
         self._seen = Seen() if spec.points and is_tied else None
         self.control = Control(spec.control_fd, listens=self._seen is None)
-        self.points = Points(spec, self.control, self._seen, self._check)
+        self.points = Points(spec, self.control, self._seen, {"checked": self._check, "unmade": unmade})
         tell_on_signal(spec.stack_signal, spec.stack_fd, self.control, spec.stacks_signal)
         self.debugger = debugger.install(self.control, is_terminal_wanted=spec.mode == "runserver")
 

@@ -9,32 +9,32 @@ for it. It has one thread, waits in `select`, and ends when the App does. The pr
 descriptors of its own, which the App sends along with what a new process is told. Before it is copied the spare looks
 whether what it has read is still so (see seen), and declines where it is not.
 
-    App -> spare    {"command": "copy", "told": {...}} with descriptors, {"command": "check"},
+    App -> spare    {"command": "copy", "told": {...}} with descriptors, {"command": "look", "at": [...]},
                     {"command": "libraries"} with a descriptor to write them to
     spare -> App    {"event": "spare", "pid": ...}, {"event": "copied", "pid": ...}, {"event": "declined", "why": ...},
-                    {"event": "checked", "failed": null or as in `failed`}, {"event": "libraries"},
-                    {"event": "unspared", "stage": "libraries", "why": ...}
+                    {"event": "checked", "failed": null or as in `failed`}, {"event": "unmade", ...},
+                    {"event": "libraries"}, {"event": "unspared", "stage": "libraries", "why": ...}
 """
 
 from __future__ import annotations
 
-import fcntl
 import gc
-import io
 import json
 import os
 import select
 import socket
-import stat
 import sys
 import traceback
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NoReturn, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, NoReturn, Optional
 
 from .control import die_with_parent, end_group, tie_group
-from .fitness import why_unfit
+from .fitness import Fitness
+from .flushing import flush
 from .libraries import import_libraries, imported_libraries
+from .looking import Look, Looking
 from .orphan import fork_orphan
+from .renewal import Renewal
 from .seen import Seen
 from .spec import VARIABLE
 
@@ -47,17 +47,16 @@ SET_UP = "setup"
 URLS = "urls"
 
 _MOST_DESCRIPTORS = 32
-_NICE = 10  # of a check: whoever waits for a page comes first
 
 
 class Points:
-    """Where this process leaves copies behind; where it is told to."""
+    """Where this process leaves copies behind; where it is told to. `looks` are what a spare looks at (see looking)."""
 
-    def __init__(self, spec: Spec, control: Control, seen: Optional[Seen], check: Callable[[], Dict[str, Any]]) -> None:
+    def __init__(self, spec: Spec, control: Control, seen: Optional[Seen], looks: Mapping[str, Look]) -> None:
         self._spec = spec
         self._control = control
         self._seen = seen
-        self._check = check
+        self._looks = looks
         self._why = ""
 
     def leave(self, stage: str) -> bool:
@@ -68,11 +67,12 @@ class Points:
         ends = self._spec.points.pop(stage, None)
         if ends is None or self._seen is None:
             return False
-        why = self._why = self._why or self._seen.excess or why_unfit(self._own_sockets(ends))
+        fitness = Fitness(self._own(ends))
+        why = self._why = self._why or self._seen.excess or fitness.why
         if why:
             self._control.send("unspared", stage=stage, why=why)
         else:
-            _flush()
+            flush()
             gc.freeze()  # else the first collection in a copy would touch, and thereby copy, all of its memory
             try:
                 pid = fork_orphan(self._spec.parent)
@@ -81,17 +81,18 @@ class Points:
                 self._control.send("unspared", stage=stage, why=why)
             else:
                 if pid == 0:
-                    self._be_spare(stage, ends, self._seen)
+                    self._be_spare(stage, ends, self._seen, fitness.renewal)
                     return True
                 self._control.send("left", stage=stage, pid=pid)
         for descriptor in ends.values():
             os.close(descriptor)
         return not why
 
-    def _be_spare(self, stage: str, ends: Dict[str, int], seen: Seen) -> None:
+    def _be_spare(self, stage: str, ends: Dict[str, int], seen: Seen, renewal: Renewal) -> None:
         """Returns in the copies of the spare."""
         try:
-            Spare(self._spec, stage, ends, seen, self._check).wait()
+            renewal.carry_out()
+            Spare(self._spec, stage, ends, seen, renewal, self._looks).wait()
             _seed()
         except BaseException:
             # Nothing of the project may run on here, as if it were the start.
@@ -108,9 +109,11 @@ class Points:
         if self._seen is not None:
             self._seen.end()
 
-    def _own_sockets(self, ends: Dict[str, int]) -> List[int]:
-        own = [self._spec.control_fd, ends["control_fd"]]
-        return own + [other["control_fd"] for other in self._spec.points.values()]
+    def _own(self, ends: Dict[str, int]) -> List[int]:
+        """The descriptors that are Duck's."""
+        spec = self._spec
+        points = (number for one in (ends, *spec.points.values()) for number in one.values())
+        return [spec.control_fd, spec.lifeline_fd, spec.stack_fd, *points]
 
 
 class Spare:
@@ -122,14 +125,16 @@ class Spare:
         stage: str,
         ends: Dict[str, int],
         seen: Seen,
-        check: Callable[[], Dict[str, Any]],
+        renewal: Renewal,
+        looks: Mapping[str, Look],
     ) -> None:
         self._spec = spec
         self._seen = seen
-        self._check = check
+        self._renewal = renewal
         self._socket = socket.socket(fileno=ends["control_fd"])
         self._socket.setblocking(True)
-        self._checking: Optional[Tuple[int, int]] = None  # process id, and the descriptor of what it says
+        self._lifeline = ends["lifeline_fd"]
+        self._looking = Looking(looks, self._be_another)
         for descriptor in (ends["control_fd"], ends["lifeline_fd"]):
             os.set_inheritable(descriptor, False)
         _tie(ends["lifeline_fd"], spec.parent)
@@ -153,10 +158,12 @@ class Spare:
         buffer = b""
         descriptors: List[int] = []
         while True:
-            watched: List[Any] = [self._socket] if self._checking is None else [self._socket, self._checking[1]]
+            looking = self._looking.descriptor
+            watched: List[Any] = [self._socket] if looking is None else [self._socket, looking]
             readable = select.select(watched, [], [])[0]
-            if self._checking is not None and self._checking[1] in readable:
-                self._checked(*self._checking)
+            if looking in readable:
+                for event in self._looking.take():
+                    self._say(**event)
             if self._socket not in readable:
                 continue
             try:
@@ -178,8 +185,9 @@ class Spare:
                     with open(given[0], "wb") as file:
                         file.write(json.dumps(imported_libraries(self._seen, self._spec.environ)).encode())
                     self._say("libraries")
-                elif command["command"] == "check" and self._checking is None:
-                    self._begin_check()
+                elif command["command"] == "look":
+                    flush()
+                    self._looking.start(command["at"])
 
     def _copy(self, told: Dict[str, Any], given: List[int]) -> bool:
         """Whether this is the copy."""
@@ -191,6 +199,9 @@ class Spare:
                 why = str(error)
             else:
                 if pid == 0:
+                    self._be_another()
+                    os.close(self._lifeline)
+                    self._looking.forget()
                     self._become(told, given)
                     return True
                 self._say("copied", pid=pid)
@@ -203,9 +214,6 @@ class Spare:
     def _become(self, told: Dict[str, Any], given: List[int]) -> None:
         """Be the process that was asked for: `given` are the descriptors that `told` names by their places."""
         spec = self._spec
-        self._socket.close()
-        if self._checking is not None:
-            os.close(self._checking[1])
         control, lifeline, stack, output = (
             given[told[name]] for name in ("control_fd", "lifeline_fd", "stack_fd", "output_fd")
         )
@@ -225,33 +233,10 @@ class Spare:
         spec.tell(values, json.dumps(values))
         _tie(spec.lifeline_fd, spec.parent)
 
-    def _begin_check(self) -> None:
-        out, told = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            code = 1
-            try:
-                os.close(out)
-                self._socket.close()
-                os.nice(_NICE)
-                said = self._check()
-                _flush()
-                with open(told, "wb") as file:
-                    file.write(json.dumps(said, default=str).encode())
-                code = 0
-            finally:
-                os._exit(code)
-        os.close(told)
-        self._checking = (pid, out)
-
-    def _checked(self, pid: int, out: int) -> None:
-        """A check says something: all that it says, since it writes at its end."""
-        with open(out, "rb") as file:
-            said = file.read()
-        self._checking = None
-        os.waitpid(pid, 0)
-        if said:
-            self._say("checked", **json.loads(said))
+    def _be_another(self) -> None:
+        """In a copy, first of all."""
+        self._socket.close()
+        self._renewal.carry_out()
 
     def _say(self, event: str, **facts: Any) -> None:
         try:
@@ -266,17 +251,17 @@ def be_libraries(spec: Spec) -> None:
         os.chdir(spec.cwd)
         with open(spec.libraries_fd, "rb") as file:
             told = json.load(file)
-        with _silence():
-            why = import_libraries(told, [spec.control_fd])
+        with _silence() as kept:
+            why = import_libraries(told, [spec.control_fd, spec.lifeline_fd, spec.stack_fd, *kept])
         if why:
             os.write(spec.control_fd, json.dumps({"event": "unspared", "why": why}).encode() + b"\n")
             os._exit(0)
         gc.collect()
         gc.freeze()
-        _flush()
+        flush()
         ends = {"output_fd": os.dup(1)}
         ends |= {name: os.dup(getattr(spec, name)) for name in ("control_fd", "lifeline_fd", "stack_fd")}
-        Spare(spec, LIBRARIES, ends, Seen(), dict).wait()
+        Spare(spec, LIBRARIES, ends, Seen(), Renewal(), {}).wait()
         _seed()
         spec.libraries_know = frozenset(told["variables"])
     except BaseException:
@@ -286,7 +271,7 @@ def be_libraries(spec: Spec) -> None:
 
 def start_again(spec: Spec) -> NoReturn:
     """Be a process that was spawned: what was imported early was imported too early, as it turns out."""
-    _flush()
+    flush()
     numbers = [spec.control_fd, spec.lifeline_fd, spec.stack_fd]
     for descriptor in [*numbers, *(number for ends in spec.points.values() for number in ends.values())]:
         os.set_inheritable(descriptor, True)
@@ -305,18 +290,18 @@ def _tie(lifeline: int, parent: int) -> None:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
-    """What packages say as they are imported was said by the start that imported them first."""
-    _flush()
+def _silence() -> Iterator[List[int]]:
+    """What packages say as they are imported was said by the start that imported them first. Gives what it keeps."""
+    flush()
     copies = [os.dup(1), os.dup(2)]
     null = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):
         os.dup2(null, number)
     os.close(null)
     try:
-        yield
+        yield copies
     finally:
-        _flush()
+        flush()
         for number, copy in zip((1, 2), copies, strict=False):
             os.dup2(copy, number)
             os.close(copy)
@@ -327,42 +312,3 @@ def _seed() -> None:
     random = sys.modules.get("numpy.random")
     if random is not None:
         random.seed()
-
-
-def _flush() -> None:
-    """Write what is held back, else each copy does: on the standard streams, and in files that the project has open."""
-    for stream in (sys.stdout, sys.stderr, *_written_files()):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            pass
-
-
-def _written_files() -> List[Any]:
-    """Open files that are written to; looked for where the system tells of one, since it takes a while to find them."""
-    if not _writes_files():
-        return []
-    writers = [
-        one for one in gc.get_objects() if isinstance(one, (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom))
-    ]
-    # A text is held back by its wrapper first, then by what that writes to.
-    return sorted(writers, key=lambda one: not isinstance(one, io.TextIOWrapper))
-
-
-def _writes_files() -> bool:
-    try:
-        for name in os.listdir("/proc/self/fd"):
-            number = int(name)
-            try:
-                mode = os.fstat(number).st_mode
-                if (
-                    number > 2
-                    and stat.S_ISREG(mode)
-                    and fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
-                ):
-                    return True
-            except OSError:
-                pass  # that of the listing itself
-    except OSError:
-        return False  # no /proc; there are no spares either
-    return False

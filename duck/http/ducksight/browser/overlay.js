@@ -145,6 +145,9 @@ class Overlay {
         ),
         make("h1", { id: "title" }, fault.title),
         fault.message ? make("p", { className: "message" }, fault.message) : null,
+        fault.command
+          ? make("p", { className: "message" }, "Run ", make("code", { className: "command" }, fault.command), ", then apply what it has made.")
+          : null,
         fault.remedy === "migrate" ? this.remedy() : null,
         first ? this.frame(first, true) : null,
         ...more.map((frame) => this.frame(frame, false)),
@@ -254,5 +257,5 @@ const asText = (fault) => {
     const within = frame.function ? `, in ${frame.function}` : "";
     return [`${frame.file}:${frame.line}${within}`, ...lines].join("\n");
   });
-  return [fault.title, fault.message, ...frames, fault.details].filter(Boolean).join("\n\n") + "\n";
+  return [fault.title, fault.message, fault.command, ...frames, fault.details].filter(Boolean).join("\n\n") + "\n";
 };
