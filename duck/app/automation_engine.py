@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from duck.exceptions import SettingsError
 from duck.services.automations.places import digest_of
 from duck.services.state import state_directory
 
@@ -20,11 +21,49 @@ def open_engine(settings: Settings, side: ProjectSide) -> Engine:
 
     Raises:
         ApplicationError: the state directory cannot be used.
+        SettingsError: what the engine needs is not installed.
         StoreError: the store cannot be opened.
     """
+    if settings["AUTOMATION_ENGINE"] == "postgres":
+        return _open_postgres(settings, side)
     from duck.services.automations.engines.local import LocalEngine
 
     return LocalEngine(store_path(settings, side.root))
+
+
+def _open_postgres(settings: Settings, side: ProjectSide) -> Engine:
+    try:
+        from duck.services.automations.engines.postgres import PostgresEngine
+    except ImportError as error:
+        raise SettingsError(
+            'AUTOMATION_ENGINE is "postgres", which needs what is not installed where Duck is'
+            f' ({error}): run pip install "duck-server[postgres]" there.'
+        ) from error
+    return PostgresEngine(lambda: database_address(settings, side))
+
+
+def database_address(settings: Settings, side: ProjectSide) -> str:
+    """Where the runs are kept, as libpq reads it: AUTOMATION_DATABASE, or the default database of the project.
+
+    Raises:
+        ProjectError: the project cannot be asked.
+        SettingsError: there is no PostgreSQL.
+    """
+    from psycopg.conninfo import make_conninfo
+    from psycopg.pq import Conninfo
+
+    given: str | None = settings["AUTOMATION_DATABASE"]
+    if given is not None:
+        return given
+    told = side.told(settings).get("database") or {}
+    if told.get("vendor") != "postgresql":
+        kept = told.get("vendor") or "none"
+        raise SettingsError(
+            f'AUTOMATION_ENGINE is "postgres", and the default database of the project is {kept}:'
+            ' give AUTOMATION_DATABASE a URL such as "postgresql://user@host/name".'
+        )
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    return make_conninfo(**{key: value for key, value in told["parameters"].items() if key in known})
 
 
 def store_path(settings: Settings, root: Path | None) -> Path:

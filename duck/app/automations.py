@@ -69,6 +69,7 @@ class ProjectSide:
     def __init__(self, settings: Settings) -> None:
         self.project: Project | None = None
         self.interpreter: Interpreter | None = None
+        self._told: dict[str, Any] | None = None
         view = views.django(settings)
         self.settings_module = view.settings_module
         if view.use is False:
@@ -81,6 +82,20 @@ class ProjectSide:
             return
         python = str(view.python) if view.python is not None else None
         self.interpreter = find_interpreter(self.project, python, os.environ)
+
+    def told(self, settings: Settings) -> dict[str, Any]:
+        """What the project has told of itself; it is asked where it has not.
+
+        Raises:
+            DuckError: it cannot be loaded.
+        """
+        if self._told is None:
+            self._told = ask(settings, self) or {}
+        return self._told
+
+    def tell(self, told: dict[str, Any]) -> None:
+        """The project has been loaded, and told this."""
+        self._told = told
 
     @property
     def root(self) -> Path | None:
@@ -201,12 +216,20 @@ def system_zone() -> ZoneInfo:
 
 
 def discover(settings: Settings) -> Found:
-    """What is declared, asked once: the project is loaded in a process that ends then.
+    """What is declared, asked once.
 
     Raises:
         DuckError: the project is not found, or cannot be loaded.
     """
-    side = ProjectSide(settings)
+    return read_all(settings, ask(settings, ProjectSide(settings)))
+
+
+def ask(settings: Settings, side: ProjectSide) -> dict[str, Any] | None:
+    """What the project tells, loaded in a process that ends then; None where there is no project.
+
+    Raises:
+        DuckError: it cannot be loaded.
+    """
     inbox = Inbox()
     told: list[dict[str, Any]] = []
     failures: list[tuple[str, str]] = []
@@ -214,7 +237,7 @@ def discover(settings: Settings) -> Found:
         settings, inbox, told.append, lambda message, text: failures.append((message, text)), lambda text: None
     )
     if jobs is None:
-        return read_all(settings, None)
+        return None
     jobs.begin()
     deadline = time.monotonic() + _DISCOVERY_S
     while not told and not failures and time.monotonic() < deadline:
@@ -226,7 +249,7 @@ def discover(settings: Settings) -> Found:
     if not told:
         message, text = failures[0] if failures else (f"it was not loaded within {_DISCOVERY_S:g} s", "")
         raise ProjectError(f"The project cannot be loaded for its automations: {message}{_below(text)}")
-    return read_all(settings, told[0])
+    return told[0]
 
 
 def _below(text: str) -> str:
@@ -314,6 +337,7 @@ class Automations:
         self._dispatcher.stop(deadline_s, self._inbox.stop)
 
     def _declared(self, told: dict[str, Any]) -> None:
+        self._side.tell(told)
         self._use(read_all(self._settings, told))
 
     def _use(self, found: Found) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.automation_site import Site
 
 TOML = """
 use_django = false
@@ -37,43 +35,11 @@ shell = "sleep 60"
 """
 
 
-class Site:
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory / "site"
-        self.directory.mkdir()
-        (self.directory / "duck.toml").write_text(TOML)
-        self.state = directory / "state"
-        self.state.mkdir(mode=0o700)
-        self.nodes: list[subprocess.Popen[str]] = []
-
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "duck", "automations", *arguments, "--state-dir", str(self.state)]
-
-    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(*arguments), cwd=self.directory, capture_output=True, text=True, timeout=60)
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.call(*arguments, "--json").stdout)
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        node = subprocess.Popen(self.command("run", *arguments), cwd=self.directory, stderr=subprocess.PIPE, text=True)
-        self.nodes.append(node)
-        return node
-
-    def runs(self, name: str = "tick") -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.json("history", name, "-n", "10000")["runs"]
-        return found
-
-
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
+    made = Site(tmp_path, TOML)
     yield made
-    for node in made.nodes:
-        node.kill()
-        node.wait()
-        assert node.stderr is not None
-        node.stderr.close()
+    made.end()
 
 
 def wait_for(what: Callable[[], object], within_s: float = 60.0) -> None:
@@ -211,32 +177,3 @@ def test_a_node_ends_in_order_and_its_exit_code_says_by_what(site: Site) -> None
     node.send_signal(signal.SIGTERM)
     assert node.wait(30) == 128 + signal.SIGTERM
     assert {each["state"] for each in site.runs()} <= {"succeeded"}
-
-
-@pytest.mark.timeout(120)
-def test_three_nodes_that_are_killed_and_stopped_lose_nothing_and_double_nothing(site: Site) -> None:
-    """In short; `manage_duck.py bench automations` does it for longer, and on other stores."""
-    living = [site.start("--node", name) for name in ("a", "b", "c")]
-    wait_for(lambda: len(site.runs()) >= 3)
-    first = datetime.fromisoformat(min(run["planned"] for run in site.runs()))
-    deadline = time.monotonic() + 15.0
-    turn = 0
-    while time.monotonic() < deadline:
-        node = living[turn % 3]
-        if turn % 3 == 2:
-            node.kill()
-            node.wait()
-            living[turn % 3] = site.start("--node", f"n{turn}")
-        else:
-            os.kill(node.pid, signal.SIGSTOP)
-            time.sleep(1.5)
-            os.kill(node.pid, signal.SIGCONT)
-        turn += 1
-    runs = site.runs()
-    planned = sorted(datetime.fromisoformat(run["planned"]) for run in runs)
-    assert len(set(planned)) == len(planned), "a planned time has two rows"
-    last = planned[-1]
-    assert len(planned) == (last - first).total_seconds() + 1, "a planned time has no row"
-    ran = (site.directory / "ran").read_text().split()
-    assert len(set(ran)) == len(ran), "a planned time was run twice"
-    assert len(ran) >= 8

@@ -94,7 +94,8 @@ class DjangoJobs:
         events: where signals are told of (see `worker.signals`); empty for nowhere.
 
     Callbacks:
-        on_declared(found): what the project declares (`declared`, `failed`, `zone`), each time that it was loaded.
+        on_declared(found): what the project declares (`declared`, `failed`, `zone`, `database`), each time that it
+            was loaded.
         on_failed(message, traceback): the project cannot be loaded.
         on_output(text): what is printed outside of runs.
     """

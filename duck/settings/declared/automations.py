@@ -34,9 +34,10 @@ AUTOMATIONS: Final = (
     Setting(
         "Automations",
         "AUTOMATION_ENGINE",
-        kinds.choice("local"),
+        kinds.choice("local", "postgres"),
         "local",
-        "What keeps the runs, and so which nodes share them: `local`, a file for all nodes of this machine.",
+        "What keeps the runs, and so which nodes share them: `local`, a file for all nodes of this machine;"
+        " `postgres`, a PostgreSQL for those of all machines.",
     ),
     Setting(
         "Automations",

@@ -1,1 +1,1 @@
-"""`bench automations`: what scheduled work costs, and how late it starts, beside other schedulers."""
+"""`bench automations`: what scheduled work costs, how late it starts, and whether it holds, beside other schedulers."""

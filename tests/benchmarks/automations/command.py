@@ -7,7 +7,7 @@ import datetime
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,15 +16,17 @@ from typing import Final
 from tests.benchmarks import report
 from tests.benchmarks.automations import table
 from tests.benchmarks.automations.delays import of_duck, of_peer
+from tests.benchmarks.automations.faults import try_faults
 from tests.benchmarks.automations.node import CALLS
 from tests.benchmarks.automations.peers import PEERS
 from tests.benchmarks.automations.results import DUCK, Results
 from tests.benchmarks.automations.scale import burst, load_many
+from tests.benchmarks.automations.stores import STORES
 from tests.benchmarks.servers import Failed, Missing
 from tests.benchmarks.stacks import ROOT, machine
 
 PAGE: Final = ROOT / "docs" / "explanation" / "performance.md"
-PARTS: Final = ("scale", "burst", "delays")
+PARTS: Final = ("scale", "burst", "delays", "faults")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Plan:
         idle_s: for how long nothing is due.
         jobs: due at one moment, and again after `period_s`.
         firings: of each scheduler; the first `warm_ups` find caches cold, and do not count.
+        planned: times of each store, with faults.
     """
 
     schedules: int
@@ -44,26 +47,29 @@ class Plan:
     period_s: int
     firings: int
     warm_ups: int
+    planned: int = 300
 
 
 WHOLE: Final = Plan(schedules=10_000, idle_s=30.0, jobs=500, period_s=30, firings=65, warm_ups=5)
-SHORT: Final = Plan(schedules=1_000, idle_s=3.0, jobs=50, period_s=5, firings=8, warm_ups=3)
+SHORT: Final = Plan(schedules=1_000, idle_s=3.0, jobs=50, period_s=5, firings=8, warm_ups=3, planned=20)
 
 
 def main(arguments: list[str], say: Callable[[str], None]) -> int:
     """Run it; 1 where a scheduler failed, else 0, whatever was reached."""
     chosen = _arguments(arguments)
     given = {"schedules": chosen.schedules, "idle_s": chosen.idle, "jobs": chosen.jobs, "firings": chosen.firings}
+    given["planned"] = chosen.planned
     plan = replace(SHORT if chosen.short else WHOLE, **{name: value for name, value in given.items() if value})
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="duck-bench-") as directory:
-        results = measure(plan, chosen.parts, chosen.stack, Path(directory), say)
+        results = measure(plan, chosen.parts, chosen.stack, Path(directory), say, chosen.store)
     facts = {
         "Machine": machine(),
         "Day": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "Versions": ", ".join(f"{name} {said}" for name, said in results.versions.items()),
         "Load": f"{plan.schedules:,} schedules, {plan.idle_s:.0f} s idle; {plan.jobs} jobs due at once; "
-        f"a job a second, {plan.firings} of each scheduler, the first {plan.warm_ups} not counted",
+        f"a job a second, {plan.firings} of each scheduler, the first {plan.warm_ups} not counted; "
+        f"{plan.planned} planned times of each store with faults",
     }
     text = table.markdown(results, facts)
     say(f"\n{text}\nmeasured in {time.monotonic() - began:.0f} s")
@@ -78,9 +84,14 @@ def main(arguments: list[str], say: Callable[[str], None]) -> int:
 
 
 def measure(
-    plan: Plan, parts: list[str], stacks: list[str], directory: Path, say: Callable[[str], None] = lambda text: None
+    plan: Plan,
+    parts: list[str],
+    stacks: list[str],
+    directory: Path,
+    say: Callable[[str], None] = lambda text: None,
+    stores: Sequence[str] = (),
 ) -> Results:
-    """Those parts, of those schedulers, or of all where none is named."""
+    """Those parts, of those schedulers and stores, or of all where none is named."""
     results = Results(versions=_versions("duck-server"))
     measures_duck = not stacks or DUCK in stacks
     if "scale" in parts and measures_duck:
@@ -105,6 +116,13 @@ def measure(
                     results.delays += of_peer(directory / "delays", peer, plan.firings, plan.warm_ups)
         for each in results.delays:
             say(f"delays: {each.name}, {each.how}: {each.median_ms:.1f} ms, 99th {each.percentile_ms:.1f} ms")
+    if "faults" in parts and measures_duck:
+        for name in stores or STORES:
+            with _attempt(f"faults, {name}", results, say):
+                outcome = results.faults[name] = try_faults(directory / f"faults-{name}", name, plan.planned)
+                say(f"faults: {name}: {outcome}")
+                if not outcome.is_right:
+                    raise Failed(f"started twice {outcome.doubled}, without a row {outcome.lost}")
     return results
 
 
@@ -139,15 +157,18 @@ def _versions(*names: str) -> dict[str, str]:
 def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="manage_duck.py bench automations",
-        description="Measure scheduled work: many schedules, many due at once, and how late jobs start beside others.",
+        description="Measure scheduled work: many schedules, many due at once, how late jobs start beside others, and"
+        " whether each planned time is started once while nodes and stores fail.",
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all by default")
     parser.add_argument("--stack", action="append", default=[], metavar="NAME", help="only this one; repeatable")
-    parser.add_argument("--short", action="store_true", help="a little of everything, in about a minute")
+    parser.add_argument("--store", action="append", default=[], choices=STORES, help="of the faults; repeatable")
+    parser.add_argument("--short", action="store_true", help="a little of everything, in about three minutes")
     parser.add_argument("--schedules", type=int, help=f"how many are loaded ({WHOLE.schedules})")
     parser.add_argument("--idle", type=float, metavar="SECONDS", help=f"while nothing is due ({WHOLE.idle_s:.0f})")
     parser.add_argument("--jobs", type=int, help=f"due at one moment ({WHOLE.jobs})")
     parser.add_argument("--firings", type=int, help=f"of each scheduler ({WHOLE.firings})")
+    parser.add_argument("--planned", type=int, help=f"times of each store with faults ({WHOLE.planned})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     parser.add_argument("--write-docs", action="store_true", help=f"write the table into {PAGE.relative_to(ROOT)}")
     chosen = parser.parse_args(arguments)

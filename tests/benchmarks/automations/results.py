@@ -6,9 +6,12 @@ import dataclasses
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.benchmarks.reload.results import Wanted, percentile
+
+if TYPE_CHECKING:
+    from tests.benchmarks.automations.faults import Outcome
 
 DUCK: Final = "duck"
 LOADED_S: Final = 2.0
@@ -84,6 +87,7 @@ class Results:
     """All of it.
 
     Attributes:
+        faults: what became of planned times on each store.
         missing: why a scheduler was left out, by its name.
         failed: how one failed, by its name.
     """
@@ -91,6 +95,7 @@ class Results:
     loads: list[Load] = field(default_factory=list)
     bursts: list[Burst] = field(default_factory=list)
     delays: list[Delays] = field(default_factory=list)
+    faults: dict[str, Outcome] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -116,6 +121,10 @@ class Results:
                 found.append(
                     Wanted(f"delay, {each.how}: 99th percentile", each.percentile_ms, spread, PERCENTILE_MS, " ms")
                 )
+        for name, outcome in self.faults.items():
+            of = f"{outcome.planned} planned, {sum(outcome.faults.values())} faults"
+            found.append(Wanted(f"faults, {name}: started twice", len(outcome.doubled), of, 0, ""))
+            found.append(Wanted(f"faults, {name}: without a row", len(outcome.lost), of, 0, ""))
         return found
 
     def as_json(self) -> dict[str, Any]:

@@ -24,6 +24,9 @@ def markdown(results: Results, facts: Mapping[str, str]) -> str:
     if results.delays:
         parts.append("From the planned time to the job's own clock, one job a second:\n")
         parts.append(_delays(results.delays))
+    if results.faults:
+        parts.append("Three nodes on one store, a planned time each second, with faults:\n")
+        parts.append(_faults(results))
     if results.wanted():
         parts.append("Wanted, and reached:\n")
         parts.append(_wanted(results))
@@ -65,6 +68,17 @@ def _delays(delays: Sequence[Delays]) -> str:
         lines.append(
             f"| {each.name} | {each.how} | {each.median_ms:.1f} | {each.percentile_ms:.1f} "
             f"| {min(ms):.1f} to {max(ms):.1f} | {len(ms)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _faults(results: Results) -> str:
+    lines = ["| store | planned | started | faults | delay: median ms | most, s |", "|---|--:|--:|---|--:|--:|"]
+    for name, each in results.faults.items():
+        faults = ", ".join(f"{count} {fault}" for fault, count in each.faults.items())
+        lines.append(
+            f"| {name} | {each.planned} | {each.started} | {faults} "
+            f"| {statistics.median(each.late_s) * 1000:.0f} | {max(each.late_s):.1f} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -20,25 +20,37 @@ from duck.services.automations.due import Due, was_missed
 from duck.services.automations.engine import Ended, Engine, Printed
 from duck.services.automations.engines.local import LocalEngine
 from duck.services.automations.engines.local_rows import SCHEMA
+from duck.services.automations.engines.postgres import PostgresEngine
 from duck.services.automations.run import Cause, Run, State
 from duck.services.mounts import Mounts
 
-Open = Callable[[], Engine]
 
-
-@pytest.fixture(params=["local"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+class Open:
     """Opens engines on one store, one for each node."""
-    opened: list[Engine] = []
 
-    def open_engine() -> Engine:
-        engine = LocalEngine(tmp_path / "automations.sqlite3")
-        opened.append(engine)
-        return engine
+    def __init__(self, make: Callable[[], Engine]) -> None:
+        self.make = make
+        self._opened: list[Engine] = []
 
-    yield open_engine
-    for engine in opened:
-        engine.close()
+    def __call__(self) -> Engine:
+        self._opened.append(self.make())
+        return self._opened[-1]
+
+    def close(self) -> None:
+        for engine in self._opened:
+            engine.close()
+
+
+@pytest.fixture(params=["local", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+    if request.param == "postgres":
+        server = request.getfixturevalue("postgres")
+        url = server.url(server.make_database())
+        opens = Open(lambda: PostgresEngine(lambda: url))
+    else:
+        opens = Open(lambda: LocalEngine(tmp_path / "automations.sqlite3"))
+    yield opens
+    opens.close()
 
 
 @pytest.fixture
@@ -83,14 +95,13 @@ class TestClaims:
 
         def node() -> None:
             try:
-                engine = LocalEngine(path)
+                engine = store.make()
                 for planned in times:
                     won.extend(run.planned for run in engine.claim([(job, Due(planned, True))]))
                 engine.close()
             except Exception as error:
                 errors.append(error)
 
-        path = store()._file.path  # type: ignore[attr-defined]
         threads = [threading.Thread(target=node) for _ in range(4)]
         for thread in threads:
             thread.start()
@@ -355,6 +366,17 @@ class TestSteering:
         engine.finish(run, Ended(State.CANCELLED))
         assert not engine.cancel(run.id) and not engine.cancel(12345)
 
+    def test_what_is_to_end_is_not_tried_again(self, engine: Engine) -> None:
+        job = declared(overlap="allow", on_crash="retry", retry=3)
+        engine.register([job])
+        failed, silent = started(engine, job, soon(1)), started(engine, job, soon(2))
+        for run in (failed, silent):
+            engine.cancel(run.id)
+        assert engine.finish(failed, Ended(State.QUEUED, "exit code 1", 1, retry_at=engine.now()))
+        assert engine.give_up(-1.0, {"job": job}) == [engine.run(silent.id)]
+        states = {run.id: run.state for run in engine.runs("job")}
+        assert states == {failed.id: State.CANCELLED, silent.id: State.LOST}
+
     def test_a_pause_is_kept_and_what_was_planned_meanwhile_is_passed_over(self, store: Open) -> None:
         engine, job = store(), declared()
         since = engine.register([job])["job"].since
@@ -531,8 +553,8 @@ class TestTheFile:
         assert not [plan for plan in plans if "run_of_name" in plan], "that one holds all that was"
         engine.close()
 
-    def test_it_is_its_owners_alone(self, store: Open, tmp_path: Path) -> None:
-        store().register([declared()])
+    def test_it_is_its_owners_alone(self, tmp_path: Path) -> None:
+        LocalEngine(tmp_path / "store").register([declared()])
         for path in tmp_path.iterdir():
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 

@@ -1,7 +1,7 @@
 """A job process: the project set up as for a management command, waiting for runs of automations.
 
     App -> process    run(run, automation, kind, target, details, context, lane)   cancel(run)   stop(deadline_s)
-    process -> App    ready(declared, failed, zone)
+    process -> App    ready(declared, failed, zone, database)
                       started(run)   output(run, text)   ended(run, state, reason, traceback)
 
 A process of the lane `process` carries one run out at a time, on its main thread: all that it prints is the run's.
@@ -23,6 +23,7 @@ from typing import Any, Dict, Optional, Tuple
 
 from .conditions import Conditions
 from .control import Control, die_with_parent, tie_group
+from .databases import default_database
 from .declared import find_automations, provide_automation
 from .failure import EXIT_FAILED, describe
 from .job import Cancelled, SharedStream, carry_out, carry_out_async, current_run, log_to_output
@@ -90,7 +91,8 @@ class JobProcess:
         self.control.on_stop = lambda deadline_s: self._runs.put(None)
         self.control.on_other = self._command
         self.stage = "serving"
-        self.control.send("ready", zone=settings.TIME_ZONE if settings.USE_TZ else None, **found)
+        zone = settings.TIME_ZONE if settings.USE_TZ else None
+        self.control.send("ready", zone=zone, database=default_database(), **found)
         while True:
             told = self._runs.get()
             if told is None:

@@ -260,16 +260,19 @@ class LocalEngine:
         mine = "WHERE id = ? AND state = 'running' AND node = ? AND attempt = ?"
         whose = (run.id, run.node, run.attempt)
         with self._file.change():
-            if ended.retry_at is not None:
+            asked = self._db.execute("SELECT cancels FROM run WHERE id = ?", (run.id,)).fetchone()
+            is_to_end = asked is not None and asked["cancels"]
+            if ended.retry_at is not None and not is_to_end:
                 changed = self._db.execute(
                     "UPDATE run SET state = 'queued', reason = ?, code = ?, output = ?, printed = ?, not_before = ?"
                     f" {mine}",
                     (ended.reason, ended.code, ended.output, ended.printed, number(ended.retry_at), *whose),
                 )
             else:
+                state = State.CANCELLED if ended.state is State.QUEUED else ended.state
                 changed = self._db.execute(
                     f"UPDATE run SET state = ?, reason = ?, code = ?, output = ?, printed = ?, ended = ? {mine}",
-                    (ended.state, ended.reason, ended.code, ended.output, ended.printed, now, *whose),
+                    (state, ended.reason, ended.code, ended.output, ended.printed, now, *whose),
                 )
             return changed.rowcount == 1
 
@@ -277,7 +280,7 @@ class LocalEngine:
         """See `Engine`."""
         now = self.now()
         oldest = number(now - timedelta(seconds=silent_s))
-        columns = "SELECT id, name, node, for_node, attempt FROM run WHERE"
+        columns = "SELECT id, name, node, for_node, attempt, cancels FROM run WHERE"
         silent = (
             f"{columns} state = 'running' AND beat < ?1 UNION ALL {columns} state = 'queued' AND for_node != ''"
             " AND NOT EXISTS (SELECT 1 FROM node WHERE node.name = for_node AND node.beat >= ?1)"
@@ -289,7 +292,8 @@ class LocalEngine:
             for row in self._db.execute(silent, (oldest,)).fetchall():
                 declaration = declarations.get(row["name"])
                 reason = f"its node {row['node'] or row['for_node']} fell silent"
-                if declaration is not None and declaration.on_crash == "retry" and not row["for_node"]:
+                is_over = row["for_node"] or row["cancels"]
+                if declaration is not None and declaration.on_crash == "retry" and not is_over:
                     at = now + timedelta(seconds=declaration.backoff.wait_s(row["attempt"]))
                     self._db.execute(
                         "UPDATE run SET state = 'queued', node = '', reason = ?, not_before = ? WHERE id = ?",

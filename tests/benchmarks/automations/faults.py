@@ -1,0 +1,198 @@
+"""Three nodes on one store, a firing each second, and one fault after the other.
+
+    a node is killed (and another started), stopped and continued; cut off from the store, or its packets held up;
+    the store is restarted, or crashes
+
+Afterwards each planned time from the first to the last has to have one row of history, and none may have been started
+twice. What a node had taken when it was killed counts as started: the row says that it was lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.automation_site import Site
+from tests.benchmarks.automations.stores import STORES
+from tests.benchmarks.servers import Failed
+
+if TYPE_CHECKING:
+    from tests.benchmarks.automations.stores import Store
+
+NODES: Final = 3
+TICK: Final = """
+use_django = false
+automation_keep = 10000
+{store}
+[automations.tick]
+shell = "echo $DUCK_KEY $(date +%s.%N) >> ran"
+every = "1s"
+overlap = "allow"
+missed = "all"
+within = "{within:g}s"
+"""
+WITHIN_S: Final = 600.0
+# How long each fault lasts; a stall is longer than a node waits for an answer.
+_LASTS_S: Final = {"kill": 0.0, "stop": 2.0, "stall": 8.0, "cut": 2.0, "restart": 1.0, "crash": 1.0}
+_DEADLINE_S: Final = 90.0
+
+
+@dataclass
+class Outcome:
+    """What three nodes made of it.
+
+    Attributes:
+        planned: times from the first to the last.
+        doubled: keys of planned times that were started twice.
+        lost: planned times that have no row.
+        late_s: how much later than planned runs were started; those within a fault are among them.
+        faults: how many there were, by their names.
+        states: how many rows there are of each.
+        logs: what the nodes said, where the promise was not kept.
+    """
+
+    planned: int = 0
+    started: int = 0
+    doubled: list[str] = field(default_factory=list)
+    lost: list[datetime] = field(default_factory=list)
+    late_s: list[float] = field(default_factory=list)
+    faults: Counter[str] = field(default_factory=Counter)
+    states: Counter[str] = field(default_factory=Counter)
+    logs: str = field(default="", repr=False)
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the promise was kept."""
+        return not self.doubled and not self.lost and self.started > 0 and max(self.late_s) < WITHIN_S
+
+
+def try_faults(directory: Path, name: str, planned: int, pause_s: float = 1.0) -> Outcome:
+    """That, on the store of this name.
+
+    Raises:
+        Missing: the store is not on this machine.
+        Failed: nothing is planned or run.
+    """
+    directory.mkdir()
+    with contextlib.ExitStack() as cleanup:
+        store = STORES[name](directory, NODES)
+        cleanup.callback(store.close)
+        faults = Faults(directory, store)
+        cleanup.callback(faults.close)
+        outcome = faults.run(planned, pause_s)
+        if not outcome.is_right:
+            outcome.logs = faults.site.logs()
+        return outcome
+
+
+class Faults:
+    """Nodes of one site on one store."""
+
+    def __init__(self, directory: Path, store: Store) -> None:
+        self.site = Site(directory, TICK.format(store=store.toml, within=WITHIN_S))
+        self._store = store
+        self._names = itertools.count(1)
+        self._nodes = [self._start(place) for place in range(NODES)]
+        self._outcome = Outcome()
+
+    def run(self, firings: int, pause_s: float = 1.0) -> Outcome:
+        """Let faults follow each other until there were so many firings; the nodes are ended.
+
+        Raises:
+            Failed: nothing is planned or run.
+        """
+        first = self._first()
+        until = first + timedelta(seconds=firings)
+        faults = itertools.cycle(["kill", "stop", *self._store.faults])
+        places = itertools.cycle(range(NODES))
+        while self._now() < until:
+            fault, place = next(faults), next(places)
+            self._fault(fault, place)
+            self._outcome.faults[fault] += 1
+            time.sleep(pause_s)
+        self._settle()
+        return self._read(first)
+
+    def close(self) -> None:
+        """End what runs."""
+        self.site.end()
+
+    def _start(self, place: int) -> Any:
+        name = f"node{next(self._names)}"
+        return self.site.start("--node", name, environ=self._store.environment(place))
+
+    def _fault(self, fault: str, place: int) -> None:
+        node = self._nodes[place]
+        if fault == "kill":
+            node.kill()
+            node.wait()
+            self._nodes[place] = self._start(place)
+        elif fault == "stop":
+            node.send_signal(signal.SIGSTOP)
+            time.sleep(_LASTS_S[fault])
+            node.send_signal(signal.SIGCONT)
+        else:
+            self._store.befall(fault, place)
+            time.sleep(_LASTS_S[fault])
+            self._store.mend(fault, place)
+
+    def _now(self) -> datetime:
+        return datetime.now().astimezone()
+
+    def _first(self) -> datetime:
+        """The first planned time, once all nodes have run something."""
+        deadline = time.monotonic() + _DEADLINE_S
+        while True:
+            runs = self.site.runs()
+            if len({run["node"] for run in runs if run["node"]}) >= 1 and len(runs) >= 3:
+                return min(datetime.fromisoformat(run["planned"]) for run in runs)
+            self._look(deadline)
+
+    def _settle(self) -> None:
+        """Wait until the store is reached by all again: what waits is decided on, and nothing is under way."""
+        deadline = time.monotonic() + _DEADLINE_S
+        since = self._now() + timedelta(seconds=2)
+        while True:
+            waits = {datetime.fromisoformat(run["planned"]): run["state"] == "queued" for run in self.site.runs()}
+            if max(waits) > since and not any(waiting for planned, waiting in waits.items() if planned < since):
+                break
+            self._look(deadline)
+        for node in self._nodes:
+            node.send_signal(signal.SIGTERM)
+        for node in self._nodes:
+            with contextlib.suppress(Exception):
+                node.wait(30)
+
+    def _look(self, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            raise Failed(f"the nodes do not go on:\n{self.site.logs()[-4000:]}")
+        time.sleep(0.5)
+
+    def _read(self, first: datetime) -> Outcome:
+        outcome = self._outcome
+        runs = self.site.runs()
+        rows = Counter(datetime.fromisoformat(run["planned"]) for run in runs)
+        last = max(rows)
+        outcome.planned = int((last - first).total_seconds()) + 1
+        times = [first + timedelta(seconds=number) for number in range(outcome.planned)]
+        outcome.lost = [each for each in times if each not in rows]
+        lines = [line.split() for line in (self.site.directory / "ran").read_text().splitlines()]
+        ran = Counter(key for key, _ in lines)
+        outcome.started = len(ran)
+        outcome.doubled = [key for key, count in ran.items() if count > 1]
+        outcome.doubled += [f"{each:%H:%M:%S}" for each, count in rows.items() if count > 1]
+        outcome.states = Counter(run["state"] for run in runs)
+        outcome.late_s = sorted(float(at) - _planned(key).timestamp() for key, at in lines)
+        return outcome
+
+
+def _planned(key: str) -> datetime:
+    """Of `tick:2026-01-02T03:04:05Z`."""
+    return datetime.fromisoformat(key.partition(":")[2])
