@@ -100,6 +100,8 @@ def _call(told: Dict[str, Any]) -> str:
         call_command(target, *[str(argument) for argument in details.get("args", [])])
     elif kind == "task":
         task = resolve(target)
+        if not callable(getattr(task, "enqueue", None)):
+            raise TypeError(f"{target} is no task: give one that is decorated with @task")
         result = task.enqueue(*details.get("args", []), **details.get("kwargs", {}))
         return f"enqueued as {getattr(result, 'id', result)}"
     else:
