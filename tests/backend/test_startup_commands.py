@@ -72,7 +72,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Run:
     """Commands under way on an inbox of their own."""
 
-    def __init__(self, root: Path, *commands: list[str]) -> None:
+    def __init__(self, root: Path, *commands: list[str], events: str = "") -> None:
         self.inbox = Inbox()
         self.output = ""
         self.done: list[Failure | None] = []
@@ -85,6 +85,7 @@ class Run:
             self.inbox,
             self._print,
             self.done.append,
+            events=events,
         )
 
     def _print(self, text: str) -> None:

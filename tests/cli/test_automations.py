@@ -32,6 +32,10 @@ shell = "echo hello; exit 2"
 
 [automations.long]
 shell = "sleep 60"
+
+[automations.on-each]
+shell = "echo here"
+run_on = "each"
 """
 
 
@@ -53,7 +57,7 @@ class TestShown:
     def test_what_is_declared(self, site: Site) -> None:
         told = site.json("list")
         rows = {row["name"]: row for row in told["automations"]}
-        assert set(rows) == {"tick", "nightly", "by-hand", "long"} and told["problems"] == []
+        assert set(rows) == {"tick", "nightly", "by-hand", "long", "on-each"} and told["problems"] == []
         assert rows["nightly"]["when"] == "cron 30 2 * * *" and rows["nightly"]["zone"] == "Europe/Berlin"
         assert rows["nightly"]["description"] == "At night." and rows["by-hand"]["state"] == "by hand"
         assert rows["nightly"]["declared_in"].startswith(str(site.directory / "duck.toml"))
@@ -91,6 +95,19 @@ class TestByHand:
         (run,) = site.runs("by-hand")
         assert (run["cause"], run["code"]) == ("hand", 2)
         assert site.call("logs", str(run["id"])).stdout == "hello\n"
+
+    def test_one_of_each_node_is_run_by_all_that_are_there(self, site: Site) -> None:
+        nobody = site.call("run", "on-each")
+        assert nobody.returncode == 1
+        assert "on-each runs on each node, and no node is there" in nobody.stderr
+        for name in ("a", "b"):
+            site.start("--node", name)
+        wait_for(lambda: {run["node"] for run in site.runs()} >= {"a", "b"})
+        told = site.json("run", "on-each", "--wait")["runs"]
+        assert sorted((run["node"], run["state"], run["output"]) for run in told) == [
+            ("a", "succeeded", "here\n"),
+            ("b", "succeeded", "here\n"),
+        ]
 
     def test_a_run_is_cancelled(self, site: Site) -> None:
         site.start()

@@ -16,6 +16,7 @@ from duck.exceptions import ApplicationError
 from duck.services.automations.run import State
 
 if TYPE_CHECKING:
+    from duck.services.automations.declaration import Declaration
     from duck.services.automations.engine import Engine
     from duck.services.automations.run import Run
     from duck.settings.load import Settings
@@ -56,6 +57,8 @@ def _run_now(settings: Settings, name: str, *, wait: bool, as_json: bool) -> int
     declaration = the_one(found, name)
     if name not in engine.standings():
         engine.register([declaration])
+    if declaration.is_for_each:
+        return _run_on_each(engine, declaration, wait=wait, as_json=as_json)
     run = engine.enqueue(declaration, engine.now(), Cause.HAND)
     if wait and not run.state.is_over:
         run = _see_through(settings, engine, run)
@@ -69,6 +72,34 @@ def _run_now(settings: Settings, name: str, *, wait: bool, as_json: bool) -> int
         if not run.state.is_over and not somebody_lives(engine):
             click.echo("No node runs that could carry it out; start `duck automations run`, or give --wait.", err=True)
     return OK if run.state in (State.SUCCEEDED, State.QUEUED, State.RUNNING) else FAILED
+
+
+def _run_on_each(engine: Engine, declaration: Declaration, *, wait: bool, as_json: bool) -> int:
+    """A run for every node that is there."""
+    from duck.services.automations.dispatcher import SILENT_S
+    from duck.services.automations.run import Cause
+
+    nodes = [node for node in engine.nodes(SILENT_S) if node.takes_each]
+    if not nodes:
+        raise ApplicationError(
+            f"{declaration.name} runs on each node, and no node is there; start one by `duck automations run`."
+        )
+    moment = engine.now()
+    runs = [engine.enqueue(declaration, moment, Cause.HAND, node=node.name) for node in nodes]
+    deadline = time.monotonic() + _WAIT_S
+    while wait and any(not run.state.is_over for run in runs) and time.monotonic() < deadline:
+        time.sleep(0.1)
+        runs = [engine.run(run.id) or run for run in runs]
+    if as_json:
+        click.echo(json.dumps({"runs": [run_values(run) for run in runs]}, indent=2))
+    for run in runs:
+        if not as_json and wait:
+            click.echo(run.output, nl=False)
+            say_run(run)
+        elif not as_json:
+            click.echo(f"Run {run.id} of {run.name} is {run.state} for {run.for_node}.")
+    good = (State.SUCCEEDED, State.QUEUED, State.RUNNING)
+    return OK if all(run.state in good for run in runs) else FAILED
 
 
 def _see_through(settings: Settings, engine: Engine, run: Run) -> Run:

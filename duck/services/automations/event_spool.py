@@ -60,6 +60,11 @@ class EventSpool:
         Raises:
             ApplicationError: it cannot be made, is somebody else's, or open to others.
         """
+        # Whoever comes first makes the state directory, which has to be private as well.
+        missing = [each for each in self.directory.parents if not each.exists()]
+        with contextlib.suppress(OSError):  # of which the next line says more
+            for each in reversed(missing):
+                each.mkdir(mode=0o700, exist_ok=True)
         private_directory(self.directory)
 
     def put(

@@ -13,6 +13,7 @@ from duck.backend.django.worker.event_file import Wanted
 from duck.exceptions import ApplicationError, StoreError
 from duck.services.automations import event_spool
 from duck.services.automations.event_spool import EventSpool, Happened
+from duck.services.state import state_directory
 
 
 @pytest.fixture
@@ -71,6 +72,14 @@ def test_it_is_its_owners_alone(spool: EventSpool) -> None:
     spool.directory.chmod(0o755)
     with pytest.raises(ApplicationError, match="chmod 700"):
         spool.put("deploy", {})
+
+
+def test_whoever_comes_first_makes_a_state_directory_that_all_can_use(tmp_path: Path) -> None:
+    environ = {"XDG_STATE_HOME": str(tmp_path / "home" / "state")}
+    spool = EventSpool(state_directory(None, environ, make=False) / "automations" / "events")
+    spool.put("deploy", {})
+    assert state_directory(None, environ) == tmp_path / "home" / "state" / "duck"
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (spool.directory, *spool.directory.parents[:4])} == {0o700}
 
 
 def test_a_file_that_is_no_event_is_told_of_and_the_next_one_is_taken(

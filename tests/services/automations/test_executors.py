@@ -35,10 +35,10 @@ class Works:
         self.executor = ByKind({"shell": self.shell, "url": self.requests})
         self.number = 0
 
-    def begin(self, **table: Any) -> tuple[Run, list[Ended]]:
+    def begin(self, event: str = "", **table: Any) -> tuple[Run, list[Ended]]:
         self.number += 1
         planned = datetime(2026, 5, 1, 0, 30, tzinfo=UTC)
-        run = Run(self.number, "job", "r", planned, Cause.SCHEDULE, State.RUNNING, attempt=2, missed=3)
+        run = Run(self.number, "job", "r", planned, Cause.SCHEDULE, State.RUNNING, attempt=2, missed=3, event=event)
         ended: list[Ended] = []
         self.executor.start(run, declared(**table), ended.append)
         return run, ended
@@ -79,6 +79,11 @@ class TestShell:
             "2026-05-01T00:30:00Z 2 3 job:2026-05-01T00:30:00Z 1",
             os.path.realpath(tmp_path / "jobs"),
         ]
+
+    def test_it_is_told_what_has_happened_where_that_is_not_too_long(self, works: Works) -> None:
+        tells = 'echo "event $DUCK_EVENT"'
+        assert works.run(shell=tells, event='{"path": "a b"}').output == 'event {"path": "a b"}\n'
+        assert works.run(shell=tells, event="x" * 200_000).output == works.run(shell=tells).output == "event \n"
 
     def test_an_exit_code_is_told(self, works: Works) -> None:
         ended = works.run(shell="echo no >&2; exit 3")

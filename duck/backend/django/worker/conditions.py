@@ -29,6 +29,7 @@ class Conditions:
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
         self._asked: List[Condition] = []
+        self._is_stopped = False
 
     def ask(self, names: List[str]) -> None:
         """Begin with these."""
@@ -39,8 +40,14 @@ class Conditions:
         if names:
             threading.Thread(target=self._watch, name="duck-conditions", daemon=True).start()
 
+    def stop(self) -> None:
+        """Ask no more."""
+        self._is_stopped = True
+        for condition in self._asked:
+            condition.is_over = True
+
     def _watch(self) -> None:
-        while True:
+        while not self._is_stopped:
             time.sleep(PERIOD_S)
             for condition in self._asked:
                 condition.look(time.monotonic())
@@ -51,15 +58,16 @@ class Condition:
 
     def __init__(self, name: str, tell: Callable[[str], None]) -> None:
         self.name = name
+        self.is_over = False
         self._tell = tell
         self._was_true = False
         self._began = 0.0  # of the question that is under way; 0 for none
         self._said: Dict[str, bool] = {}
 
     def run(self) -> None:
-        """Ask for ever."""
+        """Ask until it is over."""
         trigger: Any = None
-        while True:
+        while not self.is_over:
             began = time.monotonic()
             self._began = began
             try:

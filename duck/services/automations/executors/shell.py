@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from duck.services.inbox import Inbox, Timer
 
 _READ_BYTES: Final = 65_536
+_MAX_EVENT: Final = 100_000
 # Of one turn: a flood does not keep the dispatcher from its times.
 _MOST_READS: Final = 4
 
@@ -70,6 +71,8 @@ class ShellCommands:
             "DUCK_ATTEMPT": str(run.attempt),
             "DUCK_MISSED": str(run.missed),
             "DUCK_KEY": run.key,
+            # A longer one the system refuses, and with it the command (execve(2), E2BIG).
+            "DUCK_EVENT": run.event if len(run.event) <= _MAX_EVENT else "",
         }
         try:
             process = subprocess.Popen(

@@ -1,0 +1,105 @@
+"""Triggers of the user's own: when they count, and what becomes of one that raises or hangs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from duck.backend.django.worker import conditions as module
+from duck.backend.django.worker.conditions import Condition, Conditions
+
+answers: list[bool | Exception] = []
+asked = threading.Semaphore(0)
+may_go_on = threading.Event()
+
+
+class Scripted:
+    """Answers as the test says, and then False for ever."""
+
+    def check_trigger(self) -> bool:
+        asked.release()
+        answer = answers.pop(0) if answers else False
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class Hanging:
+    def check_trigger(self) -> bool:
+        asked.release()
+        may_go_on.wait(30)
+        return True
+
+
+@pytest.fixture
+def begin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[str]]]:
+    monkeypatch.setattr(module, "PERIOD_S", 0.01)
+    # There is no Django here that is set up.
+    monkeypatch.setattr(Condition, "_ask", lambda self, trigger: bool(trigger.check_trigger()))
+
+    def made(*names: str) -> list[str]:
+        told: list[str] = []
+        conditions = Conditions(told.append)
+        begun.append(conditions)
+        conditions.ask([f"{__name__}:{name}" for name in names])
+        return told
+
+    begun: list[Conditions] = []
+    before = set(threading.enumerate())
+    yield made
+    may_go_on.set()
+    for conditions in begun:
+        conditions.stop()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+    may_go_on.clear()
+    while asked.acquire(blocking=False):
+        pass
+
+
+def wait(times: int) -> None:
+    for _ in range(times):
+        assert asked.acquire(timeout=30)
+
+
+def test_it_counts_when_the_answer_turns_to_true(begin: Callable[..., list[str]]) -> None:
+    answers[:] = [False, True, True, True, False, True, False]
+    told = begin("Scripted")
+    wait(9)
+    assert told == [f"{__name__}:Scripted"] * 2
+
+
+def test_one_that_raises_is_told_once_and_asked_again(
+    begin: Callable[..., list[str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    answers[:] = [ValueError("no table"), ValueError("no table"), True]
+    told = begin("Scripted", "Missing")
+    wait(5)
+    assert told == [f"{__name__}:Scripted"]
+    said = capfd.readouterr().out
+    assert said.count("Scripted cannot be asked: ValueError: no table") == 1
+    assert said.count("Missing cannot be asked") == 1
+
+
+def test_one_that_hangs_is_told_once_and_in_no_others_way(
+    begin: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "HANGS_S", 0.05)
+    answers[:] = [False, True]
+    said: list[str] = []
+    spoken = threading.Event()
+
+    def say(self: Any, sentence: str) -> None:
+        if sentence not in said:
+            said.append(sentence)
+            spoken.set()
+
+    monkeypatch.setattr(Condition, "_say", say)
+    told = begin("Hanging", "Scripted")
+    wait(6)
+    assert spoken.wait(30)
+    assert told == [f"{__name__}:Scripted"]
+    assert said == [f"The condition {__name__}:Hanging has not answered for 0.05 s; it is waited for."]
