@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from duck import settings as installed
 from duck.app.address import absolute_url, check_address
+from duck.app.automations_only import make_lifecycle
 from duck.app.force_https import NEEDS_HTTPS
 from duck.app.front import Front
 from duck.app.https import read_pairs
-from duck.app.lifecycle import Lifecycle
 from duck.app.runner import Runner, name_process
 from duck.app.untold import tell_in_one_sentence
 from duck.exceptions import ApplicationError, SettingsError, SSLError
@@ -134,7 +134,7 @@ class App:
         self.background = BackgroundWorkers()
         self.microapps: list[MicroApp] = []
         self.force_https_app: MicroApp | None = None
-        self.lifecycle = Lifecycle(self, self.settings)
+        self.lifecycle = make_lifecycle(self, self.settings)
         self._runner = Runner(self)
         installed.install(self.settings)
         App.__instances__ += 1
@@ -327,12 +327,16 @@ class App:
             self.lifecycle.inbox.post(self.lifecycle.start_reloader)
 
     def start_automations_dispatcher(self, log_message: bool = True) -> None:
-        """Run automations. Conditions: RUN_AUTOMATIONS.
+        """Have automations run beside this App; once is enough. For any thread, while the App runs.
+
+        `run` does it by itself where some are declared. Conditions: RUN_AUTOMATIONS.
 
         Raises:
-            SettingsError: there are no automations in this version.
+            SettingsError: RUN_AUTOMATIONS is off.
         """
-        raise SettingsError("RUN_AUTOMATIONS is no setting of this version of Duck: it has no automations yet.")
+        if not self.settings["RUN_AUTOMATIONS"]:
+            raise SettingsError("RUN_AUTOMATIONS is off, so that no automations are run; set it, or say --automations.")
+        self.lifecycle.automations.ask(tell=log_message)
 
     @staticmethod
     def start_background_workers(

@@ -58,7 +58,7 @@ class Spoken:
         level = logging.INFO if run.state is State.SUCCEEDED else logging.WARNING
         took = (run.ended - run.started).total_seconds() if run.ended and run.started else 0.0
         reason = f": {run.reason}" if run.reason else ""
-        logger.log(level, "%s (run %d) %s after %.1f s%s", run.name, run.id, run.state, took, reason)
+        logger.log(level, "The automation %s (run %d) %s after %.1f s%s", run.name, run.id, run.state, took, reason)
 
     def skipped(self, declaration: Declaration, run: Run) -> None:
         """See `Observer`."""

@@ -1,4 +1,4 @@
-"""`duck automations run`: one node that claims and carries runs out, until it is told to stop.
+"""One node that claims and carries runs out, until it is told to stop: `duck automations run`, or part of an App.
 
     declarations of settings and of the project -> dispatcher -> executors; the store is shared by all nodes
 
@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,12 +22,14 @@ from zoneinfo import ZoneInfo
 
 from duck.app.automation_engine import open_engine
 from duck.app.automation_observers import Spoken, Until, unplanned
+from duck.app.automation_report import NodeReport
+from duck.app.dispatcher_class import dispatcher_class
 from duck.backend.django.conditions import Conditions
 from duck.backend.django.discover import find_interpreter, find_project
 from duck.backend.django.jobs import DjangoJobs
 from duck.exceptions import DuckError, ProjectError, SettingsError
+from duck.logs import ProcessOutput, to_console, wants_colour
 from duck.services.automations.declaration import Declaration, read_declaration
-from duck.services.automations.dispatcher import Dispatcher
 from duck.services.automations.event_spool import EventSpool
 from duck.services.automations.executors.by_kind import ByKind
 from duck.services.automations.executors.shell import ShellCommands
@@ -35,10 +38,12 @@ from duck.services.automations.file_watch import FileWatch
 from duck.services.automations.places import event_directory
 from duck.services.inbox import Inbox
 from duck.settings import views
+from duck.settings.reread import reread
 
 if TYPE_CHECKING:
     from duck.backend.django.discover import Interpreter, Project
     from duck.services.automations.executor import Executor
+    from duck.services.inbox import Timer
     from duck.settings.load import Settings
 
 logger = logging.getLogger("duck.automations")
@@ -46,6 +51,9 @@ logger = logging.getLogger("duck.automations")
 _DISCOVERY_S: Final = 60.0
 # How long an end waits for what waited for the outcome of the run that it was for.
 _LAST_S: Final = 3600.0
+# A project that cannot be loaded is tried again after this, twice as long each time, up to the second.
+_FIRST_AGAIN_S: Final = 5.0
+_MOST_AGAIN_S: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -260,17 +268,39 @@ class Automations:
     """One node.
 
     Args:
+        name: what it is called; by default its host and process id.
         run_id: plan nothing, carry out what is queued, and end with the end of this run and of what waits for it.
+        inbox: made by itself where none is given.
+        base: the address of the project's own pages; None where nobody serves them here.
+
+    Attributes:
+        report: what it tells of itself.
+        on_declared: called with how many automations are declared, each time that they have been loaded.
+        on_unloaded: called with why the project cannot be loaded.
+        tells: whether it logs what is declared, and what comes next.
+        stop_s: how long runs may go on where it is ended by a signal.
     """
 
-    def __init__(self, settings: Settings, *, name: str | None = None, run_id: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        name: str | None = None,
+        run_id: int | None = None,
+        inbox: Inbox | None = None,
+        base: str | None = None,
+    ) -> None:
+        self.on_declared: Callable[[int], None] = lambda count: None
+        self.on_unloaded: Callable[[str], None] = lambda message: None
+        self.tells = run_id is None
+        self.stop_s = views.closing(settings).longest_s
         self._settings = settings
         self._run_id = run_id
         self._side = ProjectSide(settings)
-        self._inbox = Inbox()
+        self._inbox = inbox or Inbox()
         self._jobs = self._side.jobs(settings, self._inbox, self._declared, self._failed, self._printed)
         shell = ShellCommands(self._inbox, self._side.root or settings.base_dir, settings["AUTOMATION_PROCESSES"])
-        requests = Requests(self._inbox, settings["AUTOMATION_THREADS"])
+        requests = Requests(self._inbox, settings["AUTOMATION_THREADS"], base)
         executors: dict[str, Executor] = {"shell": shell, "url": requests}
         if self._jobs is not None:
             executors |= dict.fromkeys(("command", "call", "task"), self._jobs)
@@ -280,9 +310,10 @@ class Automations:
         self._events = EventSpool(event_directory(settings, self._side.root))
         self._files = FileWatch(self._events, self._side.root or settings.base_dir)
         self._conditions = self._side.conditions(
-            settings, self._inbox, self._came_true, self._failed, self._printed, self._events
+            settings, self._inbox, self._came_true, self._unasked, self._printed, self._events
         )
-        self._dispatcher = Dispatcher(
+        self.report = NodeReport(engine, lambda: self._dispatcher.status())
+        self._dispatcher = dispatcher_class(settings)(
             self._inbox,
             engine,
             self._executor,
@@ -291,27 +322,28 @@ class Automations:
             keep=settings["AUTOMATION_KEEP"],
             keep_s=settings["AUTOMATION_KEEP_FOR"],
             events=self._events if run_id is None else None,
-            observers=[Spoken(), *([] if run_id is None else [Until(run_id, self._end_soon)])],
+            observers=[Spoken(), self.report.counts, *([] if run_id is None else [Until(run_id, self._end_soon)])],
         )
-        self._has_started = False
+        style, colour = views.logs(settings).format, wants_colour(sys.stderr)
+        self._output = ProcessOutput("automations", to_console, style=style, colour=colour)
+        self._has_started = self._is_loaded = self._is_stopping = False
+        self._unloaded = ""  # why the project cannot be loaded, as told
+        self._again_s = 0.0
+        self._again: Timer | None = None
         self._signal = 0
+
+    # -- as a process of its own --------------------------------------------------------------------------------------
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; 0, or 128 and the number of the signal. SIGHUP loads the project again."""
         before = {number: signal.signal(number, self._signalled) for number in _SIGNALS}
         try:
-            if self._jobs is not None:
-                self._jobs.begin()
-            else:
-                self._use(read_all(self._settings, None))
+            self.begin()
             self._inbox.run()
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            self._files.stop()
-            if self._conditions is not None:
-                self._conditions.kill()
-            self._executor.kill()
+            self.kill()
             self._inbox.close()
         return 128 + self._signal if self._signal else 0
 
@@ -320,24 +352,64 @@ class Automations:
 
     def _on_signal(self, number: int) -> None:
         if number == getattr(signal, "SIGHUP", None):
-            logger.info("Loading the project again.")
-            if self._jobs is not None:
-                self._jobs.reload()
+            self.reload()
             return
         if self._signal:
-            self._executor.kill()
+            self.kill()
             self._inbox.stop()
             return
         self._signal = number
-        deadline_s = views.closing(self._settings).longest_s
-        logger.info("Stopping; what runs has %g s to end.", deadline_s)
+        logger.info("Stopping; what runs has %g s to end.", self.stop_s)
+        self.stop(self.stop_s, self._inbox.stop)
+
+    # -- as part of one -----------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Load what is declared, and have it run."""
+        if self._jobs is not None:
+            self._jobs.begin()
+        else:
+            self._use(read_all(self._settings, None))
+
+    def reload(self) -> None:
+        """Load the project again, and what duck.toml declares; what runs goes on."""
+        if self._is_stopping:
+            return
+        logger.info("Loading the project's automations again.")
+        try:
+            self._settings = reread(self._settings, "AUTOMATIONS")
+        except SettingsError as error:
+            logger.error("%s Its automations stay as they were.", error)
+        if self._jobs is not None:
+            self._jobs.reload()
+        else:
+            self._use(read_all(self._settings, None))
+
+    def stop(self, deadline_s: float, done: Callable[[], None]) -> None:
+        """Begin nothing more, and let what runs end within so many seconds, by force after that; then `done`.
+
+        May be said again, with another deadline.
+        """
+        self._is_stopping = True
+        if self._again is not None:
+            self._again.cancel()
         self._files.stop()
         if self._conditions is not None:
             self._conditions.stop()
-        self._dispatcher.stop(deadline_s, self._inbox.stop)
+        self._dispatcher.stop(deadline_s, done)
+
+    def kill(self) -> None:
+        """End everything now."""
+        self._files.stop()
+        if self._conditions is not None:
+            self._conditions.kill()
+        self._executor.kill()
+
+    # -- what it is told of -------------------------------------------------------------------------------------------
 
     def _declared(self, told: dict[str, Any]) -> None:
         self._side.tell(told)
+        self._unloaded, self._again_s, self._is_loaded = "", 0.0, True
         self._use(read_all(self._settings, told))
 
     def _use(self, found: Found) -> None:
@@ -345,14 +417,21 @@ class Automations:
             logger.error("%s", problem)
         for text in found.tracebacks:
             logger.error("%s", text.rstrip())
+        self.report.zone, self.report.unusable = found.zone, len(found.problems)
+        self._declare(found)
+
+    def _declare(self, found: Found) -> None:
+        if self._is_stopping:
+            return
         declarations = found.declarations if self._run_id is None else unplanned(found.declarations)
         try:
             self._dispatcher.declare(declarations)
+            self.report.recall(each.name for each in declarations)
             if not self._has_started:
                 self._dispatcher.happened("start", {}, node=self._dispatcher.node)
         except DuckError as error:
             logger.error("%s", error)
-            self._inbox.call_later(5.0, lambda: self._use(found))
+            self._inbox.call_later(5.0, lambda: self._declare(found))
             return
         if self._run_id is None:
             self._attend(found)
@@ -361,13 +440,11 @@ class Automations:
             self._jobs.warm({each.lane for each in found.declarations if each.enabled and each.kind in kinds})
         if not self._has_started:
             self._has_started = True
-            logger.info(
-                "%d automations are dispatched by %s, in the zone %s.",
-                len(found.declarations),
-                self._dispatcher.node,
-                found.zone.key,
-            )
             self._dispatcher.start()
+        if found.declarations and self.tells:
+            logger.info("%s", self.report.summary(len(found.declarations)))
+        if self._is_loaded or self._jobs is None:
+            self.on_declared(len(found.declarations))
 
     def _attend(self, found: Found) -> None:
         """Have events told of that are waited for, and no others."""
@@ -394,12 +471,27 @@ class Automations:
         self._inbox.call_later(0.0, lambda: self._dispatcher.stop(_LAST_S, self._inbox.stop))
 
     def _failed(self, message: str, text: str) -> None:
-        logger.error("The project cannot be loaded for its automations: %s%s", message, _below(text))
+        """The project cannot be loaded: what was declared stays, and at first what needs no project is run."""
+        told = f"{message}{_below(text)}"
+        if told != self._unloaded:
+            self._unloaded = told
+            logger.error("The project cannot be loaded for its automations: %s", told)
+        self.on_unloaded(message)
         if self._run_id is not None:
             self._inbox.stop()
+        if not self._has_started:
+            self._use(read_all(self._settings, None))
+        self._again_s = min(max(2 * self._again_s, _FIRST_AGAIN_S), _MOST_AGAIN_S)
+        if self._again is not None:
+            self._again.cancel()
+        if self._jobs is not None and not self._is_stopping:
+            self._again = self._inbox.call_later(self._again_s, self._jobs.reload)
+
+    def _unasked(self, message: str, text: str) -> None:
+        logger.error("The triggers of automations cannot be asked: %s%s", message, _below(text))
 
     def _printed(self, text: str) -> None:
-        logger.info("%s", text.rstrip())
+        self._output.feed(text.encode("utf-8", "replace"))
 
 
 _SIGNALS: Final = tuple(

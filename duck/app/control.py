@@ -20,7 +20,7 @@ def commands(lifecycle: Lifecycle) -> dict[str, Callable[[Request], None]]:
     """The commands of one App, by name."""
     return {
         "ping": lambda request: request.reply({"pid": os.getpid(), "version": duck.__version__}),
-        "status": lambda request: lifecycle.front.refresh(lambda: request.reply(report(lifecycle))),
+        "status": lambda request: lifecycle.refresh(lambda: request.reply(report(lifecycle))),
         "reload": lifecycle.reload_asked,
         "migrate": lifecycle.migration.asked,
         "stop": lifecycle.ending.commanded,
@@ -64,6 +64,10 @@ def report(lifecycle: Lifecycle) -> dict[str, Any]:
     if frontend:
         said["frontend"] = frontend
         processes += [describe_process("front end", pid, name=frontend["name"]) for pid in lifecycle.frontend.pids]
+    automations = lifecycle.automations.report()
+    if automations:
+        processes += [describe_process(**process) for process in automations.pop("processes")]
+        said["automations"] = automations
     said["processes"] = processes
     certificates = lifecycle.certificates.status() if lifecycle.certificates is not None else None
     if certificates:

@@ -205,8 +205,10 @@ class Ending:
 
     def _servers(self) -> list[Drained]:
         server = self._run.front.server
-        front: list[Drained] = [server] if server is not None else []
-        return [*front, *(microapp.server for microapp in self._app.microapps)]
+        servers: list[Drained] = [server] if server is not None else []
+        if self._run.automations.pids and not self.restarts:  # the next Duck lets their runs end
+            servers.append(self._run.automations)
+        return [*servers, *(microapp.server for microapp in self._app.microapps)]
 
     def _services(self) -> list[Service]:
         django, frontend = self._run.django, self._run.frontend.service

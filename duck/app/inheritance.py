@@ -122,8 +122,13 @@ def descriptors_of(handed: Mapping[str, Any]) -> list[int]:
         *(front[name] for front in fronts for name in ("control", "lifeline")),
         *django.get("descriptors", ()),
         *(descriptor for one in more.values() for descriptor in one.get("listeners", ())),
-        *(one["child"][name] for one in more.values() if "child" in one for name in ("control", "lifeline")),
+        *(child[name] for one in more.values() for child in _children(one) for name in ("control", "lifeline")),
     ]
+
+
+def _children(one: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What `Child.hand_over` gave of each child that is handed over with `one`."""
+    return [*one.get("children", ()), *([one["child"]] if "child" in one else [])]
 
 
 def _nameless_file() -> io.FileIO:

@@ -26,6 +26,7 @@ from duck.app.browsers import Browsers
 from duck.app.changes import Changes
 from duck.app.console import show_banner
 from duck.app.control import commands
+from duck.app.dispatching import Dispatching
 from duck.app.ending import Ending
 from duck.app.force_https import Redirect
 from duck.app.front_processes import FrontProcesses
@@ -34,17 +35,16 @@ from duck.app.fronts import make_front, thread_count
 from duck.app.host import Host
 from duck.app.https import Https, challenge_directory
 from duck.app.keys import Keys
-from duck.app.lanes import site_config
 from duck.app.listening import Listening
 from duck.app.migrate import Migration
 from duck.app.overview import Overview
+from duck.app.own_side import OwnSide
 from duck.app.presence import Presence
 from duck.app.readiness import Readiness
 from duck.app.refusal import refusal
 from duck.app.reloads import Reloads
 from duck.app.succession import Succession
-from duck.app.trial import end_if_on_trial, fail_if_on_trial
-from duck.app.unloaded import Unloaded
+from duck.app.trial import end_if_on_trial
 from duck.backend.django.terminal import Terminal
 from duck.exceptions import SettingsError
 from duck.services.django import BROKEN, DjangoService
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from duck.app.app import App
     from duck.app.certificates import Certificates
     from duck.app.inheritance import Inheritance
+    from duck.app.unloaded import Unloaded
     from duck.proxy.upstream import Generation
     from duck.services.ipc import Request
     from duck.settings.load import Settings
@@ -79,7 +80,8 @@ class Lifecycle:
         overview: health and figures, on an address of their own.
         host: rights, sockets of systemd's, orphans.
         succession: what the Duck before has left, and how this one is replaced.
-        unloaded: why Duck's own side cannot be loaded; None where it is, or there is none.
+        own: Duck's own side, in a Duck project.
+        automations: their dispatcher, where some are declared.
         ending: how it ends, and whether that has begun.
         started: whether it has been started.
         presence: how others find it.
@@ -102,7 +104,8 @@ class Lifecycle:
         self.overview = Overview(self)
         self.host = Host(settings)
         self.succession = Succession()
-        self.unloaded: Unloaded | None = None
+        self.own = OwnSide(app, self)
+        self.automations = Dispatching(app, self)
         self.began = time.time()
         self.started = False
         self.ending = Ending(app, self)
@@ -147,7 +150,7 @@ class Lifecycle:
         self.front.tls = self.https.config()
         view = views.django(self.settings)
         self.django = DjangoService.find(self.settings, self.inbox)
-        self._load_sites()
+        self.own.load()
         if self.settings["STATE_DIR"] is not None:
             state_directory(self.settings["STATE_DIR"], project=self.project_dir)
         end_if_on_trial()
@@ -196,7 +199,7 @@ class Lifecycle:
         self._thread = threading.current_thread()
         self.started = True
         self.changes = Changes(
-            self.inbox, self.project_dir, self.django, self.ending.ask_restart, self._untried, self.browsers.tell
+            self.inbox, self.project_dir, self.django, self.ending.ask_restart, self.own.untried, self.browsers.tell
         )
         self.reloads = Reloads(self)
         self.browsers.attach(self.project_dir, self.django, self.migration)
@@ -212,8 +215,9 @@ class Lifecycle:
         self.start_server()
         self.start_redirect(tell=with_banner and not self.succession.has_children)
         self.frontend.start(self.succession.more("frontend"))
+        self.automations.take_over(self.succession.more("automations"))
         if self.unloaded is not None:
-            self._show_unloaded(self.unloaded)
+            self.own.show(self.unloaded)
         elif self.django is not None:
             self.start_django()
         if self.certificates is not None:
@@ -229,6 +233,7 @@ class Lifecycle:
         elif with_banner:
             show_banner(self)
         if self.django is None and self.unloaded is None:
+            self.automations.project_told({})
             self._announce()
 
     def start_server(self) -> None:
@@ -282,6 +287,7 @@ class Lifecycle:
         """Give everything back at once, after a start that failed."""
         self.front.kill()
         self.frontend.kill()
+        self.automations.kill()
         if self.django is not None:
             self.django.kill()
         self.ending.give_back()
@@ -291,6 +297,11 @@ class Lifecycle:
     def serve(self) -> None:
         """Serve the inbox until the shutdown is complete."""
         self.inbox.run()
+
+    @property
+    def unloaded(self) -> Unloaded | None:
+        """Why Duck's own side cannot be loaded; None where it is, or there is none."""
+        return self.own.unloaded
 
     def on_own_thread(self) -> bool:
         """Whether the caller is on the thread that serves the inbox."""
@@ -304,6 +315,10 @@ class Lifecycle:
         if self.unloaded is not None:
             return BROKEN
         return self.django.state if self.django is not None else "running"
+
+    def refresh(self, done: Callable[[], None]) -> None:
+        """Ask the other processes for their figures; `done` is called when they have come, or after a short while."""
+        self.front.refresh(lambda: self.automations.refresh(done))
 
     @property
     def not_ready(self) -> str:
@@ -365,7 +380,8 @@ class Lifecycle:
         logger.info("Replacing Duck; its workers and Django go on.")
         self.ending.flush()
         run = self.listening.sockets, self.presence, self.host
-        self.succession.replace(*run, self.front, self.django, self.overview, self.redirect, self.https, self.frontend)
+        more = self.overview, self.redirect, self.https
+        self.succession.replace(*run, self.front, self.django, *more, self.frontend, self.automations)
 
     def signalled(self, number: int) -> None:
         """SIGINT or SIGTERM has come: stop; the second one skips to the deadline. SIGHUP loads Django again, in
@@ -404,6 +420,7 @@ class Lifecycle:
                 "browsers": self.browsers.hand_over(),
                 "https": self.https.hand_over(),
                 "frontend": self.frontend.hand_over(),
+                "automations": self.automations.hand_over(),
                 "django": {"has_run": self.django.has_run, "looked": self.django.remarks.looked} if self.django else {},
             }
             self.succession.start_again(self.listening.sockets, self.presence, self.host, self.redirect, more)
@@ -415,6 +432,8 @@ class Lifecycle:
         assert self.django is not None
         self.front.switch(generation, acknowledged, left)
         self.frontend.project_told(generation.facts)
+        if generation.number != self._told_generation or self._took_over:
+            self.automations.project_told(generation.facts)
         if generation.facts and self.certificates is not None:
             self.certificates.hosts_known(generation.facts)
         # One that went on serving because its successor failed is no news.
@@ -430,6 +449,8 @@ class Lifecycle:
         self.front.broken(failure)
         if failure["stage"] == "refused" and not self._announced:
             self.ending.approach(1, at_once=True)  # nothing that happens later would mend it
+        else:
+            self.automations.project_failed()
 
     def _announce(self) -> None:
         self.host.ready(f"serving {', '.join(self.addresses)}")
@@ -445,54 +466,13 @@ class Lifecycle:
         """Whether somebody in this process waits for the exit status of `pid`."""
         fronts = self.front.pids if isinstance(self.front, FrontProcesses) else []
         asking = self.certificates.pids if self.certificates is not None else []
-        own = (*fronts, *asking, *self.frontend.pids)
+        own = (*fronts, *asking, *self.frontend.pids, *self.automations.pids)
         return pid in own or (self.django is not None and self.django.owns_process(pid))
 
     def _restored(self) -> None:
         """The directory of the sockets was cleaned away: those of Django's processes have gone with it."""
         if self.django is not None and self.unloaded is None and not self.ending.has_begun:
             self.django.replace()
-
-    def _untried(self, output: str) -> None:
-        if self.unloaded is None:
-            what = "Duck's own files cannot be loaded; what runs keeps running until they are mended.\n%s"
-            logger.error(what, output)
-            self.browsers.unloaded(Unloaded.told(output, ()), serves=True)
-        else:
-            self._show_unloaded(Unloaded.told(output, self.unloaded.files))
-
-    # -- Duck's own side ------------------------------------------------------------------------------------------
-
-    def _load_sites(self) -> None:
-        """Import Duck's own side. What cannot be imported is shown once all is started, and mended while it runs."""
-        use_django = self.django is not None
-        sight = self.browsers.config(use_django=use_django)
-        try:
-            self.front.config = site_config(self._app, self.settings, use_django=use_django, ducksight=sight)
-        except SettingsError as error:
-            unloaded = Unloaded.of(error, self.settings)
-            fail_if_on_trial(unloaded)
-            if self._app.disable_ipc_handler:
-                raise  # nobody is there who would mend it
-            self.unloaded = unloaded
-            # Which side answers what is not known: each page says what is wrong.
-            self.front.config = site_config(
-                self._app, self.settings, use_django=True, with_own_side=False, ducksight=sight
-            )
-
-    def _show_unloaded(self, unloaded: Unloaded) -> None:
-        self.unloaded = unloaded
-        self.front.broken(unloaded.page())
-        self.browsers.unloaded(unloaded, serves=False)
-        if self.changes is not None:
-            self.changes.watch_for_recovery(unloaded.files)  # before it is told: who reads it may mend the file at once
-        text = f"\n{unloaded.traceback.rstrip()}" if unloaded.traceback else ""
-        logger.error(
-            "The Duck project could not be loaded: %s%s\nDuck keeps running; a change of %s starts it again.",
-            unloaded.message,
-            text,
-            " or ".join(os.path.relpath(path, self.project_dir) for path in unloaded.files[:3]),
-        )
 
 
 def _running() -> Future[Any]:

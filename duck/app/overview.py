@@ -94,6 +94,12 @@ class Overview:
             self._gather()
             self.metrics.fronts.ended(source)
 
+    def dispatcher_ended(self, source: str) -> None:
+        """The same of a dispatcher of automations."""
+        if self.metrics is not None:
+            self._gather()
+            self.metrics.automations.ended(source)
+
     def _make_handler(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> Handler:
         return Admin(
             loop,
@@ -105,19 +111,26 @@ class Overview:
     def _ask(self, what: Callable[[], Any], tell: Callable[[Any], None]) -> None:
         """From the admin address's thread: have `what` told once the front workers have said how it is."""
         lifecycle = self._lifecycle
-        lifecycle.inbox.post(lambda: lifecycle.front.refresh(lambda: tell(what())))
+        lifecycle.inbox.post(lambda: lifecycle.refresh(lambda: tell(what())))
 
     def _gather(self) -> None:
         if self.metrics is not None:
             for source, snapshot in self._lifecycle.front.snapshots().items():
                 self.metrics.fronts.update(source, snapshot)
+            for source, snapshot in self._lifecycle.automations.snapshots().items():
+                self.metrics.automations.update(source, snapshot)
 
     def _exposition(self) -> bytes:
         assert self.metrics is not None
         self._gather()
         said = report(self._lifecycle)
+        automations = self._lifecycle.automations
         restarts = {"front": self._lifecycle.front.restarts, "django": said.get("django", {}).get("restarts", 0)}
-        return self.metrics.exposition(state=said["state"], processes=said["processes"], restarts=restarts)
+        if "automations" in said:
+            restarts["automations"] = automations.restarts
+        return self.metrics.exposition(
+            state=said["state"], processes=said["processes"], restarts=restarts, succeeded=automations.succeeded
+        )
 
 
 def _addresses(settings: Settings, port: int) -> list[ListenAddress]:

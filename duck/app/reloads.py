@@ -60,6 +60,9 @@ class Reloads:
 
     def _load(self, request: Request | None) -> None:
         django = self._lifecycle.django
+        if (django is None or django.root is None) and self._lifecycle.automations.is_there:
+            self._load_automations(request)
+            return
         if django is None or django.root is None:
             sentence = "There is no Django process of Duck's own to load again; `duck reload --self` replaces Duck."
             logger.warning("%s", sentence)
@@ -86,6 +89,20 @@ class Reloads:
                 request.refuse(f"Django could not be loaded again, and {goes_on}: {failure.message}{text}")
 
         django.reload(outcome)
+
+    def _load_automations(self, request: Request | None) -> None:
+        """Where Duck has no Django of its own: what there is to load again is in the dispatcher."""
+        began = time.monotonic()
+        self._lifecycle.host.reloading()
+
+        def outcome(failure: str) -> None:
+            self._lifecycle.host.ready("automations loaded again" if not failure else f"not reloaded: {failure}")
+            if request is not None and failure:
+                request.refuse(f"The automations could not be loaded again: {failure}")
+            elif request is not None:
+                request.reply({"automations": True, "took_s": round(time.monotonic() - began, 2)})
+
+        self._lifecycle.automations.reload(outcome)
 
     # -- Duck itself ----------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from duck import logs
-from duck.app import front_worker
+from duck.app import dispatcher_process, front_worker
 from duck.app.inheritance import let_signals_in
 from duck.settings import views
 
@@ -40,6 +40,9 @@ class Runner:
         if front_worker.is_front_worker():
             app.set_process_name()
             return front_worker.serve(app, app.settings)
+        if dispatcher_process.is_dispatcher():
+            name_process("duck-automations")
+            return dispatcher_process.serve(app.settings)
         try:
             if not app.no_checks:
                 app.run_checks()

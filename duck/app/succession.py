@@ -23,6 +23,7 @@ from duck.exceptions import ApplicationError
 if TYPE_CHECKING:
     import socket
 
+    from duck.app.dispatching import Dispatching
     from duck.app.force_https import Redirect
     from duck.app.front_processes import FrontProcesses
     from duck.app.frontend import FrontEnd
@@ -83,6 +84,7 @@ class Succession:
         redirect: Redirect,
         https: Https,
         frontend: FrontEnd,
+        automations: Dispatching,
     ) -> None:
         """Become a new Duck, to which all of this is handed over; returns only where that fails.
 
@@ -99,6 +101,7 @@ class Succession:
                     "redirect": {"listeners": redirect.hand_over()},
                     "https": https.hand_over(),
                     "frontend": frontend.hand_over(),
+                    "automations": automations.hand_over(),
                 },
             }
             inheritance.become_new(listeners, presence.fileno(), run=self.run, environ=host.hand_over(), **handed)

@@ -60,7 +60,8 @@ def reload(directory: str | None, is_self: bool, name: str | None, as_json: bool
     elif is_self:
         click.echo(f"Duck {result['version']} has taken over (process id {result['pid']}).")
     else:
-        click.echo(f"Generation {result['generation']} serves after {result['took_s']:g} s.")
+        what = f"Generation {result['generation']} serves" if "generation" in result else "The automations are there"
+        click.echo(f"{what} after {result['took_s']:g} s.")
     return OK
 
 

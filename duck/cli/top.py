@@ -122,7 +122,13 @@ def lines(report: Report) -> list[str]:
     django = report.get("django") or {}
     if django.get("generation") is not None:
         figures.append(f"generation {django['generation']}")
-    restarts = (django.get("restarts") or 0) + ((report.get("front") or {}).get("restarts") or 0)
+    automations = report.get("automations") or {}
+    if automations.get("automations") is not None:
+        running, coming = len(automations.get("running") or ()), automations.get("next")
+        figures.append(
+            f"automations: {automations['automations']}, {running} running{f', next {coming}' if coming else ''}"
+        )
+    restarts = sum((each or {}).get("restarts") or 0 for each in (django, report.get("front"), automations))
     if restarts:
         figures.append(f"{restarts} restart{'s' if restarts != 1 else ''}")
     return [*told, ", ".join(figures), "", *table(processes, without=_LIVE)]

@@ -8,14 +8,16 @@ processes; never anything that a client chooses. For the thread that owns the Ap
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from itertools import accumulate
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from duck.net.stats import BYTES, SECONDS, merge
+from duck.services.automation_metrics import automation_families
+from duck.services.families import Families, counter, gauge, histogram
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 STATES: Final = ("starting", "running", "holding", "broken", "stopping")
 _CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
@@ -108,11 +110,13 @@ class Metrics:
 
     Attributes:
         fronts: what the front workers count, by any name that no other of them has or had: `Server.snapshot`.
+        automations: the same of dispatchers of automations: `Figures.snapshot`.
     """
 
     def __init__(self, version: str, started: float, *, kept: Mapping[str, Any] | None = None) -> None:
         kept = kept or {}
         self.fronts = Tally(kept.get("fronts"))
+        self.automations = Tally(kept.get("automations"))
         self._processes = Tally(kept.get("processes"))
         self._version = version
         self._started = started
@@ -120,7 +124,11 @@ class Metrics:
     @property
     def counts(self) -> dict[str, Any]:
         """What must not be lost where this process goes on as another program; plain values."""
-        return {"fronts": self.fronts.counts, "processes": self._processes.counts}
+        return {
+            "fronts": self.fronts.counts,
+            "automations": self.automations.counts,
+            "processes": self._processes.counts,
+        }
 
     def exposition(
         self,
@@ -128,6 +136,7 @@ class Metrics:
         state: str,
         processes: Iterable[Mapping[str, Any]] = (),
         restarts: Mapping[str, int] | None = None,
+        succeeded: Mapping[str, float] | None = None,
     ) -> bytes:
         """All figures in the text format of Prometheus, version 0.0.4.
 
@@ -135,11 +144,14 @@ class Metrics:
             state: one of STATES.
             processes: what `describe_process` tells of each, `generation` besides where it has one.
             restarts: how often a process was replaced that had ended by itself, by role.
+            succeeded: when automations have succeeded last, in seconds since 1970, by their names.
         """
         processes = list(processes)
         self._add_up(processes)
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Families(self._families(state, processes, restarts or {})))
+        registry.register(Families(self._families(state, processes, restarts or {})))
+        if self.automations.total:
+            registry.register(Families(automation_families(self.automations.total, succeeded or {})))
         return generate_latest(registry)
 
     def _add_up(self, processes: list[Mapping[str, Any]]) -> None:
@@ -153,9 +165,9 @@ class Metrics:
     def _families(
         self, state: str, processes: list[Mapping[str, Any]], restarts: Mapping[str, int]
     ) -> Iterator[Metric]:
-        yield _gauge("duck_info", "The version that runs.", [({"version": self._version}, 1)])
-        yield _gauge("duck_start_time_seconds", "When Duck was started, since 1970.", [({}, self._started)])
-        yield _gauge(
+        yield gauge("duck_info", "The version that runs.", [({"version": self._version}, 1)])
+        yield gauge("duck_start_time_seconds", "When Duck was started, since 1970.", [({}, self._started)])
+        yield gauge(
             "duck_state", "1 for the state that Duck is in.", [({"state": one}, int(one == state)) for one in STATES]
         )
         yield from _front_families(self.fronts.total)
@@ -164,7 +176,7 @@ class Metrics:
 
 def _front_families(total: Mapping[str, Any]) -> Iterator[Metric]:
     requests = total.get("requests", {})
-    yield _counter(
+    yield counter(
         "duck_requests",
         "Requests that have ended, by method and class of status; none: nothing was answered.",
         [
@@ -174,27 +186,27 @@ def _front_families(total: Mapping[str, Any]) -> Iterator[Metric]:
         ],
     )
     for name, key, bounds, text in _HISTOGRAMS:
-        yield _histogram(name, text, bounds, total.get(key, {}))
+        yield histogram(name, text, bounds, total.get(key, {}))
     for name, key, text in _COUNTERS:
-        yield _counter(name, text, [({}, total.get(key, 0))])
-    yield _counter(
+        yield counter(name, text, [({}, total.get(key, 0))])
+    yield counter(
         "duck_backend_failures",
         "Requests that a backend failed, by the status that says how.",
         [({"status": status}, count) for status, count in total.get("backend_failures", {}).items()],
     )
     connections = total.get("connections", {})
     for name, key, text in _CONNECTIONS:
-        yield _counter(name, text, [({}, connections.get(key, 0))])
+        yield counter(name, text, [({}, connections.get(key, 0))])
     for name, key, text in _TLS:
-        yield _counter(name, text, [({}, total.get("tls", {}).get(key, 0))])
+        yield counter(name, text, [({}, total.get("tls", {}).get(key, 0))])
     now = total.get(_NOW, {})
     for name, key, text in _GAUGES:
-        yield _gauge(name, text, [({}, now.get(key, 0))])
+        yield gauge(name, text, [({}, now.get(key, 0))])
     generations = {int(number): loops for number, loops in now.get("generations", {}).items()}
     newest = max(generations, default=0)
-    yield _gauge("duck_generation", "The newest generation of Django that requests are sent to.", [({}, newest)])
+    yield gauge("duck_generation", "The newest generation of Django that requests are sent to.", [({}, newest)])
     behind = sum(generations.values()) - generations.get(newest, 0)
-    yield _gauge("duck_front_loops_behind", "Loops that still send to an older generation.", [({}, behind)])
+    yield gauge("duck_front_loops_behind", "Loops that still send to an older generation.", [({}, behind)])
 
 
 def _process_families(
@@ -202,17 +214,17 @@ def _process_families(
 ) -> Iterator[Metric]:
     running = [one for one in processes if one.get("state") != "gone"]
     roles = sorted({str(one["role"]) for one in processes} | set(cpu) | set(restarts))
-    yield _gauge(
+    yield gauge(
         "duck_processes",
         "Processes that run, by role.",
         [({"role": role}, sum(one["role"] == role for one in running)) for role in roles],
     )
-    yield _counter(
+    yield counter(
         "duck_process_cpu_seconds",
         "Processor time, user and system, of all processes of a role, those that have ended included.",
         [({"role": role}, cpu.get(role, 0.0)) for role in roles],
     )
-    yield _counter(
+    yield counter(
         "duck_process_restarts",
         "Processes that ended by themselves and were replaced, by role.",
         [({"role": role}, restarts.get(role, 0)) for role in roles],
@@ -223,46 +235,7 @@ def _process_families(
         ("duck_process_generation", "generation", "The generation that a Django process is of."),
     ):
         told = [({"role": str(one["role"]), "pid": str(one["pid"])}, one[key]) for one in running if key in one]
-        yield _gauge(name, text, told)
-
-
-class _Families(Collector):
-    """Families that were made already, as a registry asks for them."""
-
-    def __init__(self, families: Iterable[Metric]) -> None:
-        self._families = list(families)
-
-    def collect(self) -> list[Metric]:
-        return self._families
-
-
-_Samples = list[tuple[dict[str, str], float]]
-
-
-def _counter(name: str, text: str, samples: _Samples) -> Metric:
-    return _filled(CounterMetricFamily(name, text, labels=_labels(samples)), samples)
-
-
-def _gauge(name: str, text: str, samples: _Samples) -> Metric:
-    return _filled(GaugeMetricFamily(name, text, labels=_labels(samples)), samples)
-
-
-def _filled(family: CounterMetricFamily | GaugeMetricFamily, samples: _Samples) -> Metric:
-    for labels, value in samples:
-        family.add_metric(list(labels.values()), value)
-    return family
-
-
-def _labels(samples: _Samples) -> list[str]:
-    return list(samples[0][0]) if samples else []
-
-
-def _histogram(name: str, text: str, bounds: Iterable[float], told: Mapping[str, Any]) -> Metric:
-    uppers = [*(repr(float(bound)) for bound in bounds), "+Inf"]
-    counts = told.get("counts") or [0] * len(uppers)
-    family = HistogramMetricFamily(name, text)
-    family.add_metric([], list(zip(uppers, accumulate(counts), strict=False)), told.get("sum", 0))
-    return family
+        yield gauge(name, text, told)
 
 
 def _without_now(snapshot: Mapping[str, Any]) -> dict[str, Any]:

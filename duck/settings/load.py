@@ -101,13 +101,17 @@ class Settings(Mapping[str, Any]):
         Raises:
             SettingsError: a name is unknown or a value wrong.
         """
-        merged, origins = dict(self._values), dict(self._origins)
+        merged = self
         for name, raw in values.items():
             origin = Origin("command line", name)
-            merged[name], origins[name] = _read(SETTINGS[name], raw, origin, self.project_dir), origin
+            merged = merged.with_value(name, read_value(SETTINGS[name], raw, origin, self.project_dir), origin)
+        return merged
+
+    def with_value(self, name: str, value: Any, origin: Origin | None) -> Settings:
+        """The same with one value replaced, which has been checked; None: nobody has given it."""
         return Settings(
-            merged,
-            origins,
+            {**self._values, name: value},
+            {**self._origins, name: origin or Origin("default")},
             project_dir=self.project_dir,
             base_dir=self.base_dir,
             file=self.file,
@@ -154,7 +158,7 @@ def load(
             if name in source:
                 raw, origin = source[name]
                 try:
-                    values[name], origins[name] = _read(setting, raw, origin, base), origin
+                    values[name], origins[name] = read_value(setting, raw, origin, base), origin
                 except SettingsError as error:
                     _tell(problems, error)
                 break
@@ -245,29 +249,35 @@ def _read_file(
     """What the project's file says, that file, the directory its paths start from, and whether it is a Duck project."""
     if "SETTINGS_MODULE" in given:
         raw, origin = given["SETTINGS_MODULE"]
-        name = _read(SETTINGS["SETTINGS_MODULE"], raw, origin, project_dir)
+        name = read_value(SETTINGS["SETTINGS_MODULE"], raw, origin, project_dir)
         return _read_module(*_find_module(name, origin, project_dir), problems)
     if is_duck_project(project_dir):
         return _read_module("settings", project_dir / "settings.py", project_dir, problems)
-    directory = project_dir
+    named: Path | None = None
     if "DJANGO_PROJECT" in given:
-        raw, origin = given["DJANGO_PROJECT"]
-        named: Path = _read(SETTINGS["DJANGO_PROJECT"], raw, origin, project_dir)
-        directory = named if os.path.isdir(named) else named.parent
-    elif not os.path.isfile(project_dir / "manage.py") and not os.path.isfile(project_dir / TOML_NAME):
-        below = [manage.parent for manage in sorted(project_dir.glob("*/manage.py"))]
-        directory = below[0] if len(below) == 1 else project_dir
-    file = directory / TOML_NAME
+        named = read_value(SETTINGS["DJANGO_PROJECT"], *given["DJANGO_PROJECT"], project_dir)
+    file = toml_of(project_dir, named)
     try:
         file.stat()
     except PermissionError as error:
         raise SettingsError(f"{file} cannot be looked for: {error.strerror}; run Duck as a user who may.") from error
     except OSError:
         return {}, None, project_dir, False
-    return _read_toml(file, problems), file, directory, False
+    return read_toml(file, problems), file, file.parent, False
 
 
-def _read_toml(file: Path, problems: list[SettingsError] | None = None) -> _Given:
+def toml_of(project_dir: Path, project: Path | None) -> Path:
+    """Where duck.toml is, or would be, for a start in `project_dir`; `project` is DJANGO_PROJECT."""
+    directory = project_dir
+    if project is not None:
+        directory = project if os.path.isdir(project) else project.parent
+    elif not os.path.isfile(project_dir / "manage.py") and not os.path.isfile(project_dir / TOML_NAME):
+        below = [manage.parent for manage in sorted(project_dir.glob("*/manage.py"))]
+        directory = below[0] if len(below) == 1 else project_dir
+    return directory / TOML_NAME
+
+
+def read_toml(file: Path, problems: list[SettingsError] | None = None) -> _Given:
     try:
         text = file.read_text(encoding="utf-8")
         table = tomllib.loads(text)
@@ -337,7 +347,7 @@ def _read_module(
     base_dir = root
     if "BASE_DIR" in given:
         raw, origin = given["BASE_DIR"]
-        base_dir = _read(SETTINGS["BASE_DIR"], raw, origin, root) or root
+        base_dir = read_value(SETTINGS["BASE_DIR"], raw, origin, root) or root
     return given, file, base_dir, True
 
 
@@ -404,7 +414,7 @@ def _add(given: _Given, name: str, raw: Any, origin: Origin, problems: list[Sett
     given[canonical] = raw, origin
 
 
-def _read(setting: Setting, raw: Any, origin: Origin, base: Path) -> Any:
+def read_value(setting: Setting, raw: Any, origin: Origin, base: Path) -> Any:
     try:
         value = setting.kind.read(raw, base)
         if setting.check is not None:

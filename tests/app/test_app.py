@@ -192,10 +192,13 @@ class TestConditions:
         app = App()
         with pytest.raises(SettingsError, match="ENABLE_HTTPS"):
             app.start_force_https_server()
-        with pytest.raises(SettingsError, match="RUN_AUTOMATIONS"):
-            app.start_automations_dispatcher()
         with pytest.raises(SSLError, match="SSL_CERTFILE_LOCATION"):
             App.check_ssl_credentials()
+
+    def test_automations_that_are_turned_off_are_not_started(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DUCK_RUN_AUTOMATIONS", "no")
+        with pytest.raises(SettingsError, match="RUN_AUTOMATIONS is off, so that no automations are run; set it, or"):
+            App().start_automations_dispatcher()
 
     def test_worker_processes_are_refused_by_the_checks(self) -> None:
         with pytest.raises(ApplicationError, match="force_worker_processes"):

@@ -45,7 +45,7 @@ def described(declaration: Declaration, standing: Standing | None, engine: Engin
         "timeout_s": declaration.timeout_s,
         "retry": declaration.retry,
         "on_crash": declaration.on_crash,
-        "run_in": declaration.lane,
+        "run_in": declaration.place,
         "run_on": declaration.run_on,
         "jitter_s": round(declaration.delay_s, 3),
     }

@@ -32,6 +32,8 @@ MISSED: Final = ("once", "all", "skip")
 OVERLAPS: Final = ("skip", "queue_one", "queue_all", "replace", "allow")
 ON_CRASH: Final = ("fail", "retry")
 PLACES: Final = ("process", "thread", "loop")
+# What is counted together, since one executor carries it out: those of PLACES are the project's job processes.
+LANES: Final = (*PLACES, "shell", "url")
 EACH: Final = "each"
 _BESIDE_TRIGGERS: Final = ("tz", "start", "except", *DETAILS)
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
@@ -98,8 +100,13 @@ class Declaration:
 
     @property
     def lane(self) -> str:
-        """Which of PLACES carries it out: a shell has a process of its own, and to ask others waits in a thread."""
-        return {"shell": "process", "url": "thread", "task": "thread"}.get(self.kind, self.run_in)
+        """Which of LANES carries it out."""
+        return {"shell": "shell", "url": "url", "task": "thread"}.get(self.kind, self.run_in)
+
+    @property
+    def place(self) -> str:
+        """Which of PLACES that is: a shell has a process of its own, and to ask others waits in a thread."""
+        return {"shell": "process", "url": "thread"}.get(self.lane, self.lane)
 
     @property
     def details_table(self) -> dict[str, Any]:

@@ -10,11 +10,18 @@ from duck.settings import kinds
 from duck.settings.kinds import Kind
 from duck.settings.setting import Setting
 
+DISPATCHER: Final = "duck.services.automations.dispatcher.Dispatcher"
+
 
 def _anything(raw: Any, base: Path) -> Any:
     if isinstance(raw, Mapping):
         return dict(raw)
     raise ValueError('give a table such as {command = "clearsessions", every = "1d"}')
+
+
+def _check_class(value: str) -> None:
+    if not all(part.isidentifier() for part in value.split(".")) or "." not in value:
+        raise ValueError("give the dotted name of a class, such as shop.automations.Dispatcher")
 
 
 def _check_database(value: str | None) -> None:
@@ -24,6 +31,32 @@ def _check_database(value: str | None) -> None:
 
 
 AUTOMATIONS: Final = (
+    Setting(
+        "Automations",
+        "RUN_AUTOMATIONS",
+        kinds.BOOLEAN,
+        True,
+        "Whether a Duck that serves runs the project's automations, too, where it declares any. By default it does, but"
+        " `duck runserver` only while Django's DEBUG is on.",
+        flags=("--automations/--no-automations",),
+    ),
+    Setting(
+        "Automations",
+        "AUTOMATIONS_ONLY",
+        kinds.BOOLEAN,
+        False,
+        "Whether `duck serve` runs automations and nothing else: it listens nowhere, and starts no Django for pages.",
+        flags=("--automations-only/--no-automations-only",),
+        of=("serve",),
+    ),
+    Setting(
+        "Automations",
+        "AUTOMATION_DISPATCHER",
+        kinds.TEXT,
+        DISPATCHER,
+        "The class that has automations run, a subclass of the default one.",
+        check=_check_class,
+    ),
     Setting(
         "Automations",
         "AUTOMATIONS",
@@ -54,7 +87,7 @@ AUTOMATIONS: Final = (
         "AUTOMATION_PROCESSES",
         kinds.integer(1, 256),
         4,
-        "How many runs may have a process of their own at once, on this node; shell commands count apart.",
+        "How many runs may have a job process at once, on this node; so many shell commands run besides.",
         unit="runs",
     ),
     Setting(
@@ -62,7 +95,7 @@ AUTOMATIONS: Final = (
         "AUTOMATION_THREADS",
         kinds.integer(1, 1024),
         16,
-        "How many runs may have a thread at once, on this node.",
+        "How many runs may have a thread at once, on this node; so many URLs are asked besides.",
         unit="runs",
     ),
     Setting(

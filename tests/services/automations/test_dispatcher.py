@@ -16,7 +16,7 @@ from duck.automation import any_of, on
 from duck.exceptions import StoreError
 from duck.services.automations import dispatcher as module
 from duck.services.automations.clock import MachineClock
-from duck.services.automations.declaration import Declaration, read_declaration
+from duck.services.automations.declaration import LANES, Declaration, read_declaration
 from duck.services.automations.dispatcher import Dispatcher
 from duck.services.automations.engine import NOTHING_PRINTED, Ended, Printed
 from duck.services.automations.engine import Node as Seen
@@ -84,7 +84,7 @@ class Hands:
         self.stopped: Callable[[], None] | None = None
 
     def room(self) -> Mapping[str, int]:
-        return dict.fromkeys(("process", "thread", "loop"), self.most - len(self.runs))
+        return dict.fromkeys(LANES, self.most - len(self.runs))
 
     def start(self, run: Run, declaration: Declaration, ended: Callable[[Ended], None]) -> None:
         self.at.append(time.time())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +18,7 @@ import psutil
 import pytest
 
 from duck.services.automations.declaration import Declaration, read_declaration
+from duck.services.automations.engines.local import LocalEngine
 from duck.services.automations.executors.by_kind import ByKind
 from duck.services.automations.executors.shell import ShellCommands
 from duck.services.automations.executors.url import Requests
@@ -25,6 +28,9 @@ from tests.alive import is_alive
 
 if TYPE_CHECKING:
     from duck.services.automations.engine import Ended
+
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Works:
@@ -111,11 +117,11 @@ class TestShell:
 
     def test_one_is_cancelled(self, works: Works) -> None:
         run, ended = works.begin(shell="sleep 60")
-        assert works.executor.room()["process"] == 1
+        assert works.executor.room()["shell"] == 1
         works.executor.cancel(run.id)
         works.serve(lambda: ended)
         assert ended[0].state == State.CANCELLED
-        assert works.executor.room()["process"] == 2
+        assert works.executor.room()["shell"] == 2
 
     def test_of_a_flood_the_end_is_kept(self, works: Works) -> None:
         ended = works.run(shell="seq 300000")
@@ -127,6 +133,23 @@ class TestShell:
         while is_alive(int(ended.output)) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not is_alive(int(ended.output))
+
+    def test_one_ends_with_the_process_that_has_it_run_however_that_ends(self, tmp_path: Path) -> None:
+        """By the kernel alone, as for a node that is killed."""
+        program = (
+            "import os, signal, sys; sys.path.insert(0, sys.argv[1])\n"
+            "from tests.services.automations.test_executors import Works, Path, declared\n"
+            "works = Works(Path('.')); run, _ = works.begin(shell='sleep 62 & echo $! $$ > pids; wait')\n"
+            "works.serve(lambda: os.path.exists('pids') and open('pids').read().endswith('\\n'))\n"
+            "os.kill(os.getpid(), signal.SIGKILL)"
+        )
+        done = subprocess.run([sys.executable, "-c", program, str(ROOT)], cwd=tmp_path, timeout=60)
+        assert done.returncode == -9
+        pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+        deadline = time.monotonic() + 10
+        while any(map(is_alive, pids)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not any(map(is_alive, pids))
 
 
 class _Site(BaseHTTPRequestHandler):
@@ -184,3 +207,37 @@ def test_all_end_at_a_stop_and_what_nobody_can_run_fails(works: Works) -> None:
     works.executor.stop(0.1, lambda: done.append(1))
     works.serve(lambda: done)
     assert ended[0].state == State.CANCELLED
+
+
+class Busy:
+    """An executor of job processes that has no room."""
+
+    def room(self) -> Mapping[str, int]:
+        return {"process": 0, "thread": 0, "loop": 0}
+
+    def start(self, run: Run, declaration: Declaration, ended: Callable[[Ended], None]) -> None:
+        raise AssertionError("it has no room")
+
+    def cancel(self, run_id: int) -> None: ...
+
+    def stop(self, deadline_s: float, done: Callable[[], None]) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+def test_shell_commands_and_urls_do_not_wait_for_job_processes(tmp_path: Path) -> None:
+    works = Works(tmp_path)
+    executor = ByKind({"command": Busy(), "shell": works.shell, "url": works.requests})
+    engine = LocalEngine(tmp_path / "store")
+    tables: dict[str, dict[str, Any]] = {"c": {"command": "x"}, "s": {"shell": "true"}, "u": {"url": "http://[::1]/"}}
+    declarations = {name: read_declaration(name, table, "duck.toml", ZoneInfo("UTC")) for name, table in tables.items()}
+    for declaration in declarations.values():
+        engine.enqueue(declaration, engine.now(), Cause.HAND)
+    assert {run.name for run in engine.take("node", declarations, executor.room())} == {"s", "u"}
+    engine.close()
+    works.inbox.close()
+
+
+def test_what_needs_a_project_is_taken_where_there_is_none_so_that_it_is_told(works: Works) -> None:
+    assert works.executor.room()["process"] == 1
+    assert works.run(command="check").reason == "there is no Django project here for command"

@@ -61,10 +61,18 @@ def find_automations() -> Dict[str, Any]:
     return {"declared": declared, "failed": failed}
 
 
+def declares_automations() -> bool:
+    """Whether the project may declare some; nothing is imported, so that nothing can fail for it."""
+    from django.conf import settings
+
+    return bool(getattr(settings, "AUTOMATIONS", None)) or bool(_modules())
+
+
 def _modules() -> List[str]:
     from django.apps import apps
 
-    packages = [config.name for config in apps.get_app_configs()]
+    # Django's own applications have none, and need not be looked through at each start.
+    packages = [config.name for config in apps.get_app_configs() if not config.name.startswith("django.")]
     own = (os.environ.get("DJANGO_SETTINGS_MODULE") or "").partition(".")[0]
     names = [f"{package}.{_MODULE}" for package in [*packages, *([own] if own else [])]]
     found = []

@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
 
+from .declared import declares_automations
 from .media import media_facts
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def project_facts(spec: Spec) -> Dict[str, Any]:
         "static": _static_facts(),
         "media": media_facts(manage, base_dir),
         "base_dir": base_dir,
+        "automations": declares_automations(),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from duck.services.automations.declaration import LANES
 from duck.services.automations.engine import Ended
 from duck.services.automations.run import State
 
@@ -28,11 +29,10 @@ class ByKind:
         self._owners: dict[int, Executor] = {}
 
     def room(self) -> Mapping[str, int]:
-        """See `Executor`: the least that any has in a lane, so that what is taken can be started."""
-        room: dict[str, int] = {}
+        """See `Executor`; no two of them have a lane in common. What nobody can carry out is taken, to say so."""
+        room = dict.fromkeys(LANES, 1)
         for each in self._distinct:
-            for lane, count in each.room().items():
-                room[lane] = min(room.get(lane, count), count)
+            room.update(each.room())
         return room
 
     def start(self, run: Run, declaration: Declaration, ended: Callable[[Ended], None]) -> None:

@@ -16,6 +16,7 @@ from duck.services.automations.engine import Ended
 from duck.services.automations.run import State
 from duck.services.automations.tail import Tail, news
 from duck.services.exit import ExitWatch, exit_sentence
+from duck.services.lifeline import Lifeline
 
 if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
@@ -30,8 +31,15 @@ _MOST_READS: Final = 4
 
 
 class _Command:
-    def __init__(self, process: subprocess.Popen[bytes], declaration: Declaration, ended: Callable[[Ended], None]):
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        lifeline: Lifeline,
+        declaration: Declaration,
+        ended: Callable[[Ended], None],
+    ):
         self.process = process
+        self.lifeline = lifeline
         self.declaration = declaration
         self.ended = ended
         self.tail = Tail()
@@ -58,7 +66,7 @@ class ShellCommands:
 
     def room(self) -> Mapping[str, int]:
         """See `Executor`."""
-        return {"process": self._most - len(self._commands)}
+        return {"shell": self._most - len(self._commands)}
 
     def start(self, run: Run, declaration: Declaration, ended: Callable[[Ended], None]) -> None:
         """See `Executor`."""
@@ -74,6 +82,7 @@ class ShellCommands:
             # A longer one the system refuses, and with it the command (execve(2), E2BIG).
             "DUCK_EVENT": run.event if len(run.event) <= _MAX_EVENT else "",
         }
+        lifeline = Lifeline()
         try:
             process = subprocess.Popen(
                 ["/bin/sh", "-c", declaration.target],
@@ -83,14 +92,17 @@ class ShellCommands:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 process_group=0,
+                pass_fds=[lifeline.descriptor],
             )
         except OSError as error:
+            lifeline.untied()
             reason = f"it cannot be started in {directory}: {error.strerror}"
             self._inbox.post(lambda: ended(Ended(State.FAILED, reason)))
             return
+        lifeline.tie(process.pid)
         assert process.stdout is not None
         os.set_blocking(process.stdout.fileno(), False)
-        command = _Command(process, declaration, ended)
+        command = _Command(process, lifeline, declaration, ended)
         self._commands[run.id] = command
         self._inbox.watch(process.stdout.fileno(), lambda: self._read(command))
         command.exit = ExitWatch(self._inbox, process.pid, process, partial(self._exited, run.id))
@@ -157,6 +169,7 @@ class ShellCommands:
         self._signal(command, signal.SIGKILL)
         assert command.exit is not None and command.process.stdout is not None
         code = command.exit.reap()
+        command.lifeline.close()
         self._read(command)
         self._inbox.unwatch(command.process.stdout.fileno())
         command.process.stdout.close()

@@ -36,7 +36,7 @@ class Requests:
 
     def room(self) -> Mapping[str, int]:
         """See `Executor`."""
-        return {"thread": self._most - len(self._running)}
+        return {"url": self._most - len(self._running)}
 
     def start(self, run: Run, declaration: Declaration, ended: Callable[[Ended], None]) -> None:
         """See `Executor`."""
