@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from duck.exceptions import SettingsError
+from duck.exceptions import ProjectError, SettingsError
 from duck.services.automations.places import digest_of
 from duck.services.state import state_directory
 
@@ -15,17 +16,22 @@ if TYPE_CHECKING:
     from duck.services.automations.engine import Engine
     from duck.settings.load import Settings
 
+logger = logging.getLogger("duck.automations")
+
 
 def open_engine(settings: Settings, side: ProjectSide) -> Engine:
     """The engine that AUTOMATION_ENGINE names, for the project of `side`.
 
     Raises:
         ApplicationError: the state directory cannot be used.
+        ProjectError: the engine is the project's, and there is none, or it cannot be asked.
         SettingsError: what the engine needs is not installed.
         StoreError: the store cannot be opened.
     """
     if settings["AUTOMATION_ENGINE"] == "postgres":
         return _open_postgres(settings, side)
+    if settings["AUTOMATION_ENGINE"] == "django":
+        return _open_in_project(settings, side)
     from duck.services.automations.engines.local import LocalEngine
 
     return LocalEngine(store_path(settings, side.root))
@@ -64,6 +70,25 @@ def database_address(settings: Settings, side: ProjectSide) -> str:
         )
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     return make_conninfo(**{key: value for key, value in told["parameters"].items() if key in known})
+
+
+def _open_in_project(settings: Settings, side: ProjectSide) -> Engine:
+    from duck.backend.django.store import StoreProcess
+    from duck.services.automations.engines.django import DjangoEngine
+
+    if side.project is None or side.interpreter is None:
+        name, origin = settings["AUTOMATION_ENGINE"], settings.origin("AUTOMATION_ENGINE")
+        raise ProjectError(
+            f'AUTOMATION_ENGINE is "{name}" ({origin}), and there is no Django project here whose database it could be:'
+            ' set it to "local", or start Duck in the project.'
+        )
+    link = StoreProcess(side.project, side.interpreter, side.settings_module, on_output=_printed)
+    return DjangoEngine(link)
+
+
+def _printed(text: str) -> None:
+    for line in text.splitlines():
+        logger.info("%s", line)
 
 
 def store_path(settings: Settings, root: Path | None) -> Path:

@@ -6,10 +6,11 @@ It is the project as `duck runserver` finds it: the same manage.py, interpreter,
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from duck.backend.django.discover import Project, child_environment, find_interpreter, find_project
 from duck.exceptions import ProjectError
@@ -18,6 +19,9 @@ from duck.settings import views
 if TYPE_CHECKING:
     from duck.backend.django.discover import Interpreter
     from duck.settings.load import Settings
+
+# Where the project's Python finds `duck.automation`, and nothing else, if Duck is not installed there.
+LENT: Final = Path(__file__).parent / "lent"
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ def manage_command(
     """
     given = list(arguments)
     child = child_environment(environ, interpreter.path)
+    if os.path.abspath(interpreter.path) != os.path.abspath(sys.executable):
+        child["PYTHONPATH"] = os.pathsep.join(filter(None, (child.get("PYTHONPATH"), str(LENT))))
     if module is not None:
         child["DJANGO_SETTINGS_MODULE"] = module
         names_one = any(word == "--settings" or word.startswith("--settings=") for word in given)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from duck.automation.admission import MISSED_BY, missed_beyond, written
 from duck.services.automations.run import Cause, State
 from duck.services.automations.schedule import missed
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 PUNCTUAL: Final = timedelta(seconds=60)
 # Of a longer absence the latest so many planned times have a row each.
 MOST_ROWS: Final = 1000
-_MISSED: Final = "missed by "
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,11 @@ def due(declaration: Declaration, since: datetime, now: datetime) -> list[Due]:
     for at in planned:
         late = now - at - timedelta(seconds=declaration.delay_s)
         if late > window and late > PUNCTUAL:
-            found.append(Due(at, False, f"{_MISSED}{_written(late)}, which is more than `within`"))
+            found.append(Due(at, False, missed_beyond(late.total_seconds())))
         elif declaration.missed == "all":
             found.append(Due(at, True))
         elif declaration.missed == "skip" and late > PUNCTUAL:
-            found.append(Due(at, False, f"{_MISSED}{_written(late)}"))
+            found.append(Due(at, False, f"{MISSED_BY}{written(late.total_seconds())}"))
         elif at == latest:
             # Those it stands for were missed, and not passed over for being too old.
             stands_for = sum(1 for each in found if each.reason.startswith("one run"))
@@ -71,18 +71,10 @@ def stale(declaration: Declaration, run: Run, now: datetime) -> str:
     late = now - run.planned - timedelta(seconds=declaration.delay_s)
     is_first = run.cause is Cause.SCHEDULE and run.attempt == 0
     if is_first and late > max(timedelta(seconds=declaration.within_s), PUNCTUAL):
-        return f"{_MISSED}{_written(late)}, which is more than `within`"
+        return missed_beyond(late.total_seconds())
     return ""
 
 
 def was_missed(run: Run) -> bool:
     """Whether it is a planned time at which nothing could run."""
-    return run.state is State.SKIPPED and run.reason.startswith(_MISSED)
-
-
-def _written(late: timedelta) -> str:
-    seconds = int(late.total_seconds())
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
+    return run.state is State.SKIPPED and run.reason.startswith(MISSED_BY)

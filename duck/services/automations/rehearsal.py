@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
+from duck.automation.admission import admit
 from duck.automation.automation import MARK, Automation, Declared
-from duck.services.automations.admission import admit
 from duck.services.automations.declaration import read_declaration
 from duck.services.automations.due import due
 from duck.services.automations.run import State
@@ -166,7 +166,7 @@ class AutomationClock:
         ends = self._ends[name] = [each for each in self._ends[name] if each[1] > self.now]
         running = sum(1 for start, _ in ends if start <= self.now)
         admission = admit(declaration.overlap, running, len(ends) - running)
-        if admission.state is State.SKIPPED:
+        if admission.state == State.SKIPPED:
             return Rehearsed(name, planned, None, admission.reason)
         if admission.replaces:
             ends.clear()

@@ -67,10 +67,10 @@ AUTOMATIONS: Final = (
     Setting(
         "Automations",
         "AUTOMATION_ENGINE",
-        kinds.choice("local", "postgres"),
+        kinds.choice("local", "django", "postgres"),
         "local",
-        "What keeps the runs, and so which nodes share them: `local`, a file for all nodes of this machine;"
-        " `postgres`, a PostgreSQL for those of all machines.",
+        "What keeps the runs, and so which nodes share them: `local`, a file for all nodes of this machine; `django`,"
+        ' the database of the project, whose INSTALLED_APPS has `"duck.automation.django"`; `postgres`, a PostgreSQL.',
     ),
     Setting(
         "Automations",

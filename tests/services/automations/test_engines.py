@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -23,6 +23,10 @@ from duck.services.automations.engines.local_rows import SCHEMA
 from duck.services.automations.engines.postgres import PostgresEngine
 from duck.services.automations.run import Cause, Run, State
 from duck.services.mounts import Mounts
+from tests.automation_project import KeptStore
+
+if TYPE_CHECKING:
+    from tests.postgres import Postgres
 
 
 class Open:
@@ -41,9 +45,29 @@ class Open:
             engine.close()
 
 
-@pytest.fixture(params=["local", "postgres"])
+@pytest.fixture(scope="module")
+def in_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeptStore]:
+    """A project's store in its SQLite file."""
+    kept = KeptStore(tmp_path_factory.mktemp("sqlite"))
+    yield kept
+    kept.close()
+
+
+@pytest.fixture(scope="module")
+def in_postgres(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Iterator[KeptStore]:
+    """A project's store in its PostgreSQL."""
+    kept = KeptStore(tmp_path_factory.mktemp("postgres"), postgres)
+    yield kept
+    kept.close()
+
+
+@pytest.fixture(params=["local", "django on sqlite", "django on postgres", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
-    if request.param == "postgres":
+    if request.param.startswith("django"):
+        kept: KeptStore = request.getfixturevalue(f"in_{request.param.split()[-1]}")
+        kept.begin()
+        opens = Open(kept.open)
+    elif request.param == "postgres":
         server = request.getfixturevalue("postgres")
         url = server.url(server.make_database())
         opens = Open(lambda: PostgresEngine(lambda: url))

@@ -37,5 +37,6 @@ if __name__ == "__main__":
     _load()
     from importlib import import_module
 
-    _NAME = "command" if "_DUCK_COMMAND" in os.environ else "jobs" if "_DUCK_JOBS" in os.environ else "run"
+    _ROLES = {"_DUCK_COMMAND": "command", "_DUCK_JOBS": "jobs", "_DUCK_STORE": "store"}
+    _NAME = next((_ROLES[variable] for variable in _ROLES if variable in os.environ), "run")
     sys.exit(import_module(f"_duck_worker.backend.django.worker.{_NAME}").main())

@@ -11,6 +11,7 @@ from typing import Any
 from .control import Control, die_with_parent, tie_group
 from .hook import when_imported
 from .launch import run_as_main
+from .provided import provide_automation
 from .signals import follow
 
 VARIABLE = "_DUCK_COMMAND"
@@ -38,6 +39,7 @@ def main() -> int:
     # Held for its lifeline: nothing is reported, and a `stop` ends the process.
     control = Control(told["control_fd"])
     os.chdir(told["cwd"])
+    provide_automation()
     path = os.path.abspath(told["manage"])
     sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
     if told["settings"]:

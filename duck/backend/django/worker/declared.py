@@ -3,41 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
-import types
 from importlib import import_module
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib.util import find_spec
 from typing import Any, Dict, List
 
 from .failure import message_of, text_of
 
-_DUCK = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 _MODULE = "automations"
 _SETTING = "AUTOMATIONS of the settings"
-
-
-def provide_automation() -> None:
-    """Make `duck.automation` importable, that name and no other, where Duck is not installed."""
-    if "duck.automation" in sys.modules or _is_there():
-        return
-    package = types.ModuleType("duck", "Of Duck, what a project may use where Duck is not installed: duck.automation.")
-    package.__path__ = []
-    place = os.path.join(_DUCK, "automation")
-    spec = spec_from_file_location(
-        "duck.automation", os.path.join(place, "__init__.py"), submodule_search_locations=[place]
-    )
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules["duck"] = package
-    sys.modules["duck.automation"] = package.automation = module  # type: ignore[attr-defined]
-    spec.loader.exec_module(module)
-
-
-def _is_there() -> bool:
-    try:
-        return find_spec("duck.automation") is not None
-    except (ImportError, ValueError):
-        return False
 
 
 def find_automations() -> Dict[str, Any]:

@@ -24,10 +24,10 @@ from typing import Any, Dict, Optional, Tuple
 from .conditions import Conditions
 from .control import Control, die_with_parent, tie_group
 from .databases import default_database
-from .declared import find_automations, provide_automation
+from .declared import find_automations
 from .failure import EXIT_FAILED, describe
 from .job import Cancelled, SharedStream, carry_out, carry_out_async, current_run, log_to_output
-from .launch import enter_directory, find_settings, run_manage, set_up
+from .launch import enter_directory, run_aside, set_up
 from .signals import Signals, chain, follow
 from .spec import Spec
 
@@ -56,14 +56,7 @@ class JobProcess:
         """Serve until told to stop; the exit code."""
         try:
             enter_directory(self.spec)
-            provide_automation()
-            if self.spec.manage:
-                run_manage(self.spec, self._serve, "automations")
-            else:
-                module = find_settings(self.spec)
-                if module is not None:
-                    os.environ.setdefault("DJANGO_SETTINGS_MODULE", module)
-                self._serve()
+            run_aside(self.spec, self._serve)
         except BaseException as error:
             if self.stage != "serving":
                 self.control.send("failed", **describe(error, self.stage, []))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, List, Optional
 
 from .failure import StartError
 from .hook import when_imported
+from .provided import provide_automation
 from .reexec import Following
 
 if TYPE_CHECKING:
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
 
 def enter_directory(spec: Spec) -> None:
-    """Make the project's directory the working directory and first on the path, as `python manage.py` does."""
+    """Make the project's directory the working directory and first on the path, as `python manage.py` does.
+
+    `duck.automation` is found from then on, too.
+    """
+    provide_automation()
     os.chdir(spec.cwd)
     # Links are followed: where the file itself lies its packages do, as for the interpreter.
     sys.path.insert(0, os.path.dirname(os.path.realpath(spec.manage)) if spec.manage else os.path.abspath(spec.cwd))
@@ -66,6 +71,21 @@ def run_manage(spec: Spec, serve: Callable[[], None], command: str = "runserver"
             f"{path} ended without running the command {command!r}; "
             "it must call execute_from_command_line(sys.argv), as the file that startproject makes does"
         )
+
+
+def run_aside(spec: Spec, serve: Callable[[], None]) -> None:
+    """Run `serve()` with the project brought up as for a management command, by manage.py where there is one.
+
+    Raises:
+        BaseException: whatever the project raises, or `serve`.
+    """
+    if spec.manage:
+        run_manage(spec, serve, "automations")
+        return
+    module = find_settings(spec)
+    if module is not None:
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", module)
+    serve()
 
 
 def run_as_main(path: str) -> None:

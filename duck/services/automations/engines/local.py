@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from duck.services.automations.admission import admit, may_start
+from duck.automation.admission import BACKFILLED, REPLACED, admit, may_start
 from duck.services.automations.due import stale
 from duck.services.automations.engine import KEPT_NODE, KEPT_TOLD, NOTHING_PRINTED, Ended, Node, Printed, Standing
 from duck.services.automations.engines.local_rows import maybe, moment, node_of, number, run_of
@@ -90,7 +90,7 @@ class LocalEngine:
                 if known is None:
                     skips = "" if due.runs else due.reason
                     if not skips and self._is_backfilled(declaration, planned):
-                        skips = "it was backfilled before"
+                        skips = BACKFILLED
                     won.append(
                         self._insert(declaration, planned, Cause.SCHEDULE, now, due.missed, skips=skips, node=whose)
                     )
@@ -175,10 +175,10 @@ class LocalEngine:
         if not skips:
             running, queued = self._live(name, State.RUNNING, node), self._live(name, State.QUEUED, node)
             admission = admit(declaration.overlap, running, queued)
-            state, reason = admission.state, admission.reason
+            state, reason = State(admission.state), admission.reason
             if admission.replaces:
                 which = "name = ? AND for_node = ? AND cause != 'backfill'"
-                self._cancel(which, (name, node), now, "replaced by a newer run")
+                self._cancel(which, (name, node), now, REPLACED)
         return self._add(declaration, planned, cause, now, state, reason, missed, event, node)
 
     def _add(

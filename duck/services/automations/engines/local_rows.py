@@ -1,13 +1,16 @@
-"""What the tables of a `LocalEngine` are, and how a row is read."""
+"""What the tables of a `LocalEngine` are, and how a row of any store is read."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from duck.services.automations.engine import Node
 from duck.services.automations.run import Cause, Run, State
+
+Row = sqlite3.Row | Mapping[str, Any]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -81,12 +84,12 @@ def maybe(number: int | None) -> datetime | None:
     return None if number is None else moment(number)
 
 
-def node_of(row: sqlite3.Row) -> Node:
+def node_of(row: Row) -> Node:
     """The node of a whole row."""
     return Node(row["name"], moment(row["beat"]), row["ahead_s"], bool(row["takes_each"]))
 
 
-def run_of(row: sqlite3.Row) -> Run:
+def run_of(row: Row) -> Run:
     """The run of a whole row."""
     return Run(
         id=row["id"],

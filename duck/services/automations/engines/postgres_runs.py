@@ -16,7 +16,7 @@ import psycopg
 from procrastinate.jobs import Job
 from psycopg import sql
 
-from duck.services.automations.admission import admit, may_start
+from duck.automation.admission import admit, may_start
 from duck.services.automations.due import stale
 from duck.services.automations.engines.postgres_database import Row, complete
 from duck.services.automations.run import Cause, Run, State
@@ -150,7 +150,7 @@ class Insertion:
         elif not skips:
             running, queued = self._open[name, node, State.RUNNING], self._open[name, node, State.QUEUED]
             admission = admit(declaration.overlap, running, queued)
-            state, reason = admission.state, admission.reason
+            state, reason = State(admission.state), admission.reason
             if admission.replaces:
                 self._write()
                 cancel(self._connection, self._jobs, _open_of(self._connection, name, node), "replaced by a newer run")

@@ -1,0 +1,279 @@
+"""The link to a store in the project's database: a process of the project's interpreter, asked one thing after another.
+
+It is started when it is first needed, and anew, after a while, when it has ended or has not answered in time. What the
+project prints there is read while an answer is waited for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from duck.backend.django.handles import Handles
+from duck.exceptions import ProjectError, StoreError
+from duck.services.exit import exit_sentence
+
+if TYPE_CHECKING:
+    from duck.backend.django.discover import Interpreter, Project
+
+START_S: Final = 60.0
+# Less than the time after which others give up a node that has said nothing.
+CALL_S: Final = 15.0
+_FIRST_AGAIN_S: Final = 0.5
+_MOST_AGAIN_S: Final = 15.0
+_CLOSE_S: Final = 2.0
+_MAX_BYTES: Final = 256 << 20
+_READ_BYTES: Final = 1 << 18
+_KEPT: Final = 2000
+
+
+class StoreProcess:
+    """A `StoreLink` (duck.services.automations.engines.django). For one thread.
+
+    Args:
+        call_s, start_s: an answer, and the first sign of life, come within so many seconds.
+        on_output(text): what the project printed.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        interpreter: Interpreter,
+        settings: str | None,
+        *,
+        call_s: float = CALL_S,
+        start_s: float = START_S,
+        on_output: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.generation = 0
+        self._project = project
+        self._interpreter = interpreter
+        self._settings = settings
+        self._call_s = call_s
+        self._start_s = start_s
+        self._on_output = on_output
+        self._printed = ""
+        self._handles: Handles | None = None
+        self._peer: socket.socket | None = None
+        self._unread = bytearray()
+        self._is_ready = False
+        self._started = 0.0
+        self._not_before = 0.0
+        self._wait_s = 0.0
+        self._why = ""
+
+    @property
+    def pid(self) -> int | None:
+        """The process, where there is one."""
+        return self._handles.pid if self._handles is not None else None
+
+    def call(self, name: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the store answers (backend/django/worker/store.py): `result`, `now` and `age`.
+
+        Raises:
+            StoreError: it refuses, has ended, or has not answered in time; in the last two cases it may have done it.
+        """
+        self._bring_up()
+        assert self._peer is not None
+        data = json.dumps([name, arguments]).encode()
+        deadline = time.monotonic() + self._call_s
+        self._send(struct.pack("!I", len(data)) + data, deadline)
+        answer = self._receive(deadline)
+        self._wait_s = 0.0
+        if "refused" in answer:
+            raise StoreError(str(answer["refused"]))
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        self._end(_CLOSE_S)
+
+    # -- the process ----------------------------------------------------------------------------------------------
+
+    def _bring_up(self) -> None:
+        """Have a process that is ready.
+
+        Raises:
+            StoreError: there is none yet, or it cannot be.
+        """
+        now = time.monotonic()
+        if self._handles is None:
+            if now < self._not_before:
+                raise StoreError(self._why)
+            self._spawn()
+        if not self._is_ready:
+            # The first one is waited for; of one that is started anew there is more to do meanwhile.
+            patience_s = self._start_s if self.generation == 1 else self._call_s
+            self._begin(min(now + patience_s, self._started + self._start_s))
+
+    def _spawn(self) -> None:
+        ours, theirs = socket.socketpair()
+        manage = str(self._project.manage) if self._project.manage is not None else None
+        told = {"manage": manage, "cwd": str(self._project.root), "settings": self._settings}
+        try:
+            self._handles = Handles.spawn(
+                self._interpreter, str(self._project.root), "_DUCK_STORE", told, given={"store_fd": theirs.fileno()}
+            )
+        except ProjectError as error:
+            ours.close()
+            self._again(str(error))
+            raise StoreError(str(error)) from error
+        finally:
+            theirs.close()
+        self.generation += 1
+        self._peer = ours
+        self._peer.setblocking(False)
+        os.set_blocking(self._handles.output, False)
+        self._unread.clear()
+        self._printed = ""
+        self._is_ready = False
+        self._started = time.monotonic()
+
+    def _begin(self, deadline: float) -> None:
+        """Wait for its first word.
+
+        Raises:
+            StoreError: it has ended, it said that it cannot, or it has said nothing yet.
+        """
+        try:
+            answer = self._receive(deadline)
+        except _Late:
+            if time.monotonic() < self._started + self._start_s:
+                raise StoreError("The process that asks the project's database is being started.") from None
+            self._fail(f"The project was not loaded for its store of automations within {self._start_s:g} s.")
+        if "failed" in answer:
+            self._fail(f"The project cannot be loaded for its store of automations: {answer['failed']}.")
+        self._is_ready = True
+
+    def _fail(self, why: str) -> None:
+        """It is of no more use.
+
+        Raises:
+            StoreError: always, with `why`.
+        """
+        self._end(0.0)
+        self._again(why)
+        raise StoreError(why)
+
+    def _again(self, why: str) -> None:
+        self._why = why
+        self._wait_s = min(max(2 * self._wait_s, _FIRST_AGAIN_S), _MOST_AGAIN_S)
+        self._not_before = time.monotonic() + self._wait_s
+
+    def _end(self, patience_s: float) -> int:
+        """End the process within so many seconds, by force after that; its exit code."""
+        handles, peer = self._handles, self._peer
+        self._handles = self._peer = None
+        if handles is None or peer is None:
+            return 0
+        assert handles.process is not None
+        peer.close()
+        deadline = time.monotonic() + patience_s
+        while handles.process.poll() is None and time.monotonic() < deadline:
+            select.select([handles.output], [], [], 0.01)
+            self._drain(handles)
+        if handles.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(handles.pid, signal.SIGKILL)
+        code = handles.process.wait()
+        self._drain(handles)
+        handles.control.close()
+        for descriptor in (handles.lifeline, handles.output, handles.stack):
+            os.close(descriptor)
+        return code
+
+    # -- bytes ----------------------------------------------------------------------------------------------------
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        assert self._peer is not None
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[self._peer.send(left) :]
+            except BlockingIOError:
+                self._wait(select.POLLOUT, deadline)
+            except OSError:
+                self._gone()
+
+    def _receive(self, deadline: float) -> dict[str, Any]:
+        """The next message.
+
+        Raises:
+            StoreError: not in time, or it has ended.
+        """
+        assert self._peer is not None
+        while True:
+            if len(self._unread) >= 4:
+                (size,) = struct.unpack_from("!I", self._unread)
+                if size > _MAX_BYTES:
+                    self._fail("The process that asks the project's database says what is no message.")
+                if len(self._unread) >= 4 + size:
+                    message = json.loads(self._unread[4 : 4 + size])
+                    del self._unread[: 4 + size]
+                    assert isinstance(message, dict)
+                    return message
+            try:
+                data = self._peer.recv(_READ_BYTES)
+            except BlockingIOError:
+                self._wait(select.POLLIN, deadline)
+                continue
+            except OSError:
+                data = b""
+            if not data:
+                self._gone()
+            self._unread += data
+
+    def _wait(self, event: int, deadline: float) -> None:
+        """Until the peer can be read or written; what is printed meanwhile is taken, so that nobody waits for that."""
+        assert self._peer is not None and self._handles is not None
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            if not self._is_ready:
+                raise _Late
+            self._fail(f"The project's database has not answered within {self._call_s:g} s.")
+        poll = select.poll()
+        poll.register(self._peer, event)
+        poll.register(self._handles.output, select.POLLIN)
+        for descriptor, events in poll.poll(left_s * 1000):
+            if descriptor == self._handles.output and not self._drain(self._handles) and events & select.POLLHUP:
+                # Nobody holds its other end: the peer will tell of the process's end.
+                poll.unregister(self._handles.output)
+                poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+
+    def _drain(self, handles: Handles) -> bool:
+        """Take what was printed, as far as it has come; whether there was something."""
+        try:
+            data = os.read(handles.output, _READ_BYTES)
+        except OSError:
+            return False
+        text = data.decode("utf-8", "replace")
+        self._printed = (self._printed + text)[-_KEPT:]
+        if text:
+            self._on_output(text)
+        return bool(text)
+
+    def _gone(self) -> None:
+        """The process has ended.
+
+        Raises:
+            StoreError: always.
+        """
+        code = self._end(_CLOSE_S)
+        lines = self._printed.split("\n")
+        line = next((line for line in reversed(lines) if line.strip()), "")
+        last = f" It printed last: {line.strip()}" if line else ""
+        why = exit_sentence("The process that asks the project's database", code) + last
+        self._again(why)
+        raise StoreError(why)
+
+
+class _Late(Exception):
+    """The first word has not come in time."""

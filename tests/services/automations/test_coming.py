@@ -1,0 +1,74 @@
+"""What nodes tell of their automations for people: all of it, in time, and a few at once."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from duck.services.automations.coming import ALWAYS, TIMES, Coming
+from duck.services.automations.declaration import Declaration, read_declaration
+from duck.services.automations.engines.local_rows import moment
+
+NOW = datetime(2026, 3, 28, 10, 0, 30, tzinfo=UTC)
+
+
+def declared(name: str = "job", **table: Any) -> Declaration:
+    return read_declaration(name, {"command": "x", **(table or {"every": "1h"})}, "duck.toml", ZoneInfo("UTC"))
+
+
+def times(coming: str) -> list[datetime]:
+    return [moment(at) for at, _ in json.loads(coming)]
+
+
+def test_facts_and_times_are_told_once() -> None:
+    coming = Coming()
+    coming.declare([declared()], NOW)
+    ((name, facts, told),) = coming.take(NOW)
+    assert name == "job"
+    assert json.loads(facts)["runs"] == "command x"
+    assert times(told)[0] == datetime(2026, 3, 28, 11, tzinfo=UTC) and len(times(told)) == TIMES
+    assert coming.take(NOW + timedelta(minutes=1)) == []
+
+
+def test_there_are_five_to_come_whenever_somebody_looks() -> None:
+    coming = Coming()
+    coming.declare([declared(every="1m")], NOW)
+    known: list[datetime] = []
+    for seconds in range(0, 7200, 2):
+        now = NOW + timedelta(seconds=seconds)
+        for _, _, told in coming.take(now):
+            known = times(told)
+        assert sum(1 for at in known if at > now) >= ALWAYS
+
+
+def test_odd_days_are_marked() -> None:
+    coming = Coming()
+    coming.declare([declared(cron="30 2 * * *", tz="Europe/Berlin")], NOW)
+    ((_, _, told),) = coming.take(NOW)
+    assert [note for _, note in json.loads(told)][:2] == ["clocks go forward by 1 h at 02:00", ""]
+
+
+def test_what_has_no_schedule_has_facts_alone_and_is_told_once_an_hour() -> None:
+    coming = Coming()
+    coming.declare([declared(on="start")], NOW)
+    ((_, _, told),) = coming.take(NOW)
+    assert told == "[]"
+    assert coming.take(NOW + timedelta(minutes=59)) == []
+    assert len(coming.take(NOW + timedelta(minutes=60))) == 1
+
+
+def test_of_many_a_few_are_told_at_once_and_all_in_turn() -> None:
+    coming = Coming()
+    coming.declare([declared(f"job{number}") for number in range(10)], NOW)
+    told = [name for _ in range(4) for name, _, _ in coming.take(NOW, 3)]
+    assert sorted(told) == sorted(f"job{number}" for number in range(10))
+
+
+def test_what_could_not_be_told_is_told_again() -> None:
+    coming = Coming()
+    coming.declare([declared("a"), declared("b")], NOW)
+    lost = coming.take(NOW, 1)
+    coming.forget(lost, NOW)
+    assert {name for name, _, _ in coming.take(NOW)} == {"a", "b"}
