@@ -18,6 +18,7 @@ from duck.app.trial import Trial
 from duck.services.ducksight import ChangeFilter, DuckSight, Kind, Places, RecoveryWatch
 from duck.services.ducksight.gitignore import above
 from duck.services.ducksight.places import is_at_or_below
+from duck.settings.load import TOML_NAME
 
 if TYPE_CHECKING:
     from duck.services.django import DjangoService
@@ -81,7 +82,8 @@ class Changes:
         places = Places(
             django,
             duck,
-            os.path.realpath(settings.file) if settings.file is not None else None,
+            # One that is made later counts from then on.
+            os.path.realpath(settings.file or (root or settings.project_dir) / TOML_NAME),
             tuple(dict.fromkeys(path for one in (django, duck) if one is not None for path in above(one))),
             frontend=_part(frontend, django, duck),
         )

@@ -448,6 +448,27 @@ def test_a_replacement_that_is_replaced_leaves_nothing(make_pond: MakePond) -> N
     assert children == {*pond.pids(), *pond.backend.spare_pids}
 
 
+def test_who_saves_faster_than_a_process_is_copied_waits_for_the_spare(make_pond: MakePond) -> None:
+    pond = make_pond()
+    first = pond.start()
+    assert first.number == 1
+    loaded_by = pond.state()["loaded_by"]
+    pond.spare("urls")
+    for mark in ("two", "three", "four"):
+        path = pond.write("pond/views.py", VIEWS.replace("MARK = 'one'", f"MARK = '{mark}'"))
+        pond.backend.replace(changed=[path])
+    pond.until(lambda: len(pond.generations) == 2)
+    assert pond.used == "setup"
+    told = pond.state()
+    assert (told["views"], told["loaded_by"]) == ("four", loaded_by)
+    # And so does who saves before the spare that was just left has said that it is there.
+    path = pond.write("pond/late.py", "MARK = 'two'\n")
+    pond.backend.replace(changed=[path])
+    pond.until(lambda: len(pond.generations) == 3)
+    assert pond.used == "urls"
+    assert pond.state()["late"] == "two"
+
+
 APP = """
 import sys
 sys.path.insert(0, {root!r})

@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django import stack
-from duck.backend.django.child import READY, DjangoProcess
+from duck.backend.django.child import READY, STARTING, DjangoProcess
 from duck.backend.django.handles import Ends, Handles, WorkerSpec
 from duck.backend.django.version import PAGES, SOCKETS
 from duck.exceptions import ProjectError
@@ -69,6 +69,7 @@ class Spare:
         self._on_exit = on_exit
         self._answered: Callable[[int, str], None] | None = None
         self._told: Callable[[], None] = lambda: None
+        self._waiting: list[Callable[[], None]] = []
         self.why = ""  # it is of no use
         # Its socket is that of the process that went on.
         self.process = DjangoProcess(
@@ -97,10 +98,11 @@ class Spare:
             timer.cancel()
             if pid and _is_child(pid):
                 answered(ends.handles(pid), points, "")
-                return
-            for one in (ends, *points.values()):
-                one.close()
-            answered(None, {}, why or "it does not say so")
+            else:
+                for one in (ends, *points.values()):
+                    one.close()
+                answered(None, {}, why or "it does not say so")
+            self._is_free()
 
         timer = self._inbox.call_later(_ANSWER_S, lambda: self._heard(0, "it has not answered"))
         self._answered = heard
@@ -121,13 +123,36 @@ class Spare:
         """Whether it waits for something to do."""
         return self.process.state is READY and self._answered is None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether it will wait for something to do in a moment."""
+        return self.process.state is STARTING or (self.process.state is READY and self._answered is not None)
+
+    def when_free(self, do: Callable[[], None]) -> None:
+        """Call `do` once, when it is busy no more, or after a while."""
+        timer = self._inbox.call_later(_ANSWER_S, lambda: once())
+
+        def once() -> None:
+            timer.cancel()
+            if once in self._waiting:
+                self._waiting.remove(once)
+                do()
+
+        self._waiting.append(once)
+
+    def _is_free(self) -> None:
+        for do in tuple(self._waiting):
+            do()
+
     def _heard(self, pid: int, why: str) -> None:
         if self._answered is not None:
             self._answered(pid, why)
 
     def _event(self, event: dict[str, Any]) -> None:
         name = event["event"]
-        if name == "copied":
+        if name == "spare":
+            self._is_free()
+        elif name == "copied":
             self._heard(int(event["pid"]), "")
         elif name == "declined":
             self._heard(0, str(event["why"]))
@@ -141,6 +166,7 @@ class Spare:
     def _exited(self, code: int) -> None:
         self._on_exit(self, code)
         self._heard(0, "it has ended")
+        self._is_free()
 
 
 class Spares:
@@ -183,6 +209,7 @@ class Spares:
         )
         self._is_unmade = False  # some models had no migration, when it was looked last
         self._told: set[str] = set()  # why there is none, as was said
+        self._latest: dict[str, WorkerSpec] = {}  # what was asked for last, by role
         self._is_stopped = False
 
     def changed(self, paths: Sequence[str]) -> None:
@@ -224,16 +251,30 @@ class Spares:
         soon, with None where there is no such spare.
         """
         self._cancel()
+        self._latest[role] = spec
+        self._copy(role, spec, answered)
+
+    def _copy(
+        self, role: str, spec: WorkerSpec, answered: Answered, waited_for: frozenset[Spare] = frozenset()
+    ) -> None:
+        """`waited_for`: each spare is waited for once."""
+        if waited_for and self._latest.get(role) is not spec:
+            answered(None, {})  # given up meanwhile for another
+            return
         for stage in reversed(_OF_ROLE.get(role, ())):
             spare = self._spares.get(stage)
             if spare is not None and spare.is_ready and not self._is_stopped:
-                self._ask(spare, role, spec, answered)
+                self._ask(spare, role, spec, answered, waited_for)
+                return
+            if spare is not None and spare.is_busy and spare not in waited_for and not self._is_stopped:
+                # Somebody saves faster than a process is copied: a moment is less than a start.
+                spare.when_free(partial(self._copy, role, spec, answered, waited_for | {spare}))
                 return
         self._used = ""
         self._are_models_new |= role == PAGES
         answered(None, {})
 
-    def _ask(self, spare: Spare, role: str, spec: WorkerSpec, answered: Answered) -> None:
+    def _ask(self, spare: Spare, role: str, spec: WorkerSpec, answered: Answered, waited_for: frozenset[Spare]) -> None:
         def heard(handles: Handles | None, points: Mapping[str, Ends], why: str) -> None:
             if handles is not None:
                 self._used = spare.stage
@@ -244,7 +285,7 @@ class Spares:
             if self._spares.get(spare.stage) is spare:
                 self._end(spare.stage)
                 self._why[spare.stage] = why
-            self.copy(role, spec, answered)
+            self._copy(role, spec, answered, waited_for)
 
         spare.copy(spec, heard)
 

@@ -50,6 +50,8 @@ class ChangeFilter:
         self._named = self.places.named
         self._git = GitIgnore(self.places.roots())
         self._configuration = frozenset(self.places.configuration)
+        self._linked = frozenset(self.places.linked)
+        self.alone = self.places.alone  # directories that are watched without what lies below
         self._areas: dict[str, Area] = {}
 
     def anew(self) -> ChangeFilter:
@@ -63,10 +65,12 @@ class ChangeFilter:
         if area is None:
             if len(self._areas) >= _MAX_AREAS:
                 self._areas.clear()
-            area = self._areas[directory] = area_of(directory, self.places)
+            area = self._areas[directory] = area_of(directory, self.places, self.alone)
         if path == self.places.settings_file:
             return Kind.DUCK
         kind = kind_of(name, area, self.patterns)
+        if kind is None and path in self._linked:
+            return Kind.PYTHON
         return Kind.ENVIRONMENT if kind is None and path in self._configuration else kind
 
     def wants(self, path: str) -> bool:

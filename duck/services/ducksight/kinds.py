@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -44,20 +44,20 @@ class Area:
 
     code: Kind
     environment: Kind | None
-    is_above: bool
+    is_alone: bool
     is_static: bool
     is_template: bool
     is_loosely_template: bool  # a directory of templates, in which the whole project lies
     is_locale: bool
 
 
-def area_of(directory: str, places: Places) -> Area:
-    """What the directory at `directory` (absolute, links resolved) is."""
+def area_of(directory: str, places: Places, alone: Collection[str]) -> Area:
+    """What the directory at `directory` (absolute, links resolved) is; `alone` are those of `places`."""
     is_front_end = places.frontend is not None and is_at_or_below(directory, places.frontend)
     return Area(
         Kind.DUCK if places.is_of_duck(directory) else Kind.PYTHON,
         _environment(places) if not is_front_end else None,
-        directory in places.above,
+        directory in alone,
         not is_front_end and any(is_at_or_below(directory, one) for one, _ in places.static),
         any(is_at_or_below(directory, one) for one in places.templates if not places.holds_project(one)),
         any(is_at_or_below(directory, one) for one in places.templates if places.holds_project(one)),
@@ -75,7 +75,7 @@ def kind_of(name: str, area: Area, patterns: Sequence[str]) -> Kind | None:
     Args:
         patterns: of the names of files whose change needs a restart (AUTO_RELOAD_WATCH_FILES).
     """
-    if area.is_above:
+    if area.is_alone:
         return area.environment if is_environment_file(name) else None
     if name.endswith(".py"):  # Django itself takes none for a template, and nobody serves one
         # No module's name begins with a dot: Emacs locks `views.py` by a link `.#views.py` while somebody types.

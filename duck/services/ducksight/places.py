@@ -24,6 +24,7 @@ class Places:
         extra: what else the project imports and somebody works on: installed editable, or on PYTHONPATH.
         frontend: the directory whose style sheets, scripts and environment files a front-end server watches itself.
         configuration: files beside the code that the project has read as it started.
+        linked: files elsewhere that modules of the project are links to.
         unwatched: directories of what is collected and uploaded: STATIC_ROOT, MEDIA_ROOT.
     """
 
@@ -39,6 +40,7 @@ class Places:
     unwatched: tuple[str, ...] = ()
     frontend: str | None = None
     configuration: tuple[str, ...] = ()
+    linked: tuple[str, ...] = ()
 
     def told(self, facts: Mapping[str, Any]) -> Places:
         """The same with what the worker tells when it is ready; where it tells nothing, as it was."""
@@ -65,6 +67,7 @@ class Places:
             ),
             self.frontend,
             _real_all(facts.get("configuration", ())),
+            _real_all(facts.get("linked_files", ())),
         )
 
     @property
@@ -78,6 +81,13 @@ class Places:
         """What is watched with all that lies below it; none lies in another."""
         found = [path for path in (self.duck, self.django, *self.extra, *self.named) if path is not None]
         return outermost(dict.fromkeys(_real(path) for path in found))
+
+    @property
+    def alone(self) -> tuple[str, ...]:
+        """Directories that are watched without what lies below: those above, and of files that are linked to."""
+        roots = self.roots()
+        beside = dict.fromkeys(os.path.dirname(path) for path in self.linked)
+        return (*self.above, *(path for path in beside if not any(is_at_or_below(path, root) for root in roots)))
 
     def holds_project(self, directory: str) -> bool:
         """Whether the project lies in `directory`."""

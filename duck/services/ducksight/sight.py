@@ -124,7 +124,7 @@ class DuckSight:
 
     def _watch_roots(self) -> None:
         self.watching.clear()
-        self._waiting.extend((root, False) for root in (*self._roots, *self._filter.places.above))
+        self._waiting.extend((root, False) for root in (*self._roots, *self._filter.alone))
         self._step()
 
     def _step(self) -> None:
@@ -146,15 +146,15 @@ class DuckSight:
     def _watch(self, directory: str, is_news: bool) -> None:
         """Watch `directory`, where that is wanted; where it `is_news`, its files that matter have changed."""
         root = next((root for root in self._roots if is_at_or_below(directory, root)), None)
-        is_above = root is None and directory in self._filter.places.above
-        if root is None and not is_above:
+        is_alone = root is None and directory in self._filter.alone
+        if root is None and not is_alone:
             return
         kind = self._mounts.silent(directory)
         if kind or not self._is_told:
-            if not is_above:  # its tree is not wanted
+            if not is_alone:  # its tree is not wanted
                 self._polled[directory] = kind
             return
-        is_root = is_above or directory == root
+        is_root = is_alone or directory == root
         time_ns = _time_of(directory)
         found = look_into(directory, self._filter, is_root=is_root)
         if found is None or ((is_root or _ASKS_FOR_EACH) and not self._ask(directory)):
@@ -173,7 +173,7 @@ class DuckSight:
             for name in names:
                 if name not in before:
                     self._gathering.changed(os.path.join(directory, name), whole=False)
-        if not is_above:
+        if not is_alone:
             self._waiting.extend((path, is_news and path not in self._files) for path in below)
 
     def _ask(self, directory: str) -> bool:
@@ -251,7 +251,7 @@ class DuckSight:
         self._polls_for = self._filter, roots
 
     def _is_reached(self, directory: str) -> bool:
-        if directory in self._filter.places.above:
+        if directory in self._filter.alone:
             return True
         root = next((root for root in self._roots if is_at_or_below(directory, root)), None)
         return root is not None and reaches(directory, root, self._filter)

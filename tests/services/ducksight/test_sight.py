@@ -357,6 +357,25 @@ def test_what_django_names_is_watched_once_it_is_known(watched: Watched) -> None
     assert watched.calls == []
 
 
+def test_a_file_that_a_module_is_a_link_to_is_seen_and_nothing_else_beside_it(watch: Watch, tree: Path) -> None:
+    elsewhere = tree.parent / "shared"
+    (elsewhere / "below").mkdir(parents=True)
+    linked = elsewhere / "names.py"
+    linked.write_text("x")
+    watched = watch(tree, ChangeFilter(places=Places(django=str(tree), linked=(str(linked),))))
+    (elsewhere / "other.py").write_text("x")
+    (elsewhere / "below" / "names.py").write_text("x")
+    watched.settle()
+    assert watched.calls == []
+    linked.write_text("y")
+    watched.until_seen("../shared/names.py")
+    watched.calls.clear()
+    (elsewhere / "new").write_text("z")
+    (elsewhere / "new").replace(linked)
+    watched.until_seen("../shared/names.py")
+    assert watched.seen == {"../shared/names.py"}
+
+
 def test_an_environment_file_above_the_project_is_seen_and_nothing_else_there(watch: Watch, tree: Path) -> None:
     above = tree.parent
     (above / "other").mkdir()

@@ -22,7 +22,8 @@ _APP_DIRECTORIES = {
 
 
 def place_facts(project: str, read: Iterable[str] = ()) -> Dict[str, Any]:
-    """The facts `template_dirs`, `static_dirs` (prefix, directory), `locale_dirs`, `extra_roots` and `configuration`.
+    """The facts `template_dirs`, `static_dirs` (prefix, directory), `locale_dirs`, `extra_roots`, `configuration` and
+    `linked_files`.
 
     `project` is the directory of manage.py, `read` are the files that its start has read.
     """
@@ -31,6 +32,7 @@ def place_facts(project: str, read: Iterable[str] = ()) -> Dict[str, Any]:
         "static_dirs": [[prefix, path] for prefix, path in _static_dirs() if _is_own(path)],
         "locale_dirs": _own(_locale_dirs()),
         "extra_roots": extra_roots(project),
+        "linked_files": linked_files(project),
         "configuration": [path for path in read if path.lower().endswith(_CONFIGURATION)][:_MOST_FILES],
     }
 
@@ -189,6 +191,17 @@ def _of_links(project: str) -> Iterator[str]:
         for path in _paths_of(module):
             if _is_at_or_below(path, project) and os.path.islink(path):
                 yield path
+
+
+def linked_files(project: str) -> List[str]:
+    """What modules of the project are links to: whoever edits the file edits it where it is."""
+    project = os.path.realpath(project)
+    found: Set[str] = set()
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None) if type(module) is type(sys) and not name.startswith("_duck") else None
+        if isinstance(path, str) and _is_at_or_below(path, project) and os.path.islink(path):
+            found.add(os.path.realpath(path))
+    return sorted(path for path in found if _is_own(path))[:_MOST_FILES]
 
 
 def _paths_of(module: Any) -> List[str]:
