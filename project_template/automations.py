@@ -1,20 +1,15 @@
-"""Jobs of this project, each a plain function. Run one with `python automations.py NAME`, for example from cron."""
+"""Scheduled work of this project. `duck runserver` and `duck serve` run it; `duck automations next` shows when.
 
-import subprocess
-import sys
-from pathlib import Path
+Here and in `automations.py` of any Django application.
+"""
 
-MANAGE = Path(__file__).resolve().parent / "backend" / "manage.py"
+from duck.automation import automation, cron
 
 
-def clear_sessions():
+@automation(cron("30 3 * * *"), timeout="10m", retry=2)
+def clear_sessions(ctx):
     """Delete the sessions that have expired from Django's database."""
-    subprocess.run([sys.executable, str(MANAGE), "clearsessions"], check=True)
+    from django.core.management import call_command
 
-
-JOBS = {function.__name__: function for function in (clear_sessions,)}
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] not in JOBS:
-        sys.exit(f"usage: python automations.py {'|'.join(JOBS)}")
-    JOBS[sys.argv[1]]()
+    ctx.log.info("planned for %s", ctx.scheduled_for)
+    call_command("clearsessions")

@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo
 
 from duck.app.automation_engine import open_engine
 from duck.app.automation_observers import Spoken, Until, unplanned
+from duck.app.automation_own import is_by_names, own_project, own_source
 from duck.app.automation_report import NodeReport
 from duck.app.dispatcher_class import dispatcher_class
 from duck.backend.django.conditions import Conditions
@@ -72,24 +73,36 @@ class Found:
 
 
 class ProjectSide:
-    """The Django project that automations are of; None of its parts where there is no project."""
+    """The project that automations are of, and its Python; None of these where there is none.
+
+    Of a Duck project without Django it is that itself, where it declares some.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.project: Project | None = None
         self.interpreter: Interpreter | None = None
         self._told: dict[str, Any] | None = None
+        self.own = own_source(settings)
         view = views.django(settings)
         self.settings_module = view.settings_module
         if view.use is False:
+            self._be_ducks(settings)
             return
         try:
             self.project = find_project(settings.project_dir, view.project)
         except ProjectError:
             if view.use or view.project is not None:
                 raise
+            self._be_ducks(settings)
             return
         python = str(view.python) if view.python is not None else None
         self.interpreter = find_interpreter(self.project, python, os.environ)
+
+    def _be_ducks(self, settings: Settings) -> None:
+        """There is no Django; a Duck project may declare some all the same."""
+        found = own_project(settings)
+        if found is not None:
+            self.project, self.interpreter = found
 
     def told(self, settings: Settings) -> dict[str, Any]:
         """What the project has told of itself; it is asked where it has not.
@@ -133,6 +146,7 @@ class ProjectSide:
             on_failed=on_failed,
             on_output=on_output,
             events=str(event_directory(settings, self.root)),
+            own=self.own,
         )
 
     def conditions(
@@ -156,6 +170,7 @@ class ProjectSide:
             on_failed=on_failed,
             on_output=on_output,
             spool=spool,
+            own=self.own,
         )
 
 
@@ -168,7 +183,8 @@ def read_all(settings: Settings, told: Mapping[str, Any] | None) -> Found:
     told = told or {}
     zone = ZoneInfo(told["zone"]) if told.get("zone") else system_zone()
     origin = str(settings.origin("AUTOMATIONS"))
-    named = [(name, table, origin) for name, table in settings["AUTOMATIONS"].items()]
+    tables = settings["AUTOMATIONS"].items()
+    named = [(name, table, origin) for name, table in tables if not is_by_names(name, table)]
     named += [(each["name"], each["table"], each["origin"]) for each in told.get("declared", ())]
     found: dict[str, Declaration] = {}
     problems = [f"{each['origin']} cannot be imported: {each['message']}." for each in told.get("failed", ())]
@@ -245,6 +261,7 @@ def ask(settings: Settings, side: ProjectSide) -> dict[str, Any] | None:
         settings, inbox, told.append, lambda message, text: failures.append((message, text)), lambda text: None
     )
     if jobs is None:
+        inbox.close()
         return None
     jobs.begin()
     deadline = time.monotonic() + _DISCOVERY_S
@@ -380,6 +397,7 @@ class Automations:
             self._settings = reread(self._settings, "AUTOMATIONS")
         except SettingsError as error:
             logger.error("%s Its automations stay as they were.", error)
+        self._side.own.update(own_source(self._settings))
         if self._jobs is not None:
             self._jobs.reload()
         else:

@@ -109,9 +109,9 @@ class Host:
         drop(self._account)
 
     def _give_state(self) -> None:
-        """A place for certificates, where the user who is to serve has none that it may write to."""
+        """A place for what lasts, where the user who is to serve has none that it may write to."""
         account = self._account
-        if account is None or account.is_root or os.geteuid() != 0 or not views.certificates(self._settings).domains:
+        if account is None or account.is_root or os.geteuid() != 0 or not self._needs_state():
             return
         try:
             with acting_as(account):
@@ -119,7 +119,18 @@ class Host:
         except ApplicationError:
             if self._settings["STATE_DIR"] is not None or os.environ.get("STATE_DIRECTORY"):
                 raise
-            logger.info("Certificates of %s are kept in %s.", account.name, make_for(account.uid, account.gid))
+            logger.info("What lasts of %s is kept in %s.", account.name, make_for(account.uid, account.gid))
+
+    def _needs_state(self) -> bool:
+        """Whether there are certificates to keep, or automations, as far as can be told before the project is run."""
+        settings = self._settings
+        if views.certificates(settings).domains or (settings["RUN_AUTOMATIONS"] and settings["AUTOMATIONS"]):
+            return True
+        named = settings["DJANGO_PROJECT"] or settings.project_dir
+        root = named if named.is_dir() else named.parent
+        return bool(settings["RUN_AUTOMATIONS"]) and any(
+            next(root.glob(f"{below}automations.py"), None) is not None for below in ("", "*/", "*/*/")
+        )
 
     def start(
         self, inbox: Inbox, is_ours: Callable[[int], bool], is_well: Callable[[], bool], *, takes_orphans: bool

@@ -13,10 +13,13 @@ import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from duck.app.host import Host
+from duck.settings.load import load
 from tests.app.conftest import ROOT, Duck, wait_until
 
 Start = Callable[..., Duck]
@@ -194,3 +197,14 @@ class TestSystemd:
         finally:
             process.terminate()
             process.wait(20)
+
+
+def test_a_user_without_a_home_gets_a_place_for_runs_where_automations_are_declared(tmp_path: Path) -> None:
+    def needs(**given: Any) -> bool:
+        return Host(load({"MODE": "serve", **given}, {}, tmp_path))._needs_state()
+
+    (tmp_path / "shop").mkdir()
+    assert not needs()
+    assert needs(AUTOMATIONS={"a": {"shell": "true"}})
+    (tmp_path / "shop" / "automations.py").touch()
+    assert needs() and not needs(RUN_AUTOMATIONS="no")

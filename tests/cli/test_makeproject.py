@@ -219,11 +219,18 @@ def test_duck_owns_the_urls_of_its_urlpatterns(project: Path) -> None:
     assert output == "True True False\nbackend 8000\n"
 
 
-def test_the_jobs_run_by_name(project: Path) -> None:
-    run_script("automations.py", "clear_sessions", cwd=project)
-    done = subprocess.run([sys.executable, "automations.py"], cwd=project, capture_output=True, text=True, timeout=30)
-    assert done.returncode == 1
-    assert done.stderr == "usage: python automations.py clear_sessions\n"
+def test_its_scheduled_work_is_declared_and_runs(project: Path, tmp_path: Path) -> None:
+    def automations(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "duck", "automations", *arguments]
+        environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, cwd=project, env=environ, capture_output=True, text=True, timeout=120)
+
+    (told,) = json.loads(automations("list", "--json").stdout)["automations"]
+    assert (told["name"], told["when"]) == ("clear_sessions", "cron 30 3 * * *")
+    assert told["description"] == "Delete the sessions that have expired from Django's database."
+    run_script("backend/manage.py", "migrate", "-v0", cwd=project)
+    done = automations("run", "clear_sessions", "--wait")
+    assert done.returncode == 0 and "INFO planned for " in done.stdout, done.stderr
 
 
 def test_the_command_to_go_there_can_be_pasted_into_a_shell(tmp_path: Path) -> None:

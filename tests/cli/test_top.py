@@ -75,6 +75,11 @@ class TestLines:
         assert shown[3].startswith("role ")
         assert len(shown) == 8
 
+    def test_automations_and_what_comes_next_are_told(self) -> None:
+        told = {"automations": 3, "running": ["nightly (7)"], "next": "tick at 12:00:01", "restarts": 2}
+        shown = lines({**report(1.0, {"role": "automations", "pid": 5}), "automations": told})
+        assert shown[1].endswith("automations: 3, 1 running, next tick at 12:00:01, 2 restarts")
+
     def test_of_threads_the_app_is_the_front(self) -> None:
         shown = lines(report(1.0, {"role": "app", "pid": 1, "requests_per_s": 5.0, "connections": 1}))
         assert shown[1] == "5.0 requests/s, CPU 0 %, memory 0.0 MB, 1 connection"

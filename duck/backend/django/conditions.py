@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django.child import READY
@@ -28,6 +28,7 @@ class Conditions:
 
     Args:
         spool: where the lock is, and signals are told of.
+        own: as of `DjangoJobs`.
 
     Callbacks:
         on_true(name): one has come true.
@@ -46,7 +47,9 @@ class Conditions:
         on_failed: Callable[[str, str], None],
         on_output: Callable[[str], None],
         spool: EventSpool,
+        own: Mapping[str, Any] | None = None,
     ) -> None:
+        self._own = own
         self._project = project
         self._interpreter = interpreter
         self._settings = settings
@@ -135,6 +138,7 @@ class Conditions:
                 lambda host, text: self._on_output(text),
                 self._exited,
                 str(self._spool.directory),
+                self._own,
             )
         except ProjectError as error:
             self._on_failed(str(error), "")

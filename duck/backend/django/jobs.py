@@ -52,15 +52,17 @@ class JobHost(DjangoProcess):
         on_output: Callable[[JobHost, str], None],
         on_exit: Callable[[JobHost, int], None],
         events: str = "",
+        own: Mapping[str, Any] | None = None,
     ) -> None:
         self.lane = lane
         self.jobs: dict[int, Job] = {}
         self.begun = 0
         self.retires = False
         self.tells = False  # whether it was started to tell what is declared
-        manage = str(project.manage) if project.manage is not None else None
+        manage = str(project.manage) if interpreter.django_version else None
         spec = WorkerSpec(cwd=str(project.root), manage=manage, address=("", 0), mode="jobs", settings=settings)
-        told = {"manage": manage, "cwd": spec.cwd, "settings": settings, "lane": lane, "events": events}
+        told: dict[str, Any] = {"manage": manage, "cwd": spec.cwd, "settings": settings, "lane": lane, "events": events}
+        told |= {"own": dict(own or {}), "plain": not interpreter.django_version}
         handles = Handles.spawn(interpreter, spec.cwd, "_DUCK_JOBS", told)
         super().__init__(
             spec, handles, inbox, partial(on_event, self), partial(on_output, self), partial(on_exit, self)
@@ -92,6 +94,7 @@ class DjangoJobs:
         processes, threads: how many runs of these lanes there may be at once.
         recycle: a process ends after so many runs.
         events: where signals are told of (see `worker.signals`); empty for nowhere.
+        own: what Duck's own settings name to be looked up there (see `worker.declared`).
 
     Callbacks:
         on_declared(found): what the project declares (`declared`, `failed`, `zone`, `database`), each time that it
@@ -114,8 +117,10 @@ class DjangoJobs:
         on_failed: Callable[[str, str], None],
         on_output: Callable[[str], None],
         events: str = "",
+        own: Mapping[str, Any] | None = None,
     ) -> None:
         self._events = events
+        self._own = own
         self._project = project
         self._interpreter = interpreter
         self._settings = settings
@@ -216,6 +221,7 @@ class DjangoJobs:
                 self._printed,
                 self._exited,
                 self._events,
+                self._own,
             )
         except ProjectError as error:
             self._on_failed(str(error), "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Dict, List
@@ -13,14 +14,20 @@ _MODULE = "automations"
 _SETTING = "AUTOMATIONS of the settings"
 
 
-def find_automations() -> Dict[str, Any]:
+def find_automations(own: Dict[str, Any]) -> Dict[str, Any]:
     """What is declared, and what could not be imported.
+
+    Args:
+        own: what Duck's own settings name: `path` of a Duck project, whose modules come last; `named`, triggers by the
+            dotted names of Automation objects; `origin` of these.
 
     Returns:
         `declared`: name, table and origin of each; `failed`: origin, message and traceback of each module.
     """
     declared: List[Dict[str, Any]] = []
     failed: List[Dict[str, Any]] = []
+    if own.get("path") and own["path"] not in sys.path:
+        sys.path.append(own["path"])
     for name in _modules():
         try:
             module = import_module(name)
@@ -31,6 +38,8 @@ def find_automations() -> Dict[str, Any]:
             continue
         declared.extend(_of_module(module))
     declared.extend({"origin": _SETTING, **report} for report in _of_settings(failed))
+    for name, trigger in own.get("named", {}).items():
+        declared.extend(_of_names(name, trigger, own["origin"], failed))
     return {"declared": declared, "failed": failed}
 
 
@@ -41,7 +50,15 @@ def declares_automations() -> bool:
     return bool(getattr(settings, "AUTOMATIONS", None)) or bool(_modules())
 
 
+def has_django() -> bool:
+    """Whether there is a project of Django's in this process; a Duck project may have none."""
+    conf = sys.modules.get("django.conf")
+    return conf is not None and bool(conf.settings.configured)
+
+
 def _modules() -> List[str]:
+    if not has_django():
+        return [_MODULE] if find_spec(_MODULE) is not None else []
     from django.apps import apps
 
     # Django's own applications have none, and need not be looked through at each start.
@@ -75,6 +92,8 @@ def _of_module(module: Any) -> List[Dict[str, Any]]:
 
 def _of_settings(failed: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
     """Those of Django's settings: tables by name, or dotted names of Automation objects and of their triggers."""
+    if not has_django():
+        return []
     from django.conf import settings
 
     said = getattr(settings, "AUTOMATIONS", None) or {}
@@ -87,11 +106,17 @@ def _of_settings(failed: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
         if not (isinstance(trigger, str) and "." in name):
             reports.append({"name": name, "table": table})
             continue
-        try:
-            reports.append(_of_object(name, trigger))
-        except Exception as error:
-            failed.append({"origin": name, "message": message_of(error), "traceback": text_of(error)})
+        reports.extend(_of_names(name, trigger, _SETTING, failed))
     return reports
+
+
+def _of_names(name: str, trigger: str, origin: str, failed: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """The automation of that dotted name, where it can be imported."""
+    try:
+        return [{**_of_object(name, trigger), "origin": f"{origin}: {name}"}]
+    except Exception as error:
+        failed.append({"origin": name, "message": message_of(error), "traceback": text_of(error)})
+        return []
 
 
 def _of_object(dotted: str, trigger: str) -> Dict[str, Any]:

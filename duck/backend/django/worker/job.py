@@ -14,6 +14,7 @@ from datetime import datetime
 from importlib import import_module
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
+from .declared import has_django
 from .failure import message_of, text_of
 
 
@@ -74,10 +75,11 @@ async def carry_out_async(told: Dict[str, Any]) -> Dict[str, Any]:
     except BaseException as error:
         return _failure(error)
     finally:
-        from asgiref.sync import sync_to_async
-        from django.db import close_old_connections
+        if has_django():
+            from asgiref.sync import sync_to_async
+            from django.db import close_old_connections
 
-        await sync_to_async(close_old_connections)()
+            await sync_to_async(close_old_connections)()
     return {"state": "succeeded", "reason": "", "traceback": ""}
 
 
@@ -159,6 +161,9 @@ def _moment(text: str) -> datetime:
 @contextlib.contextmanager
 def _around() -> Iterator[None]:
     """What a request has around it: fresh database connections, the project's language and zone."""
+    if not has_django():
+        yield
+        return
     from django.db import close_old_connections, connections
     from django.utils import timezone, translation
 

@@ -24,7 +24,7 @@ from typing import Any, Dict, Optional, Tuple
 from .conditions import Conditions
 from .control import Control, die_with_parent, tie_group
 from .databases import default_database
-from .declared import find_automations
+from .declared import find_automations, has_django
 from .failure import EXIT_FAILED, describe
 from .job import Cancelled, SharedStream, carry_out, carry_out_async, current_run, log_to_output
 from .launch import enter_directory, run_aside, set_up
@@ -40,6 +40,8 @@ class JobProcess:
 
     def __init__(self, told: Dict[str, Any]) -> None:
         self.spec = Spec({**told, "address": ""})
+        self._own = told["own"]
+        self._is_plain = told["plain"]  # a Duck project that has no Django
         self.is_shared = told["lane"] != "process"
         self.stage = "import"
         self.control = Control(self.spec.control_fd)
@@ -56,7 +58,10 @@ class JobProcess:
         """Serve until told to stop; the exit code."""
         try:
             enter_directory(self.spec)
-            run_aside(self.spec, self._serve)
+            if self._is_plain:
+                self._serve()
+            else:
+                run_aside(self.spec, self._serve)
         except BaseException as error:
             if self.stage != "serving":
                 self.control.send("failed", **describe(error, self.stage, []))
@@ -66,15 +71,7 @@ class JobProcess:
         return 0
 
     def _serve(self) -> None:
-        self.stage = "settings"
-        set_up()
-        from django.conf import settings
-        from django.db import connections
-
-        self.stage = "automations"
-        found = find_automations()
-        connections.close_all()
-        self._signals = follow(self.spec.events, self.control)
+        found = self._load()
         log_to_output()
         if self.is_shared:
             sys.stdout = SharedStream(sys.stdout)
@@ -84,8 +81,7 @@ class JobProcess:
         self.control.on_stop = lambda deadline_s: self._runs.put(None)
         self.control.on_other = self._command
         self.stage = "serving"
-        zone = settings.TIME_ZONE if settings.USE_TZ else None
-        self.control.send("ready", zone=zone, database=default_database(), **found)
+        self.control.send("ready", **found)
         while True:
             told = self._runs.get()
             if told is None:
@@ -96,6 +92,22 @@ class JobProcess:
                 self._start_shared(told)
             else:
                 self._run_alone(told)
+
+    def _load(self) -> Dict[str, Any]:
+        """Load the project; the facts of the event `ready`."""
+        if self._is_plain:
+            self.stage = "automations"
+            return {"zone": None, "database": None, **find_automations(self._own)}
+        self.stage = "settings"
+        set_up()
+        from django.conf import settings
+        from django.db import connections
+
+        self.stage = "automations"
+        found = find_automations(self._own)
+        connections.close_all()
+        self._signals = follow(self.spec.events, self.control)
+        return {"zone": settings.TIME_ZONE if settings.USE_TZ else None, "database": default_database(), **found}
 
     def _command(self, command: Dict[str, Any]) -> None:
         """On the lifeline's thread."""
@@ -151,9 +163,10 @@ class JobProcess:
         ended: Dict[str, Any] = {"state": "cancelled", "reason": "", "traceback": ""}
         try:
             ended = carry_out(told)
-            from django.db import connections
+            if has_django():
+                from django.db import connections
 
-            connections.close_all()
+                connections.close_all()
         except Cancelled:
             pass
         finally:

@@ -1,0 +1,90 @@
+"""What a Duck project itself declares: `automations.py` beside its settings, and dotted names in these."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from duck.app.automations import Found, discover
+from duck.settings.load import load
+
+ROOT = Path(__file__).resolve().parents[2]
+MAIN = "from duck.app import App\napp = App()\n"
+AUTOMATIONS = '''
+from duck.automation import Automation, automation, every
+
+@automation(every("1h"))
+def hourly():
+    """Each hour."""
+
+class Report(Automation):
+    def execute(self):
+        print("reported")
+
+_report = Report(name="report", schedules=-1, interval=3600)
+'''
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A Duck project without Django."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    directory = tmp_path / "site"
+    directory.mkdir()
+    (directory / "main.py").write_text(MAIN)
+    (directory / "settings.py").write_text("")
+    (directory / "automations.py").write_text(AUTOMATIONS)
+    yield directory
+    sys.modules.pop("settings", None)
+
+
+def found_in(site: Path, settings: str) -> Found:
+    (site / "settings.py").write_text(settings)
+    return discover(load({}, {}, site))
+
+
+def test_its_own_module_and_objects_that_settings_name_are_found(site: Path) -> None:
+    found = found_in(site, 'AUTOMATIONS = {"automations._report": {"trigger": "duck.automation.NoTrigger"}}\n')
+    assert found.problems == ()
+    told = {each.name: each for each in found.declarations}
+    assert set(told) == {"hourly", "report"}
+    assert (told["report"].target, told["report"].when) == ("automations:_report", "every 3600")
+    assert told["report"].origin == f"{site / 'settings.py'}:1: automations._report"
+
+
+def test_a_class_may_be_named_and_a_wrong_name_is_told(site: Path) -> None:
+    settings = """AUTOMATIONS = {
+    "automations.Report": {"trigger": "duck.automation.NoTrigger"},
+    "automations.Nobody": {"trigger": "duck.automation.NoTrigger"},
+    "automations.hourly": {"trigger": "duck.automation.NoTrigger"},
+    "plain": {"call": "automations.hourly", "every": "1d"},
+}
+"""
+    found = found_in(site, settings)
+    assert {each.name for each in found.declarations} == {"Report", "hourly", "plain"}
+    assert found.problems == (
+        "automations.Nobody cannot be imported: AttributeError: module 'automations' has no attribute 'Nobody'.",
+        "automations.hourly cannot be imported: TypeError: automations.hourly is no Automation.",
+    )
+
+
+def test_it_is_run_in_ducks_own_python_where_there_is_no_django(site: Path) -> None:
+    (site / "settings.py").write_text(
+        'AUTOMATIONS = {"automations._report": {"trigger": "duck.automation.NoTrigger"}}\n'
+    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "duck", "automations", "run", "report", "--wait"]
+    done = subprocess.run(command, cwd=site, env=environ, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "reported\n"), done.stderr
+
+
+def test_where_nothing_needs_a_process_none_is_started(site: Path) -> None:
+    (site / "automations.py").unlink()
+    found = found_in(site, 'AUTOMATIONS = {"a": {"shell": "true"}}\n')
+    assert [each.name for each in found.declarations] == ["a"]
