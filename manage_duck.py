@@ -90,13 +90,17 @@ def runserver(arguments: list[str]) -> int:
 
 def test(arguments: list[str]) -> int:
     """Every check; the last line has the totals of the tests (tests/suite.py)."""
-    from tests import suite  # not there beside a lone copy of this file
+    from tests import steps, suite  # not there beside a lone copy of this file
 
     install_servers()
     if FULL in arguments:
         arguments = [each for each in arguments if each != FULL]
         os.environ[suite.FULL] = "1"
-    failed = [] if arguments else run_steps([*lint_steps(), ("documentation", docs_command())])
+    suite.compile_sources(ROOT)
+    failed = []
+    if not arguments:
+        others = [("documentation", docs_command()), ("collection", suite.collect_command())]
+        failed = steps.run_lanes(ROOT, [lint_steps(), others], say)
     say("pytest ...")
     started = time.monotonic()
     totals = suite.run(ROOT, arguments or suite.spread_out(), say, again=not arguments)
@@ -113,12 +117,16 @@ def test(arguments: list[str]) -> int:
 
 def lint(arguments: list[str]) -> int:
     """ruff and mypy."""
-    return 1 if run_steps(lint_steps()) else 0
+    from tests import steps
+
+    return 1 if steps.run_steps(ROOT, lint_steps(), say) else 0
 
 
 def docs(arguments: list[str]) -> int:
     """The documentation, every warning an error."""
-    failed = run_steps([("documentation", docs_command())])
+    from tests import steps
+
+    failed = steps.run_steps(ROOT, [("documentation", docs_command())], say)
     if not failed:
         say(f"the documentation is at {ROOT / 'docs/_build/html/index.html'}")
     return 1 if failed else 0
@@ -158,20 +166,6 @@ def lint_steps() -> list[tuple[str, list[str]]]:
 def docs_command() -> list[str]:
     """Sphinx; -W and --keep-going: all warnings are shown, and any is a failure."""
     return [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html"]
-
-
-def run_steps(steps: list[tuple[str, list[str]]]) -> list[str]:
-    """Run each from the checkout, saying how long it took; the names of those that failed."""
-    failed = []
-    for name, command in steps:
-        say(f"{name} ...")
-        started = time.monotonic()
-        code = subprocess.call(command, cwd=ROOT, stdin=subprocess.DEVNULL)
-        outcome = "passed" if code == 0 else f"failed with exit code {code}"
-        say(f"{name}: {outcome} in {time.monotonic() - started:.1f} s")
-        if code != 0:
-            failed.append(name)
-    return failed
 
 
 def install_servers() -> None:

@@ -80,7 +80,6 @@ class Totals:
 
 def run(directory: Path, arguments: Sequence[str], say: Callable[[str], None], *, again: bool) -> Totals:
     """Run pytest in `directory`; `again`: a few that fail are run once more, one after the other and nothing beside."""
-    compile_sources(directory)
     first = run_pytest(directory, arguments)
     if not again or not first.may_be_chance:
         return judge(first, None)
@@ -100,6 +99,12 @@ def compile_sources(directory: Path) -> None:
     Else each of the hundreds of processes that tests start compiles all of it, which takes as long as all else it does.
     """
     compileall.compile_dir(directory / "duck", quiet=2)
+
+
+def collect_command() -> list[str]:
+    """Collect all tests once, so that the bytecode of their asserts is there when several processes do the same."""
+    program = "import sys, pytest; sys.dont_write_bytecode = False; sys.exit(pytest.main(['--collect-only', '-qq']))"
+    return [sys.executable, "-c", program]
 
 
 def run_pytest(directory: Path, arguments: Sequence[str]) -> Outcomes:

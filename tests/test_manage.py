@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pytest
 
-from tests import suite
+from tests import steps, suite
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "manage_duck.py"
@@ -66,6 +66,7 @@ def small_suite(
     monkeypatch.setattr(manage, "install_servers", lambda: None)
     monkeypatch.setattr(manage, "lint_steps", lambda: [])
     monkeypatch.setattr(manage, "docs_command", lambda: [sys.executable, "-c", ""])
+    monkeypatch.setattr(suite, "collect_command", lambda: [sys.executable, "-c", ""])
     monkeypatch.setattr(suite, "spread_out", lambda: ["-n", "0"])
     return SmallSuite(manage, tmp_path, capfd)
 
@@ -303,11 +304,24 @@ def test_servers_beside_the_path_are_found(manage: ModuleType, tmp_path: Path, m
 
 def test_a_failed_step_is_named_and_the_others_run(manage: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     python = sys.executable
-    steps = [("bad", [python, "-c", "raise SystemExit(3)"]), ("good", [python, "-c", ""])]
-    assert manage.run_steps(steps) == ["bad"]
+    both = [("bad", [python, "-c", "raise SystemExit(3)"]), ("good", [python, "-c", ""])]
+    assert steps.run_steps(ROOT, both, manage.say) == ["bad"]
     output = capsys.readouterr().out
     assert "bad: failed with exit code 3 in" in output
     assert "good: passed in" in output
+
+
+def test_steps_beside_each_other_are_each_shown_in_one_piece(
+    manage: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    python = sys.executable
+    bad = "print('first'); print('second'); raise SystemExit(3)"
+    lanes = [[("bad", [python, "-c", bad]), ("next", [python, "-c", ""])], [("good", [python, "-c", "print('quiet')"])]]
+    assert steps.run_lanes(ROOT, lanes, manage.say) == ["bad"]
+    output = capsys.readouterr().out
+    assert re.search(r"bad: failed with exit code 3 in [\d.]+ s\nfirst\nsecond\n", output)
+    assert "next: passed in" in output and "good: passed in" in output
+    assert "quiet" not in output
 
 
 @pytest.mark.parametrize(

@@ -364,7 +364,7 @@ def compile_duck(directory: Path, *, optimised: bool = True) -> Path:
         shutil.copy(ROOT / name, source)
     if not optimised:
         project = source / "pyproject.toml"
-        project.write_text(project.read_text().replace('opt_level = "3"', 'opt_level = "0"'))
+        project.write_text(project.read_text().replace('opt_level = "3"', 'opt_level = "0", debug_level = "0"'))
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), str(source)]
     environment = {**os.environ, "HATCH_BUILD_HOOK_ENABLE_MYPYC": "1"}
     built = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -7,6 +7,7 @@ the loop that Duck takes by itself, and a real project that is served and loaded
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,8 +23,16 @@ PARTS = pytest.mark.parametrize("suites", [PURE, WHOLE], ids=["bytes", "projects
 LONGEST_S = 900
 
 
-def run_front_tests(python: str, suites: Sequence[str], package: Path, directory: Path) -> None:
+def run_front_tests(
+    python: str, suites: Sequence[str], package: Path, directory: Path, third_of: Sequence[str] = ()
+) -> int:
     """Run `suites` with the interpreter `python` on the Duck in `package`; hypothesis notes its finds in `directory`.
+
+    Args:
+        third_of: directories, of whose tests a fixed third is run.
+
+    Returns:
+        How many tests were run.
 
     Raises:
         AssertionError: one of them failed; with the end of what pytest said.
@@ -35,7 +44,12 @@ def run_front_tests(python: str, suites: Sequence[str], package: Path, directory
         "PYTHONDONTWRITEBYTECODE": "1",
         "HYPOTHESIS_STORAGE_DIRECTORY": str(directory),
     }
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "-k", "not asyncio", *suites]
+    # The Ducks that are started there would each compile all of it.
+    subprocess.run([python, "-m", "compileall", "-q", "duck"], cwd=package, check=True, timeout=LONGEST_S)
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "-k", "not asyncio"]
+    command += ["-p", "tests.rerun.sample", *(f"--third-of={each}" for each in third_of), *suites]
     done = subprocess.run(command, cwd=package, env=variables, capture_output=True, text=True, timeout=LONGEST_S)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert " passed" in done.stdout.splitlines()[-1]
+    passed = re.search(r"(\d+) passed", done.stdout.splitlines()[-1])
+    assert passed is not None, done.stdout[-4000:]
+    return int(passed[1])

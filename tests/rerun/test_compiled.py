@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.servers import Missing
-from tests.benchmarks.stacks import compile_duck
 from tests.rerun.front import LONGEST_S, PARTS, ROOT, run_front_tests
+from tests.rerun.native import native_duck
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with Duck as native modules, and with the tests."""
     try:
-        made = compile_duck(tmp_path_factory.mktemp("compiled"), optimised=False)
+        made = native_duck(tmp_path_factory.mktemp("compiled"))
     except Missing as missing:
         pytest.skip(f"Duck cannot be compiled here: {missing}")
     shutil.copytree(ROOT / "tests", made / "tests", ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,6 +1,6 @@
 """Duck itself on Python 3.13; a file of its own, for each file is run in one process."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,5 +11,7 @@ from tests.rerun.pythons import run_on
 
 @PARTS
 @pytest.mark.timeout(LONGEST_S + 60)
-def test_the_tests_of_the_front_pass(suites: Sequence[str], tmp_path: Path) -> None:
-    run_on("3.13", suites, tmp_path)
+def test_the_tests_of_the_front_pass(
+    suites: Sequence[str], tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    run_on("3.13", suites, tmp_path, record_property)
