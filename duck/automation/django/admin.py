@@ -19,9 +19,10 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
 from .chart import BARS, chart
+from .database import HAND, OPEN
 from .models import Automation, Run
 from .shown import number_shown, outcome_of, paused_shown, read_local, shown, span_shown, took_s, zone
-from .store import HAND, OPEN, Store
+from .store import Store
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet

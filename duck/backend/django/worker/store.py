@@ -83,7 +83,7 @@ class StoreProcess:
     def _answer(self, name: str, arguments: Dict[str, Any]) -> Dict[str, Any]:
         from django.db import Error
 
-        from duck.automation.django.store import Refused
+        from duck.automation.django.database import Refused
 
         try:
             self._check_migrated()
