@@ -21,6 +21,7 @@ class AdminTestCase(TestCase):
     def setUpTestData(cls):
         cls.store = Store()
         cls.store.register([["nightly", "r1"], ["a.b-c_d", "r1"]])
+        cls.store.join("node")
         cls.now = cls.store.now()
         facts = {"when": "cron 30 2 * * *", "zone": "Europe/Berlin", "runs": f"shell echo {EVIL}", "overlap": "skip"}
         facts |= {"planned": True, "description": EVIL}
@@ -171,6 +172,18 @@ class StepTests(AdminTestCase):
         self.assertEqual((run.state, json.loads(run.event)), ("queued", {"by": "changer"}))
         self.assertIn(f"Run {run.pk} of nightly is queued.", said)
         self.assertEqual(LogEntry.objects.get().change_message, "Run by hand.")
+
+    def test_what_runs_on_each_node_is_queued_for_each(self):
+        self.store.join("other")
+        self.store.beat("node", [], [["nightly", json.dumps({"run_on": "each"}), "[]"]])
+        said = self.messages(self.post(self.changer, "run"))
+        self.assertIn("of nightly at node is queued. Run", said)
+        self.assertEqual(set(Run.objects.filter(cause="hand").values_list("for_node", flat=True)), {"node", "other"})
+
+    def test_where_no_node_is_there_that_is_said(self):
+        self.store.leave("node")
+        said = self.messages(self.post(self.changer, "run"))
+        self.assertIn("is queued. No node has said within 30 s that it is there: it waits for the next", said)
 
     def test_beside_one_that_waits_it_is_skipped_and_that_is_said(self):
         self.post(self.changer, "run")

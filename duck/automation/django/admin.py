@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from datetime import datetime
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -18,6 +17,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
+from .cells import after, badge, facts_rows, latest_runs, link_to, run_row, standing_of, state_of
 from .chart import BARS, chart
 from .database import HAND, OPEN
 from .models import Automation, Run
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 _ON_PAGE = 25
 _NEXT = 5
-# Nodes tell of each automation once an hour.
-_UNTOLD_US = 3 * 3600 * 1_000_000
+# A node that has not said so for so long is not there.
+_SILENT_S = 30.0
 _SPANS = {"1h": ("1 hour", 1), "8h": ("8 hours", 8), "1d": ("1 day", 24), "7d": ("1 week", 168)}
 
 
@@ -71,7 +71,8 @@ class _Steered(admin.ModelAdmin):  # type: ignore[type-arg]
             return HttpResponseNotAllowed(["GET", "HEAD"])
         found = self.get_object(request, unquote(object_id))
         told = self.told(request, found) if found is not None and self.has_view_permission(request, found) else {}
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **told})
+        heading = {"title": str(found), "subtitle": None}
+        return super().change_view(request, object_id, form_url, {**heading, **(extra_context or {}), **told})
 
     def told(self, request: HttpRequest, found: Any) -> dict[str, Any]:
         """What the template of an object's page is given."""
@@ -115,7 +116,7 @@ class _AutomationList(ChangeList):
         super().get_results(request)
         sees = self.model_admin.sees_runs(request)  # type: ignore[attr-defined]
         for automation in self.result_list:
-            automation.latest = _latest(automation.name, BARS) if sees else []
+            automation.latest = latest_runs(automation.name, BARS) if sees else []
 
 
 @admin.register(Automation)
@@ -157,7 +158,7 @@ class AutomationAdmin(_Steered):
             return "-"
         (at, note), *others = coming
         marked = format_html(' <span class="duck-odd" title="{}">{}</span>', note, note) if note else ""
-        then = format_html('<div class="help">then {}</div>', ", ".join(_after(at, each) for each, _ in others))
+        then = format_html('<div class="help">then {}</div>', ", ".join(after(at, each) for each, _ in others))
         return format_html('<span class="nowrap">{}</span>{}{}', shown(at), marked, then if others else "")
 
     @admin.display(description="last outcomes")
@@ -170,7 +171,7 @@ class AutomationAdmin(_Steered):
     @admin.display(description="state")
     def standing(self, automation: Automation) -> SafeString:
         """Whether it is planned."""
-        return _badge(*_standing(automation, _now()))
+        return badge(*standing_of(automation, _now()))
 
     # -- a page ---------------------------------------------------------------------------------------------------
 
@@ -178,18 +179,18 @@ class AutomationAdmin(_Steered):
         """See `_Steered`."""
         now, facts = _now(), found.facts_table
         sees = self.sees_runs(request)
-        runs = _latest(found.name, _ON_PAGE) if sees else []
+        runs = latest_runs(found.name, _ON_PAGE) if sees else []
         own = ZoneInfo(facts["zone"]) if facts.get("zone") else None
         coming = [] if found.is_paused(now) else found.next_times(now, _NEXT)
         return {
-            "facts": _facts_rows(facts),
-            "standing": _badge(*_standing(found, now)),
+            "facts": facts_rows(facts),
+            "standing": badge(*standing_of(found, now)),
             "is_paused": found.is_paused(now),
             "coming": [(shown(at), shown(at, own) if own else "", note) for at, note in coming],
             "zone": str(zone()),
             "own_zone": facts.get("zone", ""),
             "chart": chart([outcome_of(run, now) for run in reversed(runs)]),
-            "runs": [_run_row(run, now) for run in runs],
+            "runs": [run_row(run, now) for run in runs],
             "sees_runs": sees,
             "spans": [(key, words) for key, (words, _) in _SPANS.items()],
             "may_change": self.has_change_permission(request, found),
@@ -242,19 +243,30 @@ class AutomationAdmin(_Steered):
             self.take_resume(request, automation)
 
     def _run(self, request: HttpRequest, automation: Automation) -> None:
-        store = Store()
-        run = store.enqueue(
-            automation.name,
-            automation.revision,
-            automation.facts_table.get("overlap", "skip"),
-            store.now(),
-            HAND,
-            json.dumps({"by": request.user.get_username()}),
-        )
+        store, facts = Store(), automation.facts_table
+        nodes = store.nodes(_SILENT_S)
+        is_for_each = facts.get("run_on") == "each"
+        event = json.dumps({"by": request.user.get_username()})
+        for node in [each["name"] for each in nodes if each["takes_each"]] if is_for_each else [""]:
+            run = store.enqueue(
+                automation.name,
+                automation.revision,
+                facts.get("overlap", "skip"),
+                store.now(),
+                HAND,
+                event,
+                node=node,
+            )
+            where = f" at {node}" if node else ""
+            reason = f": {run['reason']}" if run["reason"] else ""
+            level = messages.SUCCESS if run["state"] in OPEN else messages.WARNING
+            self.message_user(request, f"Run {run['id']} of {automation.name}{where} is {run['state']}{reason}.", level)
+        if not nodes:
+            then = "nothing runs" if is_for_each else "it waits for the next one that comes"
+            self.message_user(
+                request, f"No node has said within {_SILENT_S:g} s that it is there: {then}.", messages.WARNING
+            )
         self.log_change(request, automation, "Run by hand.")
-        reason = f": {run['reason']}" if run["reason"] else ""
-        level = messages.SUCCESS if run["state"] in OPEN else messages.WARNING
-        self.message_user(request, f"Run {run['id']} of {automation.name} is {run['state']}{reason}.", level)
 
     def _pause(self, request: HttpRequest, automation: Automation, until: int | None) -> None:
         store = Store()
@@ -287,7 +299,7 @@ class RunAdmin(_Steered):
     @admin.display(description="state", ordering="state")
     def outcome(self, run: Run) -> SafeString:
         """What became of it."""
-        return _badge(*_state(run))
+        return badge(*state_of(run))
 
     @admin.display(description="took")
     def took(self, run: Run) -> str:
@@ -298,8 +310,8 @@ class RunAdmin(_Steered):
         """See `_Steered`."""
         now = _now()
         rows = [
-            ("Automation", _link(Automation, found.name, found.name)),
-            ("State", _badge(*_state(found))),
+            ("Automation", link_to(Automation, found.name, found.name)),
+            ("State", badge(*state_of(found))),
             ("Reason", found.reason),
             ("Planned for", number_shown(found.planned)),
             ("Cause", found.cause),
@@ -334,80 +346,3 @@ class RunAdmin(_Steered):
         """Have them end."""
         for run in chosen:
             self.take_cancel(request, run)
-
-
-# -- below ------------------------------------------------------------------------------------------------------------
-
-
-def _latest(name: str, count: int) -> list[Run]:
-    """The latest runs of one automation, the newest first, without what they printed."""
-    return list(Run.objects.filter(name=name).order_by("-id").defer("output")[:count])
-
-
-def _standing(automation: Automation, now: int) -> tuple[str, str]:
-    """How its state is drawn, and in words."""
-    facts = automation.facts_table
-    if automation.is_paused(now):
-        return "warn", paused_shown(automation.paused_until)
-    if automation.told is None:
-        return "none", "no node has told of it yet"
-    if now - automation.told > _UNTOLD_US:
-        return "none", f"not declared, or no node, since {number_shown(automation.told)}"
-    if facts.get("planned"):
-        return "good", "planned"
-    return "good", "by events" if facts.get("when", "").startswith("on ") else "by hand"
-
-
-def _state(run: Run) -> tuple[str, str]:
-    kind = {"succeeded": "good", "failed": "bad", "timed out": "bad", "lost": "bad", "running": "open"}
-    return kind.get(run.state, "none"), "is to end" if run.cancels and run.state in OPEN else run.state
-
-
-def _badge(kind: str, words: str) -> SafeString:
-    return format_html('<span class="duck-badge duck-{}">{}</span>', kind, words)
-
-
-def _after(first: datetime, other: datetime) -> str:
-    """`10:15` for the same day, else all of it."""
-    text = shown(other)
-    same = shown(first).rpartition(", ")[0] == text.rpartition(", ")[0]
-    return text.rpartition(", ")[2] if same else text
-
-
-def _link(model: type[Any], key: Any, text: str) -> SafeString | str:
-    if not model.objects.filter(pk=key).exists():
-        return text
-    url = reverse(f"admin:duck_automations_{model._meta.model_name}_change", args=(key,))
-    return format_html('<a href="{}">{}</a>', url, text)
-
-
-def _run_row(run: Run, now: int) -> dict[str, Any]:
-    return {
-        "id": run.pk,
-        "url": reverse("admin:duck_automations_run_change", args=(run.pk,)),
-        "planned": number_shown(run.planned),
-        "state": _badge(*_state(run)),
-        "took": span_shown(took_s(run, now)),
-        "cause": run.cause,
-        "reason": run.reason,
-        "node": run.node,
-    }
-
-
-def _facts_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """What is declared, for people; what is as usual is left out."""
-    rows = [
-        ("For", facts.get("description", "")),
-        ("When", " ".join(filter(None, (facts.get("when", ""), f"({facts['zone']})" if facts.get("zone") else "")))),
-        ("Runs", facts.get("runs", "")),
-        ("Declared in", facts.get("declared_in", "")),
-        ("Missed times", facts.get("missed", "")),
-        ("Within", span_shown(facts.get("within_s"))),
-        ("While one runs", facts.get("overlap", "")),
-        ("Ended after", span_shown(facts.get("timeout_s"))),
-        ("Tried again", f"{facts['retry']} times" if facts.get("retry") else ""),
-        ("After a crash", facts.get("on_crash", "")),
-        ("Runs in", facts.get("run_in", "")),
-        ("Runs on", facts.get("run_on", "")),
-    ]
-    return [row for row in rows if row[1]]

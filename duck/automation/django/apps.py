@@ -10,5 +10,5 @@ class DuckAutomations(AppConfig):
 
     name = "duck.automation.django"
     label = "duck_automations"
-    verbose_name = "Automations"
+    verbose_name = "Scheduled work"
     default_auto_field = "django.db.models.BigAutoField"

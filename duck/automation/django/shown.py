@@ -22,12 +22,15 @@ def zone() -> tzinfo:
     return django_timezone.get_current_timezone() if settings.USE_TZ else ZoneInfo(settings.TIME_ZONE)
 
 
-def shown(moment: datetime | None, where: tzinfo | None = None) -> str:
-    """`Sat 28 Nov 2026, 10:37`, with seconds where there are some; nothing for None."""
+DAY = "D j M Y, "
+
+
+def shown(moment: datetime | None, where: tzinfo | None = None, day: str = DAY) -> str:
+    """`Sat 28 Nov 2026, 10:37`, with seconds where there are some; nothing for None. `day` is how that is shown."""
     if moment is None:
         return ""
     local = moment.astimezone(where or zone())
-    return date_format(local, "D j M Y, H:i:s" if local.second else "D j M Y, H:i")
+    return date_format(local, day + ("H:i:s" if local.second else "H:i"))
 
 
 def number_shown(number: int | None) -> str:
