@@ -12,11 +12,15 @@ from typing import Any
 
 
 class Site:
-    """Without a Django project: its jobs are shell commands."""
+    """Its jobs are shell commands.
 
-    def __init__(self, directory: Path, toml: str) -> None:
-        self.directory = directory / "site"
-        self.directory.mkdir()
+    Args:
+        root: of a Django project that is there already; without one the site is a directory of its own.
+    """
+
+    def __init__(self, directory: Path, toml: str, root: Path | None = None) -> None:
+        self.directory = root or directory / "site"
+        self.directory.mkdir(exist_ok=True)
         (self.directory / "duck.toml").write_text(toml)
         self.state = directory / "state"
         self.state.mkdir(mode=0o700)

@@ -11,7 +11,7 @@ from tests.benchmarks.automations.stores import STORES
 from tests.benchmarks.servers import Missing
 
 # So that each fault comes once at least; those of a store last longer than those of nodes.
-PLANNED = {"sqlite": 12, "postgres": 20}
+PLANNED = {"sqlite": 12, "postgres": 20, "django": 20}
 
 
 @pytest.mark.timeout(300)

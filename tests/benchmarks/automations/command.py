@@ -74,7 +74,7 @@ def main(arguments: list[str], say: Callable[[str], None]) -> int:
     text = table.markdown(results, facts)
     say(f"\n{text}\nmeasured in {time.monotonic() - began:.0f} s")
     if chosen.json:
-        chosen.json.write_text(json.dumps({"facts": facts, **results.as_json()}, indent=1) + "\n")
+        chosen.json.write_text(json.dumps({"facts": facts, **results.as_json()}, indent=1, default=str) + "\n")
     if chosen.write_docs and not results.failed:
         report.write_into(PAGE, text, table.TABLE)
         say(f"the table is in {PAGE}")

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 NODES: Final = 3
 TICK: Final = """
-use_django = false
 automation_keep = 10000
 {store}
 [automations.tick]
@@ -63,9 +62,13 @@ class Outcome:
     doubled: list[str] = field(default_factory=list)
     lost: list[datetime] = field(default_factory=list)
     late_s: list[float] = field(default_factory=list)
-    faults: Counter[str] = field(default_factory=Counter)
-    states: Counter[str] = field(default_factory=Counter)
+    faults: dict[str, int] = field(default_factory=dict)
+    states: dict[str, int] = field(default_factory=dict)
     logs: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        doubled, lost = len(self.doubled), len(self.lost)
+        return f"{self.planned} planned, {self.started} started, {doubled} of them twice, {lost} without a row"
 
     @property
     def is_right(self) -> bool:
@@ -96,7 +99,7 @@ class Faults:
     """Nodes of one site on one store."""
 
     def __init__(self, directory: Path, store: Store) -> None:
-        self.site = Site(directory, TICK.format(store=store.toml, within=WITHIN_S))
+        self.site = Site(directory, TICK.format(store=store.toml, within=WITHIN_S), store.root)
         self._store = store
         self._names = itertools.count(1)
         self._nodes = [self._start(place) for place in range(NODES)]
@@ -115,7 +118,7 @@ class Faults:
         while self._now() < until:
             fault, place = next(faults), next(places)
             self._fault(fault, place)
-            self._outcome.faults[fault] += 1
+            self._outcome.faults[fault] = self._outcome.faults.get(fault, 0) + 1
             time.sleep(pause_s)
         self._settle()
         return self._read(first)
@@ -188,7 +191,7 @@ class Faults:
         outcome.started = len(ran)
         outcome.doubled = [key for key, count in ran.items() if count > 1]
         outcome.doubled += [f"{each:%H:%M:%S}" for each, count in rows.items() if count > 1]
-        outcome.states = Counter(run["state"] for run in runs)
+        outcome.states = dict(Counter(run["state"] for run in runs))
         outcome.late_s = sorted(float(at) - _planned(key).timestamp() for key, at in lines)
         return outcome
 

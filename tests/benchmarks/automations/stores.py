@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from typing import Protocol
 
+from tests.automation_project import database_of, migrate, write_project
 from tests.benchmarks.servers import Missing
 from tests.programs import find_program
 from tests.relay import Relay
@@ -17,11 +18,13 @@ class Store(Protocol):
     Attributes:
         faults: what can befall it besides the faults of nodes: `stall` and `cut` of one node's way, `restart`.
         toml: what `duck.toml` says of it, at its top.
+        root: the project that nodes are of, where it is the store's.
     """
 
     name: str
     faults: tuple[str, ...]
     toml: str
+    root: Path | None
 
     def environment(self, node: int) -> dict[str, str]:
         """Variables of the node in that place."""
@@ -41,7 +44,8 @@ class SqliteStore:
 
     name = "sqlite"
     faults: tuple[str, ...] = ()
-    toml = ""
+    toml = "use_django = false\n"
+    root: Path | None = None
 
     def __init__(self, directory: Path, nodes: int) -> None:
         pass
@@ -67,6 +71,7 @@ class PostgresStore:
 
     name = "postgres"
     faults = ("stall", "cut", "restart", "crash")
+    root: Path | None = None
 
     def __init__(self, directory: Path, nodes: int) -> None:
         if find_program("postgres") is None or find_program("initdb") is None:
@@ -77,7 +82,7 @@ class PostgresStore:
         self.database = self.server.make_database()
         self.relays = [Relay(self.server.port) for _ in range(nodes)]
         url = self.server.url(self.database)
-        self.toml = f'automation_engine = "postgres"\nautomation_database = "{url}"\n'
+        self.toml = f'use_django = false\nautomation_engine = "postgres"\nautomation_database = "{url}"\n'
 
     def environment(self, node: int) -> dict[str, str]:
         """See `Store`."""
@@ -106,4 +111,24 @@ class PostgresStore:
         self.server.stop()
 
 
-STORES = {store.name: store for store in (SqliteStore, PostgresStore)}
+class DjangoStore(PostgresStore):
+    """A project's own database, by its ORM, on such a server."""
+
+    name = "django"
+
+    def __init__(self, directory: Path, nodes: int) -> None:
+        super().__init__(directory, nodes)
+        database = database_of(self.server, self.database)
+        database = f"{{**{database}, 'PORT': os.environ.get('STORE_PORT', {self.server.port})}}"
+        self.root = write_project(directory, database=database)
+        migrate(self.root)
+        self.toml = 'automation_engine = "django"\n'
+
+    def environment(self, node: int) -> dict[str, str]:
+        """See `Store`."""
+        return {"STORE_PORT": str(self.relays[node].port)}
+
+
+STORES: dict[str, type[SqliteStore] | type[PostgresStore]] = {
+    store.name: store for store in (SqliteStore, PostgresStore, DjangoStore)
+}

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from duck.exceptions import StoreError
+from duck.services.automations import dispatcher
 from duck.services.automations.declaration import Declaration, read_declaration
 from duck.services.automations.due import Due
 from duck.services.automations.engine import Ended
@@ -22,6 +23,7 @@ from duck.services.automations.engines.postgres_runs import hold
 from duck.services.automations.run import Cause, Run, State
 from duck.services.inbox import Inbox
 from tests.relay import Relay
+from tests.services.automations.test_dispatcher import Hands
 
 if TYPE_CHECKING:
     from tests.postgres import Postgres
@@ -287,6 +289,28 @@ class TestNotifications:
         assert told == []
         engine.close()
         inbox.close()
+
+
+def test_a_node_starts_at_once_what_another_queues(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "LOOK_S", 3600.0)  # it looks when it is told to
+    inbox, hands, job, other = Inbox(), Hands(), declared(every="365d"), site.open()
+    node = dispatcher.Dispatcher(inbox, site.open(), hands, "a")
+    node.declare([job])
+    node.start()
+    for _ in range(5):
+        inbox.run_once(0.0)
+    other.enqueue(job, other.now(), Cause.HAND)
+    deadline = time.monotonic() + 60.0
+    while not hands.started and time.monotonic() < deadline:
+        inbox.run_once(1.0)
+    assert [run.name for run in hands.started] == ["job"]
+    stopped: list[int] = []
+    hands.end(hands.started[0], Ended(State.SUCCEEDED))
+    node.stop(5.0, lambda: stopped.append(1))
+    while not stopped and time.monotonic() < deadline:
+        inbox.run_once(1.0)
+    inbox.close()
+    assert other.nodes(60.0) == [] and site.ask("SELECT count(*) FROM duck_automations.procrastinate_workers") == [(0,)]
 
 
 def test_nodes_that_claim_start_end_and_cancel_at_once_start_each_time_once(site: Site) -> None:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 from procrastinate.jobs import Job
+from procrastinate.sql import queries
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from duck.automation.admission import admit, may_start
 from duck.services.automations.due import stale
-from duck.services.automations.engines.postgres_database import Row, complete
 from duck.services.automations.run import Cause, Run, State
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from duck.services.automations.declaration import Declaration
     from duck.services.automations.due import Due
+    from duck.services.automations.engines.postgres_database import Row
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIELDS: Final = (
@@ -129,7 +131,7 @@ class Insertion:
             (list(names),),
         ):
             self._open[row["name"], row["for_node"], State(row["state"])] = row["count"]
-        self._unwritten: list[tuple[Any, ...]] = []
+        self._unwritten: list[tuple[Job | None, Cause, tuple[Any, ...]]] = []
         self._made: list[Run] = []
 
     def add(
@@ -155,52 +157,82 @@ class Insertion:
                 self._write()
                 cancel(self._connection, self._jobs, _open_of(self._connection, name, node), "replaced by a newer run")
                 self._open[name, node, State.QUEUED] = 0
-        job = None
-        if state is State.QUEUED:
-            job = self._defer(declaration, planned, cause, node)
-            if job is None:
-                return  # claimed, though its row is gone
-            if cause is not Cause.BACKFILL:
-                self._open[name, node, State.QUEUED] += 1
+        if state is State.QUEUED and cause is not Cause.BACKFILL:
+            self._open[name, node, State.QUEUED] += 1
         ended = self.now if state.is_over else None
-        self._unwritten.append(
-            (
-                *(job, name, declaration.revision, planned, cause.value, state.value, reason),
-                *(self.now, missed, event, self.now, ended, node),
-            )
+        row = (
+            *(name, declaration.revision, planned, cause.value, state.value, reason),
+            *(self.now, missed, event, self.now, ended, node),
         )
+        self._unwritten.append((_job(declaration, planned, node) if state is State.QUEUED else None, cause, row))
 
     def made(self) -> list[Run]:
         """All of them, as they are now."""
         self._write()
         return self._made
 
-    def _defer(self, declaration: Declaration, planned: datetime, cause: Cause, node: str) -> int | None:
-        moment = (planned - _EPOCH) // timedelta(microseconds=1)
-        queue = queue_of(declaration.name, node)
-        job = Job(
-            id=None,
-            queue=queue,
-            # Of one lock procrastinate starts one job at a time, in their order.
-            lock=None if declaration.overlap == "allow" else queue,
-            queueing_lock=None,
-            task_name=declaration.name,
-            task_kwargs={"timestamp": moment},
-        )
-        if cause is not Cause.SCHEDULE:
-            return self._jobs.defer_job(job).id
-        periodic = f"{declaration.name}:{declaration.revision}{_mark(node)}"
-        return complete(self._jobs.defer_periodic_job(job, periodic_id=periodic, defer_timestamp=moment))
-
     def _write(self) -> None:
-        if not self._unwritten:
-            return
+        """In as many statements as there are runs, and in three exchanges with the server."""
+        new, self._unwritten = self._unwritten, []
+        planned = [job for job, cause, _ in new if job is not None and cause is Cause.SCHEDULE]
+        others = [job for job, cause, _ in new if job is not None and cause is not Cause.SCHEDULE]
+        claimed = iter(self._claim(planned))
+        deferred = iter(self._jobs.batch_defer_jobs(others) if others else ())
+        rows = []
+        for job, cause, row in new:
+            number = None
+            if job is not None:
+                number = next(claimed) if cause is Cause.SCHEDULE else next(deferred).id
+                if number is None:
+                    continue  # claimed, though its row is gone
+            rows.append((number, *row))
+        if rows:
+            with self._connection.cursor() as cursor:
+                cursor.executemany(_INSERT, rows, returning=True)
+                for _ in rows:
+                    self._made.extend(map(read_run, cursor.fetchall()))
+                    cursor.nextset()
+
+    def _claim(self, jobs: Sequence[Job]) -> list[int | None]:
+        """What `JobManager.defer_periodic_job` does, which has a call for one job alone: the same, for many at once."""
+        if not jobs:
+            return []
+        told = [
+            {
+                "task_name": job.task_name,
+                "defer_timestamp": job.task_kwargs["timestamp"],
+                "periodic_id": job.task_kwargs["periodic_id"],
+                "queue": job.queue,
+                "priority": job.priority,
+                "lock": job.lock,
+                "queueing_lock": None,
+                "args": Jsonb(job.task_kwargs),
+            }
+            for job in jobs
+        ]
+        numbers: list[int | None] = []
         with self._connection.cursor() as cursor:
-            cursor.executemany(_INSERT, self._unwritten, returning=True)
-            for _ in self._unwritten:
-                self._made.extend(map(read_run, cursor.fetchall()))
+            cursor.executemany(queries["defer_periodic_job"], told, returning=True)
+            for _ in jobs:
+                numbers.append(_one(cursor)["id"])
                 cursor.nextset()
-        self._unwritten = []
+        return numbers
+
+
+def _job(declaration: Declaration, planned: datetime, node: str) -> Job:
+    queue = queue_of(declaration.name, node)
+    return Job(
+        id=None,
+        queue=queue,
+        # Two jobs of one lock are never under way.
+        lock=None if declaration.overlap == "allow" else queue,
+        queueing_lock=None,
+        task_name=declaration.name,
+        task_kwargs={
+            "timestamp": (planned - _EPOCH) // timedelta(microseconds=1),
+            "periodic_id": f"{declaration.name}:{declaration.revision}{_mark(node)}",
+        },
+    )
 
 
 def _open_of(connection: psycopg.Connection[Row], name: str, node: str) -> list[Row]:
