@@ -14,7 +14,7 @@ from typing import Any, Final
 from tests.benchmarks.automations.marks import MARKS, Mark, read_marks
 from tests.benchmarks.servers import Failed, Server
 
-BEGUN: Final = "are dispatched by"
+BEGUN: Final = "Automations: "
 _START_S: Final = 60.0
 _POLL_S: Final = 0.005
 
