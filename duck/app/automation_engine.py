@@ -12,7 +12,7 @@ from duck.services.automations.places import digest_of
 from duck.services.state import state_directory
 
 if TYPE_CHECKING:
-    from duck.app.automations import ProjectSide
+    from duck.app.automation_project import ProjectSide
     from duck.services.automations.engine import Engine
     from duck.settings.load import Settings
 

@@ -13,24 +13,20 @@ import os
 import signal
 import socket
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo
 
+from duck.app.alert_mail import JobMail
+from duck.app.automation_declarations import Found, read_all, read_channels
 from duck.app.automation_engine import open_engine
 from duck.app.automation_observers import Spoken, Until, unplanned
-from duck.app.automation_own import is_by_names, own_project, own_source
+from duck.app.automation_own import own_source
+from duck.app.automation_project import ProjectSide, below
 from duck.app.automation_report import NodeReport
 from duck.app.dispatcher_class import dispatcher_class
-from duck.backend.django.conditions import Conditions
-from duck.backend.django.discover import find_interpreter, find_project
-from duck.backend.django.jobs import DjangoJobs
-from duck.exceptions import DuckError, ProjectError, SettingsError
+from duck.exceptions import DuckError, SettingsError
 from duck.logs import ProcessOutput, to_console, wants_colour
-from duck.services.automations.declaration import Declaration, read_declaration
+from duck.services.automations.alerts.alerts import Alerts
 from duck.services.automations.event_spool import EventSpool
 from duck.services.automations.executors.by_kind import ByKind
 from duck.services.automations.executors.shell import ShellCommands
@@ -42,243 +38,19 @@ from duck.settings import views
 from duck.settings.reread import reread
 
 if TYPE_CHECKING:
-    from duck.backend.django.discover import Interpreter, Project
     from duck.services.automations.executor import Executor
     from duck.services.inbox import Timer
     from duck.settings.load import Settings
 
 logger = logging.getLogger("duck.automations")
 
-_DISCOVERY_S: Final = 60.0
-# How long an end waits for what waited for the outcome of the run that it was for.
+# How long an end waits for receivers of alerts.
+_ALERTS_S: Final = 3.0
+# And one for what waited for the outcome of the run that it was for.
 _LAST_S: Final = 3600.0
 # A project that cannot be loaded is tried again after this, twice as long each time, up to the second.
 _FIRST_AGAIN_S: Final = 5.0
 _MOST_AGAIN_S: Final = 60.0
-
-
-@dataclass(frozen=True)
-class Found:
-    """What is declared.
-
-    Attributes:
-        problems: sentences on what cannot be used.
-        zone: whose clocks count where nothing else is said.
-    """
-
-    declarations: tuple[Declaration, ...]
-    problems: tuple[str, ...]
-    zone: ZoneInfo
-    tracebacks: tuple[str, ...] = field(default=())
-
-
-class ProjectSide:
-    """The project that automations are of, and its Python; None of these where there is none.
-
-    Of a Duck project without Django it is that itself, where it declares some.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self.project: Project | None = None
-        self.interpreter: Interpreter | None = None
-        self._told: dict[str, Any] | None = None
-        self.own = own_source(settings)
-        view = views.django(settings)
-        self.settings_module = view.settings_module
-        if view.use is False:
-            self._be_ducks(settings)
-            return
-        try:
-            self.project = find_project(settings.project_dir, view.project)
-        except ProjectError:
-            if view.use or view.project is not None:
-                raise
-            self._be_ducks(settings)
-            return
-        python = str(view.python) if view.python is not None else None
-        self.interpreter = find_interpreter(self.project, python, os.environ)
-
-    def _be_ducks(self, settings: Settings) -> None:
-        """There is no Django; a Duck project may declare some all the same."""
-        found = own_project(settings)
-        if found is not None:
-            self.project, self.interpreter = found
-
-    def told(self, settings: Settings) -> dict[str, Any]:
-        """What the project has told of itself; it is asked where it has not.
-
-        Raises:
-            DuckError: it cannot be loaded.
-        """
-        if self._told is None:
-            self._told = ask(settings, self) or {}
-        return self._told
-
-    def tell(self, told: dict[str, Any]) -> None:
-        """The project has been loaded, and told this."""
-        self._told = told
-
-    @property
-    def root(self) -> Path | None:
-        """Its directory."""
-        return self.project.root if self.project is not None else None
-
-    def jobs(
-        self,
-        settings: Settings,
-        inbox: Inbox,
-        on_declared: Callable[[dict[str, Any]], None],
-        on_failed: Callable[[str, str], None],
-        on_output: Callable[[str], None],
-    ) -> DjangoJobs | None:
-        """What carries out runs within it."""
-        if self.project is None or self.interpreter is None:
-            return None
-        return DjangoJobs(
-            self.project,
-            self.interpreter,
-            self.settings_module,
-            inbox,
-            processes=settings["AUTOMATION_PROCESSES"],
-            threads=settings["AUTOMATION_THREADS"],
-            recycle=settings["AUTOMATION_RECYCLE"],
-            on_declared=on_declared,
-            on_failed=on_failed,
-            on_output=on_output,
-            events=str(event_directory(settings, self.root)),
-            own=self.own,
-        )
-
-    def conditions(
-        self,
-        settings: Settings,
-        inbox: Inbox,
-        on_true: Callable[[str], None],
-        on_failed: Callable[[str, str], None],
-        on_output: Callable[[str], None],
-        spool: EventSpool,
-    ) -> Conditions | None:
-        """What asks triggers within it."""
-        if self.project is None or self.interpreter is None:
-            return None
-        return Conditions(
-            self.project,
-            self.interpreter,
-            self.settings_module,
-            inbox,
-            on_true=on_true,
-            on_failed=on_failed,
-            on_output=on_output,
-            spool=spool,
-            own=self.own,
-        )
-
-
-def read_all(settings: Settings, told: Mapping[str, Any] | None) -> Found:
-    """What settings and project declare together.
-
-    Args:
-        told: by the project; None where there is none, or it cannot be loaded.
-    """
-    told = told or {}
-    zone = ZoneInfo(told["zone"]) if told.get("zone") else system_zone()
-    origin = str(settings.origin("AUTOMATIONS"))
-    tables = settings["AUTOMATIONS"].items()
-    named = [(name, table, origin) for name, table in tables if not is_by_names(name, table)]
-    named += [(each["name"], each["table"], each["origin"]) for each in told.get("declared", ())]
-    found: dict[str, Declaration] = {}
-    problems = [f"{each['origin']} cannot be imported: {each['message']}." for each in told.get("failed", ())]
-    for name, table, where in named:
-        try:
-            declaration = read_declaration(name, table, where, zone)
-        except SettingsError as error:
-            problems.append(str(error))
-            continue
-        if name in found:
-            problems.append(
-                f"{where}: the automation {name!r} is declared in {found[name].origin} already; give one another name."
-            )
-            continue
-        found[name] = declaration
-    for declaration in found.values():
-        for event in declaration.plan.events:
-            after = dict(event.details).get("name")
-            if event.name == "automation" and after not in found:
-                who = f"{declaration.origin}: the automation {declaration.name!r}"
-                problems.append(f"{who} waits for {after!r}, which is not there.")
-    problems += _hooks_that_differ(found.values())
-    tracebacks = tuple(str(each["traceback"]) for each in told.get("failed", ()))
-    return Found(tuple(found.values()), tuple(problems), zone, tracebacks)
-
-
-def _hooks_that_differ(declarations: Iterable[Declaration]) -> list[str]:
-    """Sentences on webhooks of one path with two secrets: who knows the one would start what is for the other."""
-    first: dict[str, tuple[Declaration, tuple[str, str] | None]] = {}
-    problems = []
-    for declaration in declarations:
-        for event in declaration.plan.events:
-            if event.name == "webhook":
-                path = dict(event.details)["path"]
-                other, secret = first.setdefault(path, (declaration, event.secret))
-                if secret != event.secret:
-                    problems.append(
-                        f"{declaration.origin}: the automation {declaration.name!r} has another secret for {path} than"
-                        f" {other.name!r}; give each a path of its own, or both the same secret."
-                    )
-    return problems
-
-
-def system_zone() -> ZoneInfo:
-    """That of this machine, by its name; UTC where it has none."""
-    for told in (os.environ.get("TZ", "").lstrip(":"), os.path.realpath("/etc/localtime").partition("zoneinfo/")[2]):
-        try:
-            if told:
-                return ZoneInfo(told)
-        except (KeyError, ValueError, OSError):
-            continue
-    return ZoneInfo("UTC")
-
-
-def discover(settings: Settings) -> Found:
-    """What is declared, asked once.
-
-    Raises:
-        DuckError: the project is not found, or cannot be loaded.
-    """
-    return read_all(settings, ask(settings, ProjectSide(settings)))
-
-
-def ask(settings: Settings, side: ProjectSide) -> dict[str, Any] | None:
-    """What the project tells, loaded in a process that ends then; None where there is no project.
-
-    Raises:
-        DuckError: it cannot be loaded.
-    """
-    inbox = Inbox()
-    told: list[dict[str, Any]] = []
-    failures: list[tuple[str, str]] = []
-    jobs = side.jobs(
-        settings, inbox, told.append, lambda message, text: failures.append((message, text)), lambda text: None
-    )
-    if jobs is None:
-        inbox.close()
-        return None
-    jobs.begin()
-    deadline = time.monotonic() + _DISCOVERY_S
-    while not told and not failures and time.monotonic() < deadline:
-        inbox.run_once(0.5)
-    jobs.kill()
-    while jobs.pids:
-        inbox.run_once(0.5)
-    inbox.close()
-    if not told:
-        message, text = failures[0] if failures else (f"it was not loaded within {_DISCOVERY_S:g} s", "")
-        raise ProjectError(f"The project cannot be loaded for its automations: {message}{_below(text)}")
-    return told[0]
-
-
-def _below(text: str) -> str:
-    return f"\n{text.rstrip()}" if text.strip() else "."
 
 
 class Automations:
@@ -329,6 +101,13 @@ class Automations:
         self._conditions = self._side.conditions(
             settings, self._inbox, self._came_true, self._unasked, self._printed, self._events
         )
+        self._alerts = Alerts(
+            self._inbox,
+            engine,
+            read_channels(settings),
+            f"{name} on {socket.gethostname()}",
+            JobMail(self._jobs).send if self._jobs is not None else None,
+        )
         self.report = NodeReport(engine, lambda: self._dispatcher.status())
         self._dispatcher = dispatcher_class(settings)(
             self._inbox,
@@ -339,7 +118,12 @@ class Automations:
             keep=settings["AUTOMATION_KEEP"],
             keep_s=settings["AUTOMATION_KEEP_FOR"],
             events=self._events if run_id is None else None,
-            observers=[Spoken(), self.report.counts, *([] if run_id is None else [Until(run_id, self._end_soon)])],
+            observers=[
+                Spoken(),
+                self.report.counts,
+                self._alerts,
+                *([] if run_id is None else [Until(run_id, self._end_soon)]),
+            ],
         )
         style, colour = views.logs(settings).format, wants_colour(sys.stderr)
         self._output = ProcessOutput("automations", to_console, style=style, colour=colour)
@@ -422,6 +206,7 @@ class Automations:
         if self._conditions is not None:
             self._conditions.kill()
         self._executor.kill()
+        self._alerts.close(_ALERTS_S)
 
     # -- what it is told of -------------------------------------------------------------------------------------------
 
@@ -444,6 +229,7 @@ class Automations:
         declarations = found.declarations if self._run_id is None else unplanned(found.declarations)
         try:
             self._dispatcher.declare(declarations)
+            self._alerts.declare(found.declarations)
             self.report.recall(each.name for each in declarations)
             if not self._has_started:
                 self._dispatcher.happened("start", {}, node=self._dispatcher.node)
@@ -490,7 +276,7 @@ class Automations:
 
     def _failed(self, message: str, text: str) -> None:
         """The project cannot be loaded: what was declared stays, and at first what needs no project is run."""
-        told = f"{message}{_below(text)}"
+        told = f"{message}{below(text)}"
         if told != self._unloaded:
             self._unloaded = told
             logger.error("The project cannot be loaded for its automations: %s", told)
@@ -506,7 +292,7 @@ class Automations:
             self._again = self._inbox.call_later(self._again_s, self._jobs.reload)
 
     def _unasked(self, message: str, text: str) -> None:
-        logger.error("The triggers of automations cannot be asked: %s%s", message, _below(text))
+        logger.error("The triggers of automations cannot be asked: %s%s", message, below(text))
 
     def _printed(self, text: str) -> None:
         self._output.feed(text.encode("utf-8", "replace"))

@@ -64,6 +64,8 @@ class Checkup:
             yield from _backend(settings, address)
         if project is not None and interpreter is not None:
             yield from self._survey(project, interpreter, account)
+        elif project is None:
+            yield from self._own_automations()
         # Last: it raises the limit that the project would inherit.
         yield premises.descriptors(settings)
 
@@ -106,6 +108,18 @@ class Checkup:
             yield Finding(ERROR, "interpreter", str(error))
             return
         yield from project_check.judge(self._settings, found, account)
+
+    def _own_automations(self) -> Iterator[Finding]:
+        """Of the settings, and of a Duck project without Django, which a process of its own imports."""
+        from duck.app.automation_project import ProjectSide, ask
+
+        try:
+            told = ask(self._settings, ProjectSide(self._settings))
+        except DuckError as error:
+            first, *more = str(error).splitlines()
+            yield Finding(ERROR, "automations", first, tuple(more))
+            return
+        yield from project_check.automations(self._settings, told)
 
     def _own_side(self) -> Finding:
         """Import what a Duck project's settings name, as a start does."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from duck.app.address import listen_addresses
+from duck.app.automation_own import own_source
 from duck.app.finding import ERROR, OK, WARNING, Finding
 from duck.backend.django.discover import bundle_directory
 from duck.backend.django.survey import survey
@@ -80,6 +81,7 @@ def look_at(
         prefix=views.listening(settings).prefix,
         bundle=bundle_directory(),
         path=path,
+        own=own_source(settings),
         account=account,
     )
 

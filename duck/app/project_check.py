@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.app import premises
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from duck.services.privileges import Account
     from duck.settings.load import Settings
 
-PARTS: Final = ("entry", "urls", "facts", "checks", "migrations", "static")
+PARTS: Final = ("entry", "urls", "facts", "checks", "migrations", "static", "automations")
 COST: Final = "cost"
 
 _LISTED: Final = 5
@@ -43,7 +44,26 @@ def judge(settings: Settings, survey: Survey, account: Account | None) -> Iterat
         yield from _static(settings, facts, parts.get("static"), account)
         yield from _exposure(settings, facts)
         yield from _proxies(settings, facts)
+    if "automations" in parts:
+        yield from automations(settings, parts["automations"])
     yield from _cost(parts.get("entry"), parts.get("cost"))
+
+
+def automations(settings: Settings, told: Mapping[str, Any] | None) -> Iterator[Finding]:
+    """What is wrong with declarations of scheduled work; nothing where there are none.
+
+    Args:
+        told: by the project; None where there is none.
+    """
+    from duck.app.automation_declarations import read_all
+
+    found = read_all(settings, told)
+    for problem, traceback in zip_longest(found.problems, found.tracebacks, fillvalue=""):
+        if problem:
+            yield Finding(ERROR, "automations", problem, tuple(traceback.rstrip().splitlines()[-12:]))
+    if found.declarations:
+        count = len(found.declarations)
+        yield Finding(OK, "automations", f"{count} automation{'s are' if count > 1 else ' is'} declared.")
 
 
 def _failures(survey: Survey) -> Iterator[Finding]:
@@ -63,6 +83,7 @@ def _failure(failure: SurveyFailure, output: str) -> Finding:
         "checks": "The system checks cannot be run",
         "migrations": "Whether migrations are applied cannot be known",
         "static": "The static files cannot be looked through",
+        "automations": "The automations cannot be looked at",
         "cost": "What a request costs cannot be measured",
     }.get(failure.part, "The project cannot be looked at")
     # A database that is down stops no start, and static files no page.

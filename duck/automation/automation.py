@@ -72,6 +72,9 @@ def automation(
     run_in: str | None = None,
     run_on: str | None = None,
     enabled: bool | None = None,
+    alert: str | list[str] | None = None,
+    alert_late: str | float | None = None,
+    alert_after: str | float | None = None,
 ) -> Callable[[Function], Function]:
     """Declare that a function runs when `trigger` says; without one it runs when it is asked to.
 
@@ -89,9 +92,12 @@ def automation(
         backoff: how long to wait before that: `"30s"`, or `"exp:30s..10m"`, twice as long each time.
         jitter: start up to so much later, always as much for one automation.
         on_crash: what becomes of a run whose machine was lost: `fail` (the default), or `retry` with the same key.
-            run_in: `process` (the default), `thread` or `loop`; a coroutine function runs on a loop.
+        run_in: `process` (the default), `thread` or `loop`; a coroutine function runs on a loop.
         run_on: `any` node (the default), `each` node, or those with a tag of this name.
         enabled: False to declare it and never run it.
+        alert: the channel, or channels, of Duck's AUTOMATION_ALERTS that is told when something goes wrong.
+        alert_late: a start so long after its time is told; five minutes by default.
+        alert_after: that it has not succeeded for so long is told.
     """
     given = {key: value for key, value in locals().items() if key not in ("trigger", "name") and value is not None}
 

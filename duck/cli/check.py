@@ -54,7 +54,7 @@ def check(as_json: bool, measure: bool, timeout: float, **given: Any) -> int:
     def tell(finding: Finding) -> None:
         found.append(finding)
         if not as_json:
-            _show(finding)
+            show_finding(finding)
 
     settings = None
     try:
@@ -78,16 +78,18 @@ def check(as_json: bool, measure: bool, timeout: float, **given: Any) -> int:
         values = [finding.as_values() for finding in found]
         click.echo(json.dumps({"ok": not counts["error"], "counts": counts, "findings": values}, indent=2))
     else:
-        click.echo(f"\n{_number(counts['error'], 'error')}, {_number(counts['warning'], 'warning')}.")
+        click.echo(f"\n{count_of(counts['error'], 'error')}, {count_of(counts['warning'], 'warning')}.")
     return FAILED if counts["error"] else OK
 
 
-def _show(finding: Finding) -> None:
+def show_finding(finding: Finding) -> None:
+    """Print one finding."""
     level = click.style(f"{finding.level:<8}", fg=_COLOURS[finding.level], bold=finding.level != "ok")
     click.echo(f"{level if sys.stdout.isatty() else f'{finding.level:<8}'}{finding.topic}: {finding.sentence}")
     for line in finding.details:
         click.echo(f"          {line}")
 
 
-def _number(count: int, noun: str) -> str:
+def count_of(count: int, noun: str) -> str:
+    """`no errors`, `1 error`."""
     return f"{count or 'no'} {noun}{'' if count == 1 else 's'}"

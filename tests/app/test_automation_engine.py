@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from duck.app.automation_engine import database_address, open_engine
-from duck.app.automations import ProjectSide
+from duck.app.automation_project import ProjectSide
 from duck.exceptions import SettingsError
 from duck.services.automations.engines.local import LocalEngine
 from duck.services.automations.engines.postgres import PostgresEngine

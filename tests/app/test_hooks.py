@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from duck.app.automations import read_all
+from duck.app.automation_declarations import read_all
 from duck.app.hooks import Hooks
 from duck.services.automations.event_spool import EventSpool
 from duck.settings import load

@@ -7,11 +7,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from duck.app.automations import Found, discover
+from duck.app.automation_project import discover
 from duck.settings.load import load
+
+if TYPE_CHECKING:
+    from duck.app.automation_declarations import Found
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = "from duck.app import App\napp = App()\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,8 +16,10 @@ from zoneinfo import ZoneInfo
 import psutil
 import pytest
 
+from duck.app.alert_mail import JobMail
 from duck.backend.django.child import EXITED, READY
 from duck.backend.django.discover import find_interpreter, find_project
+from duck.backend.django.job_memory import MemoryBound
 from duck.backend.django.jobs import DjangoJobs
 from duck.services.automations.declaration import Declaration, read_declaration
 from duck.services.automations.run import Cause, Run, State
@@ -83,6 +86,18 @@ def deaf():
     print("deaf", flush=True)
     while True:
         time.sleep(60)
+
+@automation()
+def swells():
+    globals().setdefault("kept", []).append(b"x" * 150_000_000)
+    print("swollen", os.getpid())
+
+@automation()
+def leaks():
+    kept = []
+    while True:
+        kept.append(b"x" * 20_000_000)
+        time.sleep(0.02)
 
 @automation()
 def floods():
@@ -327,6 +342,22 @@ def test_a_process_is_recycled_and_all_end_at_a_stop(root: Path) -> None:
     works.inbox.close()
 
 
+def test_a_process_that_holds_much_is_recycled_and_one_that_leaks_on_is_ended(root: Path) -> None:
+    works = Works(root, processes=1, memory=MemoryBound(180_000_000, 400_000_000))
+    works.jobs.begin()
+    works.serve(lambda: works.found)
+    assert works.run("plain").output == works.run("plain").output, "what it holds is no reason"
+    pid = works.run("swells").output.split()[1]
+    assert pid not in works.run("plain").output
+    ended = works.run("leaks")
+    assert (ended.state, ended.code) == (State.FAILED, -9)
+    assert re.fullmatch(r"its process held \d+ MB, of 400 MB allowed \(AUTOMATION_MEMORY\)", ended.reason)
+    assert works.run("plain").state is State.SUCCEEDED
+    works.jobs.kill()
+    works.serve(lambda: not works.jobs.pids)
+    works.inbox.close()
+
+
 def test_a_module_that_raises_is_told_and_the_others_are_there(root: Path) -> None:
     (root / "shop" / "automations.py").write_text("raise RuntimeError('no')\n")
     works = Works(root)
@@ -388,3 +419,32 @@ class TestWarm:
         works.jobs.stop(0.0, lambda: None)
         works.serve(lambda: not works.jobs.pids)
         works.inbox.close()
+
+
+def test_an_alert_is_mailed_by_the_projects_own_settings(root: Path, tmp_path: Path) -> None:
+    with open(root / "shop" / "settings.py", "a") as settings:
+        settings.write(
+            f'EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"\nEMAIL_FILE_PATH = {str(tmp_path)!r}\n'
+            'DEFAULT_FROM_EMAIL = "shop@example.org"\nADMINS = [("Ada", "ada@example.org")]\n'
+        )
+    works = Works(root)
+    works.jobs.begin()
+    works.serve(lambda: works.found)
+    sent: list[str] = []
+    mail = JobMail(works.jobs, sent.append)
+    mail.send("[Duck] nightly failed:\nBcc: x@y", "It failed.\n", ["ops@example.org", "admins"])
+    works.serve(lambda: sent)
+    assert sent == [""]
+    mails = "".join(path.read_text() for path in tmp_path.iterdir())
+    assert "Subject: [Duck] nightly failed: Bcc: x@y\n" in mails and "\nBcc:" not in mails
+    assert "From: shop@example.org\nTo: ops@example.org\n" in mails and "To: ada@example.org\n" in mails
+    assert "It failed." in mails
+    with open(root / "shop" / "settings.py", "a") as settings:
+        settings.write('EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"\nEMAIL_PORT = 1\n')
+    works.jobs.reload()
+    JobMail(works.jobs, sent.append).send("subject", "text", ["ops@example.org"])
+    works.serve(lambda: len(sent) == 2)
+    assert "ConnectionRefusedError" in sent[1]
+    works.jobs.kill()
+    works.serve(lambda: not works.jobs.pids)
+    works.inbox.close()

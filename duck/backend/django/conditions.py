@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django.child import READY
-from duck.backend.django.jobs import JobHost
+from duck.backend.django.job_host import JobHost
 from duck.exceptions import DuckError, ProjectError
 
 if TYPE_CHECKING:

@@ -15,12 +15,13 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from duck.backend.django.child import EXITED, READY, STARTING, DjangoProcess
-from duck.backend.django.handles import Handles, WorkerSpec
+from duck.backend.django.child import EXITED, READY, STARTING
+from duck.backend.django.job_host import Job, JobHost
+from duck.backend.django.job_memory import WEIGH_S, MemoryBound
 from duck.exceptions import ProjectError
 from duck.services.automations.engine import Ended
 from duck.services.automations.run import State
-from duck.services.automations.tail import Tail, news
+from duck.services.automations.tail import news
 from duck.services.exit import exit_sentence
 
 if TYPE_CHECKING:
@@ -38,61 +39,13 @@ _LOOP_RUNS: Final = 1000
 _START_S: Final = 60.0
 
 
-class JobHost(DjangoProcess):
-    """A process that carries runs out."""
-
-    def __init__(
-        self,
-        lane: str,
-        project: Project,
-        interpreter: Interpreter,
-        settings: str | None,
-        inbox: Inbox,
-        on_event: Callable[[JobHost, dict[str, Any]], None],
-        on_output: Callable[[JobHost, str], None],
-        on_exit: Callable[[JobHost, int], None],
-        events: str = "",
-        own: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.lane = lane
-        self.jobs: dict[int, Job] = {}
-        self.begun = 0
-        self.retires = False
-        self.tells = False  # whether it was started to tell what is declared
-        manage = str(project.manage) if interpreter.django_version else None
-        spec = WorkerSpec(cwd=str(project.root), manage=manage, address=("", 0), mode="jobs", settings=settings)
-        told: dict[str, Any] = {"manage": manage, "cwd": spec.cwd, "settings": settings, "lane": lane, "events": events}
-        told |= {"own": dict(own or {}), "plain": not interpreter.django_version}
-        handles = Handles.spawn(interpreter, spec.cwd, "_DUCK_JOBS", told)
-        super().__init__(
-            spec, handles, inbox, partial(on_event, self), partial(on_output, self), partial(on_exit, self)
-        )
-
-
-class Job:
-    """One run under way.
-
-    Attributes:
-        because: why it is to end; the state that it has then.
-    """
-
-    def __init__(self, run: Run, declaration: Declaration, ended: Callable[[Ended], None]) -> None:
-        self.run = run
-        self.declaration = declaration
-        self.ended = ended
-        self.host: JobHost | None = None
-        self.tail = Tail()
-        self.because: State | None = None
-        self.facts: dict[str, Any] | None = None
-        self.timers: list[Timer] = []
-
-
 class DjangoJobs:
     """An `Executor` for what is called in the project. On the inbox's thread.
 
     Args:
         processes, threads: how many runs of these lanes there may be at once.
         recycle: a process ends after so many runs.
+        memory: how much a process may hold.
         events: where signals are told of (see `worker.signals`); empty for nowhere.
         own: what Duck's own settings name to be looked up there (see `worker.declared`).
 
@@ -118,9 +71,12 @@ class DjangoJobs:
         on_output: Callable[[str], None],
         events: str = "",
         own: Mapping[str, Any] | None = None,
+        memory: MemoryBound | None = None,
     ) -> None:
         self._events = events
         self._own = own
+        self._memory = memory or MemoryBound()
+        self._weighing: Timer | None = None
         self._project = project
         self._interpreter = interpreter
         self._settings = settings
@@ -275,6 +231,8 @@ class DjangoJobs:
         if host.lane == "process" and host.begun >= self._recycle:
             host.retires = True
             self._keep_warm()  # the next one loads the project meanwhile
+        if self._weighing is None and self._memory.most_bytes is not None:
+            self._weighing = self._inbox.call_later(WEIGH_S, self._weigh)
         host.command(
             "run",
             run=run.id,
@@ -285,6 +243,18 @@ class DjangoJobs:
             lane=declaration.lane,
             context=declaration.context(run),
         )
+
+    def _weigh(self) -> None:
+        """End what holds too much, while anything runs."""
+        self._weighing = None
+        for host in tuple(self._hosts):
+            why = self._memory.excess(host.pid) if host.jobs else ""
+            if why:
+                for job in host.jobs.values():
+                    job.facts = {"state": State.FAILED, "reason": why}
+                host.kill()  # its exit ends the runs
+        if self._jobs:
+            self._weighing = self._inbox.call_later(WEIGH_S, self._weigh)
 
     def _event(self, host: JobHost, event: dict[str, Any]) -> None:
         name = event.get("event")
@@ -370,6 +340,9 @@ class DjangoJobs:
         host = job.host
         if host is not None:
             host.jobs.pop(job.run.id, None)
+            if not host.retires and host.state is READY and self._memory.is_worn(host.pid):
+                host.retires = True
+                self._keep_warm()
             if host.retires or self._is_stopping:
                 self._retire(host)
         job.ended(Ended(state, reason, code, str(job.tail), printed=job.tail.count))

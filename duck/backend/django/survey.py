@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,6 +66,7 @@ def survey(
     prefix: str | None = None,
     bundle: str | None = None,
     path: str | None = None,
+    own: Mapping[str, Any] | None = None,
     account: Account | None = None,
 ) -> Survey:
     """Bring `project` up as a start would, look at `parts`, and end it; at most for `deadline_s` seconds.
@@ -76,6 +77,7 @@ def survey(
         parts: of backend/django/worker/survey.py, in the order in which to look.
         mode, settings, wsgi, asgi, prefix, bundle: as of a start.
         path: for the part `path`.
+        own: for the part `automations`, as of `DjangoJobs`.
         account: whom the process becomes, where root starts it.
     """
     spec = WorkerSpec(
@@ -90,7 +92,7 @@ def survey(
         prefix=prefix or "",
     )
     return _Looking(project, deadline_s).run(
-        interpreter, {"parts": list(parts), "path": path, "prefix": prefix}, account, spec
+        interpreter, {"parts": list(parts), "path": path, "prefix": prefix, "own": dict(own or {})}, account, spec
     )
 
 

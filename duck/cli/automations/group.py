@@ -20,6 +20,11 @@ _COMMANDS: Final = {
     "history": ("runs", "history", "Show the latest runs, the newest first."),
     "logs": ("runs", "logs", "Print the end of what a run printed, or has printed until now."),
     "cancel": ("runs", "cancel", "Have a run end, or not start."),
+    "backfill": ("backfill", "backfill", "Run the planned times of a span that has passed."),
+    "doctor": ("doctor", "doctor", "Look at everything that scheduled work needs, each finding with its remedy."),
+    "alert-test": ("alert", "alert_test", "Send a test alert to a channel of AUTOMATION_ALERTS."),
+    "export": ("export", "export", "Write automations for systemd, cron or Kubernetes."),
+    "import-crontab": ("crontab", "import_crontab", "Read a crontab as tables of duck.toml."),
 }
 
 

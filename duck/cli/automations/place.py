@@ -14,7 +14,7 @@ from duck.cli.options import load_settings, options_of
 from duck.exceptions import ApplicationError, DuckError
 
 if TYPE_CHECKING:
-    from duck.app.automations import Found
+    from duck.app.automation_declarations import Found
     from duck.services.automations.declaration import Declaration
     from duck.services.automations.engine import Engine
     from duck.services.automations.run import Run
@@ -37,7 +37,7 @@ def found_in(settings: Settings) -> Found:
     Raises:
         DuckError: the project is not found, or cannot be loaded.
     """
-    from duck.app.automations import discover
+    from duck.app.automation_project import discover
 
     return discover(settings)
 
@@ -49,7 +49,7 @@ def engine_of(settings: Settings) -> Engine:
         DuckError: it cannot be reached.
     """
     from duck.app.automation_engine import open_engine
-    from duck.app.automations import ProjectSide
+    from duck.app.automation_project import ProjectSide
 
     return open_engine(settings, ProjectSide(settings))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    from duck.app.automations import Found
+    from duck.app.automation_declarations import Found
     from duck.services.automations.declaration import Declaration
     from duck.services.automations.engine import Engine, Standing
     from duck.services.automations.run import Run
@@ -48,6 +48,8 @@ def described(declaration: Declaration, standing: Standing | None, engine: Engin
         "run_in": declaration.place,
         "run_on": declaration.run_on,
         "jitter_s": round(declaration.delay_s, 3),
+        "alert": list(declaration.alert),
+        "alert_after_s": declaration.alert_after_s,
     }
 
 

@@ -67,6 +67,9 @@ class Declaration:
         within_s: how long after its time a missed one still runs.
         jitter_s: at most so much later, the same for every time.
         run_on: `any`, `each`, or a tag.
+        alert: the channels of AUTOMATION_ALERTS that are told when something goes wrong.
+        alert_late_s: a start so long after its time is told.
+        alert_after_s: that it has not succeeded for so long is told.
         sentence: what it is for.
         when: its trigger in a few words.
     """
@@ -90,6 +93,9 @@ class Declaration:
     run_in: str = "process"
     run_on: str = "any"
     enabled: bool = True
+    alert: tuple[str, ...] = ()
+    alert_late_s: float = 300.0
+    alert_after_s: float | None = None
     sentence: str = ""
     when: str = ""
 
@@ -300,6 +306,13 @@ def _boolean(said: Any) -> bool:
     return value
 
 
+def _channels(said: Any) -> tuple[str, ...]:
+    names = [said] if isinstance(said, str) else said
+    if not isinstance(names, list | tuple) or not names or not all(isinstance(each, str) and each for each in names):
+        raise ValueError('give the name of a channel of AUTOMATION_ALERTS, such as "ops", or a list of them')
+    return tuple(dict.fromkeys(names))
+
+
 def _retry(said: Any) -> int:
     value: int = kinds.integer(0, 1000).read(said, _NOWHERE)
     return value
@@ -319,4 +332,7 @@ _OPTIONS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "run_in": ("run_in", _choice(*PLACES)),
     "run_on": ("run_on", _tag),
     "enabled": ("enabled", _boolean),
+    "alert": ("alert", _channels),
+    "alert_late": ("alert_late_s", _duration),
+    "alert_after": ("alert_after_s", _duration),
 }

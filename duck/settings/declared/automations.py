@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from duck.settings import kinds
 from duck.settings.kinds import Kind
-from duck.settings.setting import Setting
+from duck.settings.setting import MIB, Setting
 
 DISPATCHER: Final = "duck.services.automations.dispatcher.Dispatcher"
 
@@ -128,5 +128,30 @@ AUTOMATIONS: Final = (
         30 * 86_400.0,
         "All runs are kept for so long.",
         unit="seconds",
+    ),
+    Setting(
+        "Automations",
+        "AUTOMATION_ALERTS",
+        kinds.table(kinds.NAME, Kind("table", _anything), "channels by name"),
+        {},
+        "Who is told when an automation that names the channel in `alert` fails, is late, is missed, or has not run: "
+        '`{webhook = "https://..."}`, `{mail = ["ops@example.org"]}`, `{mail = "admins"}`, `{log = true}`.',
+        secret=True,
+    ),
+    Setting(
+        "Automations",
+        "AUTOMATION_RECYCLE_MEMORY",
+        kinds.size(16 * MIB),
+        512 * MIB,
+        "A job process that holds more when its run has ended is replaced, whatever AUTOMATION_RECYCLE says.",
+        unit="bytes",
+    ),
+    Setting(
+        "Automations",
+        "AUTOMATION_MEMORY",
+        kinds.size().or_none(),
+        None,
+        "A job process that holds more is ended by force, and its run has failed; nothing by default.",
+        unit="bytes",
     ),
 )

@@ -106,12 +106,25 @@ def _call(told: Dict[str, Any]) -> str:
             raise TypeError(f"{target} is no task: give one that is decorated with @task")
         result = task.enqueue(*details.get("args", []), **details.get("kwargs", {}))
         return f"enqueued as {getattr(result, 'id', result)}"
+    elif kind == "mail":
+        _mail(target, details)
     else:
         function = resolve(target)
         result = function(*_arguments(function, told), **details.get("kwargs", {}))
         if inspect.isawaitable(result):
             asyncio.run(_awaited(result))
     return ""
+
+
+def _mail(subject: str, details: Dict[str, Any]) -> None:
+    """Send an alert by the project's own settings of mail."""
+    from django.core.mail import mail_admins, send_mail
+
+    addresses = [each for each in details["to"] if each != "admins"]
+    if addresses:
+        send_mail(subject, details["text"], None, addresses)
+    if "admins" in details["to"]:
+        mail_admins(subject, details["text"])
 
 
 async def _awaited(result: Any) -> Any:

@@ -74,6 +74,7 @@ class Survey:
             "static": self._static,
             "routes": self._routes,
             "path": self._path,
+            "automations": self._automations,
             "cost": self._cost,
         }
         self.control.send("found", part="settings", facts=None)
@@ -219,6 +220,17 @@ class Survey:
         from .routes import routes
 
         return routes()
+
+    def _automations(self) -> Dict[str, Any]:
+        """What is declared, and what cannot be imported."""
+        from django.conf import settings
+
+        from .declared import find_automations
+
+        return {
+            "zone": settings.TIME_ZONE if settings.USE_TZ else None,
+            **find_automations(self._asked.get("own") or {}),
+        }
 
     def _path(self) -> Dict[str, Any]:
         """What answers the path that was asked for: a static file by the finders, a view, or neither."""

@@ -1,0 +1,130 @@
+"""What is declared of automations, by the settings and by the project, and what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from duck.app.automation_own import is_by_names
+from duck.exceptions import SettingsError
+from duck.services.automations.alerts.channel import Channel, read_channel
+from duck.services.automations.declaration import Declaration, read_declaration
+
+if TYPE_CHECKING:
+    from duck.settings.load import Settings
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is declared.
+
+    Attributes:
+        problems: sentences on what cannot be used.
+        zone: whose clocks count where nothing else is said.
+    """
+
+    declarations: tuple[Declaration, ...]
+    problems: tuple[str, ...]
+    zone: ZoneInfo
+    tracebacks: tuple[str, ...] = field(default=())
+
+
+def read_all(settings: Settings, told: Mapping[str, Any] | None) -> Found:
+    """What settings and project declare together.
+
+    Args:
+        told: by the project; None where there is none, or it cannot be loaded.
+    """
+    told = told or {}
+    zone = ZoneInfo(told["zone"]) if told.get("zone") else system_zone()
+    origin = str(settings.origin("AUTOMATIONS"))
+    tables = settings["AUTOMATIONS"].items()
+    named = [(name, table, origin) for name, table in tables if not is_by_names(name, table)]
+    named += [(each["name"], each["table"], each["origin"]) for each in told.get("declared", ())]
+    found: dict[str, Declaration] = {}
+    problems = [f"{each['origin']} cannot be imported: {each['message']}." for each in told.get("failed", ())]
+    for name, table, where in named:
+        try:
+            declaration = read_declaration(name, table, where, zone)
+        except SettingsError as error:
+            problems.append(str(error))
+            continue
+        if name in found:
+            problems.append(
+                f"{where}: the automation {name!r} is declared in {found[name].origin} already; give one another name."
+            )
+            continue
+        found[name] = declaration
+    for declaration in found.values():
+        for event in declaration.plan.events:
+            after = dict(event.details).get("name")
+            if event.name == "automation" and after not in found:
+                who = f"{declaration.origin}: the automation {declaration.name!r}"
+                problems.append(f"{who} waits for {after!r}, which is not there.")
+    problems += _hooks_that_differ(found.values())
+    problems += _alert_problems(settings, found.values())
+    tracebacks = tuple(str(each["traceback"]) for each in told.get("failed", ()))
+    return Found(tuple(found.values()), tuple(problems), zone, tracebacks)
+
+
+def _hooks_that_differ(declarations: Iterable[Declaration]) -> list[str]:
+    """Sentences on webhooks of one path with two secrets: who knows the one would start what is for the other."""
+    first: dict[str, tuple[Declaration, tuple[str, str] | None]] = {}
+    problems = []
+    for declaration in declarations:
+        for event in declaration.plan.events:
+            if event.name == "webhook":
+                path = dict(event.details)["path"]
+                other, secret = first.setdefault(path, (declaration, event.secret))
+                if secret != event.secret:
+                    problems.append(
+                        f"{declaration.origin}: the automation {declaration.name!r} has another secret for {path} than"
+                        f" {other.name!r}; give each a path of its own, or both the same secret."
+                    )
+    return problems
+
+
+def read_channels(settings: Settings) -> dict[str, Channel]:
+    """The channels of AUTOMATION_ALERTS.
+
+    Raises:
+        SettingsError: one cannot be used.
+    """
+    channels = {}
+    for name, table in settings["AUTOMATION_ALERTS"].items():
+        try:
+            channels[name] = read_channel(name, table)
+        except ValueError as error:
+            origin = settings.origin("AUTOMATION_ALERTS")
+            raise SettingsError(
+                f"{origin}: the channel {name!r} of AUTOMATION_ALERTS cannot be used: {error}."
+            ) from None
+    return channels
+
+
+def _alert_problems(settings: Settings, declarations: Iterable[Declaration]) -> Iterator[str]:
+    try:
+        channels = read_channels(settings)
+    except SettingsError as error:
+        yield str(error)
+        return
+    known = f"give one of {', '.join(channels)}" if channels else "declare it there"
+    for declaration in declarations:
+        for name in declaration.alert:
+            if name not in channels:
+                who = f"{declaration.origin}: the automation {declaration.name!r}"
+                yield f"{who} alerts {name!r}, which is no channel of AUTOMATION_ALERTS; {known}."
+
+
+def system_zone() -> ZoneInfo:
+    """That of this machine, by its name; UTC where it has none."""
+    for told in (os.environ.get("TZ", "").lstrip(":"), os.path.realpath("/etc/localtime").partition("zoneinfo/")[2]):
+        try:
+            if told:
+                return ZoneInfo(told)
+        except (KeyError, ValueError, OSError):
+            continue
+    return ZoneInfo("UTC")

@@ -1,0 +1,67 @@
+"""A process that carries runs out, and one run under way in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from duck.backend.django.child import DjangoProcess
+from duck.backend.django.handles import Handles, WorkerSpec
+from duck.services.automations.tail import Tail
+
+if TYPE_CHECKING:
+    from duck.backend.django.discover import Interpreter, Project
+    from duck.services.automations.declaration import Declaration
+    from duck.services.automations.engine import Ended
+    from duck.services.automations.run import Run, State
+    from duck.services.inbox import Inbox, Timer
+
+
+class JobHost(DjangoProcess):
+    """A process that carries runs out."""
+
+    def __init__(
+        self,
+        lane: str,
+        project: Project,
+        interpreter: Interpreter,
+        settings: str | None,
+        inbox: Inbox,
+        on_event: Callable[[JobHost, dict[str, Any]], None],
+        on_output: Callable[[JobHost, str], None],
+        on_exit: Callable[[JobHost, int], None],
+        events: str = "",
+        own: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.lane = lane
+        self.jobs: dict[int, Job] = {}
+        self.begun = 0
+        self.retires = False
+        self.tells = False  # whether it was started to tell what is declared
+        manage = str(project.manage) if interpreter.django_version else None
+        spec = WorkerSpec(cwd=str(project.root), manage=manage, address=("", 0), mode="jobs", settings=settings)
+        told: dict[str, Any] = {"manage": manage, "cwd": spec.cwd, "settings": settings, "lane": lane, "events": events}
+        told |= {"own": dict(own or {}), "plain": not interpreter.django_version}
+        handles = Handles.spawn(interpreter, spec.cwd, "_DUCK_JOBS", told)
+        super().__init__(
+            spec, handles, inbox, partial(on_event, self), partial(on_output, self), partial(on_exit, self)
+        )
+
+
+class Job:
+    """One run under way.
+
+    Attributes:
+        because: why it is to end; the state that it has then.
+    """
+
+    def __init__(self, run: Run, declaration: Declaration, ended: Callable[[Ended], None]) -> None:
+        self.run = run
+        self.declaration = declaration
+        self.ended = ended
+        self.host: JobHost | None = None
+        self.tail = Tail()
+        self.because: State | None = None
+        self.facts: dict[str, Any] | None = None
+        self.timers: list[Timer] = []

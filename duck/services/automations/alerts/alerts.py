@@ -1,0 +1,175 @@
+"""Alerts: the observer of the dispatcher that tells people."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from duck.exceptions import StoreError
+from duck.services.automations.alerts import webhook
+from duck.services.automations.alerts.alert import Alert, of_end, of_missed, of_silence, of_start
+from duck.services.automations.alerts.outbox import Outbox
+from duck.services.automations.due import was_missed
+from duck.services.automations.run import State
+
+if TYPE_CHECKING:
+    from duck.services.automations.alerts.channel import Channel
+    from duck.services.automations.declaration import Declaration
+    from duck.services.automations.engine import Engine
+    from duck.services.automations.run import Run
+    from duck.services.inbox import Inbox, Timer
+
+logger = logging.getLogger("duck.automations")
+
+# How often it is asked who has not run for long; what is missed meanwhile is told as one.
+_LOOK_S: Final = 15.0
+_GATHER_S: Final = 1.0
+# How many runs back a row of failures is followed.
+_BEFORE: Final = 100
+
+
+class Alerts:
+    """An `Observer`. On the inbox's thread.
+
+    Args:
+        channels: by their names.
+        sender: who tells it: this node and machine.
+        mail: sends a subject and a text to addresses, without waiting; None where there is no project that could.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        engine: Engine,
+        channels: Mapping[str, Channel],
+        sender: str,
+        mail: Callable[[str, str, Sequence[str]], None] | None = None,
+    ) -> None:
+        self._inbox = inbox
+        self._engine = engine
+        self._channels = channels
+        self._sender = sender
+        self._mail = mail
+        self._outboxes = {
+            name: Outbox(f"the channel {name}", partial(webhook.post, each.webhook))
+            for name, each in channels.items()
+            if each.webhook
+        }
+        self._declared: dict[str, Declaration] = {}
+        self._missed: dict[str, tuple[int, Run]] = {}
+        self._timer: Timer | None = None
+
+    def declare(self, declarations: Iterable[Declaration]) -> None:
+        """These, and no others, from now on."""
+        self._declared = {each.name: each for each in declarations if each.alert and each.enabled}
+        if self._timer is None:
+            self._timer = self._inbox.call_later(_LOOK_S, self._look)
+
+    def close(self, within_s: float) -> None:
+        """Send what waits, as far as that is done within so many seconds; then nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._tell_missed()
+        deadline = time.monotonic() + within_s
+        for outbox in self._outboxes.values():
+            outbox.close(max(0.0, deadline - time.monotonic()))
+
+    # -- an Observer ----------------------------------------------------------------------------------------------
+
+    def started(self, declaration: Declaration, run: Run) -> None:
+        """See `Observer`."""
+        if declaration.alert:
+            self._tell(declaration, of_start(declaration, run))
+            if run.missed and run.attempt == 1:
+                self._note_missed(declaration, run.missed, run)
+
+    def ended(self, declaration: Declaration, run: Run) -> None:
+        """See `Observer`."""
+        if declaration.alert:
+            before = self._engine.runs(run.name, limit=_BEFORE, before=run.id)
+            self._tell(declaration, of_end(declaration, run, before))
+
+    def skipped(self, declaration: Declaration, run: Run) -> None:
+        """See `Observer`."""
+        if declaration.alert and was_missed(run):
+            self._note_missed(declaration, 1, run)
+
+    # -- below ----------------------------------------------------------------------------------------------------
+
+    def _note_missed(self, declaration: Declaration, count: int, run: Run) -> None:
+        """After an absence there may be a thousand."""
+        before, _ = self._missed.get(declaration.name, (0, run))
+        if not self._missed:
+            self._inbox.call_later(_GATHER_S, self._tell_missed)
+        self._missed[declaration.name] = (before + count, run)
+
+    def _tell_missed(self) -> None:
+        missed, self._missed = self._missed, {}
+        for name, (count, run) in missed.items():
+            declaration = self._declared.get(name)
+            if declaration is None:
+                continue
+            try:
+                self._tell(declaration, of_missed(name, count, run, self._engine.now()))
+            except StoreError:
+                return  # the log says that it is away
+
+    def _look(self) -> None:
+        """Who has not run for long?"""
+        self._timer = self._inbox.call_later(_LOOK_S, self._look)
+        watched = [each for each in self._declared.values() if each.alert_after_s is not None]
+        if not watched:
+            return
+        try:
+            now, paused, standings = self._engine.now(), self._engine.paused(), self._engine.standings()
+            for declaration in watched:
+                if declaration.name in paused or declaration.name not in standings:
+                    continue
+                succeeded = self._engine.runs(declaration.name, limit=1, state=State.SUCCEEDED)
+                if succeeded:
+                    since = succeeded[0].ended or succeeded[0].planned
+                else:
+                    known = [each.created or now for each in self._engine.runs(declaration.name, limit=_BEFORE)]
+                    since = min([*known, standings[declaration.name].since])
+                self._tell(declaration, of_silence(declaration, since, bool(succeeded), now))
+        except StoreError:
+            return
+
+    def _tell(self, declaration: Declaration, alert: Alert | None) -> None:
+        """Tell it, unless any node has.
+
+        Raises:
+            StoreError: the store cannot be asked.
+        """
+        if alert is None or not self._engine.once(alert.key):
+            return
+        for name in declaration.alert:
+            channel = self._channels.get(name)
+            if channel is not None:
+                self.send(channel, alert)
+
+    def send(self, channel: Channel, alert: Alert) -> None:
+        """Tell it there; nothing waits."""
+        values: dict[str, Any] = alert.values(self._sender)
+        if channel.log:
+            logger.error("Alert: %s", alert.sentence)
+        if channel.webhook:
+            self._outboxes[channel.name].put(values)
+        if channel.mail:
+            if self._mail is None:
+                logger.error("The alert %r of %s is not mailed: there is no project here.", alert.event, alert.name)
+                return
+            self._mail(f"[Duck] {alert.sentence}", _text(values), channel.mail)
+
+
+def _text(values: dict[str, Any]) -> str:
+    """What a mail says."""
+    lines = [values["text"], ""]
+    run = values["run"] or {}
+    lines += [f"{key}: {value}" for key, value in run.items() if key != "output" and value not in (None, "")]
+    if run.get("output"):
+        lines += ["", "The end of its output:", "", run["output"]]
+    return "\n".join(lines) + "\n"
