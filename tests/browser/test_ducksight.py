@@ -224,6 +224,14 @@ def test_checks_that_fail_are_shown_as_django_says_them(tab: Tab, site: Site) ->
         tab.overlay.wait_for()
         assert "System check" in tab.overlay.inner_text()
         assert "models.E015" in tab.overlay.inner_text()
+        # What was written serves all the same; whoever loads the page now sees it, too, until it is mended.
+        assert tab.page.inner_text("#title") == "Good morning"
+        tab.visit("/view")
+        tab.overlay.wait_for()
+        assert "models.E015" in tab.overlay.inner_text()
+        with site.edited("shop/views.py", "Good morning", "Good night"):
+            tab.wait_text("#title", "Good night")
+            tab.overlay.wait_for()  # another file does not mend it
     tab.wait_mended()
     tab.wait_text("#title", "Good morning")
 

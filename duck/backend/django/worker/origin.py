@@ -15,9 +15,11 @@ import time
 import types
 from typing import Any, Callable, Dict, List, Sequence, Set
 
-_LOOK_S = 0.3
+_LOOK_S = 0.1  # of each start in such a project
+_ENOUGH = 2
 _STEPS = 3
 _MOST_ITEMS = 50
+_MOST_OBJECTS = 10_000  # behind one module
 _LEFT_OUT = ("_duck_worker", "__main__", *sys.stdlib_module_names)
 _WITH_NUMBER = (socket.socket, select.epoll, io.FileIO, io.BufferedReader, io.BufferedWriter, io.TextIOWrapper)
 # Of these a name leads nowhere, or to all there is.
@@ -65,7 +67,7 @@ def _holders(is_it: Callable[[Any], bool]) -> List[str]:
         if name.partition(".")[0] not in _LEFT_OUT and type(module) is types.ModuleType:
             if _leads(tuple(vars(module).values()), is_it, set(), _STEPS):
                 found.append(name)
-            if time.monotonic() > end:
+            if len(found) == _ENOUGH or time.monotonic() > end:
                 break
     return found
 
@@ -74,7 +76,7 @@ def _leads(values: Sequence[Any], is_it: Callable[[Any], bool], seen: Set[int], 
     """Whether something that is it can be reached from `values`."""
     for value in values:
         # By its type in all of this: `isinstance` would ask a lazy object of Django's for its class, and have it made.
-        if issubclass(type(value), _PLAIN) or id(value) in seen:
+        if issubclass(type(value), _PLAIN) or id(value) in seen or len(seen) >= _MOST_OBJECTS:
             continue
         seen.add(id(value))
         if is_it(value) or (steps and _leads(_below(value), is_it, seen, steps - 1)):

@@ -67,9 +67,9 @@ class Points:
         ends = self._spec.points.pop(stage, None)
         if ends is None or self._seen is None:
             return False
-        fitness = Fitness(self._own(ends))
-        why = self._why = self._why or self._seen.excess or fitness.why
-        if why:
+        fitness = None if self._why or self._seen.excess else Fitness(self._own(ends))
+        why = self._why = self._why or self._seen.excess or (fitness.why if fitness is not None else "")
+        if why or fitness is None:
             self._control.send("unspared", stage=stage, why=why)
         else:
             flush()
