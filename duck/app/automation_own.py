@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django.discover import Interpreter, Project
+from duck.services.automations.declaration import events_of
 
 if TYPE_CHECKING:
     from duck.settings.load import Settings
+
+
+_MOST_WAITING: Final = 100
 
 
 def is_by_names(name: str, table: Any) -> bool:
@@ -22,12 +26,20 @@ def is_by_names(name: str, table: Any) -> bool:
 
 
 def own_source(settings: Settings) -> dict[str, Any]:
-    """What a job process is told of it (see `worker.declared`): where to look, and triggers by the names of objects."""
-    named = {name: table["trigger"] for name, table in settings["AUTOMATIONS"].items() if is_by_names(name, table)}
+    """What a job process is told of it (see `worker.declared`): where to look, and triggers by the names of objects, what waits for events."""
+    origin, tables = str(settings.origin("AUTOMATIONS")), settings["AUTOMATIONS"].items()
+    named = {name: table["trigger"] for name, table in tables if is_by_names(name, table)}
+    # They are told in the environment, which has a bound: of very many the first are looked for.
+    waiting = [
+        {"name": name, "table": table, "origin": origin}
+        for name, table in tables
+        if name not in named and any(event.name in ("signal", "condition") for event in events_of(table))
+    ][:_MOST_WAITING]
     return {
         "path": str(settings.base_dir) if settings.is_duck_project else "",
         "named": named,
-        "origin": str(settings.origin("AUTOMATIONS")),
+        "origin": origin,
+        "events": waiting,
     }
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from duck.automation import Automation, AutomationTrigger
 from duck.backend.django.worker import conditions as module
 from duck.backend.django.worker.conditions import Condition, Conditions
+from duck.backend.django.worker.declared import _of_object
 
 answers: list[bool | Exception] = []
 asked = threading.Semaphore(0)
@@ -25,6 +27,27 @@ class Scripted:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+class Full(AutomationTrigger):
+    def check_trigger(self) -> bool:
+        return True
+
+
+repeated = Automation(print, name="repeated", schedules=-1, interval=60)
+once = Automation(print, name="once")
+
+
+def test_a_condition_goes_with_no_times() -> None:
+    """As settings pair them: `{"dotted.automation": {"trigger": "dotted.trigger"}}`."""
+    condition = f"{__name__}.Full"
+    table = _of_object(f"{__name__}.once", condition)["table"]
+    assert (table["on"], table["name"], table["call"]) == ("condition", condition, f"{__name__}:once")
+    with pytest.raises(TypeError, match="has schedules and an interval, which go with NoTrigger"):
+        _of_object(f"{__name__}.repeated", condition)
+    assert _of_object(f"{__name__}.repeated", "duck.automation.NoTrigger")["table"]["every"] == 60
+    with pytest.raises(TypeError, match="Scripted is no AutomationTrigger"):
+        _of_object(f"{__name__}.once", f"{__name__}.Scripted")
 
 
 class Hanging:

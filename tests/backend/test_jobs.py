@@ -36,7 +36,7 @@ import asyncio, os, signal, subprocess, sys, time
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils import timezone
-from duck.automation import Automation, automation, cron, every
+from duck.automation import Automation, AutomationTrigger, automation, cron, every
 
 @automation(cron("30 2 * * *", tz="Europe/Berlin"), timeout="20m", retry=3)
 def nightly(ctx):
@@ -116,11 +116,16 @@ def in_thread(ctx):
     time.sleep(0.2)
     print("done", ctx.name)
 
+class Full(AutomationTrigger):
+    def check_trigger(self):
+        return True
+
 class Report(Automation):
     def execute(self):
         print("reported")
 
 report = Report(name="report", schedules=-1, interval=3600)
+once = Report(name="once")
 '''
 
 
@@ -133,7 +138,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / "automations.py").write_text(AUTOMATIONS)
     with open(directory / "shop" / "settings.py", "a") as settings:
         settings.write(
-            'TIME_ZONE = "Europe/Berlin"\nAUTOMATIONS = {"clean": {"command": "clearsessions", "every": "1d"}}\n'
+            'TIME_ZONE = "Europe/Berlin"\n'
+            'AUTOMATIONS = {"clean": {"command": "clearsessions", "every": "1d"},'
+            ' "automations.once": {"trigger": "automations.Full"}}\n'
         )
     subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=directory, check=True)
     return directory
@@ -201,7 +208,8 @@ def works(root: Path) -> Iterator[Works]:
 
 def test_what_a_project_declares_is_told(works: Works) -> None:
     found = works.found[0]
-    assert found["failed"] == [] and found["zone"] == "Europe/Berlin"
+    assert found["zone"] == "Europe/Berlin" and found["problems"] == []
+    assert found["failed"] == []
     declared = {each["name"]: each for each in found["declared"]}
     assert declared["nightly"]["table"] == {
         "cron": "30 2 * * *",
@@ -219,6 +227,12 @@ def test_what_a_project_declares_is_told(works: Works) -> None:
         "table": {"command": "clearsessions", "every": "1d"},
         "origin": "AUTOMATIONS of the settings",
     }
+    assert declared["once"]["table"] == {
+        "on": "condition",
+        "name": "automations.Full",
+        "call": "automations:once",
+        "run_in": "thread",
+    }
     for each in declared.values():
         read_declaration(each["name"], each["table"], each["origin"], ZoneInfo(found["zone"]))
 
@@ -228,6 +242,42 @@ def test_hundreds_that_are_due_at_one_moment_all_run(works: Works) -> None:
     runs = [works.begin(declaration)[1] for _ in range(500)]
     works.serve(lambda: all(runs))
     assert {ended.state for run in runs for ended in run} == {State.SUCCEEDED}
+
+
+def test_an_event_that_is_not_there_is_a_problem_with_its_automation(root: Path) -> None:
+    """A signal, a sender and a condition of settings; those of code are looked for in the same way."""
+
+    def named(automation: str, **table: Any) -> dict[str, Any]:
+        return {"name": automation, "table": table, "origin": "duck.toml"}
+
+    saved = {"on": "signal", "name": "django.db.models.signals.post_save"}
+    works = Works(
+        root,
+        own={
+            "events": [
+                named("right", any_of=[{**saved, "sender": "auth.User"}, {"every": "1d"}]),
+                named("sender", trigger={**saved, "sender": "shop.Order"}, **{"except": {}}),
+                named("signal", any_of=[{"on": "signal", "name": "shop.signals.paid"}]),
+                named("none", on="signal", name="django.db.models.Model"),
+                named("condition", on="condition", name="automations.nightly"),
+            ]
+        },
+    )
+    works.jobs.begin()
+    works.serve(lambda: works.found)
+    assert works.found[0]["problems"] == [
+        "duck.toml: the automation 'sender' waits for a signal that is not there: LookupError: there is no model and no"
+        " class shop.Order; give one such as shop.Order.",
+        "duck.toml: the automation 'signal' waits for a signal that is not there: ModuleNotFoundError: No module named"
+        " 'shop.signals'.",
+        "duck.toml: the automation 'none' waits for a signal that is not there: LookupError: django.db.models has no"
+        " signal Model.",
+        "duck.toml: the automation 'condition' waits for a condition that is not there: TypeError: automations.nightly"
+        " has no check_trigger().",
+    ]
+    works.jobs.kill()
+    works.serve(lambda: not works.jobs.pids)
+    works.inbox.close()
 
 
 def test_a_run_has_django_and_its_context(works: Works) -> None:

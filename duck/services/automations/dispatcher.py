@@ -174,26 +174,36 @@ class Dispatcher:
         *,
         node: str = "",
         besides: Collection[str] = (),
+        at: datetime | None = None,
     ) -> None:
-        """An event: whatever waits for it is queued.
+        """An event: whatever waits for it is queued, but for what is paused, or counts it as missed (`within`).
 
         Args:
             details: of the event; a declaration's own have to be among them.
             told: JSON for `Context.event`.
             node: where it happened, if it is of no other's: what runs on each node runs there alone.
             besides: automations that it has come of, which are not queued.
+            at: when it happened; now, where it is not said.
 
         Raises:
             StoreError: the store cannot be reached.
         """
         now = self._engine.now()
+        at = min(at or now, now)
         for declaration in self._declared.values():
-            if declaration.name not in besides and any(
-                each.is_met(event, details, now) for each in declaration.plan.events
-            ):
-                nodes = [node] if node else [each.name for each in self._engine.nodes(SILENT_S) if each.takes_each]
-                for for_node in nodes if declaration.is_for_each else ("",):
-                    self._engine.enqueue(declaration, now, Cause.EVENT, told, node=for_node)
+            name = declaration.name
+            if name in besides or name in self._paused:
+                continue
+            if not any(each.is_met(event, details, at) for each in declaration.plan.events):
+                continue
+            if now - at > timedelta(seconds=declaration.within_s):
+                logger.warning(
+                    "%s is not run for the event %s of %s: that is longer ago than `within`.", name, event, at
+                )
+                continue
+            nodes = [node] if node else [each.name for each in self._engine.nodes(SILENT_S) if each.takes_each]
+            for for_node in nodes if declaration.is_for_each else ("",):
+                self._engine.enqueue(declaration, at, Cause.EVENT, told, node=for_node)
         self.wake()
 
     def _plan(self, declaration: Declaration) -> None:
@@ -278,7 +288,7 @@ class Dispatcher:
             for each in found:
                 besides = [str(name) for name in each.told.get("by", ())]
                 told = json.dumps({**each.told, "id": each.id})
-                self.happened(each.event, each.details, told, besides=besides)
+                self.happened(each.event, each.details, told, besides=besides, at=each.at)
 
     def _take(self) -> None:
         """Start what is queued and has room."""

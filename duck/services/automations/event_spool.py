@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from duck.services.state import private_directory
 
 logger = logging.getLogger("duck.automations")
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LOCK: Final = "lock"
 # Of a writer that was killed.
 _STALE_S: Final = 3600.0
@@ -44,6 +46,12 @@ class Happened:
     event: str
     details: Mapping[str, str] = field(default_factory=dict)
     told: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def at(self) -> datetime | None:
+        """When it was kept, by this machine's clock; None where its name does not say."""
+        count = self.id.partition("-")[0]
+        return _EPOCH + timedelta(microseconds=int(count) // 1000) if count.isdecimal() and len(count) == 20 else None
 
 
 class EventSpool:

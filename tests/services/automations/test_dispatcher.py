@@ -374,6 +374,26 @@ class TestEvents:
         node.serve(lambda: len(node.hands.started) == many + 1, within_s=10.0)
         node.inbox.close()
 
+    def test_one_of_long_ago_runs_what_does_not_count_it_as_missed(
+        self, node: Node, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """No node ran when it happened."""
+        node.begin(declared("soon", on="deploy", within="1h"), declared("late", on="deploy", within="3h"))
+        at = datetime.now(UTC) - timedelta(hours=2)
+        node.dispatcher.happened("deploy", {}, at=at)
+        node.turns()
+        assert [(run.name, run.planned) for run in node.hands.started] == [("late", at)]
+        assert "soon is not run for the event deploy of" in caplog.text
+
+    def test_what_is_paused_is_run_by_none(self, node: Node) -> None:
+        node.begin(declared("a", on="deploy"), declared("b", on="deploy"))
+        node.engine.pause("a", None)
+        node.engine.ahead = timedelta(seconds=module.BEAT_S + 1)
+        node.turns()
+        node.dispatcher.happened("deploy", {})
+        node.turns()
+        assert [run.name for run in node.hands.started] == ["b"]
+
     def test_what_a_run_has_led_to_starts_none_of_those_that_led_to_it(self, node: Node) -> None:
         """A job that saves what it waits for; and two that wait for each other."""
         node.begin(

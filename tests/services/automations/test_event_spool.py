@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,9 @@ def test_what_was_kept_is_taken_once_and_in_order(spool: EventSpool) -> None:
     assert [each.id for each in found] == ids
     assert [each.told["number"] for each in found] == list(range(20))
     assert found[3] == Happened(ids[3], "deploy", {"name": "3"}, {"number": 3})
+    times = [each.at for each in found if each.at is not None]
+    assert times == sorted(times) and abs((datetime.now(UTC) - times[-1]).total_seconds()) < 60
+    assert Happened("x", "deploy").at is None
     assert taken(spool) == [] and files(spool) == []
 
 

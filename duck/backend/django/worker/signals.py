@@ -75,9 +75,7 @@ class Signals:
                     self._say(f"An automation waits for the signal {name}{of}, which cannot be connected: {error}")
 
     def _connect(self, name: str, label: str) -> None:
-        module, _, attribute = name.replace(":", ".").rpartition(".")
-        signal = getattr(import_module(module), attribute)
-        sender = find_sender(label) if label else None
+        signal, sender = find_signal(name, label)
         receiver = partial(self._received, name, label)
         signal.connect(receiver, sender=sender, weak=False)
         self._connected[name, label] = (signal, sender, receiver)
@@ -117,6 +115,19 @@ def follow(directory: str, control: Control) -> Optional[Signals]:
     signals.look()
     control.on_look = signals.look
     return signals
+
+
+def find_signal(name: str, label: str) -> Tuple[Any, Any]:
+    """The signal of that dotted name, and the sender that a declaration names; None for any.
+
+    Raises:
+        LookupError, ImportError: one of them is not there.
+    """
+    module, _, attribute = name.replace(":", ".").rpartition(".")
+    signal = getattr(import_module(module), attribute, None)
+    if not callable(getattr(signal, "connect", None)):
+        raise LookupError(f"{module} has no signal {attribute}")
+    return signal, find_sender(label) if label else None
 
 
 def find_sender(label: str) -> Any:
