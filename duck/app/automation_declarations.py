@@ -46,6 +46,7 @@ def read_all(settings: Settings, told: Mapping[str, Any] | None) -> Found:
     named += [(each["name"], each["table"], each["origin"]) for each in told.get("declared", ())]
     found: dict[str, Declaration] = {}
     problems = [f"{each['origin']} cannot be imported: {each['message']}." for each in told.get("failed", ())]
+    problems += [str(each) for each in told.get("problems", ())]
     for name, table, where in named:
         try:
             declaration = read_declaration(name, table, where, zone)

@@ -26,7 +26,7 @@ def is_by_names(name: str, table: Any) -> bool:
 
 
 def own_source(settings: Settings) -> dict[str, Any]:
-    """What a job process is told of it (see `worker.declared`): where to look, and triggers by the names of objects, what waits for events."""
+    """What a job process is told of it (see `worker.declared`): where to look, and for what."""
     origin, tables = str(settings.origin("AUTOMATIONS")), settings["AUTOMATIONS"].items()
     named = {name: table["trigger"] for name, table in tables if is_by_names(name, table)}
     # They are told in the environment, which has a bound: of very many the first are looked for.

@@ -48,6 +48,8 @@ logger = logging.getLogger("duck.automations")
 _ALERTS_S: Final = 3.0
 # And one for what waited for the outcome of the run that it was for.
 _LAST_S: Final = 3600.0
+# How often it is looked whether the one run is over that this node was made for.
+_LOOK_S: Final = 1.0
 # A project that cannot be loaded is tried again after this, twice as long each time, up to the second.
 _FIRST_AGAIN_S: Final = 5.0
 _MOST_AGAIN_S: Final = 60.0
@@ -95,7 +97,7 @@ class Automations:
             executors |= dict.fromkeys(("command", "call", "task"), self._jobs)
         self._executor = ByKind(executors)
         name = name or f"{socket.gethostname()}:{os.getpid()}"
-        engine = open_engine(settings, self._side)
+        self._engine = engine = open_engine(settings, self._side)
         self._events = EventSpool(event_directory(settings, self._side.root))
         self._files = FileWatch(self._events, self._side.root or settings.base_dir)
         self._conditions = self._side.conditions(
@@ -167,6 +169,8 @@ class Automations:
 
     def begin(self) -> None:
         """Load what is declared, and have it run."""
+        if self._run_id is not None:
+            self._see_end(self._run_id)
         if self._jobs is not None:
             self._jobs.begin()
         else:
@@ -270,7 +274,21 @@ class Automations:
         except DuckError as error:
             logger.error("The condition %s has come true, and runs nothing: %s", name, error)
 
+    def _see_end(self, run_id: int) -> None:
+        """End as well where another node has taken the run, and it is over."""
+        if self._is_stopping:
+            return
+        try:
+            run = self._engine.run(run_id)
+        except DuckError:
+            run = None  # the dispatcher says so
+        if run is not None and run.state.is_over:
+            self._end_soon()
+        else:
+            self._inbox.call_later(_LOOK_S, lambda: self._see_end(run_id))
+
     def _end_soon(self) -> None:
+        self._is_stopping = True
         # What waits for the outcome is started in this turn.
         self._inbox.call_later(0.0, lambda: self._dispatcher.stop(_LAST_S, self._inbox.stop))
 

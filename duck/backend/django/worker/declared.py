@@ -9,8 +9,6 @@ from importlib.util import find_spec
 from typing import Any, Dict, List
 
 from .failure import message_of, text_of
-from .job import resolve
-from .signals import find_signal
 
 _MODULE = "automations"
 _SETTING = "AUTOMATIONS of the settings"
@@ -21,11 +19,10 @@ def find_automations(own: Dict[str, Any]) -> Dict[str, Any]:
 
     Args:
         own: what Duck's own settings name: `path` of a Duck project, whose modules come last; `named`, triggers by the
-            dotted names of Automation objects; `origin` of these; `events`, what waits for some that are looked for.
+            dotted names of Automation objects; `origin` of these.
 
     Returns:
-        `declared`: name, table and origin of each; `failed`: origin, message and traceback of each module; `problems`:
-        sentences.
+        `declared`: name, table and origin of each; `failed`: origin, message and traceback of each module.
     """
     declared: List[Dict[str, Any]] = []
     failed: List[Dict[str, Any]] = []
@@ -47,8 +44,7 @@ def find_automations(own: Dict[str, Any]) -> Dict[str, Any]:
     again = {report["table"]["call"] for report in named if "origin" in report}
     declared = [report for report in declared if report["table"].get("call") not in again]
     declared.extend({"origin": _SETTING, **report} for report in named)
-    problems = check_events([*declared, *own.get("events", ())]) if has_django() else []
-    return {"declared": declared, "failed": failed, "problems": problems}
+    return {"declared": declared, "failed": failed}
 
 
 def declares_automations() -> bool:
@@ -62,41 +58,6 @@ def has_django() -> bool:
     """Whether there is a project of Django's in this process; a Duck project may have none."""
     conf = sys.modules.get("django.conf")
     return conf is not None and bool(conf.settings.configured)
-
-
-def check_events(named: List[Dict[str, Any]]) -> List[str]:
-    """Sentences on what waits for a signal, or asks a condition, that is not there.
-
-    Args:
-        named: `name`, `table` and `origin` of automations, of settings and code alike.
-    """
-    problems = []
-    for each in named:
-        for table in _events_of(each["table"]):
-            try:
-                if table["on"] == "signal":
-                    find_signal(str(table["name"]), str(table.get("sender", "")))
-                else:
-                    condition = resolve(str(table["name"]))
-                    if not callable(getattr(condition, "check_trigger", None)):
-                        raise TypeError(f"{table['name']} has no check_trigger()")
-            except Exception as error:
-                who = f"{each['origin']}: the automation {each['name']!r}"
-                problems.append(f"{who} waits for a {table['on']} that is not there: {message_of(error)}.")
-    return problems
-
-
-def _events_of(table: Any, depth: int = 0) -> List[Dict[str, Any]]:
-    """The tables in `table`, at any depth, of signals and conditions."""
-    if depth > 20:
-        return []
-    if isinstance(table, (list, tuple)):
-        return [found for each in table for found in _events_of(each, depth + 1)]
-    if not isinstance(table, dict):
-        return []
-    if table.get("on") in ("signal", "condition") and "name" in table:
-        return [table]
-    return [found for key in ("any_of", "all_of", "trigger") for found in _events_of(table.get(key), depth + 1)]
 
 
 def _modules() -> List[str]:

@@ -30,6 +30,7 @@ from .job import Cancelled, SharedStream, carry_out, carry_out_async, current_ru
 from .launch import enter_directory, run_aside, set_up
 from .signals import Signals, chain, follow
 from .spec import Spec
+from .waiting import check_events
 
 VARIABLE = "_DUCK_JOBS"
 _MAX_OUTPUT = 8192  # of one message
@@ -105,6 +106,7 @@ class JobProcess:
 
         self.stage = "automations"
         found = find_automations(self._own)
+        found["problems"] = check_events([*found["declared"], *self._own.get("events", ())])
         connections.close_all()
         self._signals = follow(self.spec.events, self.control)
         return {"zone": settings.TIME_ZONE if settings.USE_TZ else None, "database": default_database(), **found}
