@@ -42,7 +42,8 @@ pre {{ margin: 0; box-sizing: border-box; width: 800px; height: 660px; overflow:
   border-radius: 10px; background: #0d1117; color: #f0f3f6; font: 13.4px/20.6px "DejaVu Sans Mono", monospace;
   white-space: pre-wrap; }}
 img {{ width: 690px; height: 660px; border-radius: 10px; object-fit: cover; object-position: top; }}
-</style><pre>{console}</pre><img src="data:image/png;base64,{image}">"""
+pre div {{ height: 618px; overflow: hidden; }} /* whole lines, thirty of them */
+</style><pre><div>{console}</div></pre><img src="data:image/png;base64,{image}">"""
 ACCOUNT = {"DJANGO_SUPERUSER_USERNAME": "you", "DJANGO_SUPERUSER_PASSWORD": "a-Duck-in-a-pond-9"}
 
 
