@@ -88,34 +88,26 @@ def _hooks_that_differ(declarations: Iterable[Declaration]) -> list[str]:
     return problems
 
 
-def read_channels(settings: Settings) -> dict[str, Channel]:
-    """The channels of AUTOMATION_ALERTS.
-
-    Raises:
-        SettingsError: one cannot be used.
-    """
-    channels = {}
+def read_channels(settings: Settings) -> tuple[dict[str, Channel], list[str]]:
+    """The channels of AUTOMATION_ALERTS by their names, and sentences on those that cannot be used."""
+    channels: dict[str, Channel] = {}
+    problems: list[str] = []
+    origin = settings.origin("AUTOMATION_ALERTS")
     for name, table in settings["AUTOMATION_ALERTS"].items():
         try:
             channels[name] = read_channel(name, table)
         except ValueError as error:
-            origin = settings.origin("AUTOMATION_ALERTS")
-            raise SettingsError(
-                f"{origin}: the channel {name!r} of AUTOMATION_ALERTS cannot be used: {error}."
-            ) from None
-    return channels
+            problems.append(f"{origin}: the channel {name!r} of AUTOMATION_ALERTS cannot be used: {error}.")
+    return channels, problems
 
 
 def _alert_problems(settings: Settings, declarations: Iterable[Declaration]) -> Iterator[str]:
-    try:
-        channels = read_channels(settings)
-    except SettingsError as error:
-        yield str(error)
-        return
+    channels, problems = read_channels(settings)
+    yield from problems
     known = f"give one of {', '.join(channels)}" if channels else "declare it there"
     for declaration in declarations:
         for name in declaration.alert:
-            if name not in channels:
+            if name not in settings["AUTOMATION_ALERTS"]:
                 who = f"{declaration.origin}: the automation {declaration.name!r}"
                 yield f"{who} alerts {name!r}, which is no channel of AUTOMATION_ALERTS; {known}."
 

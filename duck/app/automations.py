@@ -106,7 +106,7 @@ class Automations:
         self._alerts = Alerts(
             self._inbox,
             engine,
-            read_channels(settings),
+            read_channels(settings)[0],
             f"{name} on {socket.gethostname()}",
             JobMail(self._jobs).send if self._jobs is not None else None,
         )

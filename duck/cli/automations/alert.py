@@ -36,7 +36,9 @@ def alert_test(channel: str, as_json: bool, **given: Any) -> int:
     from duck.app.automation_declarations import read_channels
 
     settings = load_settings(given)
-    channels = read_channels(settings)
+    channels, problems = read_channels(settings)
+    for problem in problems:
+        click.echo(problem, err=True)
     if channel not in channels:
         known = f"give one of {', '.join(channels)}" if channels else "there is none; declare it there"
         raise ApplicationError(f"{channel!r} is no channel of AUTOMATION_ALERTS; {known}.")
