@@ -172,6 +172,8 @@ class Dispatching:
 
     def _may_run(self, facts: Mapping[str, Any]) -> bool:
         """Whether they are run here without anybody having said so: not where DEBUG is off in development."""
+        if sys.platform == "win32":
+            return False  # no process of Duck's own is started there but Django
         if not self._view.needs_debug or facts.get("debug", True):
             return True
         why = (
@@ -406,8 +408,15 @@ class Dispatching:
         return said
 
     def snapshots(self) -> dict[str, dict[str, Any]]:
-        """What each process counts (`Figures.snapshot`), by its name; not older than a second."""
-        return {member.name: member.snapshot for member in self._members() if member.snapshot}
+        """What each process counts (`Figures.snapshot`), by its name; not older than a second.
+
+        How many runs wait in the store only one of them tells.
+        """
+        told = {member.name: member.snapshot for member in self._members() if member.snapshot}
+        for old in self._old:
+            if old.name in told:
+                told[old.name] = {**old.snapshot, "now": {**old.snapshot["now"], "queued": 0}}
+        return told
 
     def _members(self) -> list[_Member]:
         return [*([self._member] if self._member is not None else ()), *self._old]

@@ -152,16 +152,21 @@ def run_dir() -> Iterator[Path]:
         yield Path(path)
 
 
-@pytest.fixture
-def environ(run_dir: Path, tmp_path: Path) -> dict[str, str]:
+def variables(run_dir: Path, state: Path) -> dict[str, str]:
+    """What a Duck of a test has in its environment."""
     dropped = ("DUCK_", "DJANGO_", "RUNTIME_DIRECTORY", "STATE_DIRECTORY")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
     return kept | {
         "PYTHONPATH": str(ROOT),
         "XDG_RUNTIME_DIR": str(run_dir),
-        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "XDG_STATE_HOME": str(state),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+
+
+@pytest.fixture
+def environ(run_dir: Path, tmp_path: Path) -> dict[str, str]:
+    return variables(run_dir, tmp_path / "state")
 
 
 @pytest.fixture
