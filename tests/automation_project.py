@@ -161,7 +161,7 @@ class KeptStore:
 
     def begin(self) -> None:
         """Forget what the test before has left."""
-        tables = [f"duck_automations_{name}" for name in ("run", "automation", "node", "told")]
+        tables = [f"duck_automations_{name}" for name in ("execution", "run", "automation", "node", "told")]
         if self._url:
             import psycopg
 

@@ -30,7 +30,7 @@ def open_engine(settings: Settings, side: ProjectSide) -> Engine:
     """
     if settings["AUTOMATION_ENGINE"] == "postgres":
         return _open_postgres(settings, side)
-    if settings["AUTOMATION_ENGINE"] == "django":
+    if settings["AUTOMATION_ENGINE"] in ("django", "celery"):
         return _open_in_project(settings, side)
     from duck.services.automations.engines.local import LocalEngine
 
@@ -74,6 +74,7 @@ def database_address(settings: Settings, side: ProjectSide) -> str:
 
 def _open_in_project(settings: Settings, side: ProjectSide) -> Engine:
     from duck.backend.django.store import StoreProcess
+    from duck.services.automations.engines.celery import CeleryEngine
     from duck.services.automations.engines.django import DjangoEngine
 
     if side.project is None or side.interpreter is None:
@@ -83,7 +84,7 @@ def _open_in_project(settings: Settings, side: ProjectSide) -> Engine:
             ' set it to "local", or start Duck in the project.'
         )
     link = StoreProcess(side.project, side.interpreter, side.settings_module, on_output=_printed)
-    return DjangoEngine(link)
+    return CeleryEngine(link) if settings["AUTOMATION_ENGINE"] == "celery" else DjangoEngine(link)
 
 
 def _printed(text: str) -> None:

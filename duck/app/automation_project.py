@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from duck.app.automation_declarations import Found, read_all
 from duck.app.automation_own import own_project, own_source
+from duck.backend.django.celery_jobs import CeleryJobs
 from duck.backend.django.conditions import Conditions
 from duck.backend.django.discover import find_interpreter, find_project
 from duck.backend.django.job_memory import MemoryBound
@@ -98,6 +99,30 @@ class ProjectSide:
             threads=settings["AUTOMATION_THREADS"],
             recycle=settings["AUTOMATION_RECYCLE"],
             memory=MemoryBound(settings["AUTOMATION_RECYCLE_MEMORY"], settings["AUTOMATION_MEMORY"]),
+            on_declared=on_declared,
+            on_failed=on_failed,
+            on_output=on_output,
+            events=str(event_directory(settings, self.root)),
+            own=self.own,
+        )
+
+    def celery_jobs(
+        self,
+        settings: Settings,
+        inbox: Inbox,
+        on_declared: Callable[[dict[str, Any]], None],
+        on_failed: Callable[[str, str], None],
+        on_output: Callable[[str], None],
+    ) -> CeleryJobs | None:
+        """What has the project's Celery carry out all runs."""
+        if self.project is None or self.interpreter is None:
+            return None
+        return CeleryJobs(
+            self.project,
+            self.interpreter,
+            self.settings_module,
+            inbox,
+            app=settings["CELERY_APP"] or "",
             on_declared=on_declared,
             on_failed=on_failed,
             on_output=on_output,

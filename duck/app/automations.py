@@ -24,9 +24,11 @@ from duck.app.automation_own import own_source
 from duck.app.automation_project import ProjectSide, below
 from duck.app.automation_report import NodeReport
 from duck.app.dispatcher_class import dispatcher_class
+from duck.backend.django.celery_jobs import CeleryJobs
 from duck.exceptions import DuckError, SettingsError
 from duck.logs import ProcessOutput, to_console, wants_colour
 from duck.services.automations.alerts.alerts import Alerts
+from duck.services.automations.declaration import TARGETS
 from duck.services.automations.event_spool import EventSpool
 from duck.services.automations.executors.by_kind import ByKind
 from duck.services.automations.executors.shell import ShellCommands
@@ -89,12 +91,18 @@ class Automations:
         self._run_id = run_id
         self._side = ProjectSide(settings)
         self._inbox = inbox or Inbox()
-        self._jobs = self._side.jobs(settings, self._inbox, self._declared, self._failed, self._printed)
+        in_celery = settings["AUTOMATION_ENGINE"] == "celery"
+        make = self._side.celery_jobs if in_celery else self._side.jobs
+        self._jobs = make(settings, self._inbox, self._declared, self._failed, self._printed)
+        # Mail is no run that Celery could know of; its process is started with the first one.
+        mails = self._jobs
+        if isinstance(mails, CeleryJobs):
+            mails = self._side.jobs(settings, self._inbox, lambda told: None, self._failed, self._printed)
         shell = ShellCommands(self._inbox, self._side.root or settings.base_dir, settings["AUTOMATION_PROCESSES"])
         requests = Requests(self._inbox, settings["AUTOMATION_THREADS"], base)
         executors: dict[str, Executor] = {"shell": shell, "url": requests}
         if self._jobs is not None:
-            executors |= dict.fromkeys(("command", "call", "task"), self._jobs)
+            executors |= dict.fromkeys(TARGETS if in_celery else ("command", "call", "task"), self._jobs)
         self._executor = ByKind(executors)
         name = name or f"{socket.gethostname()}:{os.getpid()}"
         self._engine = engine = open_engine(settings, self._side)
@@ -108,7 +116,7 @@ class Automations:
             engine,
             read_channels(settings)[0],
             f"{name} on {socket.gethostname()}",
-            JobMail(self._jobs).send if self._jobs is not None else None,
+            JobMail(mails).send if mails is not None else None,
         )
         self.report = NodeReport(engine, lambda: self._dispatcher.status())
         self._dispatcher = dispatcher_class(settings)(

@@ -133,3 +133,34 @@ class Told(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class Execution(models.Model):
+    """One attempt at a run that somebody else than its node carries out, such as a Celery worker.
+
+    Attributes:
+        task: what the broker calls it.
+        beats: how often its worker has said that it goes on.
+        state: `running`, `waiting`, or how it ended.
+        waits_s: for how long its worker has put it off, where it waits.
+    """
+
+    id: models.BigAutoField[int, int] = models.BigAutoField(primary_key=True)
+    run: models.ForeignKey[Run, Run] = models.ForeignKey(Run, models.CASCADE, related_name="executions")
+    attempt: models.IntegerField[int, int] = models.IntegerField()
+    task: models.CharField[str, str] = models.CharField(max_length=255)
+    worker: models.CharField[str, str] = models.CharField(max_length=255)
+    begun: models.BigIntegerField[int, int] = models.BigIntegerField()
+    beats: models.IntegerField[int, int] = models.IntegerField(default=0)
+    state: models.CharField[str, str] = models.CharField(max_length=16)
+    waits_s: models.FloatField[float, float] = models.FloatField(default=0.0)
+    reason: models.TextField[str, str] = models.TextField(default="", blank=True)
+    output: models.TextField[str, str] = models.TextField(default="", blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["run", "attempt"], name="duck_automations_execution_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.task

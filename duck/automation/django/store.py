@@ -98,11 +98,13 @@ class Store(Claims, Taking):
         retry_at: int | None = None,
         again: bool = False,
         printed: int = 0,
+        counts: bool = True,
     ) -> bool:
         """How a run ended; whether it was still the node's to say.
 
         Args:
             again: the answer was lost the time before: what was said then is said.
+            counts: False for an attempt that was none: the next is the same.
         """
         now = self.now()
         whose = self._runs().filter(id=run, node=node, attempt=attempt)
@@ -113,6 +115,8 @@ class Store(Claims, Taking):
             if is_to_end is None:
                 return again and whose.filter(state__in=(state, over["state"])).exists()
             ends = {"state": QUEUED, "not_before": retry_at} if retry_at is not None and not is_to_end else over
+            if ends["state"] == QUEUED and not counts:
+                ends["attempt"] = attempt - 1
             whose.update(**values, **ends)
             return True
 
@@ -131,17 +135,20 @@ class Store(Claims, Taking):
         """What becomes of runs of silent nodes; the rows, as they are now, of those that are silent still.
 
         Args:
-            decided: id, attempt, reason, and the seconds after which it is tried again; None for what is LOST.
+            decided: id, attempt, reason, and the seconds after which it is tried again, None for what is LOST; and
+                whether that attempt counts.
         """
         now = self.now()
         given_up: list[int] = []
         with self._change():
-            for run_id, attempt, reason, wait_s in decided:
+            for run_id, attempt, reason, wait_s, counts in decided:
                 if wait_s is None:
                     values = {"state": LOST, "reason": reason, "ended": now}
                 else:
                     at = now + round(wait_s * 1e6)
                     values = {"state": QUEUED, "reason": reason, "node": "", "not_before": at}
+                    if not counts:
+                        values["attempt"] = attempt - 1
                 if self._silent(silent_s).filter(id=run_id, attempt=attempt).update(**values):
                     given_up.append(run_id)
         return [row for part in parts(given_up) for row in self._runs().filter(id__in=part).values(*COLUMNS)]

@@ -33,6 +33,7 @@ class JobHost(DjangoProcess):
         on_exit: Callable[[JobHost, int], None],
         events: str = "",
         own: Mapping[str, Any] | None = None,
+        celery: Mapping[str, Any] | None = None,
     ) -> None:
         self.lane = lane
         self.jobs: dict[int, Job] = {}
@@ -42,7 +43,7 @@ class JobHost(DjangoProcess):
         manage = str(project.manage) if interpreter.django_version else None
         spec = WorkerSpec(cwd=str(project.root), manage=manage, address=("", 0), mode="jobs", settings=settings)
         told: dict[str, Any] = {"manage": manage, "cwd": spec.cwd, "settings": settings, "lane": lane, "events": events}
-        told |= {"own": dict(own or {}), "plain": not interpreter.django_version}
+        told |= {"own": dict(own or {}), "plain": not interpreter.django_version, "celery": dict(celery or {})}
         handles = Handles.spawn(interpreter, spec.cwd, "_DUCK_JOBS", told)
         super().__init__(
             spec, handles, inbox, partial(on_event, self), partial(on_output, self), partial(on_exit, self)

@@ -355,8 +355,10 @@ class Dispatcher:
 
     def _ended(self, run: Run, ended: Ended) -> None:
         _, declaration = self._running.pop(run.id)
-        fails = ended.state in (State.FAILED, State.TIMED_OUT)
-        if fails and run.attempt <= declaration.retry and not self._is_stopping:
+        fails = ended.state in (State.FAILED, State.TIMED_OUT) and run.attempt <= declaration.retry
+        # What carried it out elsewhere is gone.
+        fails |= ended.state is State.LOST and declaration.on_crash == "retry"
+        if fails and not self._is_stopping:
             wait_s = declaration.backoff.wait_s(run.attempt)
             ended = Ended(State.QUEUED, ended.reason, ended.code, ended.output, self._now() + timedelta(seconds=wait_s))
         self._unsaid.append((run, declaration, ended))

@@ -75,6 +75,7 @@ class Ended:
     Attributes:
         printed: how many characters it printed in all, of which `output` is the end.
         retry_at: when it is tried again; None where it is over.
+        counts: whether it was tried at all; one that was not is tried again as the same attempt.
     """
 
     state: State
@@ -83,6 +84,7 @@ class Ended:
     output: str = ""
     retry_at: datetime | None = None
     printed: int = 0
+    counts: bool = True
 
 
 class Engine(Protocol):

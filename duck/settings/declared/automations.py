@@ -67,10 +67,19 @@ AUTOMATIONS: Final = (
     Setting(
         "Automations",
         "AUTOMATION_ENGINE",
-        kinds.choice("local", "django", "postgres"),
+        kinds.choice("local", "django", "postgres", "celery"),
         "local",
         "What keeps the runs, and so which nodes share them: `local`, a file for all nodes of this machine; `django`,"
-        ' the database of the project, whose INSTALLED_APPS has `"duck.automation.django"`; `postgres`, a PostgreSQL.',
+        ' the database of the project, whose INSTALLED_APPS has `"duck.automation.django"`; `postgres`, a PostgreSQL;'
+        " `celery`, the database of the project, whose Celery workers carry runs out.",
+    ),
+    Setting(
+        "Automations",
+        "CELERY_APP",
+        kinds.TEXT.or_none(),
+        None,
+        "The project's Celery app for `celery`, as `celery -A` takes it. By default it is looked for in the project's"
+        " package.",
     ),
     Setting(
         "Automations",

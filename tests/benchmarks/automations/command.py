@@ -15,13 +15,13 @@ from typing import Final
 
 from tests.benchmarks import report
 from tests.benchmarks.automations import table
+from tests.benchmarks.automations.celery_store import STORES
 from tests.benchmarks.automations.delays import of_duck, of_peer
 from tests.benchmarks.automations.faults import try_faults
 from tests.benchmarks.automations.node import CALLS
 from tests.benchmarks.automations.peers import PEERS
 from tests.benchmarks.automations.results import DUCK, Results
 from tests.benchmarks.automations.scale import burst, load_many
-from tests.benchmarks.automations.stores import STORES
 from tests.benchmarks.servers import Failed, Missing
 from tests.benchmarks.stacks import ROOT, machine
 

@@ -1,7 +1,7 @@
 """Three nodes on one store, a firing each second, and one fault after the other.
 
     a node is killed (and another started), stopped and continued; cut off from the store, or its packets held up;
-    the store is restarted, or crashes
+    the store is restarted, or crashes; a worker is killed, or the broker is away and forgets what it had
 
 Afterwards each planned time from the first to the last has to have one row of history, and none may have been started
 twice. What a node had taken when it was killed counts as started: the row says that it was lost.
@@ -14,13 +14,14 @@ import itertools
 import signal
 import time
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.automation_site import Site
-from tests.benchmarks.automations.stores import STORES
+from tests.benchmarks.automations.celery_store import STORES
 from tests.benchmarks.servers import Failed
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ within = "{within:g}s"
 WITHIN_S: Final = 600.0
 # How long each fault lasts; a stall is longer than a node waits for an answer.
 _LASTS_S: Final = {"kill": 0.0, "stop": 2.0, "stall": 8.0, "cut": 2.0, "restart": 1.0, "crash": 1.0}
+_LASTS_S |= {"worker": 0.0, "broker": 1.0}
 _DEADLINE_S: Final = 90.0
 
 
@@ -76,8 +78,13 @@ class Outcome:
         return not self.doubled and not self.lost and self.started > 0 and max(self.late_s) < WITHIN_S
 
 
-def try_faults(directory: Path, name: str, planned: int, pause_s: float = 1.0) -> Outcome:
+def try_faults(
+    directory: Path, name: str, planned: int, pause_s: float = 1.0, settles: Collection[str] = ()
+) -> Outcome:
     """That, on the store of this name.
+
+    Args:
+        settles: no row is in one of these states at the end; by default those of the store.
 
     Raises:
         Missing: the store is not on this machine.
@@ -87,7 +94,7 @@ def try_faults(directory: Path, name: str, planned: int, pause_s: float = 1.0) -
     with contextlib.ExitStack() as cleanup:
         store = STORES[name](directory, NODES)
         cleanup.callback(store.close)
-        faults = Faults(directory, store)
+        faults = Faults(directory, store, settles or store.settles)
         cleanup.callback(faults.close)
         outcome = faults.run(planned, pause_s)
         if not outcome.is_right:
@@ -98,7 +105,8 @@ def try_faults(directory: Path, name: str, planned: int, pause_s: float = 1.0) -
 class Faults:
     """Nodes of one site on one store."""
 
-    def __init__(self, directory: Path, store: Store) -> None:
+    def __init__(self, directory: Path, store: Store, settles: Collection[str]) -> None:
+        self._settles = settles
         self.site = Site(directory, TICK.format(store=store.toml, within=WITHIN_S), store.root)
         self._store = store
         self._names = itertools.count(1)
@@ -163,7 +171,8 @@ class Faults:
         deadline = time.monotonic() + _DEADLINE_S
         since = self._now() + timedelta(seconds=2)
         while True:
-            waits = {datetime.fromisoformat(run["planned"]): run["state"] == "queued" for run in self.site.runs()}
+            rows = self.site.runs()
+            waits = {datetime.fromisoformat(run["planned"]): run["state"] in self._settles for run in rows}
             if max(waits) > since and not any(waiting for planned, waiting in waits.items() if planned < since):
                 break
             self._look(deadline)

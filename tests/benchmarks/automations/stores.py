@@ -19,11 +19,13 @@ class Store(Protocol):
         faults: what can befall it besides the faults of nodes: `stall` and `cut` of one node's way, `restart`.
         toml: what `duck.toml` says of it, at its top.
         root: the project that nodes are of, where it is the store's.
+        settles: states that no row has when all is over. A node that was killed leaves some that are under way.
     """
 
     name: str
     faults: tuple[str, ...]
     toml: str
+    settles: tuple[str, ...]
     root: Path | None
 
     def environment(self, node: int) -> dict[str, str]:
@@ -45,6 +47,7 @@ class SqliteStore:
     name = "sqlite"
     faults: tuple[str, ...] = ()
     toml = "use_django = false\n"
+    settles = ("queued",)
     root: Path | None = None
 
     def __init__(self, directory: Path, nodes: int) -> None:
@@ -70,7 +73,8 @@ class PostgresStore:
     """A PostgreSQL whose commits are on the disk, and a relay before it for each node."""
 
     name = "postgres"
-    faults = ("stall", "cut", "restart", "crash")
+    faults: tuple[str, ...] = ("stall", "cut", "restart", "crash")
+    settles: tuple[str, ...] = ("queued",)
     root: Path | None = None
 
     def __init__(self, directory: Path, nodes: int) -> None:
@@ -127,8 +131,3 @@ class DjangoStore(PostgresStore):
     def environment(self, node: int) -> dict[str, str]:
         """See `Store`."""
         return {"STORE_PORT": str(self.relays[node].port)}
-
-
-STORES: dict[str, type[SqliteStore] | type[PostgresStore]] = {
-    store.name: store for store in (SqliteStore, PostgresStore, DjangoStore)
-}

@@ -267,6 +267,18 @@ class TestEnds:
         assert len({run.key for run in node.hands.started}) == 1
         assert node.over[0].attempt == 2
 
+    def test_one_that_was_lost_elsewhere_is_tried_again_where_that_was_said(self, node: Node) -> None:
+        job, other = declared(on_crash="retry", backoff="1ms"), declared("other")
+        node.begin(job, other)
+        node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+        node.engine.enqueue(other, datetime.now(UTC), Cause.HAND)
+        node.serve(lambda: len(node.hands.started) == 2)
+        for run in tuple(node.hands.started):
+            node.hands.end(run, Ended(State.LOST, "its worker fell silent"))
+        node.serve(lambda: len(node.hands.started) == 3)
+        assert (node.hands.started[2].name, node.hands.started[2].attempt) == ("job", 2)
+        assert [(run.name, run.state) for run in node.over] == [("other", State.LOST)]
+
     def test_another_waits_for_its_outcome(self, node: Node) -> None:
         first = declared("first")
         after, alarm, always = (

@@ -215,6 +215,17 @@ class TestRuns:
         assert (again.id, again.attempt, again.key, again.node) == (run.id, 2, run.key, "b")
         assert not engine.finish(run, Ended(State.SUCCEEDED)), "the first attempt has nothing to say any more"
 
+    def test_an_attempt_that_was_none_is_taken_again_as_the_same(self, engine: Engine) -> None:
+        job = declared()
+        engine.register([job])
+        run = started(engine, job, soon())
+        assert engine.finish(run, Ended(State.QUEUED, "nobody to send it to", retry_at=engine.now(), counts=False))
+        waits = engine.run(run.id)
+        assert waits is not None and (waits.state, waits.reason) == (State.QUEUED, "nobody to send it to")
+        (again,) = take(engine, "b", job)
+        assert (again.id, again.attempt, again.key) == (run.id, 1, run.key)
+        assert engine.finish(again, Ended(State.SUCCEEDED))
+
     def test_what_is_no_automation_of_this_node_is_left(self, engine: Engine) -> None:
         job = declared()
         engine.register([job])

@@ -43,6 +43,7 @@ class JobProcess:
         self.spec = Spec({**told, "address": ""})
         self._own = told["own"]
         self._is_plain = told["plain"]  # a Duck project that has no Django
+        self._of_celery = told["celery"]
         self.is_shared = told["lane"] != "process"
         self.stage = "import"
         self.control = Control(self.spec.control_fd)
@@ -73,6 +74,9 @@ class JobProcess:
 
     def _serve(self) -> None:
         found = self._load()
+        if self._of_celery:
+            self._carry(found)
+            return
         log_to_output()
         if self.is_shared:
             sys.stdout = SharedStream(sys.stdout)
@@ -93,6 +97,18 @@ class JobProcess:
                 self._start_shared(told)
             else:
                 self._run_alone(told)
+
+    def _carry(self, found: Dict[str, Any]) -> None:
+        """Have the project's Celery carry them out."""
+        from .carrier import Carrier
+
+        self.stage = "celery"
+        carrier = Carrier(self.control, **self._of_celery)
+        self.control.on_stop = lambda deadline_s: carrier.take(None)
+        self.control.on_other = carrier.take
+        self.stage = "serving"
+        self.control.send("ready", **found)
+        carrier.serve()
 
     def _load(self) -> Dict[str, Any]:
         """Load the project; the facts of the event `ready`."""

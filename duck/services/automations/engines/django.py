@@ -198,6 +198,7 @@ class DjangoEngine:
                 retry_at=number(ended.retry_at) if ended.retry_at is not None else None,
                 again=run.id in self._unsure,
                 printed=ended.printed,
+                counts=ended.counts,
             )
         except StoreError:
             self._unsure.add(run.id)
@@ -210,15 +211,18 @@ class DjangoEngine:
         """See `Engine`."""
         decided = []
         for run_id, name, node, for_node, attempt, is_to_end in self._ask("silent", silent_s=silent_s):
-            declaration = declarations.get(name)
-            wait_s = None
             is_over = for_node or is_to_end
-            if declaration is not None and declaration.on_crash == "retry" and not is_over:
-                wait_s = declaration.backoff.wait_s(attempt)
-            decided.append((run_id, attempt, f"its node {node or for_node} fell silent", wait_s))
+            wait_s, counts = (None, True) if is_over else self._wait_s(declarations.get(name), attempt)
+            decided.append((run_id, attempt, f"its node {node or for_node} fell silent", wait_s, counts))
         if not decided:
             return []
         return [run_of(row) for row in self._ask("give_up", silent_s=silent_s, decided=decided)]
+
+    def _wait_s(self, declaration: Declaration | None, attempt: int) -> tuple[float | None, bool]:
+        """After how many seconds a run of a silent node is tried again, None for never; whether its attempt counts."""
+        if declaration is None or declaration.on_crash != "retry":
+            return None, True
+        return declaration.backoff.wait_s(attempt), True
 
     def cancel(self, run_id: int) -> bool:
         """See `Engine`."""

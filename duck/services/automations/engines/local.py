@@ -264,9 +264,17 @@ class LocalEngine:
             is_to_end = asked is not None and asked["cancels"]
             if ended.retry_at is not None and not is_to_end:
                 changed = self._db.execute(
-                    "UPDATE run SET state = 'queued', reason = ?, code = ?, output = ?, printed = ?, not_before = ?"
-                    f" {mine}",
-                    (ended.reason, ended.code, ended.output, ended.printed, number(ended.retry_at), *whose),
+                    "UPDATE run SET state = 'queued', reason = ?, code = ?, output = ?, printed = ?, not_before = ?,"
+                    f" attempt = attempt - ? {mine}",
+                    (
+                        ended.reason,
+                        ended.code,
+                        ended.output,
+                        ended.printed,
+                        number(ended.retry_at),
+                        not ended.counts,
+                        *whose,
+                    ),
                 )
             else:
                 state = State.CANCELLED if ended.state is State.QUEUED else ended.state

@@ -283,10 +283,11 @@ class PostgresEngine:
                 _finish_job(jobs, row["job_id"], state)
             connection.execute(
                 "UPDATE duck_run SET state = %s, reason = %s, code = %s, output = %s, printed = %s,"
-                " not_before = coalesce(%s, not_before), ended = CASE WHEN %s THEN clock_timestamp() END WHERE id = %s",
+                " not_before = coalesce(%s, not_before), attempt = attempt - %s,"
+                " ended = CASE WHEN %s THEN clock_timestamp() END WHERE id = %s",
                 (
                     *(state.value, ended.reason, ended.code, ended.output, ended.printed),
-                    *(again_at, state.is_over, run.id),
+                    *(again_at, int(state is State.QUEUED and not ended.counts), state.is_over, run.id),
                 ),
             )
             self._perhaps_ended[said] = state
