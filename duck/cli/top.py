@@ -128,6 +128,8 @@ def lines(report: Report) -> list[str]:
         figures.append(
             f"automations: {automations['automations']}, {running} running{f', next {coming}' if coming else ''}"
         )
+        if automations.get("claims") is False:
+            figures.append(f"no automation starts: the clock is {automations['clock_ahead_s']:+.0f} s off the store's")
     restarts = sum((each or {}).get("restarts") or 0 for each in (django, report.get("front"), automations))
     if restarts:
         figures.append(f"{restarts} restart{'s' if restarts != 1 else ''}")

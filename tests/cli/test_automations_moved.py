@@ -317,6 +317,21 @@ class _Receiver(BaseHTTPRequestHandler):
         pass
 
 
+def test_who_follows_a_run_that_nobody_would_carry_out_is_told(site: Site) -> None:
+    run_id = site.json("run", "by-hand")["id"]
+    followed = subprocess.Popen(
+        [sys.executable, "-m", "duck", "automations", "logs", str(run_id), "-f", "--state-dir", str(site.state)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert followed.stderr is not None
+    assert followed.stderr.readline() == f"Run {run_id} waits, and no node runs that could carry it out.\n"
+    site.call("cancel", str(run_id))
+    assert "of by-hand cancelled after no time" in followed.communicate(timeout=60)[1]
+    assert followed.returncode == 1
+
+
 class TestAlerts:
     def test_a_test_is_sent_and_a_receiver_that_is_not_there_is_told_without_its_url(self, site: Site) -> None:
         done = site.call("alert-test", "ops")

@@ -80,6 +80,11 @@ class TestLines:
         shown = lines({**report(1.0, {"role": "automations", "pid": 5}), "automations": told})
         assert shown[1].endswith("automations: 3, 1 running, next tick at 12:00:01, 2 restarts")
 
+    def test_that_nothing_starts_for_a_clock_that_is_wrong_is_told(self) -> None:
+        told = {"automations": 3, "claims": False, "clock_ahead_s": -45.2}
+        shown = lines({**report(1.0, {"role": "automations", "pid": 5}), "automations": told})
+        assert shown[1].endswith("0 running, no automation starts: the clock is -45 s off the store's")
+
     def test_of_threads_the_app_is_the_front(self) -> None:
         shown = lines(report(1.0, {"role": "app", "pid": 1, "requests_per_s": 5.0, "connections": 1}))
         assert shown[1] == "5.0 requests/s, CPU 0 %, memory 0.0 MB, 1 connection"

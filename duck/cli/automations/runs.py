@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from duck.cli.automations.place import engine_of, offer_automations, offer_runs, options
+from duck.cli.automations.place import engine_of, offer_automations, offer_runs, options, somebody_lives
 from duck.cli.automations.shown import iso, print_table, run_values, say_run, took
 from duck.cli.main import FAILED, OK
 from duck.cli.options import load_settings
@@ -77,6 +77,8 @@ def logs(run_id: int, follow: bool, as_json: bool, **given: Any) -> int:
 def _follow(engine: Engine, run: Run, *, as_json: bool) -> int:
     from duck.services.automations.run import State
 
+    if run.state is State.QUEUED and not somebody_lives(engine):
+        click.echo(f"Run {run.id} waits, and no node runs that could carry it out.", err=True)
     printed, attempt, found = 0, run.attempt, run
     while True:
         # Of another try the output begins anew.

@@ -47,7 +47,7 @@ class ClockWatch:
     def __init__(self, ask: Callable[[], datetime], clock: MachineClock) -> None:
         self._ask = ask
         self._clock = clock
-        self._last: tuple[datetime, float] | None = None
+        self._last: tuple[datetime, float, float] | None = None  # what was shown, when, and how long that took
         self._is_told = False
         self.ahead_s = 0.0
         self.jumped_s = 0.0
@@ -63,13 +63,15 @@ class ClockWatch:
         Raises:
             StoreError: it cannot be asked.
         """
-        now, here = self._ask(), self._clock.monotonic()
+        begun, now, here = self._clock.monotonic(), self._ask(), self._clock.monotonic()
         self.jumped_s = 0.0
         if self._last is not None:
-            apart_s = (now - self._last[0]).total_seconds() - (here - self._last[1])
-            if abs(apart_s) > _JUMP_S:
+            before, then, took_s = self._last
+            apart_s = (now - before).total_seconds() - (here - then)
+            # A store that answers slowly may have looked at its clock at any time meanwhile.
+            if abs(apart_s) > _JUMP_S + took_s + here - begun:
                 self.jumped_s = apart_s
-        self._last = (now, here)
+        self._last = (now, here, here - begun)
         return now
 
     def measure(self) -> None:
