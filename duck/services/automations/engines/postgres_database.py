@@ -8,7 +8,7 @@ up the others for seconds only.
 from __future__ import annotations
 
 import contextlib
-import select
+import selectors
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, LiteralString, TypeVar
@@ -44,7 +44,8 @@ _SESSION: Final = {
     "statement_timeout": "5000",
     "application_name": "duck automations",
 }
-_READABLE, _WRITABLE = 1, 2  # as psycopg's generators ask and are told
+# What psycopg's generators ask for and are told, 1 to read and 2 to write, is what selectors have for it.
+_Selector: Final[Callable[[], selectors.BaseSelector]] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class _Connection(psycopg.Connection[Row]):
@@ -55,20 +56,17 @@ class _Connection(psycopg.Connection[Row]):
     def wait(self, gen: Generator[Any, Any, _T], interval: float = 0.0, timeout: float | None = None) -> _T:
         """Carry an exchange with the server out, by the deadline; psycopg's own has none before 3.3."""
         deadline = time.monotonic() + (self.answer_s if timeout is None else timeout)
-        poll = select.poll()
         try:
             wanted = next(gen)
-            while True:
-                events = (select.POLLIN if wanted & _READABLE else 0) | (select.POLLOUT if wanted & _WRITABLE else 0)
-                poll.register(self.pgconn.socket, events)
-                found = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
-                if not found:
-                    self.close()
-                    raise psycopg.OperationalError(f"no answer within {self.answer_s:g} s")
-                # A hang-up is found out by reading.
-                told = found[0][1]
-                ready = (_READABLE if told & ~select.POLLOUT else 0) | (_WRITABLE if told & select.POLLOUT else 0)
-                wanted = gen.send(ready)
+            with _Selector() as selector:
+                selector.register(self.pgconn.socket, wanted)
+                while True:
+                    found = selector.select(deadline - time.monotonic())
+                    if not found:
+                        self.close()
+                        raise psycopg.OperationalError(f"no answer within {self.answer_s:g} s")
+                    wanted = gen.send(found[0][1])
+                    selector.modify(self.pgconn.socket, wanted)
         except StopIteration as end:
             result: _T = end.value
             return result
