@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 import websockets.sync.client
 from websockets.exceptions import ConnectionClosed
 
+from tests.alive import is_alive
 from tests.app.conftest import DEADLINE_S, Duck, wait_until
 from tests.load.project import make_project
 
@@ -166,7 +166,7 @@ def test_a_reload_closes_websockets_over_the_spread_and_their_process_lives_unti
     assert ends == sorted(ends)
     assert ends[3] - ends[0] > 3  # of 4.5: whoever waits here may hear of the first one late
     reloading.join()
-    wait_until(lambda: not psutil.pid_exists(old))
+    wait_until(lambda: not is_alive(old))
     again = Socket(duck)
     assert again.pid() != old
     again.connection.close()
@@ -180,7 +180,7 @@ def test_a_process_that_is_replaced_alone_closes_its_websockets_too(serve: Start
     for one in (socket, *others):
         one.watch()
     assert {one.closed_with() for one in (socket, *others)} == {(1001, True)}
-    wait_until(lambda: not psutil.pid_exists(old))
+    wait_until(lambda: not is_alive(old))
 
 
 def test_a_reload_ends_event_streams_in_order_at_a_deadline_of_their_own(serve: Start, site: Path, run: Run) -> None:
@@ -197,7 +197,7 @@ def test_a_reload_ends_event_streams_in_order_at_a_deadline_of_their_own(serve: 
     endless.join()
     assert endless.error is None and f" {old}\n\n" in endless.text
     assert endless.ended_at - begun > 1.5
-    wait_until(lambda: not psutil.pid_exists(old))
+    wait_until(lambda: not is_alive(old))
 
 
 def test_a_stop_gives_each_kind_its_own_time(serve: Start, site: Path) -> None:

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import websockets.sync.client
 
-from tests.alive import is_alive
+from tests.alive import is_alive, still_alive
 from tests.app.conftest import DEADLINE_S, ROOT, Duck, wait_until
 
 Start = Callable[..., Duck]
@@ -161,7 +161,7 @@ def test_it_is_gone_with_duck_however_that_ends(start: Start, duckling: Path, nu
     processes.append(processes[0].parent())
     duck.signal(number)
     duck.wait()
-    assert not psutil.wait_procs(processes, DEADLINE_S)[1]
+    assert not still_alive(processes, DEADLINE_S)
 
 
 def test_it_goes_on_while_duck_starts_again_unless_another_is_wanted(

@@ -19,7 +19,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.app.conftest import Duck, wait_until
+from tests.alive import still_alive
+from tests.app.conftest import DEADLINE_S, Duck, wait_until
 
 Start = Callable[..., Duck]
 Ask = Callable[..., subprocess.CompletedProcess[str]]
@@ -43,7 +44,7 @@ class TestServing:
         answers: list[int] = []
         for version in range(3):
             (project / "site1" / "version.py").write_text(f'import time\ntime.sleep(0.3)\nVERSION = "{version}"\n')
-            end = time.monotonic() + 15
+            end = time.monotonic() + DEADLINE_S
             while True:
                 answers.append(duck.get(path).status_code)
                 if duck.get().text == str(version):
@@ -153,7 +154,7 @@ class TestStopping:
         client.join()
         assert answers == ["slow"]
         assert duck.wait() == status
-        assert not [child for child in children if child.is_running()]
+        assert not still_alive(children, 1.0)
         assert list((run_dir / "duck").iterdir()) == []
 
     def test_the_second_signal_does_not_wait_for_what_runs(self, start: Start, project: Path, tmp_path: Path) -> None:
@@ -176,7 +177,7 @@ class TestStopping:
         assert duck.wait() == 130
         assert time.monotonic() - at < 20
         client.join()
-        wait_until(lambda: not [child for child in children if child.is_running()])
+        assert not still_alive(children, DEADLINE_S)
 
     def test_a_killed_duck_leaves_no_process_and_the_next_start_cleans_up(
         self, start: Start, project: Path, run_dir: Path
@@ -187,7 +188,7 @@ class TestStopping:
         assert children
         duck.signal(signal.SIGKILL)
         duck.wait()
-        wait_until(lambda: not [child for child in children if child.is_running()])
+        assert not still_alive(children, DEADLINE_S)
         again = start(project)
         assert again.get().text == "one"
         again.signal(signal.SIGTERM)
@@ -201,7 +202,7 @@ class TestStopping:
         children = duck.children()
         duck.signal(signal.SIGTERM)
         assert duck.wait() == 143
-        assert not [child for child in children if child.is_running()]
+        assert not still_alive(children, 1.0)
 
 
 class TestConsole:
@@ -289,7 +290,7 @@ class TestControl:
         done = ask(project, "stop", "--json")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["stopped"][0]["pid"] == duck.pid
-        assert not [child for child in children if child.is_running()]
+        assert not still_alive(children, 1.0)
         assert duck.wait() == 0
 
     def test_stop_is_bounded_where_django_stands_still(
@@ -306,7 +307,7 @@ class TestControl:
             began = time.monotonic()
             assert ask(project, "stop").returncode == 0
             assert time.monotonic() - began < 20  # 1, and 1.5 until it is killed; the view alone takes 30
-        assert not django.is_running()
+        assert not still_alive([django], 1.0)
 
     def test_a_run_directory_that_was_cleaned_away_is_made_again(
         self, start: Start, ask: Ask, project: Path, run_dir: Path
@@ -427,8 +428,8 @@ class TestReload:
     ) -> None:
         seen: list[str] = []
         (project / "site1" / "version.py").write_text('VERSION = "two"\n')
-        end = time.monotonic() + 15
-        with httpx.Client(base_url=duck.url, timeout=15, trust_env=False) as client:
+        end = time.monotonic() + DEADLINE_S
+        with httpx.Client(base_url=duck.url, timeout=DEADLINE_S, trust_env=False) as client:
             while not seen or seen[-1] != "two":
                 assert time.monotonic() < end
                 answer = client.get("/")

@@ -18,6 +18,7 @@ import pytest
 from duck.backend.django.carried import version_from_values, version_to_values
 from duck.backend.django.version import PAGES, SERVING, Version
 from duck.proxy.upstream import Upstream
+from tests.alive import is_alive, still_alive
 from tests.backend.conftest import VIEWS
 from tests.backend.link_client import TIMEOUT_S, LinkClient
 from tests.backend.test_supervision import MORE_VIEWS
@@ -141,7 +142,7 @@ def app(make_project: MakeProject, run_directory: Path, tmp_path: Path) -> Itera
 
 
 def gone(pids: list[int]) -> Callable[[], bool]:
-    return lambda: not any(psutil.pid_exists(pid) for pid in pids)
+    return lambda: not any(is_alive(pid) for pid in pids)
 
 
 def test_django_goes_on_over_an_exec_and_is_supervised_after_it(app: App) -> None:
@@ -167,7 +168,7 @@ def test_django_goes_on_over_an_exec_and_is_supervised_after_it(app: App) -> Non
     third = app.hear("generation")
     assert third["generation"] == first["generation"] + 2
     assert third["pages"][0] == first["pages"][0]
-    assert not psutil.pid_exists(pids[1])
+    assert not is_alive(pids[1])
     # What is heard of a process that was taken over: its output, and how it is.
     with LinkClient(first["pages"][0]["address"]) as client:
         assert client.get("/boom").status == 500
@@ -199,7 +200,7 @@ def test_with_a_duck_killed_that_has_taken_over_its_processes_end(app: App) -> N
         client.send("GET", "/lock")  # the process cannot act by itself
         app.process.kill()
         app.process.wait(TIMEOUT_S)
-        assert psutil.wait_procs(family, timeout=5)[1] == []
+        assert still_alive(family, 5) == []
 
 
 def test_what_dies_around_the_exec_is_reaped_and_replaced(app: App) -> None:
@@ -213,7 +214,7 @@ def test_what_dies_around_the_exec_is_reaped_and_replaced(app: App) -> None:
     while len(told := app.hear("generation")["pages"]) < 2:
         pass
     assert told[1] == first["pages"][1]
-    assert not psutil.pid_exists(pids[0])
+    assert not is_alive(pids[0])
 
 
 def test_a_version_is_carried_as_it_is() -> None:

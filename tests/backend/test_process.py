@@ -20,6 +20,7 @@ from duck.backend.django.discover import Interpreter, find_project
 from duck.backend.django.process import BackendOptions, DjangoBackend, DjangoProcess, WorkerSpec
 from duck.exceptions import ProjectError
 from duck.services.inbox import Inbox
+from tests.alive import still_alive
 from tests.backend.conftest import VIEWS
 from tests.backend.link_client import TIMEOUT_S, LinkClient
 
@@ -435,4 +436,4 @@ def test_with_the_app_killed_what_a_busy_process_has_started_ends_too(
         assert len(family) == 2
         app.kill()
         app.wait()
-        assert psutil.wait_procs(family, timeout=5)[1] == []
+        assert still_alive(family, 5) == []

@@ -19,6 +19,7 @@ from duck.backend.django.commands import StartupCommands
 from duck.backend.django.discover import find_interpreter, find_project
 from duck.cli.makeproject import make_project
 from duck.services.inbox import Inbox
+from tests.alive import still_alive
 
 if TYPE_CHECKING:
     from duck.backend.django.version import Failure
@@ -143,7 +144,7 @@ def test_what_is_killed_ends_with_all_that_it_started_and_nobody_is_told(root: P
         assert len(family) == 2
         run.commands.kill()
         run.until(lambda: not run.commands.is_running)
-        assert psutil.wait_procs(family, timeout=5)[1] == []
+        assert still_alive(family, 5) == []
         assert run.done == []
 
 
@@ -166,4 +167,4 @@ while True:
         process = psutil.Process(int(app.stdout.readline()))
         os.kill(app.pid, signal.SIGKILL)
         app.wait()
-    assert psutil.wait_procs([process], timeout=5)[1] == []
+    assert still_alive([process], 5) == []

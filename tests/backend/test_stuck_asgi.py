@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from duck.services.inbox import Inbox
+from tests.alive import is_alive
 from tests.backend.test_process import Recorder
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def test_a_blocked_loop_is_told_of_and_its_process_replaced(
     asgi.until(lambda: len(asgi.generations) == 2)
     assert f"The Django process {blocked} (pages) has not answered for 1 s" in caplog.text
     assert "in blocks" in caplog.text
-    assert not psutil.pid_exists(blocked)
+    asgi.until(lambda: not is_alive(blocked))
     assert b"rested" in rest(asgi.send("/naps?s=0", "Connection: close"))
 
 

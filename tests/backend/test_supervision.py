@@ -16,6 +16,7 @@ import pytest
 
 from duck.backend.django.version import Backoff
 from duck.services.inbox import Inbox
+from tests.alive import is_alive
 from tests.backend.conftest import VIEWS
 from tests.backend.link_client import LinkClient
 from tests.backend.test_process import Recorder
@@ -267,7 +268,7 @@ def test_a_hung_process_is_told_of_and_replaced(
         recorder.until(lambda: len(recorder.generations) == 3)
     assert f"The Django process {hung} (pages) has not answered for 0.5 s" in caplog.text
     assert "in lock" in caplog.text
-    assert not psutil.pid_exists(hung)
+    recorder.until(lambda: not is_alive(hung))
     assert last(recorder).pages[0] == first.pages[0]
     assert ask(last(recorder).pages[1], "/hello") == b"hello"
 

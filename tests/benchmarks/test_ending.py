@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.alive import still_alive
 from tests.benchmarks.stacks import ROOT
 
 ROW = ["static-1k", "--seconds", "1", "--stack", "duck", "--rounds", "50", "--access-log", "off"]
@@ -50,6 +51,5 @@ def test_a_benchmark_that_is_ended_leaves_no_process(
     finally:
         bench.kill()
         bench.stdout.close()
-    _, alive = psutil.wait_procs(children, timeout=5)
-    assert alive == []
+    assert still_alive(children, 5) == []
     assert list(tmp_path.glob("duck-bench-*")) == []

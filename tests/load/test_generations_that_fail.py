@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.alive import still_alive
 from tests.load.attribution import Role
 from tests.load.clients import Load
 from tests.load.http1 import Request
@@ -130,7 +131,7 @@ def test_a_killed_app_leaves_nothing_after_two_seconds_and_the_next_start_works_
         assert len(children) >= 4
         began = time.monotonic()
         served.kill()
-        _, alive = psutil.wait_procs(children, timeout=2.0)
+        alive = still_alive(children, 2.0)
         assert alive == [], f"left after {time.monotonic() - began:.1f} s: {alive}"
         served.start()  # on the same port, in the same run directory
         assert set(served.pids(Role.DJANGO)).isdisjoint(child.pid for child in children)
@@ -147,7 +148,7 @@ def test_a_killed_app_whose_views_spin_leaves_nothing_either(serve: Serve) -> No
             await asyncio.sleep(0.5)
             children = [process for process in served.family() if process.pid != served.pid]
             served.kill()
-            _, alive = await asyncio.to_thread(psutil.wait_procs, children, 2.0)
+            alive = await asyncio.to_thread(still_alive, children, 2.0)
             assert alive == []
         finally:
             await load.abandon()
@@ -183,4 +184,4 @@ def test_a_stop_finishes_what_runs_and_leaves_nothing(serve: Serve) -> None:
         assert [outcome.end for outcome in load.outcomes] == [End.OK] * 4
 
     asyncio.run(run())
-    assert not [child for child in children if child.is_running()]
+    assert not still_alive(children, 2.0)

@@ -23,6 +23,7 @@ from duck.services.frontend.plan import FrontendPlan, find_frontend
 from duck.services.frontend.service import BROKEN, SERVING, STARTING, FrontendService
 from duck.services.inbox import Inbox
 from duck.settings.frontend import FrontendView
+from tests.alive import still_alive
 
 SERVER = Path(__file__).resolve().parents[1] / "frontend_server.py"
 DEADLINE_S = 60.0
@@ -264,7 +265,7 @@ class TestService:
         assert len(processes) == 3
         assert one.ask()["pid"] == processes[1].pid
         one.end()
-        assert not psutil.wait_procs(processes, DEADLINE_S)[1]
+        assert not still_alive(processes, DEADLINE_S)
 
     def test_one_that_does_not_end_is_ended(self, run: Callable[..., Run]) -> None:
         one = run("--stubborn")
@@ -380,5 +381,4 @@ class TestService:
         process.kill()
         process.wait(DEADLINE_S)
         process.stdout.close()
-        _, alive = psutil.wait_procs(others, DEADLINE_S)
-        assert not alive
+        assert not still_alive(others, DEADLINE_S)
