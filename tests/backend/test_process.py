@@ -357,7 +357,7 @@ def test_a_start_that_hangs_is_told_with_the_line_of_the_project_it_stands_at(
     make_project: MakeProject, make_backend: Callable[..., Recorder], hang: str
 ) -> None:
     project = make_project(urls=f"print('hangs')\n\ndef forever():\n    {hang}\n\nforever()\n")
-    recorder = make_backend(project, start_deadline_s=3.0)
+    recorder = make_backend(project, start_deadline_s=6.0)  # a busy machine takes three to come there
     recorder.backend.start()
     recorder.until(lambda: recorder.failures and not recorder.pids())
     failure = recorder.failures[0]
