@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import duck
 from duck.app.control import commands
-from duck.app.dispatching import RUNNING
+from duck.app.dispatcher_member import RUNNING
 from duck.app.lifecycle import Lifecycle
 from duck.app.reloads import Reloads
 from duck.app.trial import end_if_on_trial

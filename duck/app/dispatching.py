@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.app import dispatcher_process
+from duck.app.dispatcher_member import LEAVING, RUNNING, STARTING, DispatcherMember
 from duck.exceptions import ApplicationError, SettingsError
 from duck.services.child import Child
 from duck.services.exit import exit_sentence
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("duck.automations")
 
-STARTING: Final = "starting"
-RUNNING: Final = "running"
-LEAVING: Final = "leaving"  # it begins nothing more, and ends with its runs
-
 _FIRST_BACKOFF_S: Final = 0.5
 _MAX_BACKOFF_S: Final = 30.0
 _STEADY_S: Final = 10.0  # who has run so long did not die of its start
@@ -46,23 +43,6 @@ _KILL_AFTER_S: Final = 1.0
 _END_S: Final = 2.0
 # Runs that were under way when Duck was replaced; each has a timeout of its own, where one was declared.
 _LEAVE_S: Final = 86_400.0
-
-
-class _Member:
-    """One dispatcher process, as the App sees it."""
-
-    def __init__(self, child: Child, state: str = STARTING) -> None:
-        self.child = child
-        self.state = state
-        self.heard = time.monotonic()
-        self.asked_for_stacks = False
-        self.status: dict[str, Any] = {}
-        self.snapshot: dict[str, Any] = {}
-
-    @property
-    def name(self) -> str:
-        """No other one has or had it."""
-        return f"{self.child.pid} {self.child.started}"
 
 
 class Dispatching:
@@ -80,8 +60,8 @@ class Dispatching:
         self._lifecycle = lifecycle
         self._settings = lifecycle.settings
         self._view = automations(lifecycle.settings)
-        self._member: _Member | None = None
-        self._old: list[_Member] = []
+        self._member: DispatcherMember | None = None
+        self._old: list[DispatcherMember] = []
         self._is_wanted = False
         self._tells = True
         self._is_stopping = False
@@ -90,7 +70,7 @@ class Dispatching:
         self._next: Timer | None = None
         self._watch: Timer | None = None
         self._reloading: list[Callable[[str], None]] = []
-        self._asked: dict[int, tuple[set[_Member], Callable[[], None]]] = {}
+        self._asked: dict[int, tuple[set[DispatcherMember], Callable[[], None]]] = {}
         self._number = 0
         self._told = ""  # why none is there
 
@@ -103,7 +83,7 @@ class Dispatching:
     def take_over(self, left: Mapping[str, Any]) -> None:
         """Adopt the dispatcher of the Duck that this process was: it goes on until the next one does."""
         for values in left.get("children", ()):
-            member = _Member(Child.take_over(self._inbox, values), RUNNING)
+            member = DispatcherMember(Child.take_over(self._inbox, values), RUNNING)
             self._attend(member)
             self._old.append(member)
         if self._old:
@@ -199,7 +179,7 @@ class Dispatching:
             logger.error("%s The dispatcher of automations is tried again.", error)
             self._next = self._inbox.call_later(1.0, self._spawn)
             return
-        self._member = _Member(child)
+        self._member = DispatcherMember(child)
         self._attend(self._member)
         self._look()
         futures = self._lifecycle.futures
@@ -208,11 +188,11 @@ class Dispatching:
             futures["automations-dispatcher"] = future
             future.set_running_or_notify_cancel()
 
-    def _attend(self, member: _Member) -> None:
+    def _attend(self, member: DispatcherMember) -> None:
         member.child.on_message = lambda message: self._said(member, message)
         member.child.on_exit = lambda code: self._exited(member, code)
 
-    def _said(self, member: _Member, message: dict[str, Any]) -> None:
+    def _said(self, member: DispatcherMember, message: dict[str, Any]) -> None:
         member.heard = time.monotonic()
         member.asked_for_stacks = False
         event = message.get("event")
@@ -232,7 +212,7 @@ class Dispatching:
         elif event == "failed":
             self._failed(message)
 
-    def _came(self, member: _Member, count: int) -> None:
+    def _came(self, member: DispatcherMember, count: int) -> None:
         """It has loaded what is declared."""
         if member is not self._member:
             return
@@ -263,13 +243,13 @@ class Dispatching:
         for old in tuple(self._old):
             self._leave(old)
 
-    def _leave(self, member: _Member) -> None:
+    def _leave(self, member: DispatcherMember) -> None:
         """Have it begin nothing more, and end with its runs."""
         if member.state != LEAVING:
             member.state = LEAVING
             member.child.send("stop", deadline_s=_LEAVE_S)
 
-    def _exited(self, member: _Member, code: int) -> None:
+    def _exited(self, member: DispatcherMember, code: int) -> None:
         self._lifecycle.overview.dispatcher_ended(member.name)
         for number in list(self._asked):
             self._asked[number][0].discard(member)
@@ -282,7 +262,7 @@ class Dispatching:
                 self._replace(member, code)
         self._check_drained()
 
-    def _replace(self, member: _Member, code: int) -> None:
+    def _replace(self, member: DispatcherMember, code: int) -> None:
         if member.child.uptime_s >= _STEADY_S:
             self._backoff_s = 0.0
         delay_s = self._backoff_s
@@ -396,15 +376,7 @@ class Dispatching:
             return {}
         said = dict(self._member.status) if self._member is not None else {}
         said = {"state": self.state or "none", **said, "restarts": self.restarts}
-        said["processes"] = [
-            {
-                "role": "automations",
-                "pid": member.child.pid,
-                "state": member.state,
-                "uptime_s": round(member.child.uptime_s, 1),
-            }
-            for member in members
-        ]
+        said["processes"] = [member.process() for member in members]
         return said
 
     def snapshots(self) -> dict[str, dict[str, Any]]:
@@ -418,7 +390,7 @@ class Dispatching:
                 told[old.name] = {**old.snapshot, "now": {**old.snapshot["now"], "queued": 0}}
         return told
 
-    def _members(self) -> list[_Member]:
+    def _members(self) -> list[DispatcherMember]:
         return [*([self._member] if self._member is not None else ()), *self._old]
 
     def _check(self, number: int) -> None:

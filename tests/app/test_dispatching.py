@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -36,6 +37,8 @@ JOBS = """
 import os, time
 from django.conf import settings
 from duck.automation import automation, cron, every
+
+print("jobs are loaded")
 
 def note(text):
     with open(os.path.join(str(settings.BASE_DIR), "ran"), "a") as file:
@@ -180,6 +183,7 @@ class TestServe:
         assert (told["state"], told["automations"], told["store"], told["restarts"]) == ("running", 3, "reachable", 0)
         assert told["next"].startswith("tick at ") and told["node"].endswith(f":{pid}")
         assert duck.wait_for("The automation tick (run ")
+        assert "automations | jobs are loaded\n" in duck.text  # what a run prints is kept with it
 
     def test_one_that_is_killed_is_replaced_and_no_time_is_lost_or_run_twice(self, duck: Duck, site: Site) -> None:
         restarts = site.status()["automations"]["restarts"]
@@ -323,6 +327,8 @@ class TestAlone:
         figures = httpx.get(f"{admin}/metrics", trust_env=False).text
         assert 'duck_automation_runs_total{name="tick",outcome="succeeded"}' in figures
         assert 'duck_processes{role="automations"} 1.0' in figures
+        assert re.search(r"^duck_automation_start_delay_seconds_count [1-9]", figures, re.MULTILINE)
+        assert 'duck_automation_seconds_since_success{name="tick"}' in figures
         site.begin_long()
         (shop / "jobs" / "automations.py").write_text(JOBS.replace('note(f"tick {ctx.key}")', 'note("new")'))
         done = ask(shop, "reload")
