@@ -437,6 +437,20 @@ class TestOthers:
         assert "0 automations written" in again.stdout and "date is declared already, as it is here." in again.stderr
         assert site.toml.read_text() == after
 
+    def test_without_a_file_it_is_the_users_own(
+        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        program = tmp_path / "bin" / "crontab"
+        program.parent.mkdir()
+        program.write_text('#!/bin/sh\n[ "$1" = -l ] && echo "@daily /srv/own.sh"\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+        (row,) = site.json("import-crontab")["jobs"]
+        assert (row["name"], row["table"]["shell"]) == ("own", "/srv/own.sh")
+        program.write_text("#!/bin/sh\necho no crontab for ada >&2; exit 1\n")
+        done = site.call("import-crontab")
+        assert (done.returncode, done.stderr) == (1, "duck: `crontab -l` says: no crontab for ada; give a file.\n")
+
     def test_a_crontab_from_standard_input_or_of_the_system(self, site: Site) -> None:
         done = site.call("import-crontab", "-", "--system", "--json", typed="5 4 * * *\troot\t/srv/x.sh\n")
         (row,) = json.loads(done.stdout)["jobs"]

@@ -240,6 +240,27 @@ class TestWhatIsTold:
         works.serve(lambda: len(receiver.got) > 1)
         assert receiver.events == ["silent", "recovered"]
 
+    def test_the_store_is_asked_only_when_one_could_be_silent(
+        self, works: Works, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "_LOOK_S", 0.01)
+        job = declared(alert_after="6h")
+        works.declare(job)
+        works.end(job, State.SUCCEEDED)
+        asked: list[str | None] = []
+        runs = works.engine.runs
+
+        def noted(name: str | None = None, **more: Any) -> list[Run]:
+            asked.append(name)
+            return runs(name, **more)
+
+        monkeypatch.setattr(works.engine, "runs", noted)
+        looks: list[int] = []
+        for _ in range(20):
+            works.inbox.call_later(0.01, lambda: looks.append(1))
+            works.inbox.run_once(0.05)
+        assert len(asked) == 1 and looks
+
     def test_what_has_never_run(self) -> None:
         now = datetime(2026, 5, 2, tzinfo=UTC)
         alert = of_silence(declared(alert_after="1d"), now - timedelta(days=2), False, now)

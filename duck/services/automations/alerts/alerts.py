@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,8 @@ logger = logging.getLogger("duck.automations")
 # How often it is asked who has not run for long; what is missed meanwhile is told as one.
 _LOOK_S: Final = 15.0
 _GATHER_S: Final = 1.0
+# One that is silent already is looked at less often.
+_AGAIN: Final = timedelta(minutes=1)
 # How many runs back a row of failures is followed.
 _BEFORE: Final = 100
 
@@ -60,11 +63,13 @@ class Alerts:
         }
         self._declared: dict[str, Declaration] = {}
         self._missed: dict[str, tuple[int, Run]] = {}
+        self._quiet_until: dict[str, datetime] = {}  # before which none of these can have been silent for too long
         self._timer: Timer | None = None
 
     def declare(self, declarations: Iterable[Declaration]) -> None:
         """These, and no others, from now on."""
         self._declared = {each.name: each for each in declarations if each.alert and each.enabled}
+        self._quiet_until = {}
         if self._timer is None:
             self._timer = self._inbox.call_later(_LOOK_S, self._look)
 
@@ -124,8 +129,13 @@ class Alerts:
         if not watched:
             return
         try:
-            now, paused, standings = self._engine.now(), self._engine.paused(), self._engine.standings()
+            now = self._engine.now()
+            watched = [each for each in watched if self._quiet_until.get(each.name, now) <= now]
+            if not watched:
+                return
+            paused, standings = self._engine.paused(), self._engine.standings()
             for declaration in watched:
+                self._quiet_until[declaration.name] = now + _AGAIN
                 if declaration.name in paused or declaration.name not in standings:
                     continue
                 succeeded = self._engine.runs(declaration.name, limit=1, state=State.SUCCEEDED)
@@ -134,6 +144,8 @@ class Alerts:
                 else:
                     known = [each.created or now for each in self._engine.runs(declaration.name, limit=_BEFORE)]
                     since = min([*known, standings[declaration.name].since])
+                over = since + timedelta(seconds=declaration.alert_after_s or 0.0)
+                self._quiet_until[declaration.name] = max(over, now + _AGAIN)
                 self._tell(declaration, of_silence(declaration, since, bool(succeeded), now))
         except StoreError:
             return
