@@ -161,11 +161,11 @@ class DjangoEngine:
             if rows is None:  # it has not been told of them, or has forgotten
                 told = {name: _taken_as(each) for name, each in declarations.items()}
                 rows = self._ask("take", declared=told, **arguments)
+                self._told = dict(declarations)
         except StoreError:
             if self._unheard is None:
                 self._unheard = began - _MARGIN
             raise
-        self._told = dict(declarations)
         self._unheard = None
         self._held.update(row["id"] for row in rows if row["state"] == State.RUNNING)
         return [run_of(row) for row in rows]
