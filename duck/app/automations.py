@@ -190,10 +190,12 @@ class Automations:
             return
         logger.info("Loading the project's automations again.")
         try:
-            self._settings = reread(self._settings, "AUTOMATIONS")
+            for name in ("AUTOMATIONS", "AUTOMATION_ALERTS"):
+                self._settings = reread(self._settings, name)
         except SettingsError as error:
             logger.error("%s Its automations stay as they were.", error)
         self._side.own.update(own_source(self._settings))
+        self._alerts.use(read_channels(self._settings)[0])
         if self._jobs is not None:
             self._jobs.reload()
         else:

@@ -177,6 +177,15 @@ class TestWhatIsTold:
         works.alerts.close(5.0)
         assert receiver.got == []
 
+    def test_channels_can_be_changed_while_it_runs(self, works: Works, receiver: Receiver) -> None:
+        job, other = declared(), declared("other", alert="new")
+        works.declare(job, other)
+        works.alerts.use({"new": read_channel("new", {"webhook": receiver.url})})
+        works.end(job, State.FAILED)
+        works.end(other, State.FAILED)
+        works.serve(lambda: receiver.got)
+        assert [values["automation"] for _, _, values in receiver.got] == ["other"]
+
     def test_two_nodes_tell_it_once(self, works: Works, receiver: Receiver, tmp_path: Path) -> None:
         other = Works(tmp_path / "store", {"ops": read_channel("ops", {"webhook": receiver.url})})
         job = declared()

@@ -53,18 +53,25 @@ class Alerts:
     ) -> None:
         self._inbox = inbox
         self._engine = engine
-        self._channels = channels
+        self._channels: Mapping[str, Channel] = {}
         self._sender = sender
         self._mail = mail
-        self._outboxes = {
-            name: Outbox(f"the channel {name}", partial(webhook.post, each.webhook))
-            for name, each in channels.items()
-            if each.webhook
-        }
+        self._outboxes: dict[str, Outbox] = {}
         self._declared: dict[str, Declaration] = {}
         self._missed: dict[str, tuple[int, Run]] = {}
         self._quiet_until: dict[str, datetime] = {}  # before which none of these can have been silent for too long
         self._timer: Timer | None = None
+        self.use(channels)
+
+    def use(self, channels: Mapping[str, Channel]) -> None:
+        """Tell these from now on; what waits for those that are gone, or changed, may not be sent any more."""
+        before, self._channels = self._channels, channels
+        for name in before:
+            if before[name] != channels.get(name) and name in self._outboxes:
+                self._outboxes.pop(name).close(0.0)
+        for name, each in channels.items():
+            if each.webhook and name not in self._outboxes:
+                self._outboxes[name] = Outbox(f"the channel {name}", partial(webhook.post, each.webhook))
 
     def declare(self, declarations: Iterable[Declaration]) -> None:
         """These, and no others, from now on."""
