@@ -73,6 +73,7 @@ class Dispatching:
         self._asked: dict[int, tuple[set[DispatcherMember], Callable[[], None]]] = {}
         self._number = 0
         self._told = ""  # why none is there
+        self._failure = ""  # what kept the last one from running
 
     @property
     def _inbox(self) -> Inbox:
@@ -217,6 +218,7 @@ class Dispatching:
         if member is not self._member:
             return
         member.state = RUNNING
+        self._failure = ""
         self._loaded("")
         for old in tuple(self._old):
             self._leave(old)
@@ -227,7 +229,8 @@ class Dispatching:
 
     def _failed(self, message: Mapping[str, Any]) -> None:
         """It cannot do anything; its exit follows."""
-        self._loaded(message["message"])
+        self._failure = message["message"]
+        self._loaded(self._failure)
         self._is_wanted = self._is_wanted and message["passes"]  # else until the next load of the project
         if message["message"] != self._told:
             self._told = message["message"]
@@ -372,10 +375,12 @@ class Dispatching:
     def report(self) -> dict[str, Any]:
         """What `duck status` shows; `processes` are for `app.status.describe_process`. Empty where there is none."""
         members = self._members()
-        if not members and not self.restarts:
+        if not members and not self.restarts and not self._failure:
             return {}
         said = dict(self._member.status) if self._member is not None else {}
         said = {"state": self.state or "none", **said, "restarts": self.restarts}
+        if self._failure:
+            said["failure"] = self._failure
         said["processes"] = [member.process() for member in members]
         return said
 

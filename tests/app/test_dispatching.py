@@ -358,6 +358,13 @@ class TestAlone:
         duck.signal(signal.SIGTERM)
         assert duck.wait() == 128 + signal.SIGTERM
 
+    def test_a_dispatcher_class_that_is_none_is_told_once_and_shown(self, start: Start, shop: Path, site: Site) -> None:
+        duck = start(shop, "--automations-only", command="serve", **SERVE, DUCK_AUTOMATION_DISPATCHER="nowhere.Own")
+        duck.wait_for("Automations cannot be run: ")
+        wait_until(lambda: site.dispatchers() == {})
+        sentence = "AUTOMATION_DISPATCHER is nowhere.Own, which cannot be imported: ModuleNotFoundError"
+        assert sentence in site.status()["automations"]["failure"] and duck.text.count(sentence) == 1
+
     def test_with_automations_turned_off_it_is_refused(self, ask: Ask, shop: Path) -> None:
         done = ask(shop, "serve", "--automations-only", "--no-automations", **SERVE)
         assert done.returncode == 1
