@@ -94,6 +94,15 @@ def hangs(ctx):
     time.sleep(120)
 
 
+def deaf(ctx):
+    note(f"deaf {os.getpid()}")
+    while True:
+        try:
+            time.sleep(60)
+        except Exception:
+            pass
+
+
 def slow(ctx):
     note(f"slow {ctx.attempt} {os.getpid()}")
     until = os.environ["NOTES"] + ".go"

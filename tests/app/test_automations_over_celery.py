@@ -39,6 +39,8 @@ JOBS: dict[str, dict[str, Any]] = {
     "fails": {"call": "site1.tasks:fails"},
     "hangs": {"call": "site1.tasks:hangs", "timeout": "1s", "grace": "1s"},
     "stays": {"call": "site1.tasks:hangs", "grace": "1s"},
+    "deaf": {"call": "site1.tasks:deaf", "timeout": "1s", "grace": "1s", "overlap": "allow"},
+    "deafer": {"call": "site1.tasks:deaf", "grace": "1s"},
     "slow": {"call": "site1.tasks:slow", "overlap": "allow"},
     "slow-retried": {"call": "site1.tasks:slow", "on_crash": "retry", "backoff": "1ms"},
     "quick": {"call": "site1.tasks:quick", "overlap": "allow", "run_in": "loop"},
@@ -136,6 +138,19 @@ class TestEnding:
         assert node.end_of(run_id).state is State.CANCELLED
         pid = int(node.site.noted("hangs")[0].split(" ")[1])
         assert is_alive(pid), "its process serves the next"
+
+    def test_what_does_not_hear_is_ended_by_force_with_its_process(self, node: CeleryNode) -> None:
+        """The late one by Celery's own hard limit, which needs no node; the cancelled one as a node asks its worker."""
+        late, cancelled = node.enqueue("deaf"), node.enqueue("deafer")
+        node.serve(lambda: len(node.site.noted("deaf")) == 2)
+        node.engine.cancel(cancelled)
+        ended = [node.end_of(late), node.end_of(cancelled)]
+        assert [run.state for run in ended] == [State.TIMED_OUT, State.CANCELLED]
+        assert ended[0].reason == "not ended within 1 s"
+        assert ended[1].output.startswith("It did not end by itself; its worker was w")
+        pids = [int(line.split(" ")[1]) for line in node.site.noted("deaf")]
+        node.serve(lambda: not any(is_alive(pid) for pid in pids))
+        assert node.run("said").state is State.SUCCEEDED
 
 
 class TestOnce:

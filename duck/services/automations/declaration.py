@@ -17,7 +17,7 @@ from duck.exceptions import SettingsError
 from duck.services.automations.event import DETAILS, SECRETS, TELLING, Event, without_secrets
 from duck.services.automations.run import Cause, Run
 from duck.services.automations.schedule import previous
-from duck.services.automations.trigger import KEYS, Plan, read_trigger
+from duck.services.automations.trigger import KEYS, TIMES, Plan, read_trigger
 from duck.settings import kinds
 
 # What can be run, and what goes with it.
@@ -160,6 +160,8 @@ def read_declaration(name: str, table: Any, origin: str, zone: ZoneInfo) -> Decl
 
 def events_of(table: Any) -> tuple[Event, ...]:
     """The events that the automation of `table` waits for; none where it cannot be read, which others say."""
+    if isinstance(table, Mapping) and sum(key in table for key in KEYS) == 1 and any(key in table for key in TIMES):
+        return ()  # of thousands most are so, and are read once more for what they plan
     try:
         return read_trigger(_trigger_of(table), ZoneInfo("UTC")).events
     except (ValueError, TypeError, AttributeError):

@@ -42,6 +42,8 @@ _SHORTEST_S: Final = 1.0
 _FIELDS: Final = "minute, hour, day of month, month, day of week"
 KEYS: Final = ("cron", "every", "calendar", "daily_at", "at", "on", "any_of", "all_of", "trigger")
 """One of these is in each table; the others that go with it are read with it."""
+# Those that plan times, and hold no other trigger.
+TIMES: Final = ("cron", "every", "calendar", "daily_at", "at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,11 @@ def _cron(table: Mapping[str, Any], zone: ZoneInfo) -> _Read:
         raise ValueError(f'cron is "{said}", which is not known: give {hint}')
     if len(line.split()) != 5:
         raise ValueError(f'cron is "{said}", which has {len(line.split())} fields: give five ({_FIELDS})')
+    _, _, days, months, _ = line.split()
     try:
-        next(CronSim(line, datetime(2026, 1, 1, tzinfo=UTC)))
+        times = CronSim(line, datetime(2026, 1, 1, tzinfo=UTC))
+        if "*" not in (days, months):  # the others all come
+            next(times)
     except CronSimError as error:
         raise ValueError(f'cron is "{said}": {str(error).lower()}; crontab(5) says what is right') from None
     except StopIteration:

@@ -10,7 +10,8 @@ import pytest
 
 from duck.automation import all_of, any_of, at, calendar, cron, daily_at, every, on
 from duck.exceptions import SettingsError
-from duck.services.automations.declaration import Declaration, read_declaration
+from duck.services.automations import declaration as module
+from duck.services.automations.declaration import Declaration, events_of, read_declaration
 from duck.services.automations.event import Event
 from duck.services.automations.schedule import upcoming
 
@@ -213,3 +214,20 @@ def test_targets_that_cannot_be_run(table: dict[str, Any], sentence: str) -> Non
     with pytest.raises(SettingsError) as raised:
         read_declaration("nightly", table, "duck.toml", BERLIN)
     assert sentence in str(raised.value)
+
+
+def test_what_plans_times_alone_waits_for_no_event_and_is_not_read_for_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "read_trigger", lambda table, zone: pytest.fail("it was read"))
+    for trigger in ({"cron": "30 2 * * *"}, {"every": "1h"}, {"daily_at": "02:30"}, {"at": "2026-12-24T18:00"}):
+        assert events_of({"command": "x", **trigger}) == ()
+
+
+def test_a_day_that_never_comes_is_refused_and_one_that_seldom_does_is_not() -> None:
+    for line in ("0 0 30 2 *", "0 0 31 4,6,9,11 *"):
+        with pytest.raises(SettingsError, match="bad day-of-month|a day that never comes"):
+            read_declaration("job", {"command": "x", "cron": line}, "duck.toml", ZoneInfo("UTC"))
+    for line in ("0 0 29 2 *", "0 0 31 * *", "0 0 * 2 mon#5", "0 0 L 2 *", "0 0 31 * sun"):
+        schedule = read_declaration("job", {"command": "x", "cron": line}, "duck.toml", ZoneInfo("UTC")).plan.schedule
+        assert schedule is not None and schedule.after(datetime(2026, 1, 1, tzinfo=UTC)) is not None
