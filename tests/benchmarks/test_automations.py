@@ -61,7 +61,7 @@ def test_another_scheduler_starts_its_jobs(name: str, tmp_path: Path) -> None:
 class TestResults:
     def results(self, delay_s: float = 0.005) -> Results:
         found = Results(versions={"duck-server": "1"})
-        found.loads.append(Load(10_000, 3.0, 1.5, 0.004, 30.0))
+        found.loads.append(Load(10_000, 3.0, 1.5, 1.2, 0.004, 30.0))
         found.bursts.append(Burst("loop", 3, [0.1, 0.2, 0.3], [0.2, 0.3, 0.4]))
         found.bursts.append(Burst("process", 3, [0.1, 0.2], [5.0, 6.0, 7.0]))
         found.delays.append(Delays(DUCK, "thread", [delay_s] * 60))
@@ -89,7 +89,7 @@ class TestResults:
         found.missing["procrastinate"] = "postgres is not on this machine"
         text = table.markdown(found, {"Machine": "fast"})
         assert "- Machine: fast." in text
-        assert "| 10,000 | 3.00 | 1.50 | 0.40 |" in text
+        assert "| 10,000 | 3.00 | 1.50 | 1.20 | 0.40 |" in text
         assert "| loop | 3 | 0.300 | 0.200 | 0.300 | 0.400 |" in text
         assert "| duck | thread | 5.0 | 5.0 | 5.0 to 5.0 | 60 |" in text
         assert "| delay, thread: median | 5.00 ms | 5.0 to 5.0 ms | at most 20 ms | yes |" in text

@@ -28,12 +28,14 @@ class Load:
     Attributes:
         took_s: from the start of a node to its first look at what is due.
         alone_s: the same with one schedule.
+        cpu_s: processor time of that, more than with one.
         idle: the part of a core that the node, its job process included, uses while nothing is due.
     """
 
     schedules: int
     took_s: float
     alone_s: float
+    cpu_s: float
     idle: float
     idle_s: float
 
@@ -104,7 +106,11 @@ class Results:
         """Every bar that was measured."""
         found = []
         for load in self.loads:
-            found.append(Wanted(f"{load.schedules:,} schedules loaded", load.loaded_s, "", LOADED_S, " s"))
+            found.append(
+                Wanted(
+                    f"{load.schedules:,} schedules loaded", load.loaded_s, f"{load.cpu_s:.2f} s of CPU", LOADED_S, " s"
+                )
+            )
             found.append(Wanted("idle, of a core", load.idle * 100, f"over {load.idle_s:.0f} s", IDLE * 100, " %"))
         for burst in self.bursts:
             who = f"{burst.jobs} due at once, {burst.lane}"

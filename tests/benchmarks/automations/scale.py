@@ -29,11 +29,13 @@ def load_many(directory: Path, schedules: int, idle_s: float) -> Load:
     alone = Node(directory / "one", _far(1))
     try:
         alone_s = alone.start()
+        alone_cpu_s = cpu_seconds(alone.server.family())
     finally:
         alone.server.stop()
     node = Node(directory / "many", _far(schedules))
     try:
         took_s = node.start()
+        cpu_s = cpu_seconds(node.server.family()) - alone_cpu_s
         time.sleep(min(_SETTLE_S, idle_s))
         before, began = cpu_seconds(node.server.family()), time.monotonic()
         time.sleep(idle_s)
@@ -41,7 +43,7 @@ def load_many(directory: Path, schedules: int, idle_s: float) -> Load:
         part = used_s / (time.monotonic() - began)
     finally:
         node.server.stop()
-    return Load(schedules, took_s, alone_s, part, idle_s)
+    return Load(schedules, took_s, alone_s, cpu_s, part, idle_s)
 
 
 def _far(count: int) -> dict[str, dict[str, Any]]:

@@ -226,7 +226,7 @@ def test_what_plans_times_alone_waits_for_no_event_and_is_not_read_for_that(
 
 def test_a_day_that_never_comes_is_refused_and_one_that_seldom_does_is_not() -> None:
     for line in ("0 0 30 2 *", "0 0 31 4,6,9,11 *"):
-        with pytest.raises(SettingsError, match="bad day-of-month|a day that never comes"):
+        with pytest.raises(SettingsError, match=r"bad day-of-month|a day that never comes"):
             read_declaration("job", {"command": "x", "cron": line}, "duck.toml", ZoneInfo("UTC"))
     for line in ("0 0 29 2 *", "0 0 31 * *", "0 0 * 2 mon#5", "0 0 L 2 *", "0 0 31 * sun"):
         schedule = read_declaration("job", {"command": "x", "cron": line}, "duck.toml", ZoneInfo("UTC")).plan.schedule
