@@ -11,6 +11,7 @@ import ipaddress
 import json
 import re
 import shlex
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -227,8 +228,10 @@ def _entry(raw: Any, base: Path) -> str:
 def _regex(raw: Any, base: Path) -> str:
     if isinstance(raw, str):
         try:
-            re.compile(raw)
-        except re.error as error:
+            # What Python says of a set within a set is that it will be read in another way one day: `\[` is clear.
+            with warnings.catch_warnings(action="error", category=FutureWarning):
+                re.compile(raw)
+        except (re.error, FutureWarning) as error:
             raise ValueError(f"as a regular expression it cannot be read ({error})") from None
         return raw
     raise ValueError("give a regular expression as text")

@@ -42,3 +42,8 @@ def test_what_cannot_be_read_is_refused_with_what_would_be_right(name: str, raw:
     assert value is not None or setting.kind.optional
     # What was accepted once is accepted as it is.
     assert setting.kind.read(value, Path("/base")) == value
+
+
+def test_a_pattern_that_python_will_read_in_another_way_is_refused() -> None:
+    with pytest.raises(ValueError, match="nested set"):
+        SETTINGS["FRONTEND_PATHS"].kind.read(["[[a]"], Path("/base"))
