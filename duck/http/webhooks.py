@@ -2,8 +2,8 @@
 
     POST path     202 and the event's id, as JSON
     proof         X-Hub-Signature-256: sha256=HMAC of the body, as GitHub signs it; or Authorization: Bearer SECRET
-    refused       401 no proof, 405 no POST, 400 a body that is said to be JSON and is none, 413 a longer one than
-                  MAX_BODY_BYTES, 429 more than a sender may send, 503 it cannot be kept
+    refused       401 no proof, 405 no POST, 400 a body that is said to be JSON and is none, or is nested too deep,
+                  413 a longer one than MAX_BODY_BYTES, 429 more than a sender may send, 503 it cannot be kept
 
 An event is on the disk before it is answered. Who carries it out may be another process, and need not run.
 """
@@ -15,7 +15,7 @@ import hashlib
 import hmac
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from duck.http.question import Question
@@ -35,6 +35,8 @@ _MOST_BODIES: Final = 32
 # Of each path, by one worker: so many at once, and so many a second after that.
 BURST: Final = 100
 RATE: Final = 10.0
+# Of JSON: what reads an event later has its own limit, which must not be met there.
+MAX_DEPTH: Final = 64
 _MAX_QUERY: Final = 2000
 _JSON: Final = b"application/json"
 _SIGNATURE: Final = b"x-hub-signature-256"
@@ -142,6 +144,8 @@ class Webhooks:
                     tell(self._source.keep(path, told))
                 except OSError as error:
                     tell(error)
+                except Exception as error:  # whoever sent it waits for an answer
+                    tell(OSError(f"{type(error).__name__}: {error}"))
 
             self._loop.run_in_executor(None, work)
 
@@ -165,9 +169,19 @@ def read_body(kind: bytes, body: bytes) -> Any:
     if kind != _JSON and not kind.endswith(b"+json"):
         return body.decode("utf-8", "replace")
     try:
-        return json.loads(body) if body else None
+        said = json.loads(body) if body else None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    level = [said]
+    for _ in range(MAX_DEPTH):
+        level = [item for each in level if isinstance(each, dict | list) for item in _items(each)]
+        if not level:
+            return said
+    raise ValueError("it is nested too deeply")
+
+
+def _items(of: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return of.values() if isinstance(of, dict) else of
 
 
 def chosen_headers(fields: Fields) -> dict[str, str]:

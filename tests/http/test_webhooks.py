@@ -30,7 +30,7 @@ class Source:
             b"/hooks/unset": (),
         }
         self.kept: list[tuple[str, Mapping[str, Any]]] = []
-        self.error: OSError | None = None
+        self.error: Exception | None = None
         self.may_go_on = threading.Event()
         self.may_go_on.set()
 
@@ -177,7 +177,7 @@ def test_a_body_of_no_length_is_bounded_as_well(hooks: Hooks) -> None:
     assert hooks.source.kept == []
 
 
-@pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b"[" * 100_000, b"[" * 65 + b"]" * 65])
 def test_what_is_said_to_be_json_has_to_be(hooks: Hooks, body: bytes) -> None:
     assert hooks.signed(body)[0] == 400
     assert hooks.signed(body, Content_Type="text/plain")[0] == 202
@@ -238,6 +238,12 @@ def test_what_cannot_be_kept_is_refused_and_told_of(hooks: Hooks, caplog: pytest
     status, fields, text = hooks.signed()
     assert (status, fields["Retry-After"]) == (503, "30") and b"No space" not in text
     assert "The webhook /hooks/build is refused: [Errno 28] No space left on device" in caplog.text
+
+
+def test_whatever_keeps_it_from_being_kept_is_answered(hooks: Hooks, caplog: pytest.LogCaptureFixture) -> None:
+    hooks.source.error = RecursionError("maximum recursion depth exceeded")
+    assert hooks.signed(b"[" * 64 + b"]" * 64)[0] == 503
+    assert "is refused: RecursionError: maximum recursion depth exceeded" in caplog.text
 
 
 def test_paths_that_come_later_are_found(hooks: Hooks) -> None:

@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Q
 
 from ..admission import BACKFILLED, QUEUED, REPLACED, RUNNING, SKIPPED, admit
+from ..text import clean
 from .database import (
     BACKFILL,
     CANCELLED,
@@ -20,7 +21,6 @@ from .database import (
     SUCCEEDED,
     Database,
     Refused,
-    clean,
     parts,
     retried,
     values_of,

@@ -162,11 +162,6 @@ def parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
         yield values[start : start + CHUNK]
 
 
-def clean(text: str) -> str:
-    """What every database takes: none keeps halves of surrogate pairs, and PostgreSQL no NUL."""
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
-
-
 def _is_conflict(error: Exception) -> bool:
     cause = error.__cause__
     told = (

@@ -13,7 +13,8 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 
 from ..admission import QUEUED, RUNNING
-from .database import OPEN, clean
+from ..text import clean
+from .database import OPEN
 from .models import Execution, Run
 from .store import Store
 

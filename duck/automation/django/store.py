@@ -16,8 +16,9 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from ..admission import QUEUED, RUNNING
+from ..text import clean
 from .claims import Claims
-from .database import CANCELLED, COLUMNS, LOST, OPEN, clean, parts, retried
+from .database import CANCELLED, COLUMNS, LOST, OPEN, parts, retried
 from .models import FOREVER, Node, Run, Told
 from .taking import Taking
 

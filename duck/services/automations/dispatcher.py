@@ -100,6 +100,7 @@ class Dispatcher:
         self._untold: list[tuple[Declaration, int]] = []  # ends of runs that others may wait for
         self._tick: Timer | None = None
         self._again_s = 0.0
+        self._broken_s = 0.0  # how long it waits after a turn that failed for another reason
         self._last_beat = self._last_prune = self._last_join = datetime.min.replace(tzinfo=UTC)
         self._patient_until = datetime.min.replace(tzinfo=UTC)
         self._is_flooded = False  # more events wait than were taken
@@ -238,11 +239,16 @@ class Dispatcher:
                 logger.info("The store of automations can be reached again.")
             self._again_s = 0.0
             wait_s = self._wait_s(self._engine.now())
+            self._broken_s = 0.0
         except StoreError as error:
             if not self._again_s:
                 logger.error("%s Planned times wait meanwhile; what runs goes on.", error)
             self._again_s = min(max(2 * self._again_s, _FIRST_AGAIN_S), _MOST_AGAIN_S)
             wait_s = self._again_s
+        except Exception:
+            # Whatever it was, it must not have been the last turn of a node that says it lives.
+            wait_s = self._broken_s = min(max(2 * self._broken_s, _FIRST_AGAIN_S), _MOST_AGAIN_S)
+            logger.exception("The dispatcher of automations failed; it goes on in %g s.", wait_s)
         if self._has_stopped:
             self._finish_stop()
         elif self._tick is None:  # nothing that this turn did has asked for another one at once
@@ -293,13 +299,21 @@ class Dispatcher:
     def _take(self) -> None:
         """Start what is queued and has room."""
         for run in self._engine.take(self.node, self._here, self._executor.room()):
-            declaration = self._declared[run.name]
+            declaration = self._declared.get(run.name)
+            if declaration is None:  # taken by a turn whose answer was lost, and taken away since
+                self._engine.finish(run, Ended(State.CANCELLED, "it is not declared any more"))
+                continue
             if run.state is State.SKIPPED:
                 self._tell("skipped", declaration, run)
                 continue
             self._running[run.id] = (run, declaration)
             self._tell("started", declaration, run)
-            self._executor.start(run, declaration, partial(self._ended, run))
+            try:
+                self._executor.start(run, declaration, partial(self._ended, run))
+            except Exception as error:
+                logger.exception("The run %s of %s cannot be started.", run.id, run.name)
+                if run.id in self._running:
+                    self._ended(run, Ended(State.FAILED, f"it cannot be started: {error}"))
 
     def takes(self, declaration: Declaration) -> bool:
         """Whether its runs may be carried out by this node."""

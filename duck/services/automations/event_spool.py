@@ -184,7 +184,7 @@ class EventSpool:
             event, details, told = said["event"], said["details"], said["told"]
             if not (isinstance(event, str) and isinstance(details, dict) and isinstance(told, dict)):
                 raise ValueError("it has other parts than an event")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             logger.error("The file %s holds no event (%s), and is removed.", path, error or type(error).__name__)
             self._remove(name)
             return None

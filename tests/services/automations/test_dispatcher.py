@@ -604,6 +604,42 @@ class TestTheStoreAway:
         assert node.hands.started[1].name == "follower" and [run.name for run in node.over] == ["job"]
 
 
+class TestFaults:
+    def test_a_turn_that_fails_is_not_the_last(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        job = declared()
+        node.begin(job)
+
+        def broken(*arguments: Any, **more: Any) -> list[Run]:
+            monkeypatch.undo()
+            raise UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed")
+
+        monkeypatch.setattr(node.engine, "take", broken)
+        node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+        node.serve(lambda: node.hands.started)
+        assert "The dispatcher of automations failed; it goes on in" in caplog.text
+
+    def test_a_run_that_cannot_be_started_has_failed_and_the_next_one_starts(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = declared(overlap="allow")
+        node.begin(job)
+
+        def refused(*arguments: Any) -> None:
+            monkeypatch.undo()
+            raise ValueError("embedded null byte")
+
+        monkeypatch.setattr(node.hands, "start", refused)
+        first = node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+        second = node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+        node.serve(lambda: node.hands.started and node.over)
+        assert [run.id for run in node.hands.started] == [second.id]
+        assert [(run.id, run.state, run.reason) for run in node.over] == [
+            (first.id, State.FAILED, "it cannot be started: embedded null byte")
+        ]
+
+
 class TestStopping:
     def test_what_runs_may_end_and_is_kept(self, node: Node) -> None:
         job = declared(every="1s")

@@ -532,6 +532,17 @@ class TestOutput:
         found = engine.run(run.id)
         assert found is not None and (found.output, found.printed) == ("one\ntwo\n", 8)
 
+    def test_what_no_database_takes_as_it_is_ends_the_run_all_the_same(self, engine: Engine) -> None:
+        job = declared()
+        engine.register([job])
+        run = started(engine, job, soon())
+        text = "a\udcffb\0c"  # as of a file's name, and of bytes
+        assert engine.beat("a", [run.id], {run.id: Printed(text, 5)}) == set()
+        assert engine.finish(run, Ended(State.FAILED, f"FileNotFoundError: {text}", output=text, printed=5))
+        found = engine.run(run.id)
+        assert found is not None and (found.state, found.output) == (State.FAILED, "a?b\ufffdc")
+        assert found.reason == "FileNotFoundError: a?b\ufffdc"
+
 
 class TestStale:
     def test_what_waited_beyond_its_window_is_skipped_and_told(self, engine: Engine) -> None:

@@ -166,3 +166,11 @@ class TestWanted:
         wanted.look()
         (spool.directory / "wanted").write_text("{broken")
         assert not wanted.look() and wanted.events == [{"event": "deploy"}]
+
+
+def test_what_is_nested_beyond_reading_is_no_event(spool: EventSpool, caplog: pytest.LogCaptureFixture) -> None:
+    spool.put("deploy", {})
+    deep = "[" * 100_000 + "]" * 100_000
+    (spool.directory / "00000000000000000001-1-1.json").write_text(f'{{"event": "x", "details": {{}}, "told": {deep}}}')
+    assert [each.event for each in taken(spool)] == ["deploy"]
+    assert "holds no event" in caplog.text and files(spool) == []

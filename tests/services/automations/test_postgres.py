@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -168,6 +169,16 @@ class TestConnections:
         with pytest.raises(StoreError, match=r"at postgresql://ada@127\.0\.0\.1:1/shop cannot be reached: ") as error:
             engine.now()
         assert "geheim" not in str(error.value)
+
+    @pytest.mark.parametrize("password", ["geh%eim", "geh/eim", "geh eim", "geheim@[::1"])
+    def test_one_that_breaks_its_address_is_in_none_either(self, password: str) -> None:
+        engine = PostgresEngine(lambda: f"postgresql://ada:{password}@127.0.0.1:1/shop")
+        with pytest.raises(StoreError) as error:
+            engine.now()
+        said = "".join(traceback.format_exception(error.value)) + postgres_database.shown(
+            f"postgresql://ada:{password}@127.0.0.1:1/shop"
+        )
+        assert "geh" not in said and "eim" not in said
 
     def test_one_that_was_lost_is_an_error_once(self, site: Site) -> None:
         engine = site.open()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from duck.automation.admission import BACKFILLED, REPLACED, admit, may_start
+from duck.automation.text import clean
 from duck.services.automations.due import stale
 from duck.services.automations.engine import KEPT_NODE, KEPT_TOLD, NOTHING_PRINTED, Ended, Node, Printed, Standing
 from duck.services.automations.engines.local_rows import maybe, moment, node_of, number, run_of
@@ -249,7 +250,7 @@ class LocalEngine:
             self._db.execute(f"UPDATE run SET beat = ? WHERE {own}", (now, *runs, node))
             self._db.executemany(
                 "UPDATE run SET output = ?, printed = ? WHERE id = ? AND state = 'running' AND node = ?",
-                [(each.text, each.count, run_id, node) for run_id, each in printed.items()],
+                [(clean(each.text), each.count, run_id, node) for run_id, each in printed.items()],
             )
             go_on = self._db.execute(f"SELECT id FROM run WHERE {own} AND NOT cancels", (*runs, node)).fetchall()
         return set(runs) - {row["id"] for row in go_on}
@@ -259,6 +260,7 @@ class LocalEngine:
         now = number(self.now())
         mine = "WHERE id = ? AND state = 'running' AND node = ? AND attempt = ?"
         whose = (run.id, run.node, run.attempt)
+        how = (clean(ended.reason), ended.code, clean(ended.output), ended.printed)
         with self._file.change():
             asked = self._db.execute("SELECT cancels FROM run WHERE id = ?", (run.id,)).fetchone()
             is_to_end = asked is not None and asked["cancels"]
@@ -266,21 +268,13 @@ class LocalEngine:
                 changed = self._db.execute(
                     "UPDATE run SET state = 'queued', reason = ?, code = ?, output = ?, printed = ?, not_before = ?,"
                     f" attempt = attempt - ? {mine}",
-                    (
-                        ended.reason,
-                        ended.code,
-                        ended.output,
-                        ended.printed,
-                        number(ended.retry_at),
-                        not ended.counts,
-                        *whose,
-                    ),
+                    (*how, number(ended.retry_at), not ended.counts, *whose),
                 )
             else:
                 state = State.CANCELLED if ended.state is State.QUEUED else ended.state
                 changed = self._db.execute(
                     f"UPDATE run SET state = ?, reason = ?, code = ?, output = ?, printed = ?, ended = ? {mine}",
-                    (state, ended.reason, ended.code, ended.output, ended.printed, now, *whose),
+                    (state, *how, now, *whose),
                 )
             return changed.rowcount == 1
 

@@ -16,6 +16,7 @@ import psycopg
 from procrastinate.jobs import Status
 from psycopg import sql
 
+from duck.automation.text import clean
 from duck.exceptions import StoreError
 from duck.services.automations.engine import NOTHING_PRINTED, Ended, Node, Printed, Standing
 from duck.services.automations.engines.postgres_database import Database, Row, complete
@@ -251,7 +252,7 @@ class PostgresEngine:
             if printed:
                 connection.cursor().executemany(
                     "UPDATE duck_run SET output = %s, printed = %s WHERE id = %s AND state = 'running' AND node = %s",
-                    [(each.text, each.count, run_id, node) for run_id, each in printed.items()],
+                    [(clean(each.text), each.count, run_id, node) for run_id, each in printed.items()],
                 )
             go_on = connection.execute(
                 "UPDATE duck_run SET beat = clock_timestamp() WHERE id = ANY(%s) AND state = 'running' AND node = %s"
@@ -286,7 +287,7 @@ class PostgresEngine:
                 " not_before = coalesce(%s, not_before), attempt = attempt - %s,"
                 " ended = CASE WHEN %s THEN clock_timestamp() END WHERE id = %s",
                 (
-                    *(state.value, ended.reason, ended.code, ended.output, ended.printed),
+                    *(state.value, clean(ended.reason), ended.code, clean(ended.output), ended.printed),
                     *(again_at, int(state is State.QUEUED and not ended.counts), state.is_over, run.id),
                 ),
             )

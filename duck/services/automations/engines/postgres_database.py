@@ -212,6 +212,12 @@ class Database:
         self.close()
         if self._address is None:
             self._address = self._tell_address()
+        if not _is_readable(self._address):
+            # What libpq says of it would repeat it, or its password.
+            raise StoreError(
+                "The address of the store of automations cannot be read: give a URL such as"
+                ' "postgresql://user@host:5432/name", with % and two digits for every %, / or : of a password.'
+            )
         connection = _Connection.connect(
             self._address, autocommit=True, connect_timeout=_CONNECT_S, row_factory=dict_row
         )
@@ -265,10 +271,18 @@ class Database:
 
 def shown(address: str) -> str:
     """`address` as it may be read by everybody: without password and parameters."""
-    try:
-        parts = conninfo_to_dict(address)
-    except psycopg.Error:
+    if not _is_readable(address):
         return "an address that cannot be read"
+    parts = conninfo_to_dict(address)
     user = f"{parts['user']}@" if parts.get("user") else ""
     port = f":{parts['port']}" if parts.get("port") else ""
     return f"postgresql://{user}{parts.get('host', '')}{port}/{parts.get('dbname', '')}"
+
+
+def _is_readable(address: str) -> bool:
+    """Whether libpq can read it, and takes no part of a password for a port."""
+    try:
+        port = conninfo_to_dict(address).get("port")
+    except psycopg.Error:
+        return False
+    return all(each.isdecimal() for each in str(port or "").split(",") if each)
