@@ -179,6 +179,9 @@ def test_a_branch_that_is_switched_is_one_new_process(site: Site) -> None:
         who = ["-c", "user.name=x", "-c", "user.email=x@x", "-c", "gc.auto=0"]
         subprocess.run(["git", "-C", str(site.project), *who, *arguments], check=True, capture_output=True)
 
+    site.save("project/site1/version.py", "VERSION = 3\n")
+    wait_until(lambda: site.duck.get("/").text.startswith("3 "))
+    site.wait_ready()
     git("add", ".")
     git("commit", "-qm", "one")
     git("checkout", "-qb", "other")
