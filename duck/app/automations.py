@@ -52,6 +52,8 @@ _ALERTS_S: Final = 3.0
 _LAST_S: Final = 3600.0
 # How often it is looked whether the one run is over that this node was made for.
 _LOOK_S: Final = 1.0
+# What could not be declared is declared again after this.
+_DECLARE_AGAIN_S: Final = 5.0
 # A project that cannot be loaded is tried again after this, twice as long each time, up to the second.
 _FIRST_AGAIN_S: Final = 5.0
 _MOST_AGAIN_S: Final = 60.0
@@ -141,6 +143,7 @@ class Automations:
         self._unloaded = ""  # why the project cannot be loaded, as told
         self._again_s = 0.0
         self._again: Timer | None = None
+        self._declared_again: Timer | None = None
         self._signal = 0
 
     # -- as a process of its own --------------------------------------------------------------------------------------
@@ -240,6 +243,8 @@ class Automations:
     def _declare(self, found: Found) -> None:
         if self._is_stopping:
             return
+        if self._declared_again is not None:
+            self._declared_again.cancel()  # what is declared since counts
         declarations = found.declarations if self._run_id is None else unplanned(found.declarations)
         try:
             self._dispatcher.declare(declarations)
@@ -249,7 +254,7 @@ class Automations:
                 self._dispatcher.happened("start", {}, node=self._dispatcher.node)
         except DuckError as error:
             logger.error("%s", error)
-            self._inbox.call_later(5.0, lambda: self._declare(found))
+            self._declared_again = self._inbox.call_later(_DECLARE_AGAIN_S, lambda: self._declare(found))
             return
         if self._run_id is None:
             self._attend(found)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from duck.app import automations
 from duck.app.automation_declarations import read_all
 from duck.app.automation_engine import open_engine
 from duck.app.automation_project import ProjectSide
 from duck.app.automations import Automations
+from duck.exceptions import StoreError
 from duck.services.automations.engine import Ended
 from duck.services.automations.run import Cause, State
+from duck.services.inbox import Inbox
 from duck.settings import load
 
 if TYPE_CHECKING:
@@ -62,3 +66,28 @@ def test_it_carries_it_out_with_what_waits_for_its_end_and_nothing_else(settings
     assert {each.name: each.state for each in engine.runs()} == {"job": State.SUCCEEDED, "after": State.SUCCEEDED}
     assert (tmp_path / "after").exists() and not (tmp_path / "came").exists()
     engine.close()
+
+
+def test_what_could_not_be_declared_does_not_come_back_over_what_is_declared_since(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(automations, "_DECLARE_AGAIN_S", 0.05)
+    inbox = Inbox()
+    node = Automations(settings, inbox=inbox)
+    counts: list[int] = []
+    node.on_declared = counts.append
+    declare = node._dispatcher.declare
+
+    def away(declarations: object) -> None:
+        monkeypatch.setattr(node._dispatcher, "declare", declare)
+        raise StoreError("The store is away.")
+
+    monkeypatch.setattr(node._dispatcher, "declare", away)
+    found = read_all(settings, None)
+    node._use(found)
+    node._use(dataclasses.replace(found, declarations=found.declarations[:1]))
+    inbox.call_later(0.3, inbox.stop)
+    inbox.run()
+    assert counts == [1]
+    node.kill()
+    inbox.close()

@@ -178,8 +178,8 @@ class StoreProcess:
         peer.close()
         deadline = time.monotonic() + patience_s
         while handles.process.poll() is None and time.monotonic() < deadline:
-            select.select([handles.output], [], [], 0.01)
             self._drain(handles)
+            time.sleep(0.01)
         if handles.process.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(handles.pid, signal.SIGKILL)

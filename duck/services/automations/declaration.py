@@ -264,7 +264,9 @@ def _check_details(kind: str, target: Any, details: Mapping[str, Any]) -> None:
         ("body", str, '"{}"'),
     ):
         if key in details and not isinstance(details[key], right):
-            raise ValueError(f"{key} is {details[key]!r}: give {example}")
+            # What stands there may be a password, and is not repeated.
+            said = "of another kind" if key in ("env", "headers", "body") else repr(details[key])
+            raise ValueError(f"{key} is {said}: give {example}")
 
 
 def _option(key: str, said: Any) -> Any:

@@ -21,8 +21,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from duck.exceptions import DuckError
-
 if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent
     from watchdog.observers.api import BaseObserver
@@ -110,7 +108,7 @@ class FileWatch:
                 for pattern in self._patterns:
                     try:
                         unsettled |= self._look(pattern)
-                    except (OSError, DuckError) as error:
+                    except Exception as error:  # of one place: the others are looked at, and it the next time
                         self._say(f"Files for {pattern} cannot be told of: {error}.")
                 time.sleep(_REST_S)
                 self._wake.wait(SETTLE_S if unsettled else POLL_S)
@@ -131,14 +129,16 @@ class FileWatch:
         with self._locked():
             seen = self._read_seen()
             known = seen.get(pattern, {})
-            for path, stamp in settled.items():
-                if known.get(path) != stamp:
-                    changed = datetime.fromtimestamp(stamp[0] / 1e9, UTC)
-                    told = {"path": path, "size": stamp[1], "modified": changed.isoformat().replace("+00:00", "Z")}
-                    self._spool.put("file", {"path": pattern}, told)
-                    known[path] = stamp
-            seen[pattern] = {path: stamp for path, stamp in known.items() if path in found}
-            self._write_seen(seen)
+            try:
+                for path, stamp in settled.items():
+                    if known.get(path) != stamp:
+                        told = {"path": path, "size": stamp[1], "modified": _moment(stamp[0])}
+                        self._spool.put("file", {"path": pattern}, told)
+                        known[path] = stamp
+            finally:
+                # Where there is no room for more, what was told of is not told of again.
+                seen[pattern] = {path: stamp for path, stamp in known.items() if path in found}
+                self._write_seen(seen)
         self._known = seen
 
     def _files(self, pattern: str) -> Iterator[tuple[str, Stamp]]:
@@ -237,3 +237,11 @@ class FileWatch:
         if sentence not in self._said:
             self._said.add(sentence)
             logger.error("%s", sentence)
+
+
+def _moment(nanoseconds: int) -> str | None:
+    """In ISO 8601; None for what no calendar has, for whoever brings a file sets its time."""
+    try:
+        return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return None

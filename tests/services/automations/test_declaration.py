@@ -207,7 +207,7 @@ def test_a_name_that_is_none_is_refused(name: str) -> None:
         ({"url": "ftp://x"}, "give one that begins with http://"),
         ({"call": "not a name"}, 'call is "not a name": give a dotted name'),
         ({"shell": ""}, "shell is '': give a text"),
-        ({"shell": "x", "env": "A=1"}, "env is 'A=1': give {LANG"),
+        ({"shell": "x", "env": "A=1"}, "env is of another kind: give {LANG"),
     ],
 )
 def test_targets_that_cannot_be_run(table: dict[str, Any], sentence: str) -> None:

@@ -159,6 +159,9 @@ class _Site(BaseHTTPRequestHandler):
             time.sleep(2)
         self.send_response(200 if self.path != "/broken" else 503)
         self.end_headers()
+        while self.path == "/drip":
+            self.wfile.write(b".")  # ends with the connection
+            time.sleep(0.05)
         told = [self.headers["Idempotency-Key"], self.headers["Duck-Scheduled-For"], self.headers["X-A"], body.decode()]
         self.wfile.write("|".join(map(str, told)).encode())
 
@@ -188,6 +191,14 @@ class TestUrl:
     def test_one_that_does_not_answer_is_given_up(self, works: Works, site: str) -> None:
         ended = works.run(url=f"{site}/slow", method="POST", timeout=0.2)
         assert (ended.state, ended.reason) == (State.TIMED_OUT, "no answer within 0.2 s")
+
+    def test_one_that_answers_bit_by_bit_is_given_up_as_well(self, works: Works, site: str) -> None:
+        ended = works.run(url=f"{site}/drip", method="POST", timeout=1.0)
+        assert (ended.state, ended.reason) == (State.TIMED_OUT, "no answer within 1 s")
+
+    def test_what_cannot_be_sent_is_told(self, works: Works, site: str) -> None:
+        ended = works.run(url=f"{site}/hook", method="POST", headers={"X-A": "\u20ac"})
+        assert ended.state == State.FAILED and "cannot be asked" in ended.reason
 
     def test_nobody_there_is_told(self, works: Works) -> None:
         ended = works.run(url="http://127.0.0.1:1/")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from duck.backend.django.worker import event_file
 from duck.services.automations import file_watch as module
 from duck.services.automations.event_spool import EventSpool, Happened
 from duck.services.automations.file_watch import FileWatch, Settling, place_of
@@ -134,6 +135,33 @@ def test_what_is_kept_no_more_is_told_once_there_is_room(
     is_full = False
     assert len(site.take(1)) == 1
     assert caplog.text.count("No space left") == 1
+
+
+def test_what_there_was_room_for_is_not_told_of_again(
+    site: Watched, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "POLL_S", 0.1)
+    monkeypatch.setattr(event_file, "MOST_EVENTS", 3)
+    for number in range(10):
+        (site.root / "in" / f"{number}.csv").write_text("x")
+    site.watch.watch(["in/*.csv"])
+    deadline = time.monotonic() + 30.0
+    while "events wait in" not in caplog.text:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert len({each["path"] for each in site.take(10)}) == 10
+    site.nothing_more()
+
+
+def test_a_time_that_no_calendar_has_keeps_no_file_from_being_told_of(
+    site: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "POLL_S", 0.1)
+    found = [("/in/odd.csv", (300_000_000_000 * 10**9, 1, 1)), ("/in/other.csv", (10**18, 1, 2))]
+    monkeypatch.setattr(FileWatch, "_files", lambda self, pattern: iter(found))
+    site.watch.watch(["in/*.csv"])
+    told = {each["path"]: each["modified"] for each in site.take(2)}
+    assert told == {"/in/odd.csv": None, "/in/other.csv": "2001-09-09T01:46:40Z"}
 
 
 def test_a_broken_memory_is_told_of(site: Watched, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 import os
+import selectors
 import signal
 import subprocess
 import sys
@@ -12,6 +15,10 @@ from typing import Any, Dict
 
 _READ_BYTES = 16_384
 _ASK_S = 60.0
+_LOOK_S = 0.2
+# As `duck.services.automations.executors.shell` has them.
+_MAX_EVENT = 100_000
+_MOST_READS = 4
 
 
 class Failed(Exception):
@@ -27,6 +34,7 @@ def run_shell(told: Dict[str, Any]) -> None:
         Failed: its exit code was another than 0, or it cannot be started.
     """
     details, context = told["details"], told["context"]
+    event = json.dumps(context["event"]) if context.get("event") else ""
     environ = {
         **os.environ,
         **{str(name): str(value) for name, value in details.get("env", {}).items()},
@@ -34,6 +42,7 @@ def run_shell(told: Dict[str, Any]) -> None:
         "DUCK_ATTEMPT": str(context["attempt"]),
         "DUCK_MISSED": str(context["missed"]),
         "DUCK_KEY": context["key"],
+        "DUCK_EVENT": event if len(event) <= _MAX_EVENT else "",
     }
     directory = os.path.join(os.getcwd(), str(details.get("cwd", "")))
     try:
@@ -50,11 +59,7 @@ def run_shell(told: Dict[str, Any]) -> None:
         raise Failed(f"it cannot be started in {directory}: {error.strerror}") from None
     assert process.stdout is not None
     try:
-        while True:
-            data = os.read(process.stdout.fileno(), _READ_BYTES)
-            if not data:
-                break
-            sys.stdout.write(data.decode("utf-8", "replace"))
+        _print(process, process.stdout.fileno())
         code = process.wait()
     except BaseException:
         _signal(process, signal.SIGTERM)
@@ -69,6 +74,24 @@ def run_shell(told: Dict[str, Any]) -> None:
         process.stdout.close()
     if code:
         raise Failed(f"exit code {code}" if code > 0 else f"it was ended by signal {-code}")
+
+
+def _print(process: "subprocess.Popen[bytes]", descriptor: int) -> None:
+    """Print what it prints until it ends: what it leaves behind may hold the other end of the pipe for ever."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    os.set_blocking(descriptor, False)
+    reads = 0  # since it ended
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        while reads < _MOST_READS:
+            is_over = process.poll() is not None
+            reads += is_over
+            if not selector.select(0.0 if is_over else _LOOK_S):
+                continue
+            data = os.read(descriptor, _READ_BYTES)
+            if not data:
+                return
+            sys.stdout.write(decoder.decode(data))
 
 
 def _signal(process: "subprocess.Popen[bytes]", number: int) -> None:

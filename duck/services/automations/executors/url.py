@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from duck.services.automations.engine import NOTHING_PRINTED, Ended, Printed
@@ -13,7 +15,7 @@ from duck.services.automations.tail import OUTPUT_BYTES
 if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
     from duck.services.automations.run import Run
-    from duck.services.inbox import Inbox
+    from duck.services.inbox import Inbox, Timer
 
 # Of one that names no time of its own.
 _TIMEOUT_S: Final = 60.0
@@ -31,7 +33,7 @@ class Requests:
         self._inbox = inbox
         self._most = most
         self._base = base
-        self._running: dict[int, Callable[[Ended], None]] = {}
+        self._running: dict[int, tuple[Callable[[Ended], None], Timer]] = {}
         self._done: Callable[[], None] | None = None
 
     def room(self) -> Mapping[str, int]:
@@ -40,7 +42,10 @@ class Requests:
 
     def start(self, run: Run, declaration: Declaration, ended: Callable[[Ended], None]) -> None:
         """See `Executor`."""
-        self._running[run.id] = ended
+        # httpx waits so long for each part of an answer, which may come a byte at a time.
+        timeout_s = declaration.timeout_s or _TIMEOUT_S
+        late = partial(self._over, run.id, _late(timeout_s))
+        self._running[run.id] = ended, self._inbox.call_later(timeout_s, late)
         url = declaration.target
         if url.startswith("/"):
             if self._base is None:
@@ -48,7 +53,9 @@ class Requests:
                 self._inbox.post(lambda: self._over(run.id, Ended(State.FAILED, reason)))
                 return
             url = self._base + url
-        threading.Thread(target=self._ask, args=(run, declaration, url), name="duck-url", daemon=True).start()
+        threading.Thread(
+            target=self._ask, args=(run, declaration, url, timeout_s), name="duck-url", daemon=True
+        ).start()
 
     def printed(self) -> Mapping[int, Printed]:
         """See `Executor`: an answer is there at its end."""
@@ -69,13 +76,13 @@ class Requests:
         for run_id in tuple(self._running):
             self._over(run_id, Ended(State.CANCELLED))
 
-    def _ask(self, run: Run, declaration: Declaration, url: str) -> None:
+    def _ask(self, run: Run, declaration: Declaration, url: str, timeout_s: float) -> None:
         """In a thread of its own."""
+        deadline = time.monotonic() + timeout_s
         # Nobody else pays for it.
         import httpx
 
         details = declaration.details_table
-        timeout_s = declaration.timeout_s or _TIMEOUT_S
         headers = {
             "Idempotency-Key": run.key,
             "Duck-Scheduled-For": run.planned.isoformat().replace("+00:00", "Z"),
@@ -88,7 +95,7 @@ class Requests:
                     body = b""
                     for chunk in answer.iter_bytes():
                         body += chunk
-                        if len(body) > OUTPUT_BYTES:
+                        if len(body) > OUTPUT_BYTES or time.monotonic() > deadline:
                             break
                     ok = answer.is_success
                     reason = "" if ok else f"answered {answer.status_code}"
@@ -97,18 +104,23 @@ class Requests:
                         State.SUCCEEDED if ok else State.FAILED, reason, answer.status_code, text, printed=len(text)
                     )
         except httpx.TimeoutException:
-            ended = Ended(State.TIMED_OUT, f"no answer within {timeout_s:g} s")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            ended = _late(timeout_s)
+        except Exception as error:  # a header that cannot be sent is a ValueError
             ended = Ended(State.FAILED, f"{url} cannot be asked: {error}")
         self._inbox.post(lambda: self._over(run.id, ended))
 
     def _over(self, run_id: int, ended: Ended) -> None:
         told = self._running.pop(run_id, None)
         if told is not None:
-            told(ended)
+            told[1].cancel()
+            told[0](ended)
         self._check_stopped()
 
     def _check_stopped(self) -> None:
         if not self._running and self._done is not None:
             done, self._done = self._done, None
             done()
+
+
+def _late(timeout_s: float) -> Ended:
+    return Ended(State.TIMED_OUT, f"no answer within {timeout_s:g} s")
