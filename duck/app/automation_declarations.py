@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from duck.app.automation_own import is_by_names
+from duck.app.automation_own import is_by_names, origins
 from duck.exceptions import SettingsError
 from duck.services.automations.alerts.channel import Channel, read_channel
 from duck.services.automations.declaration import Declaration, read_declaration
@@ -40,9 +40,9 @@ def read_all(settings: Settings, told: Mapping[str, Any] | None) -> Found:
     """
     told = told or {}
     zone = ZoneInfo(told["zone"]) if told.get("zone") else system_zone()
-    origin = str(settings.origin("AUTOMATIONS"))
+    places = origins(settings)
     tables = settings["AUTOMATIONS"].items()
-    named = [(name, table, origin) for name, table in tables if not is_by_names(name, table)]
+    named = [(name, table, places(name)) for name, table in tables if not is_by_names(name, table)]
     named += [(each["name"], each["table"], each["origin"]) for each in told.get("declared", ())]
     found: dict[str, Declaration] = {}
     problems = [f"{each['origin']} cannot be imported: {each['message']}." for each in told.get("failed", ())]

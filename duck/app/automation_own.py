@@ -6,8 +6,10 @@ class of such, and its trigger. Duck imports neither: a job process does, in whi
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django.discover import Interpreter, Project
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
 
 
 _MOST_WAITING: Final = 100
+_MOST_TARGETS: Final = 200
+
+
+_HEADER: Final = re.compile(r"""\s*\[\s*automations\s*\.\s*(?:"([^"\\]+)"|'([^']+)'|([A-Za-z0-9_-]+))\s*[\].]""")
+"""`[automations.NAME]`, or a table within it."""
 
 
 def is_by_names(name: str, table: Any) -> bool:
@@ -25,21 +32,42 @@ def is_by_names(name: str, table: Any) -> bool:
     return "." in name and isinstance(table, Mapping) and isinstance(table.get("trigger"), str)
 
 
+def origins(settings: Settings) -> Callable[[str], str]:
+    """Where each entry of AUTOMATIONS was given: in `duck.toml` the line of its own table, where it has one."""
+    whole, lines = settings.origin("AUTOMATIONS"), dict[str, int]()
+    file = settings.file
+    if whole.source == "file" and file is not None and file.suffix == ".toml":
+        with suppress(OSError, UnicodeDecodeError):
+            for number, content in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+                if match := _HEADER.match(content):
+                    lines.setdefault(match[1] or match[2] or match[3], number)
+    return lambda name: f"{file}:{lines[name]}" if name in lines else str(whole)
+
+
 def own_source(settings: Settings) -> dict[str, Any]:
     """What a job process is told of it (see `worker.declared`): where to look, and for what."""
     origin, tables = str(settings.origin("AUTOMATIONS")), settings["AUTOMATIONS"].items()
+    places = origins(settings)
     named = {name: table["trigger"] for name, table in tables if is_by_names(name, table)}
     # They are told in the environment, which has a bound: of very many the first are looked for.
     waiting = [
-        {"name": name, "table": table, "origin": origin}
+        {"name": name, "table": table, "origin": places(name)}
         for name, table in tables
         if name not in named and any(event.name in ("signal", "condition") for event in events_of(table))
     ][:_MOST_WAITING]
+    targets = [
+        {"name": name, "table": {kind: table[kind]}, "origin": places(name)}
+        for name, table in tables
+        if isinstance(table, Mapping)
+        for kind in ("call", "command")
+        if kind in table
+    ][:_MOST_TARGETS]
     return {
         "path": str(settings.base_dir) if settings.is_duck_project else "",
         "named": named,
         "origin": origin,
         "events": waiting,
+        "targets": targets,
     }
 
 

@@ -244,8 +244,8 @@ def test_hundreds_that_are_due_at_one_moment_all_run(works: Works) -> None:
     assert {ended.state for run in runs for ended in run} == {State.SUCCEEDED}
 
 
-def test_an_event_that_is_not_there_is_a_problem_with_its_automation(root: Path) -> None:
-    """A signal, a sender and a condition of settings; those of code are looked for in the same way."""
+def test_what_is_not_there_is_a_problem_with_its_automation(root: Path) -> None:
+    """A signal, a sender, a condition and a target of settings; those of code are looked for in the same way."""
 
     def named(automation: str, **table: Any) -> dict[str, Any]:
         return {"name": automation, "table": table, "origin": "duck.toml"}
@@ -260,7 +260,17 @@ def test_an_event_that_is_not_there_is_a_problem_with_its_automation(root: Path)
                 named("signal", any_of=[{"on": "signal", "name": "shop.signals.paid"}]),
                 named("none", on="signal", name="django.db.models.Model"),
                 named("condition", on="condition", name="automations.nightly"),
-            ]
+            ],
+            "targets": [
+                named("good", call="automations.nightly"),
+                named("later", call="wsgiref.validate.validator"),  # there, and not imported for it
+                named("command", command="clearsessions"),
+                named("mistyped", command="clearsesions"),
+                named("with-args", command="clearsessions --v"),
+                named("module", call="shop.jobs.nightly"),
+                named("function", call="automations.nigthly"),
+                named("constant", call="automations.__name__"),
+            ],
         },
     )
     works.jobs.begin()
@@ -274,6 +284,16 @@ def test_an_event_that_is_not_there_is_a_problem_with_its_automation(root: Path)
         " signal Model.",
         "duck.toml: the automation 'condition' waits for a condition that is not there: TypeError: automations.nightly"
         " has no check_trigger().",
+        "duck.toml: the automation 'mistyped' runs what is not there: LookupError: there is no command 'clearsesions';"
+        " give 'clearsessions', if you mean that.",
+        "duck.toml: the automation 'with-args' runs what is not there: LookupError: there is no command"
+        " 'clearsessions --v'; give 'clearsessions', and the rest in args.",
+        "duck.toml: the automation 'module' runs what is not there: LookupError: there is no module 'shop.jobs'; give"
+        " the dotted name of a function that can be imported.",
+        "duck.toml: the automation 'function' runs what is not there: AttributeError: module 'automations' has no"
+        " attribute 'nigthly'.",
+        "duck.toml: the automation 'constant' runs what is not there: TypeError: automations.__name__ cannot be"
+        " called.",
     ]
     works.jobs.kill()
     works.serve(lambda: not works.jobs.pids)

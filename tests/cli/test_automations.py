@@ -74,6 +74,19 @@ class TestShown:
         assert site.json("show", "nightly")["runs"] == "shell true"
         assert "At night." in site.call("show", "nightly").stdout
 
+    def test_one_that_cannot_be_used_says_why_and_where(self, site: Site) -> None:
+        wrong = '[automations.wrong]\nshell = "x"\ncron = "61 * * * *"\n'
+        over = '[automations.over]\nshell = "x"\nat = "2020-01-01T00:00"\n'
+        (site.directory / "duck.toml").write_text(TOML + wrong + over)
+        line = TOML.count("\n") + 1
+        done = site.call("run", "wrong", "--wait")
+        assert done.returncode == 1
+        assert done.stderr.startswith(
+            f"duck: {site.directory / 'duck.toml'}:{line}: the automation 'wrong' cannot be used: cron is"
+        )
+        assert site.json("show", "over")["state"] == "over"
+        assert site.json("show", "over")["declared_in"].endswith(f"duck.toml:{line + 3}")
+
     def test_a_name_that_is_none_is_a_sentence(self, site: Site) -> None:
         done = site.call("show", "nigthly")
         assert done.returncode == 1

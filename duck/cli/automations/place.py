@@ -63,6 +63,9 @@ def the_one(found: Found, name: str) -> Declaration:
     for declaration in found.declarations:
         if declaration.name == name:
             return declaration
+    for problem in found.problems:
+        if f": the automation {name!r} cannot be used: " in problem:
+            raise ApplicationError(problem)
     names = [each.name for each in found.declarations]
     raise _unknown(name, names, "`duck automations list` shows those that are.")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from duck.cli.automations.place import engine_of, found_in, offer_automations, options, somebody_lives, the_one
-from duck.cli.automations.shown import run_values, say_run
+from duck.cli.automations.shown import print_output, run_values, say_run
 from duck.cli.main import FAILED, OK
 from duck.cli.options import load_settings
 from duck.exceptions import ApplicationError
@@ -65,7 +65,7 @@ def _run_now(settings: Settings, name: str, *, wait: bool, as_json: bool) -> int
     if as_json:
         click.echo(json.dumps(run_values(run), indent=2))
     elif wait:
-        click.echo(run.output, nl=False)
+        print_output(run)
         say_run(run)
     else:
         click.echo(f"Run {run.id} of {name} is {run.state}{f': {run.reason}' if run.reason else ''}.")
@@ -94,7 +94,7 @@ def _run_on_each(engine: Engine, declaration: Declaration, *, wait: bool, as_jso
         click.echo(json.dumps({"runs": [run_values(run) for run in runs]}, indent=2))
     for run in runs:
         if not as_json and wait:
-            click.echo(run.output, nl=False)
+            print_output(run)
             say_run(run)
         elif not as_json:
             click.echo(f"Run {run.id} of {run.name} is {run.state} for {run.for_node}.")

@@ -27,6 +27,8 @@ def described(declaration: Declaration, standing: Standing | None, engine: Engin
     elif is_paused:
         state = "paused"
     planned = schedule.after(now) if schedule is not None and state == "planned" else None
+    if state == "planned" and planned is None:
+        state = "over"
     runs = engine.runs(declaration.name, limit=1)
     return {
         "name": declaration.name,
@@ -72,6 +74,11 @@ def run_values(run: Run) -> dict[str, Any]:
         "output": run.output,
         "printed": run.printed,
     }
+
+
+def print_output(run: Run) -> None:
+    """Print what a run printed, to the end of a line."""
+    click.echo(run.output, nl=bool(run.output) and not run.output.endswith("\n"))
 
 
 def say_run(run: Run) -> None:

@@ -173,14 +173,17 @@ def _read(name: str, table: Any, origin: str, zone: ZoneInfo) -> Declaration:
         raise ValueError("give it a name of letters, digits, `_`, `-` and `.`")
     if not isinstance(table, Mapping):
         raise ValueError(f'it is {table!r}: give a table such as {{command = "clearsessions", every = "1d"}}')
-    kind = _one_of("target", TARGETS, table)
+    kind = _one_of("targets", TARGETS, table)
     if kind is None:
         raise ValueError(f"it has nothing to run: give one of {', '.join(TARGETS)}")
     known = (*TARGETS, *TARGETS[kind], *KEYS, *_BESIDE_TRIGGERS, *_OPTIONS, "description")
     for key in table:
         if key not in known:
+            elsewhere = [f"`{each}`" for each, beside in TARGETS.items() if key in beside]
+            if elsewhere:
+                raise ValueError(f"{key} does not go with `{kind}`: it is of {' and '.join(elsewhere)}; leave it out")
             near = difflib.get_close_matches(str(key), known, 1)
-            raise ValueError(f"{key} is not known{f'; do you mean {near[0]}?' if near else ''}")
+            raise ValueError(f"{key} is not known: {f'give {near[0]}, if you mean that' if near else 'leave it out'}")
     trigger = _trigger_of(table)
     plan = read_trigger(trigger, zone) if any(key in KEYS for key in trigger) else Plan(None, (), zone)
     options = {_OPTIONS[key][0]: _option(key, table[key]) for key in _OPTIONS if key in table}
@@ -243,7 +246,7 @@ def _revision(trigger: Mapping[str, Any], zone: ZoneInfo) -> str:
 def _one_of(what: str, known: Mapping[str, Any], table: Mapping[str, Any]) -> str | None:
     found = [key for key in known if key in table]
     if len(found) > 1:
-        raise ValueError(f"{' and '.join(found)} are two of its {what}: give one")
+        raise ValueError(f"{' and '.join(found)} are {len(found)} {what}: give one")
     return found[0] if found else None
 
 

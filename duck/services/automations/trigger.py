@@ -91,8 +91,9 @@ def _cron(table: Mapping[str, Any], zone: ZoneInfo) -> _Read:
     if line.startswith("@"):
         hint = 'on = "start"' if line == "@reboot" else f"one of {', '.join(_NICKNAMES)}"
         raise ValueError(f'cron is "{said}", which is not known: give {hint}')
-    if len(line.split()) != 5:
-        raise ValueError(f'cron is "{said}", which has {len(line.split())} fields: give five ({_FIELDS})')
+    if (count := len(line.split())) != 5:
+        fields = "1 field" if count == 1 else f"{count} fields"
+        raise ValueError(f'cron is "{said}", which has {fields}: give five ({_FIELDS})')
     _, _, days, months, _ = line.split()
     try:
         times = CronSim(line, datetime(2026, 1, 1, tzinfo=UTC))
@@ -124,7 +125,8 @@ def _calendar(table: Mapping[str, Any], zone: ZoneInfo) -> _Read:
         raise ValueError(f'calendar is {said!r}: give a table such as {{weeks = 2, start = "2026-01-05"}}')
     spans = [key for key in ("years", "months", "weeks", "days") if key in said]
     if len(spans) != 1:
-        raise ValueError("calendar needs one of years, months, weeks and days")
+        said = f"{' and '.join(spans)} are {len(spans)} of them" if spans else "there is none"
+        raise ValueError(f"calendar needs one of years, months, weeks and days, and {said}")
     count = said[spans[0]]
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 10_000:
         raise ValueError(f"calendar.{spans[0]} is {count!r}: give a whole number from 1 to 10000")
@@ -176,7 +178,10 @@ def _excluding(table: Mapping[str, Any], zone: ZoneInfo) -> _Read:
     for each in _some("except.dates", said.get("dates", []), '"12-25"', least=0):
         if isinstance(each, str) and (match := re.fullmatch(r"(\d\d)-(\d\d)", each)):
             month, day = int(match[1]), int(match[2])
-            _date("except.dates", f"2024-{each}")  # a leap year
+            try:
+                date(2024, month, day)  # a leap year
+            except ValueError:
+                raise ValueError(f'except.dates holds {each!r}: give a day of each year such as "12-25"') from None
             anniversaries.add((month, day))
         else:
             dates.add(_date("except.dates", each))

@@ -155,7 +155,14 @@ def test_only_another_schedule_is_another_revision() -> None:
         ({"daily_at": []}, "daily_at is []: give a list"),
         ({"at": "tomorrow"}, "at is 'tomorrow': give a date and a time"),
         ({"calendar": {"weeks": 2}}, "calendar needs start"),
-        ({"calendar": {"weeks": 2, "days": 1, "start": "2026-01-01"}}, "calendar needs one of years, months"),
+        (
+            {"calendar": {"weeks": 2, "days": 1, "start": "2026-01-01"}},
+            "calendar needs one of years, months, weeks and days, and weeks and days are 2 of them",
+        ),
+        (
+            {"calendar": {"start": "2026-01-01"}},
+            "calendar needs one of years, months, weeks and days, and there is none",
+        ),
         ({"on": "strat"}, "on is 'strat': give one of start, automation"),
         ({"on": "automation"}, 'on = "automation" needs name'),
         ({"run_on": "a b"}, 'run_on is \'a b\': give "any", "each", or a tag of nodes'),
@@ -180,9 +187,13 @@ def test_only_another_schedule_is_another_revision() -> None:
         ({"every": "1h", "overlap": "forbid"}, "overlap is 'forbid': give one of"),
         ({"every": "1h", "retry": -1}, "retry is -1: give a whole number from 0 to 1000"),
         ({"every": "1h", "backoff": "exp:10m..1m"}, "the second time has to be the longer one"),
-        ({"every": "1h", "timout": "5m"}, "timout is not known; do you mean timeout?"),
-        ({"every": "1h", "shell": "true"}, "command and shell are two of its target: give one"),
-        ({"every": "1h", "cwd": "/tmp"}, "cwd is not known"),
+        ({"every": "1h", "timout": "5m"}, "timout is not known: give timeout, if you mean that"),
+        ({"every": "1h", "colour": "red"}, "colour is not known: leave it out"),
+        ({"every": "1h", "shell": "true"}, "command and shell are 2 targets: give one"),
+        ({"every": "1h", "cwd": "/tmp"}, "cwd does not go with `command`: it is of `shell`; leave it out"),
+        ({"every": "1h", "except": {"dates": ["13-45"]}}, "except.dates holds '13-45': give a day of each year"),
+        ({"cron": "@daily x"}, "which is not known"),
+        ({"cron": "x"}, 'cron is "x", which has 1 field: give five'),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(table: dict[str, Any], sentence: str) -> None:

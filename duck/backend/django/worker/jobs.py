@@ -19,7 +19,7 @@ import queue
 import signal
 import sys
 import threading
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from .conditions import Conditions
 from .control import Control, die_with_parent, tie_group
@@ -30,6 +30,7 @@ from .job import Cancelled, SharedStream, carry_out, carry_out_async, current_ru
 from .launch import enter_directory, run_aside, set_up
 from .signals import Signals, chain, follow
 from .spec import Spec
+from .targets import check_targets
 from .waiting import check_events
 
 VARIABLE = "_DUCK_JOBS"
@@ -114,7 +115,8 @@ class JobProcess:
         """Load the project; the facts of the event `ready`."""
         if self._is_plain:
             self.stage = "automations"
-            return {"zone": None, "database": None, **find_automations(self._own)}
+            found = find_automations(self._own)
+            return {"zone": None, "database": None, "problems": self._check(found), **found}
         self.stage = "settings"
         set_up()
         from django.conf import settings
@@ -122,10 +124,15 @@ class JobProcess:
 
         self.stage = "automations"
         found = find_automations(self._own)
-        found["problems"] = check_events([*found["declared"], *self._own.get("events", ())])
+        found["problems"] = self._check(found)
         connections.close_all()
         self._signals = follow(self.spec.events, self.control)
         return {"zone": settings.TIME_ZONE if settings.USE_TZ else None, "database": default_database(), **found}
+
+    def _check(self, found: Dict[str, Any]) -> List[str]:
+        """What is wrong with declarations that can be read."""
+        events = [] if self._is_plain else check_events([*found["declared"], *self._own.get("events", ())])
+        return [*events, *check_targets([*found["declared"], *self._own.get("targets", ())])]
 
     def _command(self, command: Dict[str, Any]) -> None:
         """On the lifeline's thread."""
