@@ -144,6 +144,11 @@ def escape(text: str) -> str:
     return _UNSAFE.sub(_escape_match, text)
 
 
+def escape_output(text: str) -> str:
+    """What a process printed, without what a terminal acts upon; line feeds, tabs and colours stay."""
+    return _UNSAFE_OUTPUT.sub(_escape_match, text)
+
+
 class ConsoleFormatter(logging.Formatter):
     """`[12:00:01] message`; a warning or error says so, and further lines are indented."""
 
@@ -213,7 +218,7 @@ class ProcessOutput:
         text = line.decode("utf-8", "replace").rstrip("\r")
         if self._json:
             return json.dumps({"time": _utc(time.time()), "logger": self.name, "message": text}) + "\n"
-        text = _UNSAFE_OUTPUT.sub(_escape_match, text)
+        text = escape_output(text)
         if text.startswith(_WARNING):
             text = paint(_WARNING, _YELLOW, self._colour) + text[len(_WARNING) :]
         return f"{self._prefix}{text}\n"

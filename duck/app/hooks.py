@@ -1,7 +1,8 @@
 """Hooks: the webhooks that a front answers, and their secrets: of the settings, and of what nodes have found in code.
 
 Code of the project is never imported here. What it declares nodes write down (`EventSpool.want`); so a webhook of
-`automations.py` is answered once a node has loaded the project, and one of `duck.toml` from the start.
+`automations.py` is answered once a node has loaded the project, and one of `duck.toml` from the start. When nodes write
+down something else, `duck.toml` is read again: a secret that was taken out of it is right no longer than they have it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from duck.backend.django.worker.event_file import Wanted
-from duck.exceptions import ApplicationError, DuckError
+from duck.exceptions import ApplicationError, DuckError, SettingsError
 from duck.http.webhooks import Webhooks
 from duck.services.automations.event_spool import EventSpool
 from duck.services.automations.places import event_directory, project_root
+from duck.settings.reread import reread
 
 if TYPE_CHECKING:
     import asyncio
@@ -34,15 +36,21 @@ def webhooks(settings: Settings) -> Callable[[asyncio.AbstractEventLoop, Clock],
         directory = event_directory(settings, root)
     except ApplicationError:
         return None
-    declared: list[dict[str, Any]] = []
-    if settings["AUTOMATIONS"]:
-        # Nobody else pays for it.
-        from duck.services.automations.declaration import events_of
+    declared = _declared(settings)
+    again: Callable[[], list[dict[str, Any]]] = lambda: _declared(reread(settings, "AUTOMATIONS"))  # noqa: E731
+    return lambda loop, clock: Webhooks(loop, clock, Hooks(directory, declared, root or settings.base_dir, again))
 
-        tables = [table for table in settings["AUTOMATIONS"].values() if table.get("enabled", True) is not False]
-        events = [event for table in tables for event in events_of(table)]
-        declared = [event.wanted() for event in events if event.name == "webhook"]
-    return lambda loop, clock: Webhooks(loop, clock, Hooks(directory, declared, root or settings.base_dir))
+
+def _declared(settings: Settings) -> list[dict[str, Any]]:
+    """Webhooks of the settings, as `Event.wanted` makes them."""
+    if not settings["AUTOMATIONS"]:
+        return []
+    # Nobody else pays for it.
+    from duck.services.automations.declaration import events_of
+
+    tables = [table for table in settings["AUTOMATIONS"].values() if table.get("enabled", True) is not False]
+    events = [event for table in tables for event in events_of(table)]
+    return [event.wanted() for event in events if event.name == "webhook"]
 
 
 class Hooks:
@@ -51,13 +59,21 @@ class Hooks:
     Args:
         declared: tables of the settings, as `Event.wanted` makes them.
         base: of relative paths of secret files.
+        again: gives `declared` as it is by now; raises SettingsError.
     """
 
-    def __init__(self, directory: Path, declared: Iterable[Mapping[str, Any]], base: Path) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        declared: Iterable[Mapping[str, Any]],
+        base: Path,
+        again: Callable[[], Iterable[Mapping[str, Any]]] | None = None,
+    ) -> None:
         self._spool = EventSpool(directory)
         self._wanted = Wanted(str(directory))
         self._declared = list(declared)
         self._base = base
+        self._again = again
         self._seen: dict[Path, tuple[int, int, int] | None] = {}
         self._is_new = True
         self._said: set[str] = set()
@@ -68,6 +84,11 @@ class Hooks:
         files = any(_stamp(path) != stamp for path, stamp in self._seen.items())
         if not (is_other or files or self._is_new):
             return None
+        if is_other and not self._is_new and self._again is not None:
+            try:
+                self._declared = list(self._again())
+            except SettingsError as error:
+                logger.error("%s Its webhooks stay as they were.", error)
         self._is_new = False
         self._seen = {}
         found: dict[bytes, tuple[bytes, ...]] = {}

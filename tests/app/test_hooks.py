@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from duck.app.automation_declarations import read_all
-from duck.app.hooks import Hooks
+from duck.app.hooks import Hooks, webhooks
 from duck.services.automations.event_spool import EventSpool
+from duck.services.automations.places import event_directory
 from duck.settings import load
 
 SETTINGS = [
@@ -63,6 +66,33 @@ def test_what_is_kept_is_an_event_and_what_cannot_be_is_an_error(spool: EventSpo
     spool.directory.chmod(0o777)
     with pytest.raises(OSError, match="others may enter it"):
         hooks.keep("/a", {})
+
+
+def test_a_secret_that_was_replaced_in_the_settings_is_right_no_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def write(secret: str) -> None:
+        (tmp_path / "duck.toml").write_text(
+            'use_django = false\n[automations.one]\nshell = "true"\non = "webhook"\n'
+            f'path = "/a"\nsecret = "{secret}-of-this-test"\n'
+        )
+
+    write("first")
+    settings = load.load({}, {}, tmp_path).with_values(STATE_DIR=tmp_path.parent / f"{tmp_path.name}-state")
+    spool = EventSpool(event_directory(settings, None))
+    spool.want([{"event": "webhook", "path": "/a", "secret": "first-of-this-test"}])
+    make, clock = webhooks(settings), SimpleNamespace(now=0.0, watched=set())
+    assert make is not None
+    hooks = make(cast("Any", None), cast("Any", clock))
+    assert hooks.secrets == {b"/a": (b"first-of-this-test",)}
+    write("second")
+    spool.want([{"event": "webhook", "path": "/a", "secret": "second-of-this-test"}])
+    hooks.expire(1.0)
+    assert hooks.secrets == {b"/a": (b"second-of-this-test",)}
+    (tmp_path / "duck.toml").write_text("[")
+    spool.want([])
+    hooks.expire(2.0)
+    assert hooks.secrets == {b"/a": (b"second-of-this-test",)} and "stay as they were" in caplog.text
 
 
 def test_one_path_with_two_secrets_is_a_problem(tmp_path: Path) -> None:

@@ -138,7 +138,10 @@ def _append(target: Path, tables: list[str]) -> None:
             ) from error
         new = target.with_name(f"{target.name}.{os.getpid()}.new")
         try:
-            new.write_text(text, encoding="utf-8")
+            # What the file has may be secret, and is nobody's before it has the rights of the file.
+            mode = 0o600 if target.exists() else 0o666
+            with open(new, "x", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, mode)) as file:
+                file.write(text)
             if target.exists():
                 new.chmod(target.stat().st_mode & 0o7777)
             os.replace(new, target)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from duck.cli.automations.place import engine_of, found_in, offer_automations, options, somebody_lives, the_one
-from duck.cli.automations.shown import print_output, run_values, say_run
+from duck.cli.automations.shown import print_output, reason_of, run_values, say_run
 from duck.cli.main import FAILED, OK
 from duck.cli.options import load_settings
 from duck.exceptions import ApplicationError
@@ -68,7 +68,7 @@ def _run_now(settings: Settings, name: str, *, wait: bool, as_json: bool) -> int
         print_output(run)
         say_run(run)
     else:
-        click.echo(f"Run {run.id} of {name} is {run.state}{f': {run.reason}' if run.reason else ''}.")
+        click.echo(f"Run {run.id} of {name} is {run.state}{f': {reason_of(run)}' if run.reason else ''}.")
         if not run.state.is_over and not somebody_lives(engine):
             click.echo("No node runs that could carry it out; start `duck automations run`, or give --wait.", err=True)
     return OK if run.state in (State.SUCCEEDED, State.QUEUED, State.RUNNING) else FAILED

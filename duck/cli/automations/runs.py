@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from duck.cli.automations.place import engine_of, offer_automations, offer_runs, options, somebody_lives
-from duck.cli.automations.shown import iso, print_table, run_values, say_run, took
+from duck.cli.automations.shown import iso, print_table, reason_of, run_values, say_output, say_run, took
 from duck.cli.main import FAILED, OK
 from duck.cli.options import load_settings
 from duck.exceptions import ApplicationError
@@ -45,7 +45,7 @@ def history(name: str | None, count: int, as_json: bool, **given: Any) -> int:
                 "planned": iso(each.planned),
                 "state": each.state.value,
                 "took": took(each),
-                "reason": each.reason,
+                "reason": reason_of(each),
             }
             for each in runs
         ]
@@ -70,7 +70,10 @@ def logs(run_id: int, follow: bool, as_json: bool, **given: Any) -> int:
         raise ApplicationError(f"There is no run {run_id}; `duck automations history` shows those that are kept.")
     if follow:
         return _follow(engine, found, as_json=as_json)
-    click.echo(json.dumps(run_values(found), indent=2) if as_json else found.output, nl=as_json)
+    if as_json:
+        click.echo(json.dumps(run_values(found), indent=2))
+    else:
+        say_output(found.output)
     return OK
 
 
@@ -89,7 +92,7 @@ def _follow(engine: Engine, run: Run, *, as_json: bool) -> int:
             if text or found.state.is_over:
                 click.echo(json.dumps(told))
         else:
-            click.echo(text, nl=False)
+            say_output(text)
         if found.state.is_over:
             break
         time.sleep(_LOOK_S)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from duck.logs import escape, escape_output
+
 if TYPE_CHECKING:
     from duck.app.automation_declarations import Found
     from duck.services.automations.declaration import Declaration
@@ -78,14 +80,26 @@ def run_values(run: Run) -> dict[str, Any]:
 
 def print_output(run: Run) -> None:
     """Print what a run printed, to the end of a line."""
-    click.echo(run.output, nl=bool(run.output) and not run.output.endswith("\n"))
+    say_output(run.output)
+    if run.output and not run.output.endswith("\n"):
+        click.echo()
 
 
 def say_run(run: Run) -> None:
     """Say on standard error how a run ended."""
-    reason = f": {run.reason}" if run.reason else ""
+    reason = f": {reason_of(run)}" if run.reason else ""
     text = f"Run {run.id} of {run.name} {run.state} after {took(run) or 'no time'}{reason}."
     click.echo(click.style(text, fg=_COLOURS.get(run.state.value, "red")), err=True)
+
+
+def reason_of(run: Run) -> str:
+    """Why a run ended so, on one line: what a job raised, which may be anything."""
+    return escape(" ".join(run.reason.split()))
+
+
+def say_output(text: str) -> None:
+    """Print what a run printed, but for what would do something to the terminal."""
+    click.echo(escape_output(text.replace("\r\n", "\n")), nl=False)
 
 
 def took(run: Run) -> str:

@@ -63,6 +63,8 @@ AUTOMATIONS: Final = (
         kinds.table(kinds.TEXT, Kind("table", _anything), "automations by name"),
         {},
         "Automations that need no code: for each name what runs and when; `[automations.NAME]` in duck.toml.",
+        # Secrets of webhooks, variables of shells and headers of requests may stand there.
+        secret=True,
     ),
     Setting(
         "Automations",

@@ -1,0 +1,84 @@
+"""What commands show of automations: nothing of what a job printed acts upon a terminal, and secrets are nobody's."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from duck.cli import settings as shown_settings
+from duck.cli.automations import crontab, runs
+from duck.services.automations.run import Cause, Run, State
+from duck.settings.load import load
+
+OUTPUT = "\x1b[31mred\x1b[0m\r\n\x1b[2J\x1b]52;c;aGk=\x07\tend\n"
+RUN = Run(
+    7,
+    "job",
+    "r",
+    datetime(2026, 5, 1, tzinfo=UTC),
+    Cause.HAND,
+    State.FAILED,
+    reason="ValueError: a\x1b]0;title\x07\nRun 8 of other succeeded",
+    output=OUTPUT,
+    printed=len(OUTPUT),
+)
+
+
+class Kept:
+    def run(self, run_id: int) -> Run:
+        return RUN
+
+    def runs(self, name: str | None, *, limit: int) -> list[Run]:
+        return [RUN]
+
+
+@pytest.fixture(autouse=True)
+def kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "load_settings", lambda given: None)
+    monkeypatch.setattr(runs, "engine_of", lambda settings: Kept())
+
+
+def said(command: Any, *arguments: str) -> str:
+    return CliRunner().invoke(command, arguments, color=True, standalone_mode=False).output
+
+
+@pytest.mark.parametrize("more", [(), ("--follow",)])
+def test_of_its_output_colours_stay_and_nothing_else(more: tuple[str, ...]) -> None:
+    text = said(runs.logs, "7", *more)
+    assert text.startswith("\x1b[31mred\x1b[0m\n\\x1b[2J\\x1b]52;c;aGk=\\x07\tend\n")
+
+
+def test_a_reason_is_one_line() -> None:
+    lines = said(runs.history).splitlines()
+    assert len(lines) == 2 and lines[1].endswith("ValueError: a\\x1b]0;title\\x07 Run 8 of other succeeded")
+
+
+def test_secrets_of_webhooks_and_variables_of_shells_are_not_among_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "duck.toml").write_text('[automations.one]\nshell = "true"\nenv = {KEY = "geheim"}\n')
+    settings = load({}, {}, tmp_path)
+    assert settings["AUTOMATIONS"]["one"]["env"] == {"KEY": "geheim"}
+    assert "geheim" not in json.dumps(shown_settings._as_json(settings, "AUTOMATIONS"))
+
+
+def test_tables_are_written_behind_secrets_by_a_file_that_is_nobody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "duck.toml"
+    target.write_text('[automations.one]\nshell = "true"\n')
+    target.chmod(0o640)
+    before: list[int] = []
+    chmod = Path.chmod
+
+    def seen(path: Path, mode: int) -> None:
+        before.append(path.stat().st_mode & 0o777)
+        chmod(path, mode)
+
+    monkeypatch.setattr(Path, "chmod", seen)
+    crontab._append(target, ['[automations.two]\nshell = "true"\n'])
+    assert before == [0o600] and target.stat().st_mode & 0o777 == 0o640
+    assert target.read_text().count("[automations.") == 2
