@@ -141,6 +141,7 @@ class Automations:
         self._output = ProcessOutput("automations", to_console, style=style, colour=colour)
         self._has_started = self._is_loaded = self._is_stopping = False
         self._unloaded = ""  # why the project cannot be loaded, as told
+        self._untriggered = ""  # and why its triggers cannot be asked
         self._again_s = 0.0
         self._again: Timer | None = None
         self._declared_again: Timer | None = None
@@ -229,7 +230,7 @@ class Automations:
 
     def _declared(self, told: dict[str, Any]) -> None:
         self._side.tell(told)
-        self._unloaded, self._again_s, self._is_loaded = "", 0.0, True
+        self._unloaded, self._untriggered, self._again_s, self._is_loaded = "", "", 0.0, True
         self._use(read_all(self._settings, told))
 
     def _use(self, found: Found) -> None:
@@ -325,7 +326,10 @@ class Automations:
             self._again = self._inbox.call_later(self._again_s, self._jobs.reload)
 
     def _unasked(self, message: str, text: str) -> None:
-        logger.error("The triggers of automations cannot be asked: %s%s", message, below(text))
+        told = f"{message}{below(text)}"
+        if told != self._untriggered:  # they are tried again each few seconds
+            self._untriggered = told
+            logger.error("The triggers of automations cannot be asked: %s", told)
 
     def _printed(self, text: str) -> None:
         self._output.feed(text.encode("utf-8", "replace"))

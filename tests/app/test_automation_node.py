@@ -91,3 +91,16 @@ def test_what_could_not_be_declared_does_not_come_back_over_what_is_declared_sin
     assert counts == [1]
     node.kill()
     inbox.close()
+
+
+def test_why_triggers_cannot_be_asked_is_said_once(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    inbox = Inbox()
+    node = Automations(settings, inbox=inbox)
+    for why in ("no module shop", "no module shop", "another"):
+        node._unasked(why, "")
+    assert [record.getMessage() for record in caplog.records if "cannot be asked" in record.getMessage()] == [
+        "The triggers of automations cannot be asked: no module shop.",
+        "The triggers of automations cannot be asked: another.",
+    ]
+    node.kill()
+    inbox.close()

@@ -453,6 +453,21 @@ def test_a_project_that_cannot_be_loaded_is_told(tmp_path: Path) -> None:
     works.inbox.close()
 
 
+def test_one_that_is_killed_while_it_loads_the_project_is_told(root: Path) -> None:
+    (root / "shop" / "automations.py").write_text("import os; os.kill(os.getpid(), 9)\n")
+    works = Works(root)
+    works.jobs.begin()
+    works.serve(lambda: works.failures)
+    (root / "shop" / "automations.py").unlink()
+    assert works.failures == [("The process that loads the project was ended by SIGKILL.", "")]
+    works.jobs.reload()
+    works.serve(lambda: works.found)
+    works.jobs.kill()
+    works.serve(lambda: not works.jobs.pids)
+    assert len(works.failures) == 1
+    works.inbox.close()
+
+
 def test_a_project_whose_python_is_older_and_has_nothing_of_duck_has_duck_automation(root: Path) -> None:
     works = Works(root, environment("3.10", ("Django==4.2.*",)))
     works.jobs.begin()

@@ -22,6 +22,7 @@ from duck.exceptions import ProjectError
 from duck.services.automations.declaration import LANES
 from duck.services.automations.engine import NOTHING_PRINTED, Ended
 from duck.services.automations.run import State
+from duck.services.exit import exit_sentence
 
 if TYPE_CHECKING:
     from duck.backend.django.discover import Interpreter, Project
@@ -228,6 +229,7 @@ class CeleryJobs:
                 self._tell(sent)
             self._on_declared(event)
         elif name == "failed":
+            host.has_failed = True
             self._on_failed(str(event["message"]), str(event.get("traceback", "")))
         elif name == "broker":
             self._see_broker(reachable=bool(event["reachable"]), reason=str(event["reason"]))
@@ -276,6 +278,8 @@ class CeleryJobs:
                 logger.error("The process that speaks to Celery has ended, and is started again.")
                 self._inbox.call_later(self._again_s, self._begin_again)
                 self._again_s = min(2 * self._again_s, _AGAIN_S[1])
+            elif not (host.has_failed or self._is_stopping):  # it was killed before it could say why
+                self._on_failed(exit_sentence("The process that speaks to Celery", code), "")
         self._check_stopped()
 
     def _begin_again(self) -> None:

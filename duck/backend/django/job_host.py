@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 
 class JobHost(DjangoProcess):
-    """A process that carries runs out."""
+    """A process that carries runs out.
+
+    Attributes:
+        has_failed: it was told why the project cannot be loaded in it.
+    """
 
     def __init__(
         self,
@@ -38,6 +42,7 @@ class JobHost(DjangoProcess):
         self.lane = lane
         self.jobs: dict[int, Job] = {}
         self.begun = 0
+        self.has_failed = False
         self.retires = False
         self.tells = False  # whether it was started to tell what is declared
         manage = str(project.manage) if interpreter.django_version else None

@@ -155,6 +155,7 @@ class DjangoJobs:
 
     def kill(self) -> None:
         """See `Executor`."""
+        self._is_stopping = True
         for host in self._hosts:
             host.kill()
 
@@ -188,6 +189,7 @@ class DjangoJobs:
 
     def _too_late(self, host: JobHost) -> None:
         if host.state is STARTING:
+            host.has_failed = True
             self._on_failed(f"The project was not loaded for automations within {_START_S:g} s.", "")
             host.kill()
 
@@ -265,6 +267,7 @@ class DjangoJobs:
             for job in unplaced:
                 self._place(job)
         elif name == "failed":
+            host.has_failed = True
             self._on_failed(str(event["message"]), str(event.get("traceback", "")))
         elif name == "output":
             prints = host.jobs.get(event["run"])
@@ -364,6 +367,8 @@ class DjangoJobs:
                 self._finish(job)
         if host.ready:
             self._keep_warm()
+        elif not (host.has_failed or host.retires or self._is_stopping):  # it was killed before it could say why
+            self._on_failed(exit_sentence("The process that loads the project", code), "")
         self._check_stopped()
 
     def _cut(self) -> None:
