@@ -374,6 +374,17 @@ class TestEnding:
         works.serve(lambda: ended)
         assert (ended[0].state, ended[0].output) == (State.CANCELLED, "waiting\n")
 
+    @pytest.mark.parametrize("lane", ["process", "thread", "loop"])
+    def test_one_that_is_cancelled_as_it_begins_does_not(self, works: Works, lane: str) -> None:
+        call = "waits" if lane == "loop" else "hangs"
+        _, over = works.begin(works.declaration("started_at_once", run_in=lane))
+        works.serve(lambda: over)
+        run, ended = works.begin(works.declaration(call, run_in=lane, grace="20s"))
+        works.jobs.cancel(run.id)
+        works.serve(lambda: ended)
+        assert (ended[0].state, ended[0].code, ended[0].reason) == (State.CANCELLED, None, "")
+        assert ended[0].output in ("", "waiting\n", "hanging\n")
+
     def test_a_thread_that_does_not_hear_is_left_and_that_is_told(self, works: Works) -> None:
         ended = works.run("hangs", run_in="thread", timeout=0.3, grace=0.3)
         assert ended.state == State.TIMED_OUT

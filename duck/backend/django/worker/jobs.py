@@ -19,7 +19,7 @@ import queue
 import signal
 import sys
 import threading
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 from .conditions import Conditions
 from .control import Control, die_with_parent, tie_group
@@ -53,6 +53,7 @@ class JobProcess:
         self._threads: Dict[int, threading.Thread] = {}
         self._tasks: Dict[int, Any] = {}
         self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._waiting: Set[int] = set()  # told, not begun, and wanted still
         self._lock = threading.Lock()
         self._signals: Optional[Signals] = None
         self._conditions = Conditions(lambda name: self.control.send("condition", name=name))
@@ -137,11 +138,20 @@ class JobProcess:
     def _command(self, command: Dict[str, Any]) -> None:
         """On the lifeline's thread."""
         if command.get("command") == "run":
+            with self._lock:
+                self._waiting.add(int(command["run"]))
             self._runs.put(command)
         elif command.get("command") == "cancel":
             self._cancel(int(command["run"]))
         elif command.get("command") == "ask":
             self._conditions.ask(command["conditions"])
+
+    def _is_wanted(self, run: int) -> bool:
+        """Whether a run that begins now was not cancelled before."""
+        with self._lock:
+            wanted = run in self._waiting
+            self._waiting.discard(run)
+            return wanted
 
     # -- one at a time ----------------------------------------------------------------------------------------------
 
@@ -152,7 +162,8 @@ class JobProcess:
             self._is_running = True
             if self._signals is not None:
                 self._signals.whole = chain_of(told)
-            ended = carry_out(told)
+            if self._is_wanted(told["run"]):
+                ended = carry_out(told)
         except Cancelled:
             pass
         finally:
@@ -177,7 +188,8 @@ class JobProcess:
             return
         context = contextvars.copy_context()
         thread = threading.Thread(target=context.run, args=(self._run_in_thread, told), daemon=True)
-        self._threads[told["run"]] = thread
+        with self._lock:
+            self._threads[told["run"]] = thread
         thread.start()
 
     def _run_in_thread(self, told: Dict[str, Any]) -> None:
@@ -187,7 +199,8 @@ class JobProcess:
         self.control.send("started", run=run)
         ended: Dict[str, Any] = {"state": "cancelled", "reason": "", "traceback": ""}
         try:
-            ended = carry_out(told)
+            if self._is_wanted(run):
+                ended = carry_out(told)
             if has_django():
                 from django.db import connections
 
@@ -209,11 +222,15 @@ class JobProcess:
             current_run.set(lambda text: self._output(run, text))
             chain.set(chain_of(told))
             self.control.send("started", run=run)
-            ended = await carry_out_async(told)
-            self._tasks.pop(run, None)
+            ended: Dict[str, Any] = {"state": "cancelled", "reason": "", "traceback": ""}
+            if self._is_wanted(run):
+                ended = await carry_out_async(told)
+            with self._lock:
+                self._tasks.pop(run, None)
             self.control.send("ended", run=run, **ended)
 
-        self._tasks[run] = asyncio.run_coroutine_threadsafe(carry(), self._loop)
+        with self._lock:  # it is not over before it is there to be cancelled
+            self._tasks[run] = asyncio.run_coroutine_threadsafe(carry(), self._loop)
 
     def _output(self, run: int, text: str) -> None:
         for start in range(0, len(text), _MAX_OUTPUT):
@@ -221,10 +238,14 @@ class JobProcess:
 
     def _cancel(self, run: int) -> None:
         """On the lifeline's thread."""
+        with self._lock:
+            if run in self._waiting:
+                self._waiting.discard(run)
+                return
+            task = self._tasks.get(run)
         if not self.is_shared:
             os.kill(os.getpid(), signal.SIGTERM)
             return
-        task = self._tasks.get(run)
         if task is not None:
             task.cancel()
             return
