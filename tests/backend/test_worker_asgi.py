@@ -238,9 +238,7 @@ def test_duck_brings_a_server_for_a_project_that_has_none(make_worker: MakeWorke
     (bundle,) = Path(brought).parent.parent.glob("lib/python*/site-packages")
     python = environment("3.10", ("Django==4.2.*",))
     project = start_project(python, tmp_path)
-    asgi = (
-        OWN_HTTP + "\nimport importlib.util\nFOUND = [n for n in ('httpx', 'duck', 'uvloop', 'cryptography', 'uvicorn')"
-    )
+    asgi = OWN_HTTP + "\nimport importlib.util\nFOUND = [n for n in ('httpx', 'duck.wire', 'uvloop', 'uvicorn')"
     asgi += " if importlib.util.find_spec(n)]\nimport sys\nprint('found', FOUND, sys.path)\n"
     (project / "mysite" / "asgi.py").write_text(asgi)
     worker = make_worker(project, python=python, secret=SECRET, bundle=str(bundle)).wait_ready()
