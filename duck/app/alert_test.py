@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import socket
-import time
 from typing import TYPE_CHECKING, Final
 
 from duck.app.alert_mail import JobMail
-from duck.app.automation_project import ProjectSide
+from duck.app.automation_project import ProjectSide, use_until
 from duck.services.automations.alerts.alert import Alert
 from duck.services.automations.alerts.webhook import NotTaken, post
 from duck.services.inbox import Inbox
@@ -48,11 +47,5 @@ def _mail(settings: Settings, alert: Alert, channel: Channel) -> str:
         inbox.close()
         return "there is no Django project here, whose settings of mail it would be sent by"
     JobMail(jobs, sent.append).send(f"[Duck] {alert.sentence}", alert.sentence + "\n", channel.mail)
-    deadline = time.monotonic() + _MAIL_S
-    while not sent and not failures and time.monotonic() < deadline:
-        inbox.run_once(0.5)
-    jobs.kill()
-    while jobs.pids:
-        inbox.run_once(0.5)
-    inbox.close()
+    use_until(jobs, inbox, lambda: bool(sent or failures), _MAIL_S)
     return sent[0] if sent else failures[0] if failures else f"it was not sent within {_MAIL_S:g} s"

@@ -180,17 +180,22 @@ def ask(settings: Settings, side: ProjectSide) -> dict[str, Any] | None:
         inbox.close()
         return None
     jobs.begin()
-    deadline = time.monotonic() + _DISCOVERY_S
-    while not told and not failures and time.monotonic() < deadline:
+    use_until(jobs, inbox, lambda: bool(told or failures), _DISCOVERY_S)
+    if not told:
+        message, text = failures[0] if failures else (f"it was not loaded within {_DISCOVERY_S:g} s", "")
+        raise ProjectError(f"The project cannot be loaded for its automations: {message}{below(text)}")
+    return told[0]
+
+
+def use_until(jobs: DjangoJobs, inbox: Inbox, is_told: Callable[[], bool], within_s: float) -> None:
+    """Serve `inbox` until what was asked of `jobs` is told, or has taken so long; then end both."""
+    deadline = time.monotonic() + within_s
+    while not is_told() and time.monotonic() < deadline:
         inbox.run_once(0.5)
     jobs.kill()
     while jobs.pids:
         inbox.run_once(0.5)
     inbox.close()
-    if not told:
-        message, text = failures[0] if failures else (f"it was not loaded within {_DISCOVERY_S:g} s", "")
-        raise ProjectError(f"The project cannot be loaded for its automations: {message}{below(text)}")
-    return told[0]
 
 
 def below(text: str) -> str:
