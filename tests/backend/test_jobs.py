@@ -52,6 +52,20 @@ def nightly(ctx):
 def plain():
     print("plain", os.getpid())
 
+@automation()
+def unended():
+    print("no end of line", end="")
+
+@automation()
+def blank():
+    print("a")
+    print()
+
+@automation()
+def yields():
+    print("never")
+    yield 1
+
 @automation(every("1h"))
 async def waits(ctx):
     print("waiting", flush=True)
@@ -235,6 +249,19 @@ def test_what_a_project_declares_is_told(works: Works) -> None:
     }
     for each in declared.values():
         read_declaration(each["name"], each["table"], each["origin"], ZoneInfo(found["zone"]))
+
+
+def test_output_that_ends_within_a_line_ends_its_run(works: Works) -> None:
+    ended = works.run("unended")
+    assert (ended.state, ended.output) == (State.SUCCEEDED, "no end of line\n")
+    assert works.run("blank").output == "a\n\n"
+    assert works.run("unended", run_in="thread").output == "no end of line"
+
+
+def test_a_generator_that_nobody_iterates_is_a_failure(works: Works) -> None:
+    ended = works.run("yields")
+    assert ended.state is State.FAILED
+    assert ended.reason == "TypeError: automations:yields is a generator, which runs nothing; take out its `yield`"
 
 
 def test_hundreds_that_are_due_at_one_moment_all_run(works: Works) -> None:

@@ -44,6 +44,7 @@ class JobHost(DjangoProcess):
         self.begun = 0
         self.has_failed = False
         self.retires = False
+        self.held = ""  # an empty line that was not given to the run yet
         self.tells = False  # whether it was started to tell what is declared
         manage = str(project.manage) if interpreter.django_version else None
         spec = WorkerSpec(cwd=str(project.root), manage=manage, address=("", 0), mode="jobs", settings=settings)

@@ -282,12 +282,17 @@ class DjangoJobs:
 
     def _printed(self, host: JobHost, text: str) -> None:
         if text.startswith(_END_OF_OUTPUT):
+            host.held = ""
             job = host.jobs.get(int(text[len(_END_OF_OUTPUT) :]))
             if job is not None:
                 # The message may be read after the line.
                 self._inbox.call_later(0.0, partial(self._finish_when_told, job, time.monotonic() + 1.0))
             return
         if host.lane == "process" and host.jobs:
+            # An empty line may be the one before the end of output.
+            text, host.held = host.held + text, ""
+            if text.endswith("\n") and text[:-1] in ("", "\n"):
+                text, host.held = text[:-1], "\n"
             next(iter(host.jobs.values())).tail.add(text)
         else:
             self._on_output(text)
@@ -330,6 +335,9 @@ class DjangoJobs:
         facts = job.facts or {}
         state = State(facts.get("state", State.FAILED))
         reason = str(facts.get("reason", ""))
+        if job.host is not None and job.host.held:
+            job.tail.add(job.host.held)
+            job.host.held = ""
         if facts.get("traceback"):
             job.tail.add(str(facts["traceback"]))
         if code is not None and job.facts is None:

@@ -111,6 +111,8 @@ def _call(told: Dict[str, Any]) -> str:
     else:
         function = resolve(target)
         result = function(*_arguments(function, told), **details.get("kwargs", {}))
+        if inspect.isgenerator(result) or inspect.isasyncgen(result):
+            raise TypeError(f"{target} is a generator, which runs nothing; take out its `yield`")
         if inspect.isawaitable(result):
             asyncio.run(_awaited(result))
     return ""

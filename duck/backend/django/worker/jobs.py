@@ -173,7 +173,8 @@ class JobProcess:
         sys.stdout.flush()
         sys.stderr.flush()
         # Behind all that it printed: whoever reads both knows by it that the output is complete.
-        os.write(1, b"\0duck ended %d\n" % told["run"])
+        # It begins a line, whether or not the output ended one; the reader leaves the line end out.
+        os.write(1, b"\n\0duck ended %d\n" % told["run"])
         self.control.send("ended", run=told["run"], **ended)
 
     def _terminated(self, number: int, frame: Any) -> None:
