@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
@@ -54,7 +54,10 @@ class NodeReport:
         said = dict(self._state())
         following = said["next"]
         if following is not None:
-            said["next"] = f"{following['name']} at {_local(following['at'], self.zone)}"
+            # What was missed comes first, though its time has passed.
+            is_past = datetime.fromisoformat(following["at"]) <= datetime.now(UTC)
+            when = "now" if is_past else f"at {_local(following['at'], self.zone)}"
+            said["next"] = f"{following['name']} {when}"
         return {**said, "unusable": self.unusable}
 
     def figures(self, *, asks_store: bool) -> dict[str, Any]:

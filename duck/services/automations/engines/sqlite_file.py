@@ -51,7 +51,11 @@ class SqliteFile:
             self.db.execute("PRAGMA synchronous=FULL")
             self._migrate()
         except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"The store of automations at {path} cannot be opened: {error}.") from error
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            raise StoreError(
+                f"The store of automations at {path} cannot be opened: {why}; see to it, or give another directory with"
+                " --state-dir."
+            ) from error
 
     def close(self) -> None:
         """Give it back."""
