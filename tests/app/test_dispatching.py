@@ -175,7 +175,7 @@ class TestServe:
         duck.close()
 
     def test_what_an_application_declares_is_run_by_one_process(self, duck: Duck, site: Site) -> None:
-        assert "Automations: 3, next tick at " in duck.wait_for("Automations: ")
+        assert "Automations: 3, next tick " in duck.wait_for("Automations: ")
         wait_until(lambda: any(line.startswith("tick ") for line in site.ran()))
         pid = site.dispatcher()
         assert psutil.Process(pid).ppid() == duck.pid
