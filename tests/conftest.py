@@ -5,6 +5,7 @@ What they need is imported then: tests also run where only some of their depende
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,17 @@ import pytest
 if TYPE_CHECKING:
     from tests.postgres import Postgres
     from tests.redis_server import RedisServer
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """An App that ran within a test has Duck's messages written to the console; the tests after it look for them."""
+    logger = logging.getLogger("duck")
+    handlers, level, propagate = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+    logger.propagate = propagate
 
 
 @pytest.fixture(scope="session")

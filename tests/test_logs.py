@@ -18,16 +18,6 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture
-def duck_logger() -> Iterator[logging.Logger]:
-    logger = logging.getLogger("duck")
-    handlers, level, propagate = logger.handlers[:], logger.level, logger.propagate
-    yield logger
-    logger.handlers[:] = handlers
-    logger.setLevel(level)
-    logger.propagate = propagate
-
-
 def test_colours_are_for_terminals_of_those_who_want_them() -> None:
     assert wants_colour(Terminal(), {})
     assert not wants_colour(io.StringIO(), {})
@@ -36,7 +26,7 @@ def test_colours_are_for_terminals_of_those_who_want_them() -> None:
     assert wants_colour(Terminal(), {"NO_COLOR": ""})
 
 
-def test_messages_are_plain_where_there_is_no_terminal(duck_logger: logging.Logger) -> None:
+def test_messages_are_plain_where_there_is_no_terminal() -> None:
     stream = io.StringIO()
     configure("info", stream=stream)
     configure("info", stream=stream)
@@ -50,7 +40,7 @@ def test_a_line_feed_in_a_message_begins_no_line_of_its_own() -> None:
     assert ConsoleFormatter().format(record)[10:] == " from a\n    [12:00:00] forged\\x1b[2J"
 
 
-def test_json_messages_carry_their_traceback(duck_logger: logging.Logger) -> None:
+def test_json_messages_carry_their_traceback() -> None:
     stream = io.StringIO()
     configure("debug", "json", stream=stream)
     try:
@@ -98,9 +88,7 @@ class TestHeldBack:
         yield
         release()
 
-    def test_lines_and_messages_wait_and_come_in_their_order(
-        self, capsys: pytest.CaptureFixture[str], duck_logger: logging.Logger
-    ) -> None:
+    def test_lines_and_messages_wait_and_come_in_their_order(self, capsys: pytest.CaptureFixture[str]) -> None:
         configure("info")
         hold_back()
         hold_back()

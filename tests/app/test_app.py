@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 import signal
 import socket
@@ -123,10 +122,6 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run_dir: Path) ->
     app = App.get_main_app()
     if app is not None:
         app._forget()
-    logger = logging.getLogger("duck")
-    for handler in logger.handlers[:]:
-        logger.removeHandler(handler)
-    logger.propagate = True
 
 
 class TestConstructor:

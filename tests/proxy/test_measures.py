@@ -46,8 +46,10 @@ def test_of_a_stream_the_last_word_counts(front, link_backend):
 
 def test_what_is_told_of_an_answer_that_nobody_waits_for_is_dropped(front, link_backend):
     def script(slot, items, fields, body):
-        slot.answer(items["path"].encode())
-        slot.send(TOLD)  # after its end, and before the next request
+        body = items["path"].encode()
+        answer = link.head_frame(200, b"OK", b"", len(body), body, complete=True)
+        # After its end, and before the next request: in one write, which is read at once.
+        slot.send(answer + link.free_frame(0) + TOLD)
 
     front.switch(link_backend(script).upstream())
     for path in ("/one", "/two"):
