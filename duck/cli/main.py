@@ -5,7 +5,6 @@ A command's module is imported when the command is used: `duck --help` names the
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
@@ -15,6 +14,7 @@ from typing import Final
 import click
 
 from duck import __version__
+from duck.cli.lazy_group import LazyGroup
 from duck.exceptions import DuckError
 
 OK: Final = 0
@@ -54,22 +54,9 @@ _COMMANDS: Final = {
 }
 
 
-class _Commands(click.Group):
-    """The commands of `_COMMANDS`, imported when one of them is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in _COMMANDS:
-            return None
-        module, function, _ = _COMMANDS[name]
-        command: click.Command = getattr(importlib.import_module(f"duck.cli.{module}"), function)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, sentence) for name, (_, _, sentence) in _COMMANDS.items()])
+class _Commands(LazyGroup):
+    package = "duck.cli"
+    commands_of = _COMMANDS
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

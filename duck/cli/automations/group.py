@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from typing import Final
 
 import click
+
+from duck.cli.lazy_group import LazyGroup
 
 # name: (module beside this one, function, the first sentence of its help)
 _COMMANDS: Final = {
@@ -28,20 +29,9 @@ _COMMANDS: Final = {
 }
 
 
-class _Commands(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in _COMMANDS:
-            return None
-        module, function, _ = _COMMANDS[name]
-        command: click.Command = getattr(importlib.import_module(f"duck.cli.automations.{module}"), function)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, sentence) for name, (_, _, sentence) in _COMMANDS.items()])
+class _Commands(LazyGroup):
+    package = "duck.cli.automations"
+    commands_of = _COMMANDS
 
 
 @click.group(cls=_Commands)
