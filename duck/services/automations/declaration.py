@@ -40,6 +40,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _BACKOFF: Final = re.compile(r"exp:([^.]+)\.\.(.+)")
 _NOWHERE: Final = Path()
 _DAY_S: Final = 86_400.0
+# How often a run whose node was lost is tried again at least, where `on_crash` says so and `retry` nothing more.
+CRASH_RETRIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,17 @@ class Declaration:
             "key": run.key,
             "event": json.loads(run.event) if run.event else {},
         }
+
+    def after_crash(self, attempt: int, reason: str) -> tuple[float | None, str]:
+        """After how many seconds a run whose `attempt` was lost is tried again, None for never; and why it was lost.
+
+        One that ends its node each time would end all nodes, one after the other, for ever: so there is a bound.
+        """
+        if self.on_crash != "retry":
+            return None, reason
+        if attempt > max(self.retry, CRASH_RETRIES):
+            return None, f"{reason}; this was attempt {attempt}, and the last one"
+        return self.backoff.wait_s(attempt), reason
 
     @property
     def delay_s(self) -> float:

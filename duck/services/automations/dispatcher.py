@@ -14,6 +14,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -369,11 +370,13 @@ class Dispatcher:
 
     def _ended(self, run: Run, ended: Ended) -> None:
         _, declaration = self._running.pop(run.id)
-        fails = ended.state in (State.FAILED, State.TIMED_OUT) and run.attempt <= declaration.retry
-        # What carried it out elsewhere is gone.
-        fails |= ended.state is State.LOST and declaration.on_crash == "retry"
-        if fails and not self._is_stopping:
+        wait_s = None
+        if ended.state in (State.FAILED, State.TIMED_OUT) and run.attempt <= declaration.retry:
             wait_s = declaration.backoff.wait_s(run.attempt)
+        elif ended.state is State.LOST:  # what carried it out elsewhere is gone
+            wait_s, reason = declaration.after_crash(run.attempt, ended.reason)
+            ended = replace(ended, reason=reason)
+        if wait_s is not None and not self._is_stopping:
             ended = Ended(State.QUEUED, ended.reason, ended.code, ended.output, self._now() + timedelta(seconds=wait_s))
         self._unsaid.append((run, declaration, ended))
         self.wake()

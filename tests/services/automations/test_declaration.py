@@ -124,6 +124,15 @@ def test_every_option_is_read() -> None:
     assert 0.0 <= declaration.delay_s < 120.0 and declaration.delay_s == read(every="1d", jitter="2m").delay_s
 
 
+def test_tries_after_a_crash_are_bounded() -> None:
+    never, few, many = read(every="1d"), read(every="1d", on_crash="retry"), read(on_crash="retry", retry=5, every="1d")
+    reason = "its node a fell silent"
+    assert never.after_crash(1, reason) == (None, reason)
+    for job, last in ((few, 4), (many, 6)):
+        assert job.after_crash(last - 1, reason) == (30.0, reason)
+        assert job.after_crash(last, reason) == (None, f"{reason}; this was attempt {last}, and the last one")
+
+
 def test_defaults_are_the_safe_ones() -> None:
     declaration = read(every="1d")
     assert (declaration.missed, declaration.overlap, declaration.on_crash) == ("once", "skip", "fail")

@@ -279,6 +279,17 @@ class TestEnds:
         assert (node.hands.started[2].name, node.hands.started[2].attempt) == ("job", 2)
         assert [(run.name, run.state) for run in node.over] == [("other", State.LOST)]
 
+    def test_but_not_for_ever(self, node: Node) -> None:
+        job = declared(on_crash="retry", backoff="1ms")
+        node.begin(job)
+        node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+        for attempt in range(1, 5):
+            node.serve(lambda attempt=attempt: len(node.hands.started) == attempt)
+            node.hands.end(node.hands.started[-1], Ended(State.LOST, "its worker fell silent"))
+        node.serve(lambda: node.over)
+        assert [(run.attempt, run.state) for run in node.over] == [(4, State.LOST)]
+        assert node.over[0].reason == "its worker fell silent; this was attempt 4, and the last one"
+
     def test_another_waits_for_its_outcome(self, node: Node) -> None:
         first = declared("first")
         after, alarm, always = (

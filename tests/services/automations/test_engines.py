@@ -305,6 +305,19 @@ class TestSilence:
             taken = take(engine, "b", job)
         assert (taken[0].id, taken[0].attempt, taken[0].key) == (run.id, 2, run.key)
 
+    def test_one_that_ends_each_node_that_takes_it_is_not_tried_for_ever(self, engine: Engine) -> None:
+        job = declared(on_crash="retry", backoff="1ms")
+        engine.register([job])
+        started(engine, job, soon())
+        for attempt in range(1, 5):
+            (given_up,) = engine.give_up(-1.0, {"job": job})
+            assert given_up.attempt == attempt
+            deadline = engine.now() + timedelta(seconds=5)
+            while attempt < 4 and not take(engine, "b", job):
+                assert engine.now() < deadline
+        assert given_up.state is State.LOST
+        assert given_up.reason == "its node b fell silent; this was attempt 4, and the last one"
+
     def test_a_beat_keeps_it(self, engine: Engine) -> None:
         job = declared()
         engine.register([job])

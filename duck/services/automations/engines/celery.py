@@ -17,5 +17,7 @@ if TYPE_CHECKING:
 class CeleryEngine(DjangoEngine):
     """An `Engine`."""
 
-    def _wait_s(self, declaration: Declaration | None, attempt: int) -> tuple[float | None, bool]:
-        return 0.0, False
+    def _after_crash(
+        self, declaration: Declaration | None, attempt: int, reason: str
+    ) -> tuple[float | None, str, bool]:
+        return 0.0, reason, False

@@ -211,18 +211,23 @@ class DjangoEngine:
         """See `Engine`."""
         decided = []
         for run_id, name, node, for_node, attempt, is_to_end in self._ask("silent", silent_s=silent_s):
-            is_over = for_node or is_to_end
-            wait_s, counts = (None, True) if is_over else self._wait_s(declarations.get(name), attempt)
-            decided.append((run_id, attempt, f"its node {node or for_node} fell silent", wait_s, counts))
+            reason = f"its node {node or for_node} fell silent"
+            decision: tuple[float | None, str, bool] = (None, reason, True)
+            if not (for_node or is_to_end):
+                decision = self._after_crash(declarations.get(name), attempt, reason)
+            wait_s, reason, counts = decision
+            decided.append((run_id, attempt, reason, wait_s, counts))
         if not decided:
             return []
         return [run_of(row) for row in self._ask("give_up", silent_s=silent_s, decided=decided)]
 
-    def _wait_s(self, declaration: Declaration | None, attempt: int) -> tuple[float | None, bool]:
-        """After how many seconds a run of a silent node is tried again, None for never; whether its attempt counts."""
-        if declaration is None or declaration.on_crash != "retry":
-            return None, True
-        return declaration.backoff.wait_s(attempt), True
+    def _after_crash(
+        self, declaration: Declaration | None, attempt: int, reason: str
+    ) -> tuple[float | None, str, bool]:
+        """See `Declaration.after_crash`, of a run of a silent node; and whether its attempt counts."""
+        if declaration is None:
+            return None, reason, True
+        return *declaration.after_crash(attempt, reason), True
 
     def cancel(self, run_id: int) -> bool:
         """See `Engine`."""

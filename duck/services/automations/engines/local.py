@@ -295,8 +295,11 @@ class LocalEngine:
                 declaration = declarations.get(row["name"])
                 reason = f"its node {row['node'] or row['for_node']} fell silent"
                 is_over = row["for_node"] or row["cancels"]
-                if declaration is not None and declaration.on_crash == "retry" and not is_over:
-                    at = now + timedelta(seconds=declaration.backoff.wait_s(row["attempt"]))
+                wait_s = None
+                if declaration is not None and not is_over:
+                    wait_s, reason = declaration.after_crash(row["attempt"], reason)
+                if wait_s is not None:
+                    at = now + timedelta(seconds=wait_s)
                     self._db.execute(
                         "UPDATE run SET state = 'queued', node = '', reason = ?, not_before = ? WHERE id = ?",
                         (reason, number(at), row["id"]),

@@ -314,8 +314,11 @@ class PostgresEngine:
                 declaration = declarations.get(row["name"])
                 reason = f"its node {row['node'] or row['for_node']} fell silent"
                 is_over = row["for_node"] or row["cancels"]
-                if declaration is not None and declaration.on_crash == "retry" and not is_over:
-                    at = row["now"] + timedelta(seconds=declaration.backoff.wait_s(row["attempt"]))
+                wait_s = None
+                if declaration is not None and not is_over:
+                    wait_s, reason = declaration.after_crash(row["attempt"], reason)
+                if wait_s is not None:
+                    at = row["now"] + timedelta(seconds=wait_s)
                     jobs.retry_job_by_id(row["job_id"], at)
                     connection.execute(
                         "UPDATE duck_run SET state = 'queued', node = '', reason = %s, not_before = %s WHERE id = %s",
