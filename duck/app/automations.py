@@ -100,7 +100,12 @@ class Automations:
         mails = self._jobs
         if isinstance(mails, CeleryJobs):
             mails = self._side.jobs(settings, self._inbox, lambda told: None, self._failed, self._printed)
-        shell = ShellCommands(self._inbox, self._side.root or settings.base_dir, settings["AUTOMATION_PROCESSES"])
+        shell = ShellCommands(
+            self._inbox,
+            self._side.root or settings.base_dir,
+            settings["AUTOMATION_PROCESSES"],
+            settings["AUTOMATION_MEMORY"],
+        )
         requests = Requests(self._inbox, settings["AUTOMATION_THREADS"], base)
         executors: dict[str, Executor] = {"shell": shell, "url": requests}
         if self._jobs is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -94,9 +95,16 @@ def hangs():
     time.sleep(60)
 
 @automation()
+def naps():
+    print("napping", flush=True)
+    while True:
+        time.sleep(0.05)  # between two of these a thread hears that it is to end
+
+@automation()
 def deaf():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"])
+    subprocess.Popen(["sleep", "60"], start_new_session=True)
     print("deaf", flush=True)
     while True:
         time.sleep(60)
@@ -112,6 +120,22 @@ def leaks():
     while True:
         kept.append(b"x" * 20_000_000)
         time.sleep(0.02)
+
+@automation()
+def leaks_elsewhere():
+    program = "kept = []\\nwhile True: kept.append(b'x' * 20_000_000); __import__('time').sleep(0.02)"
+    subprocess.run([sys.executable, "-c", program])
+
+@automation()
+def leaves_behind():
+    left, meant = (subprocess.Popen(["sleep", "60"], start_new_session=own) for own in (False, True))
+    print(os.getpid(), left.pid, meant.pid)
+
+@automation()
+def tracked():
+    from multiprocessing import resource_tracker
+    resource_tracker.ensure_running()
+    print("tracked", os.getpid())
 
 @automation()
 def floods():
@@ -389,7 +413,7 @@ class TestEnding:
         _, ended = works.begin(works.declaration("deaf", timeout=2, grace=0.3))
         works.serve(works.printing("deaf"))
         children = [child for pid in works.jobs.pids for child in psutil.Process(pid).children(recursive=True)]
-        assert children
+        assert len(children) > 1
         works.serve(lambda: ended)
         assert (ended[0].state, ended[0].code) == (State.TIMED_OUT, -9)
         works.serve(lambda: not any(is_alive(child.pid) for child in children))
@@ -403,19 +427,43 @@ class TestEnding:
 
     @pytest.mark.parametrize("lane", ["process", "thread", "loop"])
     def test_one_that_is_cancelled_as_it_begins_does_not(self, works: Works, lane: str) -> None:
-        call = "waits" if lane == "loop" else "hangs"
+        call = {"process": "hangs", "thread": "naps", "loop": "waits"}[lane]
         _, over = works.begin(works.declaration("started_at_once", run_in=lane))
         works.serve(lambda: over)
         run, ended = works.begin(works.declaration(call, run_in=lane, grace="20s"))
         works.jobs.cancel(run.id)
         works.serve(lambda: ended)
         assert (ended[0].state, ended[0].code, ended[0].reason) == (State.CANCELLED, None, "")
-        assert ended[0].output in ("", "waiting\n", "hanging\n")
+        assert ended[0].output.strip() in ("", "hanging", "napping", "waiting")
 
-    def test_a_thread_that_does_not_hear_is_left_and_that_is_told(self, works: Works) -> None:
+    def test_a_thread_that_does_not_hear_goes_on_until_others_of_its_process_have_ended(self, works: Works) -> None:
+        run, other = works.begin(works.declaration("waits", run_in="loop"))
+        works.serve(works.printing("waiting"))
         ended = works.run("hangs", run_in="thread", timeout=0.3, grace=0.3)
         assert ended.state == State.TIMED_OUT
-        assert ended.output.endswith("It did not end when it was asked to, and goes on in its thread.\n")
+        told = "It did not end when it was asked to, and goes on until the others of its process have.\n"
+        assert ended.output.endswith(told)
+        (old,) = (host for host in works.jobs._hosts if run.id in host.jobs)
+        before = old.pid
+        assert works.run("in_thread", run_in="thread").output.split()[4] != str(before), "new ones have a new process"
+        assert is_alive(before) and not other
+        works.jobs.cancel(run.id)
+        works.serve(lambda: other and old.state is EXITED)
+
+    def test_what_a_run_leaves_behind_ends_with_it_unless_it_has_a_session_of_its_own(self, works: Works) -> None:
+        ended = works.run("leaves_behind")
+        own, left, meant = map(int, ended.output.split("\n")[0].split())
+        try:
+            assert ended.state is State.SUCCEEDED
+            assert ended.output.split("\n")[1:] == ["It left processes behind, which end with it: 1.", ""]
+            works.serve(lambda: not is_alive(left) and not is_alive(own))
+            assert is_alive(meant)
+        finally:
+            os.kill(meant, signal.SIGKILL)
+
+    def test_what_multiprocessing_keeps_for_itself_is_not_left_behind(self, works: Works) -> None:
+        first, second = works.run("tracked"), works.run("tracked")
+        assert first.output == second.output and first.output.startswith("tracked ")
 
 
 def test_threads_share_a_process_and_each_has_its_own_output(works: Works) -> None:
@@ -460,6 +508,9 @@ def test_a_process_that_holds_much_is_recycled_and_one_that_leaks_on_is_ended(ro
     ended = works.run("leaks")
     assert (ended.state, ended.code) == (State.FAILED, -9)
     assert re.fullmatch(r"its process held \d+ MB, of 400 MB allowed \(AUTOMATION_MEMORY\)", ended.reason)
+    ended = works.run("leaks_elsewhere")
+    assert (ended.state, ended.code) == (State.FAILED, -9)
+    assert re.fullmatch(r"its processes held \d+ MB, of 400 MB allowed \(AUTOMATION_MEMORY\)", ended.reason)
     assert works.run("plain").state is State.SUCCEEDED
     works.jobs.kill()
     works.serve(lambda: not works.jobs.pids)

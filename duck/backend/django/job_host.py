@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from duck.backend.django.child import DjangoProcess
+from duck.backend.django.child import EXITED, DjangoProcess
 from duck.backend.django.handles import Handles, WorkerSpec
 from duck.services.automations.tail import Tail
+from duck.services.process_tree import kill_all, trees
 
 if TYPE_CHECKING:
     from duck.backend.django.discover import Interpreter, Project
@@ -54,6 +55,12 @@ class JobHost(DjangoProcess):
         super().__init__(
             spec, handles, inbox, partial(on_event, self), partial(on_output, self), partial(on_exit, self)
         )
+
+    def kill(self) -> None:
+        """End the process and its group now, and what it has started that has left the group."""
+        tree = trees([self.pid])[self.pid] if self.jobs and self.state is not EXITED else []
+        super().kill()
+        kill_all(tree[1:])
 
 
 class Job:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
 
 import psutil
 
-WEIGH_S: Final = 1.0
+from duck.services.automations.memory import excesses
+from duck.services.process_tree import resident_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryBound:
-    """Resident memory of one process, in bytes; what it has started is not counted.
+    """Resident memory, in bytes.
 
     Attributes:
-        recycle_bytes: one that holds more when a run has ended in it is replaced; None for none.
-        most_bytes: one that holds more is ended by force; None for none.
+        recycle_bytes: a process that holds more by itself when a run has ended in it is replaced; None for none.
+        most_bytes: one that holds more, with all that it has started, is ended by force; None for none.
     """
 
     recycle_bytes: int | None = None
@@ -24,21 +25,13 @@ class MemoryBound:
 
     def is_worn(self, pid: int) -> bool:
         """Whether a process is to have no more runs."""
-        return self.recycle_bytes is not None and _held(pid) > self.recycle_bytes
+        if self.recycle_bytes is None:
+            return False
+        try:
+            return resident_bytes([psutil.Process(pid)]) > self.recycle_bytes
+        except psutil.Error:
+            return False  # it has gone
 
-    def excess(self, pid: int) -> str:
-        """Why a process is to be ended; empty where it is not."""
-        if self.most_bytes is None:
-            return ""
-        held = _held(pid)
-        if held <= self.most_bytes:
-            return ""
-        return f"its process held {held / 1e6:.0f} MB, of {self.most_bytes / 1e6:.0f} MB allowed (AUTOMATION_MEMORY)"
-
-
-def _held(pid: int) -> int:
-    """Zero for one that has gone."""
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:
-        return 0
+    def excesses(self, pids: Collection[int]) -> dict[int, str]:
+        """Those of these processes that are to be ended, and why."""
+        return excesses(pids, self.most_bytes) if self.most_bytes is not None and pids else {}

@@ -1,7 +1,7 @@
 """Jobs: runs of automations that need the project, in processes of the project's interpreter.
 
     lane `process`   a bounded pool, one run in each process at a time; ended by force with all that it started
-    lanes `thread` and `loop`   one process for all; a run is asked to end, and what does not hear it goes on
+    lanes `thread` and `loop`   one process for all; a run is asked to end; what does not hear it ends with the others
 
 Processes are warm: one that has loaded the project waits for a run. They are recycled after a number of runs, and
 replaced when the code is.
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django.child import EXITED, READY, STARTING
 from duck.backend.django.job_host import Job, JobHost
-from duck.backend.django.job_memory import WEIGH_S, MemoryBound
+from duck.backend.django.job_memory import MemoryBound
 from duck.exceptions import ProjectError
 from duck.services.automations.engine import Ended
+from duck.services.automations.memory import WEIGH_S
 from duck.services.automations.run import State
 from duck.services.automations.tail import news
 from duck.services.exit import exit_sentence
@@ -248,15 +249,12 @@ class DjangoJobs:
 
     def _weigh(self) -> None:
         """End what holds too much, while anything runs."""
-        self._weighing = None
-        for host in tuple(self._hosts):
-            why = self._memory.excess(host.pid) if host.jobs else ""
-            if why:
-                for job in host.jobs.values():
-                    job.facts = {"state": State.FAILED, "reason": why}
-                host.kill()  # its exit ends the runs
-        if self._jobs:
-            self._weighing = self._inbox.call_later(WEIGH_S, self._weigh)
+        self._weighing = self._inbox.call_later(WEIGH_S, self._weigh) if self._jobs else None
+        hosts = {host.pid: host for host in self._hosts if host.jobs}
+        for pid, why in self._memory.excesses(hosts).items():
+            for job in hosts[pid].jobs.values():
+                job.facts = {"state": State.FAILED, "reason": why}
+            hosts[pid].kill()  # its exit ends the runs
 
     def _event(self, host: JobHost, event: dict[str, Any]) -> None:
         name = event.get("event")
@@ -322,7 +320,12 @@ class DjangoJobs:
         if job.host.lane == "process":
             job.host.kill()  # its exit ends the run
         else:
-            job.tail.add("It did not end when it was asked to, and goes on in its thread.\n")
+            # What it holds is given back when the others of its process have ended; new ones have a new process.
+            job.tail.add("It did not end when it was asked to, and goes on until the others of its process have.\n")
+            job.host.retires = True
+            if job.host is self._shared:
+                self._shared = None
+                self._keep_warm()
             self._finish(job)
 
     def _finish(self, job: Job, code: int | None = None) -> None:
@@ -340,6 +343,9 @@ class DjangoJobs:
             job.host.held = ""
         if facts.get("traceback"):
             job.tail.add(str(facts["traceback"]))
+        if facts.get("left") and job.host is not None:
+            job.tail.add(f"It left processes behind, which end with it: {facts['left']}.\n")
+            job.host.retires = True  # they are of its group
         if code is not None and job.facts is None:
             reason = exit_sentence("its process", code).rstrip(".")
         if job.because is not None and state is not State.SUCCEEDED:

@@ -162,7 +162,8 @@ AUTOMATIONS: Final = (
         "AUTOMATION_MEMORY",
         kinds.size().or_none(),
         None,
-        "A job process that holds more is ended by force, and its run has failed; nothing by default.",
+        "A job process or shell command that holds more, with all that it has started, is ended by force, and its run"
+        " has failed; nothing by default.",
         unit="bytes",
     ),
 )

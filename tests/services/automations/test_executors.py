@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
 import threading
@@ -34,9 +36,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 class Works:
-    def __init__(self, root: Path, base: str | None = None) -> None:
+    def __init__(self, root: Path, base: str | None = None, most_bytes: int | None = None) -> None:
         self.inbox = Inbox()
-        self.shell = ShellCommands(self.inbox, root, 2)
+        self.shell = ShellCommands(self.inbox, root, 2, most_bytes)
         self.requests = Requests(self.inbox, 2, base)
         self.executor = ByKind({"shell": self.shell, "url": self.requests})
         self.number = 0
@@ -133,6 +135,30 @@ class TestShell:
         while is_alive(int(ended.output)) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not is_alive(int(ended.output))
+
+    def test_what_begins_a_session_of_its_own_is_left_at_an_end_and_ended_by_force(self, works: Works) -> None:
+        ended = works.run(shell="setsid sleep 63 >/dev/null 2>&1 & echo $!")
+        left = int(ended.output)
+        assert ended.state is State.SUCCEEDED and is_alive(left)
+        os.kill(left, signal.SIGKILL)
+        run, ended_by_force = works.begin(
+            shell="trap '' TERM; setsid sleep 64 & echo $!; while :; do sleep 1; done", timeout=1, grace=0.2
+        )
+        tail = works.shell._commands[run.id].tail
+        works.serve(lambda: str(tail).endswith("\n"))
+        works.serve(lambda: ended_by_force)
+        assert (ended_by_force[0].state, ended_by_force[0].code) == (State.TIMED_OUT, -9)
+        works.serve(lambda: not is_alive(int(str(tail))))
+
+    def test_one_that_holds_too_much_with_what_it_has_started_is_ended(self, tmp_path: Path) -> None:
+        works = Works(tmp_path, most_bytes=200_000_000)
+        assert works.run(shell=f"{sys.executable} -c 'kept = bytes(20_000_000)'").state is State.SUCCEEDED
+        program = "kept = []\nwhile True: kept.append(b'x' * 20_000_000); __import__('time').sleep(0.05)"
+        (tmp_path / "leaks.py").write_text(program)
+        ended = works.run(shell=f"{sys.executable} leaks.py; true")
+        assert (ended.state, ended.code) == (State.FAILED, -9)
+        assert re.fullmatch(r"its processes held \d+ MB, of 200 MB allowed \(AUTOMATION_MEMORY\)", ended.reason)
+        works.inbox.close()
 
     def test_one_ends_with_the_process_that_has_it_run_however_that_ends(self, tmp_path: Path) -> None:
         """By the kernel alone, as for a node that is killed."""

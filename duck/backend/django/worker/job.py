@@ -65,22 +65,25 @@ def carry_out(told: Dict[str, Any]) -> Dict[str, Any]:
     return {"state": "succeeded", "reason": reason, "traceback": ""}
 
 
-async def carry_out_async(told: Dict[str, Any]) -> Dict[str, Any]:
-    """The same for a coroutine function, on the loop of this thread."""
+async def carry_out_async(told: Dict[str, Any], ended: Dict[str, Any]) -> None:
+    """The same for a coroutine function, on the loop of this thread; the facts are put into `ended` when it ends.
+
+    Raises:
+        CancelledError: it was cancelled when it had ended.
+    """
     try:
         target = resolve(told["target"])
         await target(*_arguments(target, told), **told["details"].get("kwargs", {}))
+        ended.update(state="succeeded")
     except asyncio.CancelledError:
-        return {"state": "cancelled", "reason": "", "traceback": ""}
+        pass
     except BaseException as error:
-        return _failure(error)
-    finally:
-        if has_django():
-            from asgiref.sync import sync_to_async
-            from django.db import close_old_connections
+        ended.update(_failure(error))
+    if has_django():
+        from asgiref.sync import sync_to_async
+        from django.db import close_old_connections
 
-            await sync_to_async(close_old_connections)()
-    return {"state": "succeeded", "reason": "", "traceback": ""}
+        await sync_to_async(close_old_connections)()
 
 
 def _failure(error: BaseException) -> Dict[str, Any]:

@@ -2,7 +2,7 @@
 
     App -> process    run(run, automation, kind, target, details, context, lane)   cancel(run)   stop(deadline_s)
     process -> App    ready(declared, failed, zone, database)
-                      started(run)   output(run, text)   ended(run, state, reason, traceback)
+                      started(run)   output(run, text)   ended(run, state, reason, traceback, left)
 
 A process of the lane `process` carries one run out at a time, on its main thread: all that it prints is the run's.
 One of the lanes `thread` and `loop` carries many.
@@ -28,6 +28,7 @@ from .declared import find_automations, has_django
 from .failure import EXIT_FAILED, describe
 from .job import Cancelled, SharedStream, carry_out, carry_out_async, current_run, log_to_output
 from .launch import enter_directory, run_aside, set_up
+from .left import end_left
 from .signals import Signals, chain, follow
 from .spec import Spec
 from .targets import check_targets
@@ -35,6 +36,7 @@ from .waiting import check_events
 
 VARIABLE = "_DUCK_JOBS"
 _MAX_OUTPUT = 8192  # of one message
+_CANCELLED = {"state": "cancelled", "reason": "", "traceback": ""}
 
 
 class JobProcess:
@@ -49,7 +51,7 @@ class JobProcess:
         self.stage = "import"
         self.control = Control(self.spec.control_fd)
         self._runs: "queue.SimpleQueue[Optional[Dict[str, Any]]]" = queue.SimpleQueue()
-        self._is_running = False
+        self._running = 0  # the run on the main thread that may be interrupted; 0 for none
         self._threads: Dict[int, threading.Thread] = {}
         self._tasks: Dict[int, Any] = {}
         self._loop: Optional[asyncio.AbstractEventLoop] = None
@@ -156,29 +158,33 @@ class JobProcess:
     # -- one at a time ----------------------------------------------------------------------------------------------
 
     def _run_alone(self, told: Dict[str, Any]) -> None:
+        # The one before may have set another.
+        signal.signal(signal.SIGTERM, self._terminated)
         self.control.send("started", run=told["run"])
-        ended: Dict[str, Any] = {"state": "cancelled", "reason": "", "traceback": ""}
+        ended: Dict[str, Any] = dict(_CANCELLED)
+        if self._signals is not None:
+            self._signals.whole = chain_of(told)
         try:
-            self._is_running = True
-            if self._signals is not None:
-                self._signals.whole = chain_of(told)
+            self._running = told["run"]
             if self._is_wanted(told["run"]):
                 ended = carry_out(told)
+            self._running = 0
         except Cancelled:
             pass
-        finally:
-            self._is_running = False
-            if self._signals is not None:
-                self._signals.whole = ()
+        if self._signals is not None:
+            self._signals.whole = ()
+        left = end_left()
         sys.stdout.flush()
         sys.stderr.flush()
         # Behind all that it printed: whoever reads both knows by it that the output is complete.
         # It begins a line, whether or not the output ended one; the reader leaves the line end out.
         os.write(1, b"\n\0duck ended %d\n" % told["run"])
-        self.control.send("ended", run=told["run"], **ended)
+        self.control.send("ended", run=told["run"], left=left, **ended)
 
     def _terminated(self, number: int, frame: Any) -> None:
-        if self._is_running:
+        """On the main thread, between two of its instructions. A run is interrupted once, and nothing behind it is."""
+        if self._running:
+            self._running = 0
             raise Cancelled
 
     # -- many at a time ---------------------------------------------------------------------------------------------
@@ -186,32 +192,47 @@ class JobProcess:
     def _start_shared(self, told: Dict[str, Any]) -> None:
         if told["lane"] == "loop":
             self._start_on_loop(told)
-            return
-        context = contextvars.copy_context()
-        thread = threading.Thread(target=context.run, args=(self._run_in_thread, told), daemon=True)
-        with self._lock:
-            self._threads[told["run"]] = thread
-        thread.start()
+        else:
+            threading.Thread(target=self._see_to_thread, args=(told,), daemon=True).start()
 
-    def _run_in_thread(self, told: Dict[str, Any]) -> None:
+    def _see_to_thread(self, told: Dict[str, Any]) -> None:
+        """Have a run carried out in a thread of its own, and say how it ended.
+
+        That one may be interrupted between any two of its instructions, those with which it ends too. This one is not,
+        so that however it ends is told.
+        """
         run = told["run"]
-        current_run.set(lambda text: self._output(run, text))
-        chain.set(chain_of(told))
         self.control.send("started", run=run)
-        ended: Dict[str, Any] = {"state": "cancelled", "reason": "", "traceback": ""}
+        ended: Dict[str, Any] = dict(_CANCELLED)
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(self._run_in_thread, told, ended), daemon=True)
+        with self._lock:
+            self._threads[run] = thread
         try:
+            thread.start()
+        except RuntimeError as error:  # the system has no room for it
+            ended.update(state="failed", reason=str(error))
+        else:
+            thread.join()
+        with self._lock:
+            self._threads.pop(run, None)
+        self.control.send("ended", run=run, **ended)
+
+    def _run_in_thread(self, told: Dict[str, Any], ended: Dict[str, Any]) -> None:
+        run = told["run"]
+        try:
+            current_run.set(lambda text: self._output(run, text))
+            chain.set(chain_of(told))
             if self._is_wanted(run):
-                ended = carry_out(told)
+                ended.update(carry_out(told))
             if has_django():
                 from django.db import connections
 
                 connections.close_all()
-        except Cancelled:
-            pass
-        finally:
             with self._lock:
                 self._threads.pop(run, None)
-            self.control.send("ended", run=run, **ended)
+        except Cancelled:
+            pass
 
     def _start_on_loop(self, told: Dict[str, Any]) -> None:
         if self._loop is None:
@@ -223,9 +244,12 @@ class JobProcess:
             current_run.set(lambda text: self._output(run, text))
             chain.set(chain_of(told))
             self.control.send("started", run=run)
-            ended: Dict[str, Any] = {"state": "cancelled", "reason": "", "traceback": ""}
-            if self._is_wanted(run):
-                ended = await carry_out_async(told)
+            ended: Dict[str, Any] = dict(_CANCELLED)
+            try:
+                if self._is_wanted(run):
+                    await carry_out_async(told, ended)
+            except asyncio.CancelledError:
+                pass  # while it was being closed
             with self._lock:
                 self._tasks.pop(run, None)
             self.control.send("ended", run=run, **ended)
@@ -245,13 +269,14 @@ class JobProcess:
                 return
             task = self._tasks.get(run)
         if not self.is_shared:
-            os.kill(os.getpid(), signal.SIGTERM)
+            if self._running == run:  # else it is over, and what came after it is not meant
+                os.kill(os.getpid(), signal.SIGTERM)
             return
         if task is not None:
             task.cancel()
             return
         with self._lock:
-            thread = self._threads.get(run)
+            thread = self._threads.pop(run, None)  # once: its number may be another thread's afterwards
             if thread is not None and thread.ident is not None:
                 # Between two instructions of Python; what waits in the system is not reached.
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Cancelled))

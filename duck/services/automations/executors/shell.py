@@ -7,16 +7,18 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from duck.services.automations.engine import Ended
+from duck.services.automations.memory import WEIGH_S, excesses
 from duck.services.automations.run import State
 from duck.services.automations.tail import Tail, news
 from duck.services.exit import ExitWatch, exit_sentence
 from duck.services.lifeline import Lifeline
+from duck.services.process_tree import kill_all, trees
 
 if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
@@ -45,6 +47,7 @@ class _Command:
         self.tail = Tail()
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.because: State | None = None
+        self.excess = ""  # why it is ended by force
         self.timers: list[Timer] = []
         self.exit: ExitWatch | None = None
 
@@ -55,9 +58,12 @@ class ShellCommands:
     Args:
         root: where commands run that name no directory.
         most: how many at once.
+        most_bytes: one that holds more memory, with all that it has started, is ended by force; None for none.
     """
 
-    def __init__(self, inbox: Inbox, root: Path, most: int) -> None:
+    def __init__(self, inbox: Inbox, root: Path, most: int, most_bytes: int | None = None) -> None:
+        self._most_bytes = most_bytes
+        self._weighing: Timer | None = None
         self._inbox = inbox
         self._root = root
         self._most = most
@@ -106,6 +112,8 @@ class ShellCommands:
         self._commands[run.id] = command
         self._inbox.watch(process.stdout.fileno(), lambda: self._read(command))
         command.exit = ExitWatch(self._inbox, process.pid, process, partial(self._exited, run.id))
+        if self._weighing is None and self._most_bytes is not None:
+            self._weighing = self._inbox.call_later(WEIGH_S, self._weigh)
         if declaration.timeout_s is not None:
             command.timers.append(
                 self._inbox.call_later(declaration.timeout_s, partial(self._interrupt, run.id, State.TIMED_OUT))
@@ -129,7 +137,15 @@ class ShellCommands:
         """See `Executor`."""
         for command in self._commands.values():
             command.because = command.because or State.CANCELLED
-            self._signal(command, signal.SIGKILL)
+        self._end_by_force(self._commands.values())
+
+    def _weigh(self) -> None:
+        """End what holds too much, while anything runs."""
+        self._weighing = self._inbox.call_later(WEIGH_S, self._weigh) if self._commands else None
+        commands = {command.process.pid: command for command in self._commands.values()}
+        for pid, why in excesses(commands, self._most_bytes or 0).items():
+            commands[pid].excess = why
+            self._end_by_force([commands[pid]])
 
     def _interrupt(self, run_id: int, because: State) -> None:
         command = self._commands.get(run_id)
@@ -138,8 +154,16 @@ class ShellCommands:
         command.because = because
         self._signal(command, signal.SIGTERM)
         command.timers.append(
-            self._inbox.call_later(command.declaration.grace_s, lambda: self._signal(command, signal.SIGKILL))
+            self._inbox.call_later(command.declaration.grace_s, lambda: self._end_by_force([command]))
         )
+
+    def _end_by_force(self, commands: Collection[_Command]) -> None:
+        """Each with its group, and with what it has started that has left the group."""
+        found = trees([command.process.pid for command in commands if command.process.returncode is None])
+        for command in commands:
+            self._signal(command, signal.SIGKILL)
+        for tree in found.values():
+            kill_all(tree[1:])
 
     def _signal(self, command: _Command, number: signal.Signals) -> None:
         if command.process.returncode is None:
@@ -178,6 +202,8 @@ class ShellCommands:
         state, reason = State.FAILED, ""
         if code == 0:
             state = State.SUCCEEDED
+        elif command.excess:
+            reason = command.excess
         elif command.because is not None:
             state = command.because
             reason = f"not ended within {command.declaration.timeout_s:g} s" if state is State.TIMED_OUT else ""
