@@ -92,8 +92,11 @@ class Inbox:
         if self._timers:
             due = max(0.0, self._timers[0][0] - time.monotonic())
             timeout_s = due if timeout_s is None else min(due, timeout_s)
+        watched = self._selector.get_map()
         for key, _ in self._selector.select(timeout_s):
-            self._call(key.data)
+            # A call before it may have forgotten this one, and closed it.
+            if watched.get(key.fd) is key:
+                self._call(key.data)
         self._run_posted()
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:

@@ -66,7 +66,10 @@ def came(ctx):
 
 class Flag(AutomationTrigger):
     def check_trigger(self):
-        return os.path.exists("flag")
+        answer = os.path.exists("flag")
+        with open("asked", "a") as file:
+            file.write(f"{os.getpid()} {answer}\\n")
+        return answer
 
 class Broken(AutomationTrigger):
     def check_trigger(self):
@@ -127,9 +130,12 @@ secret_env = "HOOK_SECRET"
 class Site:
     """A project that is served, with a node beside it."""
 
-    def __init__(self, root: Path, duck: Duck, ask: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    def __init__(
+        self, root: Path, duck: Duck, node: Duck, ask: Callable[..., subprocess.CompletedProcess[str]]
+    ) -> None:
         self.root = root
         self.duck = duck
+        self.node = node
         self.ask = ask
 
     def ran(self, name: str) -> list[dict[str, Any]]:
@@ -186,7 +192,7 @@ def site(made_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     node = Duck(command("automations", "run", "--node", "beside"), root, environ)
     node.wait_for("Automations: 10")
     duck = Duck(command("serve", "--port", "0", "--workers", "2"), root, {**environ, **user})
-    made = Site(root, duck, ask)
+    made = Site(root, duck, node, ask)
     assert duck.get().text == "one"
     yield made
     for process in (made.duck, node):
@@ -290,10 +296,21 @@ class TestConditions:
         (site.root / "flag").touch()
         (run,) = site.wait_for("flagged")
         assert run["event"] == {"condition": "automations:Flag"}
-        (site.root / "flag").unlink()
+        # Once the project is loaded again another process asks, which did not see that it was true before.
+        before = {line.split()[0] for line in self.asked(site)}
+        site.node.signal(signal.SIGHUP)
+        wait_until(lambda: sum(line.split()[0] not in before for line in self.asked(site)) > 1)
+        deployed = len(site.ran("deployed"))
         site.ask("automations", "event", "deploy", "--tell", "because=condition")
-        site.wait_for("deployed")
+        site.wait_for("deployed", deployed + 1)
         assert len(site.ran("flagged")) == 1 and site.ran("never_asked") == []
+        (site.root / "flag").unlink()
+        wait_until(lambda: self.asked(site)[-1].endswith(" False"))
+        (site.root / "flag").touch()
+        site.wait_for("flagged", 2)
+
+    def asked(self, site: Site) -> list[str]:
+        return (site.root / "asked").read_text().splitlines()
 
 
 class TestDeploy:

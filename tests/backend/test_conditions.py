@@ -63,11 +63,11 @@ def begin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[str]]]
     # As in a Duck project without Django; other tests of this process may have had one.
     monkeypatch.setattr(module, "has_django", lambda: False)
 
-    def made(*names: str) -> list[str]:
+    def made(*names: str, true: tuple[str, ...] = ()) -> list[str]:
         told: list[str] = []
-        conditions = Conditions(told.append)
+        conditions = Conditions(lambda name, is_true: told.append(name) if is_true else None)
         begun.append(conditions)
-        conditions.ask([f"{__name__}:{name}" for name in names])
+        conditions.ask([f"{__name__}:{name}" for name in names], [f"{__name__}:{name}" for name in true])
         return told
 
     begun: list[Conditions] = []
@@ -93,6 +93,15 @@ def test_it_counts_when_the_answer_turns_to_true(begin: Callable[..., list[str]]
     told = begin("Scripted")
     wait(9)
     assert told == [f"{__name__}:Scripted"] * 2
+
+
+def test_one_that_was_true_before_has_to_be_false_in_between(begin: Callable[..., list[str]]) -> None:
+    answers[:] = [True, True, False, True]
+    told = begin("Scripted", true=("Scripted",))
+    wait(3)
+    assert told == []
+    wait(3)
+    assert told == [f"{__name__}:Scripted"]
 
 
 def test_one_that_raises_is_told_once_and_asked_again(

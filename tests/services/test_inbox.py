@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -74,6 +75,30 @@ def test_a_readable_descriptor_is_told_until_it_is_unwatched(inbox: Inbox) -> No
     assert seen == [b"a", b"b"]
     os.close(read)
     os.close(write)
+
+
+def test_what_is_unwatched_by_the_call_before_it_is_not_told_in_the_same_turn(
+    inbox: Inbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where a process has ended and has printed at once: whoever sees its end first closes what it printed to."""
+    pipes = [os.pipe() for _ in range(2)]
+    seen: list[int] = []
+
+    def readable(number: int) -> None:
+        seen.append(number)
+        other = pipes[1 - number][0]
+        inbox.unwatch(other)
+        os.read(pipes[number][0], 1)
+        inbox.unwatch(pipes[number][0])
+
+    for number, (read, write) in enumerate(pipes):
+        inbox.watch(read, partial(readable, number))
+        os.write(write, b"a")
+    with caplog.at_level("ERROR", logger="duck.services"):
+        inbox.run_once(0)
+    assert len(seen) == 1 and caplog.text == ""
+    for descriptor in (end for pair in pipes for end in pair):
+        os.close(descriptor)
 
 
 def test_a_signal_handler_can_post(inbox: Inbox) -> None:

@@ -1,10 +1,12 @@
 """Conditions: the process of the project that asks triggers of the user's own whether their automations are to run.
 
 Of several nodes of a machine one asks each, that which holds its lock: what comes true comes true once there.
+In the file of the lock it is noted while it is true, so that neither a reload nor the next node takes that for news.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from duck.services.automations.event_spool import EventSpool
     from duck.services.inbox import Inbox, Timer
 
+_TRUE: Final = b"true\n"
 # A process that has ended is replaced after so long.
 _AGAIN_S: Final = 5.0
 
@@ -59,6 +62,7 @@ class Conditions:
         self._on_output = on_output
         self._spool = spool
         self._locks: dict[str, int] = {}  # descriptors, by the name of the condition that this node asks
+        self._true: set[str] = set()  # those of them that have come true, and not false since
         self._timer: Timer | None = None
         self._names: tuple[str, ...] = ()
         self._host: JobHost | None = None
@@ -68,6 +72,7 @@ class Conditions:
         self._names = tuple(dict.fromkeys(names))
         self._end()
         for name in self._locks.keys() - set(self._names):
+            self._note(name, False)
             os.close(self._locks.pop(name))
         self._look()
 
@@ -88,6 +93,7 @@ class Conditions:
     def _release(self) -> None:
         while self._locks:
             os.close(self._locks.popitem()[1])
+        self._true.clear()
 
     def _end(self) -> None:
         if self._host is not None:
@@ -105,7 +111,7 @@ class Conditions:
         if self._host is None and self._locks:
             self._spawn()
         elif new and self._host is not None and self._host.state is READY:
-            self._host.command("ask", conditions=new)
+            self._ask(self._host, new)
         if self._host is None or len(self._locks) < len(self._names):
             self._timer = self._inbox.call_later(_AGAIN_S, self._look)
 
@@ -124,7 +130,21 @@ class Conditions:
                 if lock is not None:
                     self._locks[name] = lock
                     new.append(name)
+                    if os.pread(lock, len(_TRUE), 0) == _TRUE:
+                        self._true.add(name)
         return new
+
+    def _ask(self, host: JobHost, names: Sequence[str]) -> None:
+        host.command("ask", conditions=list(names), true=[name for name in names if name in self._true])
+
+    def _note(self, name: str, is_true: bool) -> None:
+        """Keep how one stands, for whoever asks it next; a disk that is full only has it told of again."""
+        (self._true.add if is_true else self._true.discard)(name)
+        lock = self._locks.get(name)
+        if lock is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, _TRUE if is_true else b"", 0)
 
     def _spawn(self) -> None:
         try:
@@ -148,9 +168,11 @@ class Conditions:
             return
         name = event.get("event")
         if name == "ready":
-            host.command("ask", conditions=list(self._locks))
+            self._ask(host, list(self._locks))
         elif name == "condition":
-            self._on_true(str(event["name"]))
+            if event["true"]:
+                self._on_true(str(event["name"]))
+            self._note(str(event["name"]), bool(event["true"]))
         elif name == "failed":
             self._on_failed(str(event["message"]), str(event.get("traceback", "")))
 

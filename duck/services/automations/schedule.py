@@ -21,6 +21,7 @@ from cronsim import CronSim
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_SECOND: Final = timedelta(seconds=1)
 _DAY: Final = timedelta(days=1)
 _LOOKED_BACK: Final = timedelta(days=36_525)
 # How often schedules are asked in search of a time that all agree on, or that no exclusion holds, before there is none.
@@ -302,18 +303,19 @@ def oddity(planned: datetime, zone: ZoneInfo) -> str:
     hours = abs(forward.total_seconds()) / 3600
     amount = f"{hours:g} h"
     direction = "forward" if forward > timedelta() else "back"
-    return f"clocks go {direction} by {amount} at {at:%H:%M}"
+    shown = f"{at:%H:%M}" if at.date() == local.date() else "24:00"
+    return f"clocks go {direction} by {amount} at {shown}"
 
 
 def _change_of(day: date, zone: ZoneInfo) -> tuple[datetime, timedelta] | None:
     """When clocks in `zone` are changed on `day`, as they show it before, and by how much; None where they are not."""
-    begin = datetime.combine(day, time(), tzinfo=zone).astimezone(UTC)
-    end = datetime.combine(day + _DAY, time(), tzinfo=zone).astimezone(UTC)
-    before, after = _offset(begin, zone), _offset(end, zone)
+    # A second earlier each: where clocks are changed at midnight, the day that is shorter or longer has the change.
+    low = datetime.combine(day, time(), tzinfo=zone).astimezone(UTC) - _SECOND
+    high = datetime.combine(day + _DAY, time(), tzinfo=zone).astimezone(UTC) - _SECOND
+    before, after = _offset(low, zone), _offset(high, zone)
     if before == after:
         return None
-    low, high = begin, end
-    while high - low > timedelta(seconds=1):
+    while high - low > _SECOND:
         middle = low + (high - low) / 2
         if _offset(middle, zone) == before:
             low = middle

@@ -250,6 +250,24 @@ def test_odd_days_are_told() -> None:
     )
 
 
+def test_where_clocks_change_at_midnight_the_day_that_is_shorter_or_longer_is_odd() -> None:
+    cairo = ZoneInfo("Africa/Cairo")
+    coming = CronSchedule("30 0 * * *", cairo)
+    spring = upcoming(coming, datetime(2027, 4, 27, 12, tzinfo=UTC), 4)
+    assert [(f"{at.astimezone(cairo):%d %H:%M}", oddity(at, cairo)) for at in spring] == [
+        ("28 00:30", ""),
+        ("29 00:30", ""),
+        ("30 01:00", "clocks go forward by 1 h at 00:00"),
+        ("01 00:30", ""),
+    ]
+    autumn = upcoming(coming, datetime(2027, 10, 26, 12, tzinfo=UTC), 3)
+    assert [(f"{at.astimezone(cairo):%d %H:%M}", oddity(at, cairo)) for at in autumn] == [
+        ("27 00:30", ""),
+        ("28 00:30", "clocks go back by 1 h at 24:00"),
+        ("29 00:30", ""),
+    ]
+
+
 class TestLookingBack:
     @given(
         st.sampled_from(

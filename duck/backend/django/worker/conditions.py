@@ -2,6 +2,8 @@
 
     false ──true──> told of once ──false──> may be told of again
 
+Whoever asks the next time, as after a reload, is told how each stood.
+
 One that raises, or does not come back, is said once, and keeps no other one from being asked.
 """
 
@@ -10,7 +12,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Sequence
 
 from .declared import has_django
 from .failure import message_of
@@ -24,18 +26,18 @@ class Conditions:
     """Those of this process; for one thread.
 
     Args:
-        tell: called with the name of one that has come true, on its thread.
+        tell: called with the name of one that has come true or false, and with which, on its thread.
     """
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, tell: Callable[[str, bool], None]) -> None:
         self._tell = tell
         self._asked: List[Condition] = []
         self._is_stopped = False
 
-    def ask(self, names: List[str]) -> None:
-        """Begin with these."""
+    def ask(self, names: List[str], true: Sequence[str] = ()) -> None:
+        """Begin with these, of which `true` are told of already."""
         for name in names:
-            condition = Condition(name, self._tell)
+            condition = Condition(name, self._tell, name in true)
             self._asked.append(condition)
             threading.Thread(target=condition.run, name=f"duck-condition {name}", daemon=True).start()
         if names:
@@ -57,11 +59,11 @@ class Conditions:
 class Condition:
     """One, by its dotted name: a class with `check_trigger`, which is made once, or an object of one."""
 
-    def __init__(self, name: str, tell: Callable[[str], None]) -> None:
+    def __init__(self, name: str, tell: Callable[[str, bool], None], was_true: bool = False) -> None:
         self.name = name
         self.is_over = False
         self._tell = tell
-        self._was_true = False
+        self._was_true = was_true
         self._began = 0.0  # of the question that is under way; 0 for none
         self._said: Dict[str, bool] = {}
 
@@ -99,9 +101,9 @@ class Condition:
             close_old_connections()
 
     def _answered(self, is_true: bool) -> None:
-        if is_true and not self._was_true:
-            self._tell(self.name)
-        self._was_true = is_true
+        if is_true != self._was_true:
+            self._was_true = is_true
+            self._tell(self.name, is_true)
 
     def _say(self, sentence: str) -> None:
         if sentence not in self._said and len(self._said) < 100:

@@ -58,7 +58,7 @@ class JobProcess:
         self._waiting: Set[int] = set()  # told, not begun, and wanted still
         self._lock = threading.Lock()
         self._signals: Optional[Signals] = None
-        self._conditions = Conditions(lambda name: self.control.send("condition", name=name))
+        self._conditions = Conditions(lambda name, is_true: self.control.send("condition", name=name, true=is_true))
 
     def run(self) -> int:
         """Serve until told to stop; the exit code."""
@@ -146,7 +146,7 @@ class JobProcess:
         elif command.get("command") == "cancel":
             self._cancel(int(command["run"]))
         elif command.get("command") == "ask":
-            self._conditions.ask(command["conditions"])
+            self._conditions.ask(command["conditions"], command["true"])
 
     def _is_wanted(self, run: int) -> bool:
         """Whether a run that begins now was not cancelled before."""
