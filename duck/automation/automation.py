@@ -61,26 +61,26 @@ def automation(
     *,
     name: str | None = None,
     missed: str | None = None,
-    within: str | float | None = None,
+    within: str | float | timedelta | None = None,
     overlap: str | None = None,
-    timeout: str | float | None = None,
-    grace: str | float | None = None,
+    timeout: str | float | timedelta | None = None,
+    grace: str | float | timedelta | None = None,
     retry: int | None = None,
-    backoff: str | float | None = None,
-    jitter: str | float | None = None,
+    backoff: str | float | timedelta | None = None,
+    jitter: str | float | timedelta | None = None,
     on_crash: str | None = None,
     run_in: str | None = None,
     run_on: str | None = None,
     enabled: bool | None = None,
     alert: str | list[str] | None = None,
-    alert_late: str | float | None = None,
-    alert_after: str | float | None = None,
+    alert_late: str | float | timedelta | None = None,
+    alert_after: str | float | timedelta | None = None,
 ) -> Callable[[Function], Function]:
     """Declare that a function runs when `trigger` says; without one it runs when it is asked to.
 
     The function is given a `Context` where it takes an argument, and stays what it was for everybody else who calls it.
     It has a method more, `run_for_test()`; see `duck.automation.testing.run` for what that may be told.
-    Times are seconds, or texts such as `"30s"`, `"20m"`, `"6h"`.
+    Times are seconds, `timedelta`, or texts such as `"30s"`, `"20m"`, `"1h30m"`.
 
     Args:
         name: by default the function's own.
@@ -121,7 +121,7 @@ class Automation:
         threaded: run in a thread of the job's process rather than in a process of its own.
         start_time: the first time it runs: `datetime`, ISO 8601, or `"immediate"`.
         schedules: how often it runs in all; -1 for no end.
-        interval: seconds between two runs.
+        interval: seconds between two runs, or a `timedelta`; with `schedules=-1` a text such as `"1h30m"`, too.
         description: a sentence for people.
         args, kwargs: for the callback.
     """
@@ -133,7 +133,7 @@ class Automation:
         threaded: bool = True,
         start_time: Any = "immediate",
         schedules: int = 1,
-        interval: str | float = 0,
+        interval: str | float | timedelta = 0,
         description: str | None = None,
         args: Any = (),
         kwargs: dict[str, Any] | None = None,
@@ -192,7 +192,9 @@ class Automation:
         if self.schedules <= 1 or not self.interval:
             return on("start") if first is None else at(first)
         begin = first if isinstance(first, datetime) else datetime.fromisoformat(first) if first else _now()
-        step = timedelta(seconds=float(self.interval))
+        if isinstance(self.interval, str):
+            raise ValueError(f"interval is {self.interval!r}: give seconds as a number where schedules is not -1")
+        step = self.interval if isinstance(self.interval, timedelta) else timedelta(seconds=self.interval)
         return at(*(begin + number * step for number in range(self.schedules)))
 
     def report(self, place: str, origin: str) -> dict[str, Any]:

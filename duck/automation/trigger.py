@@ -7,7 +7,7 @@ interpreter, where Duck is not installed. Duck reads the tables, and says what i
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 
@@ -58,14 +58,14 @@ def cron(expression: str, *, tz: str | None = None) -> Trigger:
     return _zoned({"cron": expression}, tz)
 
 
-def every(period: str | float, *, start: str | datetime | None = None) -> Trigger:
-    """Each so many seconds, or `"30s"`, `"15m"`, `"6h"`, `"1d"`, whatever clocks do.
+def every(period: str | float | timedelta, *, start: str | datetime | None = None) -> Trigger:
+    """Each so many seconds, or `"30s"`, `"15m"`, `"1h30m"`, `"1d"`, `"1w"`, whatever clocks do.
 
     Args:
         start: the moment that all others lie whole periods from; by default 1970-01-01 at 00:00 UTC, so that each hour
             is a full one. With a start, nothing runs before it.
     """
-    table: dict[str, Any] = {"every": period}
+    table: dict[str, Any] = {"every": period.total_seconds() if isinstance(period, timedelta) else period}
     if start is not None:
         table["start"] = _text(start)
     return Trigger(table)

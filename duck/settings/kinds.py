@@ -16,10 +16,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from duck.settings.duration import parse_duration
 from duck.settings.listen import parse_listen, split_host_port
 
-_DURATION = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)?")
-_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(b|kb|mb|gb|tb|kib|mib|gib|tib|k|m|g)?", re.IGNORECASE)
 _SIZE_UNITS = {
     **{unit: 1 for unit in ("", "b")},
@@ -106,13 +105,13 @@ def integer_or(word: str, low: int, high: int, what: str) -> Kind:
 
 
 def duration(*, zero_is_off: bool = False) -> Kind:
-    """Seconds as a float; `"30s"`, `"5m"`, `"1.5h"` are accepted. 0 only where it means "no deadline"."""
-    right = 'give seconds as a number, or a text like "30s" or "5m"' + (", or 0 for none" if zero_is_off else "")
+    """Seconds as a float; `"30s"`, `"1.5h"`, `"1h30m"` are accepted. 0 only where it means "no deadline"."""
+    none = ", or 0 for none" if zero_is_off else ""
+    right = f'give seconds as a number, or a text like "30s", "5m" or "1h30m"{none}'
 
     def read(raw: Any, base: Path) -> float:
         if isinstance(raw, str):
-            match = _DURATION.fullmatch(raw.strip().lower())
-            raw = float(match[1]) * _DURATION_UNITS[match[2]] if match else None
+            raw = parse_duration(raw)
         if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not 0 <= raw < 1e9:
             raise ValueError(right)
         if raw == 0 and not zero_is_off:

@@ -29,7 +29,7 @@ An unknown name or a wrong value is refused with the file and line, the value, w
 Only an unknown `DUCK_*` variable is warned about and passed over: such variables may be somebody else's.
 Names of a settings module that begin with `_` or hold lower-case letters are not looked at.
 
-Seconds can be written as a number or as `"30s"`, `"5m"`, `"1.5h"`; bytes as a number or as `"10MB"`, `"64 KiB"`,
+Seconds can be written as a number or as `"30s"`, `"5m"`, `"1h30m"`; bytes as a number or as `"10MB"`, `"64 KiB"`,
 a K being 1024 in both.
 On the command line an option for a list is given once for each item; in a variable the items are separated by commas,
 or the whole is JSON, as is every table: `DUCK_BODY_LIMITS='{"/upload/.*": "5GB"}'`.

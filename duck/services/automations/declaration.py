@@ -17,17 +17,11 @@ from duck.exceptions import SettingsError
 from duck.services.automations.event import DETAILS, SECRETS, TELLING, Event, without_secrets
 from duck.services.automations.run import Cause, Run
 from duck.services.automations.schedule import previous
-from duck.services.automations.trigger import KEYS, TIMES, Plan, read_trigger
+from duck.services.automations.target import TARGETS, check_target
+from duck.services.automations.trigger import KEYS, TIMES, Plan, plain_duration, read_trigger
 from duck.settings import kinds
+from duck.settings.duration import parse_duration, write_duration
 
-# What can be run, and what goes with it.
-TARGETS: Final[Mapping[str, tuple[str, ...]]] = {
-    "command": ("args",),
-    "shell": ("cwd", "env"),
-    "url": ("method", "headers", "body"),
-    "task": ("args", "kwargs"),
-    "call": ("args", "kwargs"),
-}
 MISSED: Final = ("once", "all", "skip")
 OVERLAPS: Final = ("skip", "queue_one", "queue_all", "replace", "allow")
 ON_CRASH: Final = ("fail", "retry")
@@ -37,7 +31,7 @@ LANES: Final = (*PLACES, "shell", "url")
 EACH: Final = "each"
 _BESIDE_TRIGGERS: Final = ("tz", "start", "except", *DETAILS)
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-_BACKOFF: Final = re.compile(r"exp:([^.]+)\.\.(.+)")
+_BACKOFF: Final = re.compile(r"exp:(.+?)\.\.(.+)")
 _NOWHERE: Final = Path()
 _DAY_S: Final = 86_400.0
 # How often a run whose node was lost is tried again at least, where `on_crash` says so and `retry` nothing more.
@@ -74,6 +68,7 @@ class Declaration:
         alert_after_s: that it has not succeeded for so long is told.
         sentence: what it is for.
         when: its trigger in a few words.
+        trigger: the table of that without secrets, as JSON.
     """
 
     name: str
@@ -100,6 +95,7 @@ class Declaration:
     alert_after_s: float | None = None
     sentence: str = ""
     when: str = ""
+    trigger: str = "{}"
 
     @property
     def is_for_each(self) -> bool:
@@ -203,7 +199,7 @@ def _read(name: str, table: Any, origin: str, zone: ZoneInfo) -> Declaration:
     if any(event.name in TELLING for event in plan.events):
         options.setdefault("overlap", "queue_all")
     details = {key: table[key] for key in TARGETS[kind] if key in table}
-    _check_details(kind, table[kind], details)
+    check_target(kind, table[kind], details)
     return Declaration(
         name=name,
         origin=origin,
@@ -211,7 +207,8 @@ def _read(name: str, table: Any, origin: str, zone: ZoneInfo) -> Declaration:
         kind=kind,
         target=table[kind],
         details=json.dumps(details, sort_keys=True, default=str),
-        revision=_revision(trigger, plan.zone),
+        trigger=(told := json.dumps(without_secrets(trigger), sort_keys=True, default=str)),
+        revision=_revision(told, plan.zone),
         sentence=str(table.get("description", "")),
         when=_in_words(trigger),
         **options,
@@ -243,16 +240,27 @@ def _in_words(trigger: Mapping[str, Any]) -> str:
         joined = (" or " if key == "any_of" else " and ").join(_in_words(each) for each in said)
         return joined
     if key == "calendar":
-        span = next(unit for unit in ("years", "months", "weeks", "days") if unit in said)
-        return f"each {said[span]} {span} at {said.get('at', '00:00')}"
+        unit = next(unit for unit in ("years", "months", "weeks", "days") if unit in said)
+        span = f"{said[unit]} {unit}" if said[unit] > 1 else unit.removesuffix("s")
+        return f"each {span} at {said.get('at', '00:00')}"
+    if key == "every":
+        return f"every {_with_unit(said)}"
     if isinstance(said, list | tuple):
         said = ", ".join(str(each) for each in said)
     details = " ".join(str(trigger[each]) for each in DETAILS if each in trigger and each not in SECRETS)
     return " ".join(f"{key.replace('_', ' ')} {said} {details}".split())
 
 
-def _revision(trigger: Mapping[str, Any], zone: ZoneInfo) -> str:
-    told = json.dumps([without_secrets(trigger), zone.key], sort_keys=True, default=str)
+def _with_unit(period: Any) -> str:
+    """A duration as it was written, or with its unit where it was seconds without one."""
+    period = plain_duration(period)
+    seconds = parse_duration(str(period))
+    bare = not isinstance(period, str) or period.strip()[-1:].isdigit()
+    return write_duration(seconds) if bare and seconds is not None else str(period).strip()
+
+
+def _revision(trigger: str, zone: ZoneInfo) -> str:
+    told = f"[{trigger}, {json.dumps(zone.key)}]"
     return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
@@ -261,28 +269,6 @@ def _one_of(what: str, known: Mapping[str, Any], table: Mapping[str, Any]) -> st
     if len(found) > 1:
         raise ValueError(f"{' and '.join(found)} are {len(found)} {what}: give one")
     return found[0] if found else None
-
-
-def _check_details(kind: str, target: Any, details: Mapping[str, Any]) -> None:
-    if not isinstance(target, str) or not target.strip():
-        raise ValueError(f"{kind} is {target!r}: give a text")
-    if kind == "url" and not target.startswith(("http://", "https://", "/")):
-        raise ValueError(f'url is "{target}": give one that begins with http://, https://, or / for the project itself')
-    if kind in ("call", "task") and not re.fullmatch(r"[A-Za-z_][\w.]*[:.][A-Za-z_][\w.]*", target):
-        raise ValueError(f'{kind} is "{target}": give a dotted name such as "shop.jobs.nightly"')
-    for key, right, example in (
-        ("args", list, '["--verbosity", "0"]'),
-        ("kwargs", Mapping, "{days = 3}"),
-        ("env", Mapping, '{LANG = "C"}'),
-        ("headers", Mapping, '{Accept = "application/json"}'),
-        ("cwd", str, '"jobs"'),
-        ("method", str, '"POST"'),
-        ("body", str, '"{}"'),
-    ):
-        if key in details and not isinstance(details[key], right):
-            # What stands there may be a password, and is not repeated.
-            said = "of another kind" if key in ("env", "headers", "body") else repr(details[key])
-            raise ValueError(f"{key} is {said}: give {example}")
 
 
 def _option(key: str, said: Any) -> Any:
@@ -298,7 +284,7 @@ def _choice(*words: str) -> Callable[[Any], Any]:
 
 
 def _duration(said: Any) -> float:
-    value: float = kinds.duration().read(said, _NOWHERE)
+    value: float = kinds.duration().read(plain_duration(said), _NOWHERE)
     return value
 
 

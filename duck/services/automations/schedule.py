@@ -24,6 +24,9 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _SECOND: Final = timedelta(seconds=1)
 _DAY: Final = timedelta(days=1)
 _LOOKED_BACK: Final = timedelta(days=36_525)
+# Long enough for a 29th of February; dates of single years are none of these, but for somebody who names them all.
+_LOOKED_AT: Final = datetime(2101, 1, 1, tzinfo=UTC)
+_FOUR_YEARS: Final = timedelta(days=1470)
 # How often schedules are asked in search of a time that all agree on, or that no exclusion holds, before there is none.
 _MAX_HOPS: Final = 4_000
 
@@ -197,17 +200,32 @@ class Exclusion:
                 return max(resolve(until, last, self.zone), moment + _MICROSECOND)
         return None
 
+    def leaves_nothing(self) -> bool:
+        """Whether it holds all moments, of each year and day."""
+        moment = _LOOKED_AT
+        while moment - _LOOKED_AT < _FOUR_YEARS:
+            until = self.holds(moment)
+            if until is None:
+                return False
+            moment = until
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class ExcludingSchedule:
-    """What a schedule plans, but for some times."""
+    """What a schedule plans, but for some times.
+
+    Attributes:
+        most_hops: after how many that are excluded in a row there is none.
+    """
 
     schedule: Schedule
     exclusion: Exclusion
+    most_hops: int = _MAX_HOPS
 
     def after(self, moment: datetime) -> datetime | None:
         """See `Schedule`."""
-        for _ in range(_MAX_HOPS):
+        for _ in range(self.most_hops):
             planned = self.schedule.after(moment)
             if planned is None:
                 return None

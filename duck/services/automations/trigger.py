@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ from cronsim import CronSim, CronSimError
 
 from duck.services.automations.event import EVENTS, Event, read_event
 from duck.services.automations.schedule import (
+    EPOCH,
     AllSchedule,
     AnySchedule,
     CalendarSchedule,
@@ -39,6 +40,11 @@ _NICKNAMES: Final = {
 }
 _WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _SHORTEST_S: Final = 1.0
+_IN_MONTHS: Final = re.compile(r"\s*[\d.]*\s*(M|mo|mth|months?|y|yr|years?)\s*")
+_MONTHS: Final = (
+    "months and years are of different lengths, so give a date that they are counted from, such as"
+    ' calendar = {months = 1, start = "2026-01-01"}'
+)
 _FIELDS: Final = "minute, hour, day of month, month, day of week"
 KEYS: Final = ("cron", "every", "calendar", "daily_at", "at", "on", "any_of", "all_of", "trigger")
 """One of these is in each table; the others that go with it are read with it."""
@@ -80,6 +86,11 @@ def read_trigger(table: Any, zone: ZoneInfo) -> Plan:
     return Plan(schedule, events, zone)
 
 
+def plain_duration(said: Any) -> Any:
+    """Seconds of a `timedelta`, as settings in Python may have it; anything else as it is."""
+    return said.total_seconds() if isinstance(said, timedelta) else said
+
+
 _Read = tuple[Schedule | None, tuple[Event, ...]]
 
 
@@ -108,9 +119,10 @@ def _cron(table: Mapping[str, Any], zone: ZoneInfo) -> _Read:
 
 def _every(table: Mapping[str, Any], zone: ZoneInfo) -> _Read:
     try:
-        seconds = kinds.duration().read(table["every"], _NOWHERE)
+        seconds = kinds.duration().read(plain_duration(table["every"]), _NOWHERE)
     except ValueError as error:
-        raise ValueError(f"every is {table['every']!r}: {error}") from None
+        right = _MONTHS if _IN_MONTHS.fullmatch(str(table["every"])) else error
+        raise ValueError(f"every is {table['every']!r}: {right}") from None
     if seconds < _SHORTEST_S:
         raise ValueError(f"every is {table['every']!r}: give a second or more")
     period = timedelta(seconds=seconds)
@@ -165,7 +177,12 @@ def _all_of(table: Mapping[str, Any], zone: ZoneInfo) -> _Read:
     schedules = [plan.schedule for plan in plans if plan.schedule is not None and not plan.events]
     if len(schedules) < len(plans):
         raise ValueError("all_of holds an event, which plans no time: join events in any_of")
-    return AllSchedule(tuple(schedules)), ()
+    schedule = AllSchedule(tuple(schedules))
+    if not _plans_something(schedule):
+        raise ValueError(
+            "all_of plans nothing, for its triggers have no time in common: join them in any_of, or change one"
+        )
+    return schedule, ()
 
 
 def _excluding(table: Mapping[str, Any], zone: ZoneInfo) -> _Read:
@@ -192,7 +209,11 @@ def _excluding(table: Mapping[str, Any], zone: ZoneInfo) -> _Read:
             raise ValueError(f'except.between holds {pair!r}: give pairs such as ["22:00", "06:00"]')
         between.append((_time("except.between", pair[0]), _time("except.between", pair[1])))
     exclusion = Exclusion(plan.zone, frozenset(dates), frozenset(anniversaries), frozenset(weekdays), tuple(between))
+    if exclusion.leaves_nothing():
+        raise ValueError("except excludes every moment, so nothing would ever run: leave some of it out")
     schedule = ExcludingSchedule(plan.schedule, exclusion) if plan.schedule is not None else None
+    if schedule is not None and not _plans_something(replace(schedule, most_hops=_EXCLUDED)):
+        raise ValueError("except excludes everything that is planned, so it would never run: leave some of it out")
     return schedule, tuple(event.excluding(exclusion) for event in plan.events)
 
 
@@ -209,6 +230,17 @@ _READERS: Final[Mapping[str, Callable[[Mapping[str, Any], ZoneInfo], _Read]]] = 
 }
 _BESIDE: Final[Mapping[str, tuple[str, ...]]] = {"every": ("start",), "trigger": ("except",)}
 _NOWHERE: Final = Path()
+# Where all of so many that come first are excluded, all are: more than there are days in four years.
+_EXCLUDED: Final = 1500
+_BEFORE_ALL: Final = EPOCH - timedelta(microseconds=1)
+
+
+def _plans_something(schedule: Schedule) -> bool:
+    """Whether it has a planned time at all, one that has passed included."""
+    try:
+        return schedule.after(_BEFORE_ALL) is not None
+    except OverflowError:  # none before the year 10000
+        return False
 
 
 def _event_keys(table: Mapping[str, Any]) -> tuple[str, ...]:

@@ -157,7 +157,10 @@ def test_only_another_schedule_is_another_revision() -> None:
         ({"cron": 5}, "cron is 5: give a text of five fields"),
         ({"cron": "* * * * *", "tz": "Berlin"}, "tz is 'Berlin', which is no time zone"),
         ({"cron": "* * * * *", "tz": "../../etc/passwd"}, "which is no time zone"),
-        ({"every": "often"}, "every is 'often': give seconds as a number"),
+        ({"every": "often"}, 'every is \'often\': give seconds as a number, or a text like "30s", "5m" or "1h30m"'),
+        ({"every": "1 month"}, "every is '1 month': months and years are of different lengths, so give a date"),
+        ({"every": "1M"}, "every is '1M': months and years are of different lengths"),
+        ({"every": "30m1h"}, "every is '30m1h': give seconds as a number"),
         ({"every": 0.1}, "every is 0.1: give a second or more"),
         ({"every": "1h", "cron": "* * * * *"}, "cron and every are two triggers; join them in any_of"),
         ({"daily_at": "25:00"}, "daily_at is '25:00': give a time of day such as \"02:30\""),
@@ -178,6 +181,29 @@ def test_only_another_schedule_is_another_revision() -> None:
         ({"on": "automation", "name": "a", "outcome": "died"}, "outcome is 'died': give one of succeeded"),
         ({"all_of": [{"on": "start"}, {"every": "1h"}]}, "all_of holds an event"),
         ({"any_of": [{"cron": "bad"}]}, 'cron is "bad"'),
+        (
+            {"all_of": [{"daily_at": "09:00"}, {"daily_at": "10:00"}]},
+            "all_of plans nothing, for its triggers have no time in common: join them in any_of, or change one",
+        ),
+        (
+            {"every": "1h", "except": {"weekdays": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]}},
+            "except excludes every moment, so nothing would ever run: leave some of it out",
+        ),
+        ({"on": "deploy", "except": {"between": ["00:00", "00:00"]}}, "except.between holds '00:00': give pairs"),
+        ({"on": "deploy", "except": {"between": [["00:00", "00:00"]]}}, "except excludes every moment"),
+        (
+            {
+                "every": "1d",
+                "except": {"weekdays": ["sat", "sun"], "between": [["12:00", "06:00"], ["05:00", "12:00"]]},
+            },
+            "except excludes every moment",
+        ),
+        (
+            {"cron": "0 9 * * mon", "except": {"weekdays": ["mon"]}},
+            "except excludes everything that is planned, so it would never run: leave some of it out",
+        ),
+        ({"cron": "0 9 29 2 *", "except": {"between": [["08:00", "10:00"]]}}, "except excludes everything that is"),
+        ({"at": "2020-12-25T18:00", "except": {"dates": ["12-25"]}}, "except excludes everything that is planned"),
         ({"every": "1h", "except": {"weekdays": ["funday"]}}, "except.weekdays holds 'funday'"),
         ({"every": "1h", "except": {"between": ["22:00", "06:00"]}}, "except.between holds '22:00': give pairs"),
         ({"every": "1h", "except": {"holidays": []}}, "except.holidays is not known here"),
@@ -214,6 +240,35 @@ def test_what_cannot_be_used_is_one_sentence(table: dict[str, Any], sentence: st
     assert said.endswith(".") and "\n" not in said
 
 
+@pytest.mark.parametrize(
+    ("table", "when"),
+    [
+        ({"every": 3600}, "every 1h"),
+        ({"every": "3600"}, "every 1h"),
+        ({"every": 90.5}, "every 90.5s"),
+        ({"every": "90m"}, "every 90m"),
+        ({"calendar": {"months": 1, "start": "2026-01-05"}}, "each month at 00:00"),
+        ({"calendar": {"weeks": 2, "start": "2026-01-05", "at": "09:00"}}, "each 2 weeks at 09:00"),
+        ({"every": 60, "except": {"weekdays": ["sat"]}}, "every 1m, with exceptions"),
+    ],
+)
+def test_when_it_runs_is_said_with_its_unit(table: dict[str, Any], when: str) -> None:
+    assert read(**table).when == when
+
+
+def test_an_exclusion_that_leaves_little_is_none_that_leaves_nothing() -> None:
+    days = [f"{month:02}-{day:02}" for month in range(1, 13) for day in range(1, 32) if (month, day) != (2, 29)]
+    dates = [each for each in days if each[3:] <= {"02": "28"}.get(each[:2], "31")]
+    dates = [each for each in dates if each not in ("04-31", "06-31", "09-31", "11-31")]
+    leap = read(daily_at="09:00", **{"except": {"dates": dates}})
+    assert leap.plan.schedule is not None
+    assert leap.plan.schedule.after(BEGIN) == datetime(2028, 2, 29, 8, tzinfo=UTC)
+    minute = read(every="1m", **{"except": {"between": [["00:01", "00:00"]]}})
+    assert shown(minute) == ["01 22:00", "02 22:00"]
+    over = read(at="2020-12-24T18:00", **{"except": {"dates": ["12-25"]}}).plan.schedule
+    assert over is not None and over.after(BEGIN) is None, "it is over, which is no fault of what is excluded"
+
+
 @pytest.mark.parametrize("name", ["", "a b", "../x", "x" * 101])
 def test_a_name_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match="give it a name of letters"):
@@ -228,12 +283,32 @@ def test_a_name_that_is_none_is_refused(name: str) -> None:
         ({"call": "not a name"}, 'call is "not a name": give a dotted name'),
         ({"shell": ""}, "shell is '': give a text"),
         ({"shell": "x", "env": "A=1"}, "env is of another kind: give {LANG"),
+        ({"shell": "x", "env": {"A=B": "1"}}, "env holds 'A=B', which cannot be a variable of a command"),
+        ({"url": "https:///ping"}, 'url is "https:///ping", which has no host: give one such as "https://example.org'),
+        ({"url": "http://a:port/"}, "which has a host or port that cannot be"),
+        ({"url": "http://example.org/a b"}, "which holds a blank"),
+        ({"url": "//example.org/x"}, "give one that begins with http://, https://, or / for the project itself"),
+        ({"url": "/x", "method": "PSOT"}, "method is 'PSOT', which is no method of HTTP: give \"POST\", if you mean"),
+        ({"url": "/x", "method": "FETCHIT"}, "which is no method of HTTP: give one of GET, POST, PUT, PATCH, DELETE"),
+        ({"url": "/x", "headers": {"X Y": "1"}}, "headers holds 'X Y', which is no name of a header"),
+        ({"url": "/x", "headers": {"X": "a\r\nB: c"}}, "the header X is no line of text"),
     ],
 )
 def test_targets_that_cannot_be_run(table: dict[str, Any], sentence: str) -> None:
     with pytest.raises(SettingsError) as raised:
         read_declaration("nightly", table, "duck.toml", BERLIN)
     assert sentence in str(raised.value)
+
+
+def test_methods_of_any_case_and_of_caches_are_methods() -> None:
+    for method in ("post", "Patch", "PURGE", "PROPFIND"):
+        read_declaration("ping", {"url": "http://user:geheim@127.0.0.1:1/", "method": method}, "duck.toml", BERLIN)
+
+
+def test_the_password_of_a_url_is_not_repeated() -> None:
+    with pytest.raises(SettingsError) as raised:
+        read_declaration("ping", {"url": "https://user:geheim@example.org/a b"}, "duck.toml", BERLIN)
+    assert "geheim" not in str(raised.value) and "https://user@example.org/a b" in str(raised.value)
 
 
 def test_what_plans_times_alone_waits_for_no_event_and_is_not_read_for_that(

@@ -16,6 +16,7 @@ from duck.services.automations.engine import Ended
 from duck.services.automations.memory import WEIGH_S, excesses
 from duck.services.automations.run import State
 from duck.services.automations.tail import Tail, news
+from duck.services.automations.target import directory_of
 from duck.services.exit import ExitWatch, exit_sentence
 from duck.services.lifeline import Lifeline
 from duck.services.process_tree import kill_all, trees
@@ -77,7 +78,7 @@ class ShellCommands:
     def start(self, run: Run, declaration: Declaration, ended: Callable[[Ended], None]) -> None:
         """See `Executor`."""
         details = declaration.details_table
-        directory = self._root / str(details.get("cwd", ""))
+        directory = directory_of(self._root, details)
         environ = {
             **os.environ,
             **{str(name): str(value) for name, value in details.get("env", {}).items()},
