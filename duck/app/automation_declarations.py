@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from duck.app.automation_own import is_by_names, origins
+from duck.app.automation_premises import Place, look_around
 from duck.exceptions import SettingsError
 from duck.services.automations.alerts.channel import Channel, read_channel
 from duck.services.automations.declaration import Declaration, read_declaration
@@ -23,6 +25,7 @@ class Found:
 
     Attributes:
         problems: sentences on what cannot be used.
+        warnings: on what could not be used here, and may be elsewhere.
         zone: whose clocks count where nothing else is said.
     """
 
@@ -30,13 +33,15 @@ class Found:
     problems: tuple[str, ...]
     zone: ZoneInfo
     tracebacks: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = field(default=())
 
 
-def read_all(settings: Settings, told: Mapping[str, Any] | None) -> Found:
+def read_all(settings: Settings, told: Mapping[str, Any] | None, place: Place | None = None) -> Found:
     """What settings and project declare together.
 
     Args:
         told: by the project; None where there is none, or it cannot be loaded.
+        place: where they would run; the directory of the settings, where it is not said.
     """
     told = told or {}
     zone = ZoneInfo(told["zone"]) if told.get("zone") else system_zone()
@@ -45,7 +50,10 @@ def read_all(settings: Settings, told: Mapping[str, Any] | None) -> Found:
     named = [(name, table, places(name)) for name, table in tables if not is_by_names(name, table)]
     named += [(each["name"], each["table"], each["origin"]) for each in told.get("declared", ())]
     found: dict[str, Declaration] = {}
-    problems = [f"{each['origin']} cannot be imported: {each['message']}." for each in told.get("failed", ())]
+    problems = [
+        f"{each['origin']} {each.get('what', 'cannot be imported')}: {each['message'].rstrip('.')}."
+        for each in told.get("failed", ())
+    ]
     problems += [str(each) for each in told.get("problems", ())]
     for name, table, where in named:
         try:
@@ -64,11 +72,20 @@ def read_all(settings: Settings, told: Mapping[str, Any] | None) -> Found:
             after = dict(event.details).get("name")
             if event.name == "automation" and after not in found:
                 who = f"{declaration.origin}: the automation {declaration.name!r}"
-                problems.append(f"{who} waits for {after!r}, which is not there.")
+                near = difflib.get_close_matches(str(after), found, 1)
+                right = f"did you mean {near[0]}?" if near else f"give one of {_some(found)}."
+                problems.append(f"{who} waits for {after!r}, which is not there; {right}")
     problems += _hooks_that_differ(found.values())
     problems += _alert_problems(settings, found.values())
+    missing, warnings = look_around(settings, found.values(), place or Place(settings.base_dir))
+    problems += missing
     tracebacks = tuple(str(each["traceback"]) for each in told.get("failed", ()))
-    return Found(tuple(found.values()), tuple(problems), zone, tracebacks)
+    return Found(tuple(found.values()), tuple(problems), zone, tracebacks, tuple(warnings))
+
+
+def _some(names: Iterable[str]) -> str:
+    first = list(names)
+    return ", ".join(first[:5]) + (f" and {len(first) - 5} more" if len(first) > 5 else "")
 
 
 def _hooks_that_differ(declarations: Iterable[Declaration]) -> list[str]:

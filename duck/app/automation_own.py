@@ -59,7 +59,7 @@ def own_source(settings: Settings) -> dict[str, Any]:
         {"name": name, "table": {kind: table[kind]}, "origin": places(name)}
         for name, table in tables
         if isinstance(table, Mapping)
-        for kind in ("call", "command")
+        for kind in ("call", "task", "command")
         if kind in table
     ][:_MOST_TARGETS]
     return {
@@ -80,7 +80,7 @@ def own_project(settings: Settings) -> tuple[Project, Interpreter] | None:
         return None
     directory = settings.base_dir
     tables = settings["AUTOMATIONS"].items()
-    calls = any(is_by_names(name, table) or "call" in table for name, table in tables)
+    calls = any(is_by_names(name, table) or (isinstance(table, Mapping) and "call" in table) for name, table in tables)
     if not calls and not (directory / "automations.py").is_file():
         return None
     version = ".".join(map(str, sys.version_info[:3]))

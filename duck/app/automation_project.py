@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from duck.app.automation_declarations import Found, read_all
 from duck.app.automation_own import own_project, own_source
+from duck.app.automation_premises import Place
 from duck.backend.django.celery_jobs import CeleryJobs
 from duck.backend.django.conditions import Conditions
 from duck.backend.django.discover import find_interpreter, find_project
@@ -78,6 +79,10 @@ class ProjectSide:
     def root(self) -> Path | None:
         """Its directory."""
         return self.project.root if self.project is not None else None
+
+    def read(self, settings: Settings, told: dict[str, Any] | None) -> Found:
+        """What settings and project declare together; `told` by the project, None where it cannot be loaded."""
+        return read_all(settings, told, Place(self.root or settings.base_dir, self.project is not None))
 
     def jobs(
         self,
@@ -161,7 +166,8 @@ def discover(settings: Settings) -> Found:
     Raises:
         DuckError: the project is not found, or cannot be loaded.
     """
-    return read_all(settings, ask(settings, ProjectSide(settings)))
+    side = ProjectSide(settings)
+    return side.read(settings, ask(settings, side))
 
 
 def ask(settings: Settings, side: ProjectSide) -> dict[str, Any] | None:

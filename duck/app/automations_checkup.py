@@ -76,6 +76,8 @@ class AutomationsCheckup:
             declarations = [each for each in found.declarations if each.enabled]
             for problem in found.problems:
                 yield Finding(ERROR, "declarations", problem)
+            for warning in found.warnings:
+                yield Finding(WARNING, "declarations", warning)
             yield Finding(OK, "declarations", f"{_number(len(declarations), 'automation')} can be used.")
         engine = None
         try:

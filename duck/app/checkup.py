@@ -107,19 +107,22 @@ class Checkup:
         except DuckError as error:
             yield Finding(ERROR, "interpreter", str(error))
             return
-        yield from project_check.judge(self._settings, found, account)
+        yield from project_check.judge(self._settings, found, account, project.root)
 
     def _own_automations(self) -> Iterator[Finding]:
         """Of the settings, and of a Duck project without Django, which a process of its own imports."""
+        from duck.app.automation_premises import Place
         from duck.app.automation_project import ProjectSide, ask
 
         try:
-            told = ask(self._settings, ProjectSide(self._settings))
+            side = ProjectSide(self._settings)
+            told = ask(self._settings, side)
         except DuckError as error:
             first, *more = str(error).splitlines()
             yield Finding(ERROR, "automations", first, tuple(more))
             return
-        yield from project_check.automations(self._settings, told)
+        place = Place(side.root or self._settings.base_dir, side.project is not None)
+        yield from project_check.automations(self._settings, told, place)
 
     def _own_side(self) -> Finding:
         """Import what a Duck project's settings name, as a start does."""

@@ -9,12 +9,15 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.app import premises
+from duck.app.automation_premises import Place
 from duck.app.finding import ERROR, OK, WARNING, Finding
 from duck.exceptions import CertificateError
 from duck.services.certificates.names import canonical, is_allowed_host
 from duck.settings import views
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from duck.backend.django.survey import Survey, SurveyFailure
     from duck.services.privileges import Account
     from duck.settings.load import Settings
@@ -27,8 +30,12 @@ _DJANGO_ERROR: Final = 40
 _TIMES_UNDER_ASGI: Final = "about nine times"  # an empty synchronous view; docs/how-to/check.md
 
 
-def judge(settings: Settings, survey: Survey, account: Account | None) -> Iterator[Finding]:
-    """The findings of each part, in the order of a start."""
+def judge(settings: Settings, survey: Survey, account: Account | None, root: Path) -> Iterator[Finding]:
+    """The findings of each part, in the order of a start.
+
+    Args:
+        root: the project's directory.
+    """
     yield from _failures(survey)
     parts = survey.parts
     facts = parts.get("facts")
@@ -45,22 +52,25 @@ def judge(settings: Settings, survey: Survey, account: Account | None) -> Iterat
         yield from _exposure(settings, facts)
         yield from _proxies(settings, facts)
     if "automations" in parts:
-        yield from automations(settings, parts["automations"])
+        yield from automations(settings, parts["automations"], Place(root))
     yield from _cost(parts.get("entry"), parts.get("cost"))
 
 
-def automations(settings: Settings, told: Mapping[str, Any] | None) -> Iterator[Finding]:
+def automations(settings: Settings, told: Mapping[str, Any] | None, place: Place) -> Iterator[Finding]:
     """What is wrong with declarations of scheduled work; nothing where there are none.
 
     Args:
         told: by the project; None where there is none.
+        place: where they would run.
     """
     from duck.app.automation_declarations import read_all
 
-    found = read_all(settings, told)
+    found = read_all(settings, told, place)
     for problem, traceback in zip_longest(found.problems, found.tracebacks, fillvalue=""):
         if problem:
             yield Finding(ERROR, "automations", problem, tuple(traceback.rstrip().splitlines()[-12:]))
+    for warning in found.warnings:
+        yield Finding(WARNING, "automations", warning)
     if found.declarations:
         count = len(found.declarations)
         yield Finding(OK, "automations", f"{count} automation{'s are' if count > 1 else ' is'} declared.")

@@ -58,7 +58,7 @@ def test_its_own_module_and_objects_that_settings_name_are_found(site: Path) -> 
     assert found.problems == ()
     told = {each.name: each for each in found.declarations}
     assert set(told) == {"hourly", "report"}
-    assert (told["report"].target, told["report"].when) == ("automations:_report", "every 3600")
+    assert (told["report"].target, told["report"].when) == ("automations:_report", "every 1h")
     assert told["report"].origin == f"{site / 'settings.py'}:1: automations._report"
 
 
@@ -72,9 +72,42 @@ def test_a_class_may_be_named_and_a_wrong_name_is_told(site: Path) -> None:
 """
     found = found_in(site, settings)
     assert {each.name for each in found.declarations} == {"Report", "hourly", "plain"}
+    place = f"{site / 'settings.py'}:1"
     assert found.problems == (
-        "automations.Nobody cannot be imported: AttributeError: module 'automations' has no attribute 'Nobody'.",
-        "automations.hourly cannot be imported: TypeError: automations.hourly is no Automation.",
+        f"{place}: automations.Nobody cannot be imported: AttributeError: module 'automations' has no attribute"
+        " 'Nobody'.",
+        f"{place}: automations.hourly cannot be imported: TypeError: automations.hourly is no Automation.",
+    )
+
+
+def test_times_of_an_object_that_are_none_are_told_with_its_file_and_the_others_are_found(site: Path) -> None:
+    with open(site / "automations.py", "a") as file:
+        file.write('wrong = Report(name="wrong", schedules=3, interval="1h")\nlast = Report(name="last")\n')
+    found = found_in(site, "")
+    assert {each.name for each in found.declarations} == {"hourly", "last"}
+    (problem,) = found.problems
+    assert problem == (
+        f"{site / 'automations.py'}: the automation 'wrong' cannot be used: ValueError: interval is '1h': give seconds"
+        " as a number where schedules is not -1."
+    )
+
+
+def test_without_django_what_needs_it_is_told(site: Path) -> None:
+    found = found_in(
+        site, 'AUTOMATIONS = {"a": {"command": "x"}, "b": {"task": "automations.hourly"}, "c": {"call": "nowhere.x"}}\n'
+    )
+    first, second, third = found.problems
+    assert "the automation 'a' cannot be run: `command` needs a Django project, and there is none here" in first
+    assert "the automation 'b' cannot be run: `task` needs a Django project, and there is none here" in second
+    assert "the automation 'c' cannot be run: there is no module 'nowhere'" in third
+
+
+def test_a_command_is_one_of_a_project_also_where_no_process_would_be_started(site: Path) -> None:
+    (site / "automations.py").unlink()
+    (problem,) = found_in(site, 'AUTOMATIONS = {"a": {"command": "x"}}\n').problems
+    assert problem.endswith(
+        "the automation 'a' is a command, which needs a Django project, and there is none here; go to it, or say"
+        " --django."
     )
 
 

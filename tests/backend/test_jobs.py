@@ -162,6 +162,9 @@ class Report(Automation):
     def execute(self):
         print("reported")
 
+class celery_task:
+    delay = staticmethod(print)
+
 report = Report(name="report", schedules=-1, interval=3600)
 once = Report(name="once")
 '''
@@ -244,7 +247,7 @@ def works(root: Path) -> Iterator[Works]:
     made.inbox.close()
 
 
-def test_what_a_project_declares_is_told(works: Works) -> None:
+def test_what_a_project_declares_is_told(works: Works, root: Path) -> None:
     found = works.found[0]
     assert found["zone"] == "Europe/Berlin" and found["problems"] == []
     assert found["failed"] == []
@@ -260,10 +263,12 @@ def test_what_a_project_declares_is_told(works: Works) -> None:
     assert declared["nightly"]["origin"].endswith("automations.py:9")
     assert declared["waits"]["table"]["run_in"] == "loop"
     assert declared["report"]["table"] == {"every": 3600, "call": "automations:report", "run_in": "thread"}
+    settings = root / "shop" / "settings.py"
+    line = next(number for number, text in enumerate(settings.read_text().splitlines(), 1) if '"clean"' in text)
     assert declared["clean"] == {
         "name": "clean",
         "table": {"command": "clearsessions", "every": "1d"},
-        "origin": "AUTOMATIONS of the settings",
+        "origin": f"{settings}:{line}",
     }
     assert declared["once"]["table"] == {
         "on": "condition",
@@ -297,6 +302,12 @@ def test_hundreds_that_are_due_at_one_moment_all_run(works: Works) -> None:
 
 def test_what_is_not_there_is_a_problem_with_its_automation(root: Path) -> None:
     """A signal, a sender, a condition and a target of settings; those of code are looked for in the same way."""
+    (root / "later.py").write_text(
+        "import sys\nfrom functools import cache\n\n@cache\ndef mail(): ...\n\ndef nightly(): ...\n\n"
+        "class Report:\n    def run(self): ...\n\nif sys:\n    weekly = nightly\n\nraise SystemExit('imported')\n"
+    )
+    (root / "broken.py").write_text("def job(:\n")
+    (root / "open.py").write_text("from later import *\n")
 
     def named(automation: str, **table: Any) -> dict[str, Any]:
         return {"name": automation, "table": table, "origin": "duck.toml"}
@@ -315,37 +326,57 @@ def test_what_is_not_there_is_a_problem_with_its_automation(root: Path) -> None:
             "targets": [
                 named("good", call="automations.nightly"),
                 named("later", call="wsgiref.validate.validator"),  # there, and not imported for it
+                *(named(name, call=f"later.{name}") for name in ("mail", "nightly", "weekly", "Report")),
+                named("method", call="later:Report.run"),
+                named("may-be", call="open.anything"),
+                named("task", task="later.mail"),
                 named("command", command="clearsessions"),
                 named("mistyped", command="clearsesions"),
                 named("with-args", command="clearsessions --v"),
                 named("module", call="shop.jobs.nightly"),
+                named("submodule", call="shop.setings.nightly"),
+                named("of-a-class", call="later.Report.run"),
                 named("function", call="automations.nigthly"),
+                named("not-imported", call="later.nigthly"),
                 named("constant", call="automations.__name__"),
+                named("broken", call="broken.job"),
+                named("no-task", task="later.nightly"),
+                named("no-task-either", task="automations.nightly"),
+                named("of-celery", task="automations.celery_task"),
+                named("no-task-there", task="later.send"),
             ],
         },
     )
     works.jobs.begin()
     works.serve(lambda: works.found)
-    assert works.found[0]["problems"] == [
-        "duck.toml: the automation 'sender' waits for a signal that is not there: LookupError: there is no model and no"
-        " class shop.Order; give one such as shop.Order.",
-        "duck.toml: the automation 'signal' waits for a signal that is not there: ModuleNotFoundError: No module named"
-        " 'shop.signals'.",
-        "duck.toml: the automation 'none' waits for a signal that is not there: LookupError: django.db.models has no"
-        " signal Model.",
-        "duck.toml: the automation 'condition' waits for a condition that is not there: TypeError: automations.nightly"
-        " has no check_trigger().",
-        "duck.toml: the automation 'mistyped' runs what is not there: LookupError: there is no command 'clearsesions';"
-        " give 'clearsessions', if you mean that.",
-        "duck.toml: the automation 'with-args' runs what is not there: LookupError: there is no command"
-        " 'clearsessions --v'; give 'clearsessions', and the rest in args.",
-        "duck.toml: the automation 'module' runs what is not there: LookupError: there is no module 'shop.jobs'; give"
-        " the dotted name of a function that can be imported.",
-        "duck.toml: the automation 'function' runs what is not there: AttributeError: module 'automations' has no"
-        " attribute 'nigthly'.",
-        "duck.toml: the automation 'constant' runs what is not there: TypeError: automations.__name__ cannot be"
-        " called.",
-    ]
+    told = {each.split("'")[1]: each.partition("' ")[2] for each in works.found[0]["problems"]}
+    assert all(each.startswith("duck.toml: the automation '") for each in works.found[0]["problems"])
+    assert told == {
+        "sender": "waits for a signal that is not there: there is no model and no class shop.Order; give one such as"
+        " shop.Order.",
+        "signal": "waits for a signal that is not there: ModuleNotFoundError: No module named 'shop.signals'.",
+        "none": "waits for a signal that is not there: django.db.models has no signal Model.",
+        "condition": "waits for a condition that is not there: automations.nightly has no check_trigger(); give an"
+        " AutomationTrigger.",
+        "mistyped": "cannot be run: there is no command 'clearsesions'; give 'clearsessions', if you mean that.",
+        "with-args": "cannot be run: there is no command 'clearsessions --v'; give 'clearsessions', and the rest in"
+        " args.",
+        "module": "cannot be run: there is no module 'shop.jobs'; give the dotted name of what can be imported.",
+        "submodule": "cannot be run: there is no module 'shop.setings'; give \"shop.settings.nightly\", if you mean"
+        " that.",
+        "of-a-class": "cannot be run: there is no module 'later.Report'; give \"later:Report.run\", if Report is a"
+        " class of later.",
+        "function": "cannot be run: automations has no 'nigthly'; give \"automations.nightly\", if you mean that.",
+        "not-imported": "cannot be run: later has no 'nigthly'; give \"later.nightly\", if you mean that.",
+        "constant": "cannot be run: automations.__name__ cannot be called; give the dotted name of a function.",
+        "broken": f"cannot be run: SyntaxError: invalid syntax ({root}/broken.py, line 1).",
+        "no-task": "cannot be run: later.nightly is no task; decorate it with @task, or give it by `call`.",
+        "no-task-either": "cannot be run: automations.nightly is no task of django_tasks; decorate it with @task, or"
+        " give it by `call`.",
+        "of-celery": "cannot be run: automations.celery_task is no task of django_tasks; Celery's are put into their"
+        ' queue by call = "automations:celery_task.delay".',
+        "no-task-there": "cannot be run: later has no 'send'; give what is there, or write it.",
+    }
     works.jobs.kill()
     works.serve(lambda: not works.jobs.pids)
     works.inbox.close()

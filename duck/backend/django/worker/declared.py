@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import timedelta
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Dict, List
 
 from .failure import message_of, text_of
+from .settings_file import entries_of
 
 _MODULE = "automations"
-_SETTING = "AUTOMATIONS of the settings"
+_SETTING = "AUTOMATIONS"
 
 
 def find_automations(own: Dict[str, Any]) -> Dict[str, Any]:
@@ -22,10 +24,12 @@ def find_automations(own: Dict[str, Any]) -> Dict[str, Any]:
             dotted names of Automation objects; `origin` of these.
 
     Returns:
-        `declared`: name, table and origin of each; `failed`: origin, message and traceback of each module.
+        `declared`: name, table and origin of each; `failed`: origin, message and traceback of each module, and of each
+        object that says no times (`what` says what is the matter then); `refused`: sentences on what is no declaration.
     """
     declared: List[Dict[str, Any]] = []
     failed: List[Dict[str, Any]] = []
+    refused: List[str] = []
     if own.get("path") and own["path"] not in sys.path:
         sys.path.append(own["path"])
     for name in _modules():
@@ -34,17 +38,28 @@ def find_automations(own: Dict[str, Any]) -> Dict[str, Any]:
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
-            failed.append({"origin": name, "message": message_of(error), "traceback": text_of(error)})
+            failed.append(_failure(name, error))
             continue
-        declared.extend(_of_module(module))
-    named = _of_settings(failed)
+        declared.extend(_of_module(module, failed))
+    named = _of_settings(failed, refused)
     for name, trigger in own.get("named", {}).items():
         named.extend(_of_names(name, trigger, own["origin"], failed))
     # What settings give a trigger has that one, though its module would be looked through as well.
-    again = {report["table"]["call"] for report in named if "origin" in report}
+    again = {report["table"]["call"] for report in named if report.get("by_names")}
     declared = [report for report in declared if report["table"].get("call") not in again]
-    declared.extend({"origin": _SETTING, **report} for report in named)
-    return {"declared": declared, "failed": failed}
+    declared = [{**report, "table": _plain(report["table"])} for report in (*declared, *named)]
+    return {"declared": declared, "failed": failed, "refused": refused}
+
+
+def _plain(value: Any) -> Any:
+    """A table as JSON has it; what JSON has no form for is told as its text."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(each) for each in value]
+    return value
 
 
 def declares_automations() -> bool:
@@ -79,47 +94,60 @@ def _modules() -> List[str]:
     return found
 
 
-def _of_module(module: Any) -> List[Dict[str, Any]]:
+def _of_module(module: Any, failed: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
     from duck.automation import Automation
     from duck.automation.automation import MARK
 
     reports = []
+    file = getattr(module, "__file__", None)
     for name, value in list(vars(module).items()):
         mark = getattr(value, MARK, None) if callable(value) else None
-        if mark is not None:
-            if getattr(value, "__module__", "") == module.__name__:
-                reports.append(mark.report())
-        elif isinstance(value, Automation) and not name.startswith("_"):
-            reports.append(value.report(f"{module.__name__}:{name}", getattr(module, "__file__", None) or name))
+        try:
+            if mark is not None:
+                if getattr(value, "__module__", "") == module.__name__:
+                    reports.append(mark.report())
+            elif isinstance(value, Automation) and not name.startswith("_"):
+                reports.append(value.report(f"{module.__name__}:{name}", file or name))
+        except Exception as error:  # times of its own that are none
+            origin = f"{file or module.__name__}: the automation {name!r}"
+            failed.append({**_failure(origin, error), "what": "cannot be used"})
     return reports
 
 
-def _of_settings(failed: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
+def _failure(origin: str, error: BaseException) -> Dict[str, Any]:
+    return {"origin": origin, "message": message_of(error), "traceback": text_of(error)}
+
+
+def _of_settings(failed: List[Dict[str, Any]], refused: List[str]) -> List[Dict[str, Any]]:
     """Those of Django's settings: tables by name, or dotted names of Automation objects and of their triggers."""
     if not has_django():
         return []
     from django.conf import settings
 
-    said = getattr(settings, "AUTOMATIONS", None) or {}
-    if not isinstance(said, dict):
-        failed.append({"origin": _SETTING, "message": "it is no dictionary", "traceback": ""})
+    said = getattr(settings, "AUTOMATIONS", None)
+    if not said:
         return []
-    reports = []
+    place_of = entries_of(_SETTING, said)
+    if not isinstance(said, dict):
+        example = '{"cleanup": {"command": "clearsessions", "every": "1d"}}'
+        refused.append(f"{place_of('')}: {_SETTING} is of type {type(said).__name__}: give a dictionary, {example}.")
+        return []
+    reports: List[Dict[str, Any]] = []
     for name, table in said.items():
         trigger = table.get("trigger") if isinstance(table, dict) else None
-        if not (isinstance(trigger, str) and "." in name):
-            reports.append({"name": name, "table": table})
-            continue
-        reports.extend(_of_names(name, trigger, _SETTING, failed))
+        if isinstance(name, str) and isinstance(trigger, str) and "." in name:
+            reports.extend(_of_names(name, trigger, place_of(name), failed))
+        else:
+            reports.append({"name": name, "table": table, "origin": place_of(name)})
     return reports
 
 
 def _of_names(name: str, trigger: str, origin: str, failed: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
     """The automation of that dotted name, where it can be imported."""
     try:
-        return [{**_of_object(name, trigger), "origin": f"{origin}: {name}"}]
+        return [{**_of_object(name, trigger), "origin": f"{origin}: {name}", "by_names": True}]
     except Exception as error:
-        failed.append({"origin": name, "message": message_of(error), "traceback": text_of(error)})
+        failed.append(_failure(f"{origin}: {name}", error))
         return []
 
 

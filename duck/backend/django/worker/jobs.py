@@ -19,7 +19,7 @@ import queue
 import signal
 import sys
 import threading
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, Optional, Set, Tuple
 
 from .conditions import Conditions
 from .control import Control, die_with_parent, tie_group
@@ -29,10 +29,9 @@ from .failure import EXIT_FAILED, describe
 from .job import Cancelled, SharedStream, carry_out, carry_out_async, current_run, log_to_output
 from .launch import enter_directory, run_aside, set_up
 from .left import end_left
+from .problems import problems_of
 from .signals import Signals, chain, follow
 from .spec import Spec
-from .targets import check_targets
-from .waiting import check_events
 
 VARIABLE = "_DUCK_JOBS"
 _MAX_OUTPUT = 8192  # of one message
@@ -119,7 +118,7 @@ class JobProcess:
         if self._is_plain:
             self.stage = "automations"
             found = find_automations(self._own)
-            return {"zone": None, "database": None, "problems": self._check(found), **found}
+            return {"zone": None, "database": None, "problems": problems_of(found, self._own), **found}
         self.stage = "settings"
         set_up()
         from django.conf import settings
@@ -127,15 +126,10 @@ class JobProcess:
 
         self.stage = "automations"
         found = find_automations(self._own)
-        found["problems"] = self._check(found)
+        found["problems"] = problems_of(found, self._own)
         connections.close_all()
         self._signals = follow(self.spec.events, self.control)
         return {"zone": settings.TIME_ZONE if settings.USE_TZ else None, "database": default_database(), **found}
-
-    def _check(self, found: Dict[str, Any]) -> List[str]:
-        """What is wrong with declarations that can be read."""
-        events = [] if self._is_plain else check_events([*found["declared"], *self._own.get("events", ())])
-        return [*events, *check_targets([*found["declared"], *self._own.get("targets", ())])]
 
     def _command(self, command: Dict[str, Any]) -> None:
         """On the lifeline's thread."""

@@ -222,15 +222,16 @@ class Survey:
         return routes()
 
     def _automations(self) -> Dict[str, Any]:
-        """What is declared, and what cannot be imported."""
+        """What is declared, and what is wrong with it; all that is run is imported."""
         from django.conf import settings
 
         from .declared import find_automations
+        from .problems import problems_of
 
-        return {
-            "zone": settings.TIME_ZONE if settings.USE_TZ else None,
-            **find_automations(self._asked.get("own") or {}),
-        }
+        own = self._asked.get("own") or {}
+        found = find_automations(own)
+        found["problems"] = problems_of(found, own, imports=True)
+        return {"zone": settings.TIME_ZONE if settings.USE_TZ else None, **found}
 
     def _path(self) -> Dict[str, Any]:
         """What answers the path that was asked for: a static file by the finders, a view, or neither."""

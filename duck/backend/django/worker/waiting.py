@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List
 
-from .failure import message_of
+from .failure import StartError, message_of
 from .job import resolve
 from .signals import find_signal
 
@@ -24,10 +24,11 @@ def check_events(named: List[Dict[str, Any]]) -> List[str]:
                 else:
                     condition = resolve(str(table["name"]))
                     if not callable(getattr(condition, "check_trigger", None)):
-                        raise TypeError(f"{table['name']} has no check_trigger()")
+                        raise StartError(f"{table['name']} has no check_trigger(); give an AutomationTrigger")
             except Exception as error:
                 who = f"{each['origin']}: the automation {each['name']!r}"
-                problems.append(f"{who} waits for a {table['on']} that is not there: {message_of(error)}.")
+                said = str(error) if type(error) is LookupError else message_of(error)  # a sentence of Duck's own
+                problems.append(f"{who} waits for a {table['on']} that is not there: {said}.")
     return problems
 
 
