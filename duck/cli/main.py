@@ -58,19 +58,6 @@ class _Commands(LazyGroup):
     package = "duck.cli"
     commands_of = _COMMANDS
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], _COMMANDS, 1)
-            if not near:
-                raise
-            raise click.UsageError(f"{error.message.rstrip('.')}; did you mean {near[0]}?", ctx) from None
-
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "-V", "--version", prog_name="duck", message="%(prog)s %(version)s")
@@ -88,7 +75,10 @@ def run(argv: Sequence[str]) -> int:
     try:
         result = cli.main(list(argv), prog_name="duck", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        if "--json" in argv:
+            _tell(error.format_message(), as_json=True)
+        else:
+            error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED

@@ -44,7 +44,7 @@ def alert_test(channel: str, as_json: bool, **given: Any) -> int:
         raise ApplicationError(f"{channel!r} is no channel of AUTOMATION_ALERTS; {known}.")
     results = send_test(settings, channels[channel])
     if as_json:
-        click.echo(json.dumps({"channel": channel, "failed": results}))
+        click.echo(json.dumps({"channel": channel, "ok": not any(results.values()), "receivers": results}))
     else:
         for kind, why in results.items():
             click.echo(f"{kind}: {why or 'taken'}", err=bool(why))

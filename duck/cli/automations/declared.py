@@ -9,7 +9,16 @@ from typing import Any
 import click
 
 from duck.cli.automations.place import engine_of, found_in, offer_automations, options, the_one
-from duck.cli.automations.shown import described, iso, last, local, print_problems, print_table
+from duck.cli.automations.shown import (
+    described,
+    in_words,
+    iso,
+    last,
+    local,
+    print_problems,
+    print_table,
+    problem_values,
+)
 from duck.cli.main import FAILED, OK
 from duck.cli.options import load_settings
 
@@ -29,7 +38,7 @@ def list_(as_json: bool, **given: Any) -> int:
     now = datetime.now(UTC)
     rows = [described(each, standings.get(each.name), engine, now) for each in found.declarations]
     if as_json:
-        click.echo(json.dumps({"automations": rows, "problems": list(found.problems)}, indent=2))
+        click.echo(json.dumps({"automations": rows, **problem_values(found)}, indent=2))
     else:
         print_table(
             [
@@ -52,7 +61,9 @@ def list_(as_json: bool, **given: Any) -> int:
 @click.argument("name", shell_complete=offer_automations)
 @options
 def show(name: str, as_json: bool, **given: Any) -> int:
-    """Show all of one automation.
+    """Show all of one automation: each option with its value, given or not.
+
+    Of variables, headers and bodies, which may hold secrets, it shows that they are there.
 
     For example: duck automations show nightly
     """
@@ -63,11 +74,10 @@ def show(name: str, as_json: bool, **given: Any) -> int:
     if as_json:
         click.echo(json.dumps(row, indent=2))
         return OK
-    width = max(len(key) for key in row)
-    for key, value in row.items():
-        if value not in (None, "", [], {}):
-            text = json.dumps(value) if isinstance(value, dict | list) else str(value)
-            click.echo(f"{key:<{width}}  {text}")
+    words = in_words(row, found)
+    width = max(len(name) for name, _ in words)
+    for name, text in words:
+        click.echo(f"{name:<{width}}  {text}")
     return OK
 
 
@@ -94,7 +104,7 @@ def next_(names: tuple[str, ...], count: int, as_json: bool, **given: Any) -> in
     coming.sort()
     if as_json:
         told = [{"at": iso(at), "name": name, "note": note} for at, name, note in coming]
-        click.echo(json.dumps({"next": told}, indent=2))
+        click.echo(json.dumps({"next": told, **problem_values(found)}, indent=2))
         return OK
     if not coming:
         click.echo("Nothing is planned.", err=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from duck.cli.automations.place import found_in, given_options, offer_automations, options, the_one
-from duck.cli.automations.shown import print_problems
+from duck.cli.automations.shown import print_problems, problem_values
 from duck.cli.main import OK
 from duck.cli.options import load_settings
 from duck.exceptions import ApplicationError
@@ -68,7 +68,7 @@ def export(
     if dest is not None:
         _write(dest, made)
     if as_json:
-        click.echo(json.dumps({"files": dict(made.files), "left": list(made.left)}, indent=2))
+        click.echo(json.dumps({"files": dict(made.files), "left": list(made.left), **problem_values(found)}, indent=2))
         return OK
     if dest is None:
         for name, text in made.files.items():

@@ -38,7 +38,7 @@ def pause(name: str, duration: str | None, as_json: bool, **given: Any) -> int:
     engine.pause(name, until)
     told = iso(until) if until is not None else None
     click.echo(
-        json.dumps({"name": name, "paused_until": told})
+        json.dumps({"name": name, "paused": True, "paused_until": told})
         if as_json
         else f"{name} is paused {f'until {told}' if told else 'until `duck automations resume`'}."
     )
@@ -56,5 +56,7 @@ def resume(name: str, as_json: bool, **given: Any) -> int:
     engine = engine_of(load_settings(given))
     refuse_unknown(engine, name)
     engine.resume(name)
-    click.echo(json.dumps({"name": name, "paused_until": None}) if as_json else f"{name} is planned again.")
+    click.echo(
+        json.dumps({"name": name, "paused": False, "paused_until": None}) if as_json else f"{name} is planned again."
+    )
     return OK

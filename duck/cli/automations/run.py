@@ -38,6 +38,12 @@ def run(name: str | None, wait: bool, node: str | None, as_json: bool, **given: 
 
     For example: duck automations run nightly --wait
     """
+    if name is None and (wait or as_json):
+        raise click.UsageError(
+            f"{'--wait' if wait else '--json'} goes with NAME: give the automation that is to be run."
+        )
+    if name is not None and node is not None:
+        raise click.UsageError("--node goes without NAME: it is what a node is called that runs until Ctrl-C.")
     settings = load_settings(given)
     if name is None:
         from duck import logs

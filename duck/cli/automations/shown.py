@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from duck.logs import escape, escape_output
+from duck.services.automations.target import SECRET_DETAILS, shown_target
+from duck.settings.duration import write_duration
 
 if TYPE_CHECKING:
     from duck.app.automation_declarations import Found
@@ -15,11 +18,13 @@ if TYPE_CHECKING:
     from duck.services.automations.engine import Engine, Standing
     from duck.services.automations.run import Run
 
+# What is said of those that are not given.
+_NONE_SAYS: Final = {"timeout_s": "none", "alert_after_s": "never"}
 _COLOURS: Final = {"succeeded": "green", "running": "cyan", "queued": "cyan", "skipped": "yellow"}
 
 
 def described(declaration: Declaration, standing: Standing | None, engine: Engine, now: datetime) -> dict[str, Any]:
-    """All that is known of an automation; plain values."""
+    """All that is known of an automation, each of its options among it; plain values, and no secrets."""
     schedule = declaration.plan.schedule
     paused = standing.paused_until if standing is not None else None
     is_paused = paused is not None and paused > now
@@ -37,7 +42,9 @@ def described(declaration: Declaration, standing: Standing | None, engine: Engin
         "description": declaration.sentence,
         "when": declaration.when,
         "zone": declaration.plan.zone.key,
-        "runs": f"{declaration.kind} {declaration.target}",
+        "trigger": json.loads(declaration.trigger),
+        "runs": f"{declaration.kind} {shown_target(declaration.kind, declaration.target)}",
+        "details": shown_details(declaration.details_table),
         "declared_in": declaration.origin,
         "state": state,
         "paused_until": iso(paused) if paused is not None and is_paused and paused.year < 9999 else None,
@@ -47,14 +54,60 @@ def described(declaration: Declaration, standing: Standing | None, engine: Engin
         "within_s": declaration.within_s,
         "overlap": declaration.overlap,
         "timeout_s": declaration.timeout_s,
+        "grace_s": declaration.grace_s,
         "retry": declaration.retry,
+        "backoff": {"first_s": declaration.backoff.first_s, "most_s": declaration.backoff.most_s},
         "on_crash": declaration.on_crash,
         "run_in": declaration.place,
         "run_on": declaration.run_on,
-        "jitter_s": round(declaration.delay_s, 3),
+        "enabled": declaration.enabled,
+        "jitter_s": declaration.jitter_s,
+        "delay_s": round(declaration.delay_s, 3),
         "alert": list(declaration.alert),
+        "alert_late_s": declaration.alert_late_s,
         "alert_after_s": declaration.alert_after_s,
     }
+
+
+def in_words(row: dict[str, Any], found: Found) -> list[tuple[str, str]]:
+    """A row that `described` made, for people: durations with their units, moments on the clocks of the project."""
+    words: list[tuple[str, str]] = []
+    for key, value in row.items():
+        name = key.removesuffix("_s")
+        if key == "last":
+            text = last(value, found)
+        elif key == "backoff":
+            first, most = (write_duration(each) for each in value.values())
+            text = first if first == most else f"exp:{first}..{most}"
+        elif key in ("next", "paused_until"):
+            text = local(value, found) if value else ""
+        elif key in _NONE_SAYS:
+            text = write_duration(value) if value is not None else _NONE_SAYS[key]
+        elif key == "alert":
+            text = ", ".join(value) or "nobody"
+        elif key == "trigger":
+            # Its words say all of most.
+            text = json.dumps(value) if "except" in value or "start" in value else ""
+        elif key.endswith("_s"):
+            text = write_duration(value) if value else "none"
+        elif isinstance(value, bool):
+            text = "yes" if value else "no"
+        else:
+            text = json.dumps(value) if value and isinstance(value, dict) else str(value or ("0" if value == 0 else ""))
+        if text:
+            words.append((name, text))
+    return words
+
+
+def shown_details(details: dict[str, Any]) -> dict[str, Any]:
+    """What goes with a target, as everybody may read it: of what may hold secrets the names, or the length."""
+    shown = {**details}
+    for key in SECRET_DETAILS:
+        if isinstance(shown.get(key), dict):
+            shown[key] = sorted(shown[key])
+        elif key in shown:
+            shown[key] = f"{len(str(shown[key]))} characters"
+    return shown
 
 
 def run_values(run: Run) -> dict[str, Any]:
@@ -125,6 +178,11 @@ def local(text: str, found: Found) -> str:
 def iso(moment: datetime) -> str:
     """A moment in ISO 8601, in UTC."""
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def problem_values(found: Found) -> dict[str, list[str]]:
+    """What is wrong with declarations, as JSON has it."""
+    return {"problems": list(found.problems), "warnings": list(found.warnings)}
 
 
 def print_problems(found: Found) -> None:
