@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.app.alert_mail import JobMail
-from duck.app.automation_declarations import Found, read_all, read_channels
+from duck.app.automation_declarations import Found, read_channels
 from duck.app.automation_engine import open_engine
 from duck.app.automation_observers import Spoken, Until, unplanned
 from duck.app.automation_own import own_source
@@ -28,13 +28,13 @@ from duck.backend.django.celery_jobs import CeleryJobs
 from duck.exceptions import DuckError, SettingsError
 from duck.logs import ProcessOutput, to_console, wants_colour
 from duck.services.automations.alerts.alerts import Alerts
-from duck.services.automations.declaration import TARGETS
 from duck.services.automations.event_spool import EventSpool
 from duck.services.automations.executors.by_kind import ByKind
 from duck.services.automations.executors.shell import ShellCommands
 from duck.services.automations.executors.url import Requests
 from duck.services.automations.file_watch import FileWatch
 from duck.services.automations.places import event_directory
+from duck.services.automations.target import TARGETS
 from duck.services.inbox import Inbox
 from duck.settings import views
 from duck.settings.reread import reread
@@ -52,9 +52,8 @@ _ALERTS_S: Final = 3.0
 _LAST_S: Final = 3600.0
 # How often it is looked whether the one run is over that this node was made for.
 _LOOK_S: Final = 1.0
-# What could not be declared is declared again after this.
-_DECLARE_AGAIN_S: Final = 5.0
-# A project that cannot be loaded is tried again after this, twice as long each time, up to the second.
+# A project that cannot be loaded, and a store that cannot be used, are tried again after this, twice as long each time,
+# up to the second.
 _FIRST_AGAIN_S: Final = 5.0
 _MOST_AGAIN_S: Final = 60.0
 
@@ -71,7 +70,7 @@ class Automations:
     Attributes:
         report: what it tells of itself.
         on_declared: called with how many automations are declared, each time that they have been loaded.
-        on_unloaded: called with why the project cannot be loaded.
+        on_unloaded: called with why the project cannot be loaded, or the store not be used.
         tells: whether it logs what is declared, and what comes next.
         stop_s: how long runs may go on where it is ended by a signal.
     """
@@ -146,8 +145,9 @@ class Automations:
         self._output = ProcessOutput("automations", to_console, style=style, colour=colour)
         self._has_started = self._is_loaded = self._is_stopping = False
         self._unloaded = ""  # why the project cannot be loaded, as told
+        self._undeclared = ""  # why it is not declared to the store
         self._untriggered = ""  # and why its triggers cannot be asked
-        self._again_s = 0.0
+        self._again_s = self._declared_again_s = 0.0
         self._again: Timer | None = None
         self._declared_again: Timer | None = None
         self._signal = 0
@@ -191,13 +191,14 @@ class Automations:
         if self._jobs is not None:
             self._jobs.begin()
         else:
-            self._use(read_all(self._settings, None))
+            self._use(self._side.read(self._settings, None))
 
     def reload(self) -> None:
         """Load the project again, and what duck.toml declares; what runs goes on."""
         if self._is_stopping:
             return
         logger.info("Loading the project's automations again.")
+        self._undeclared, self._declared_again_s = "", 0.0  # who asks for it hears of it again
         try:
             for name in ("AUTOMATIONS", "AUTOMATION_ALERTS"):
                 self._settings = reread(self._settings, name)
@@ -208,7 +209,7 @@ class Automations:
         if self._jobs is not None:
             self._jobs.reload()
         else:
-            self._use(read_all(self._settings, None))
+            self._use(self._side.read(self._settings, None))
 
     def stop(self, deadline_s: float, done: Callable[[], None]) -> None:
         """Begin nothing more, and let what runs end within so many seconds, by force after that; then `done`.
@@ -236,13 +237,15 @@ class Automations:
     def _declared(self, told: dict[str, Any]) -> None:
         self._side.tell(told)
         self._unloaded, self._untriggered, self._again_s, self._is_loaded = "", "", 0.0, True
-        self._use(read_all(self._settings, told))
+        self._use(self._side.read(self._settings, told))
 
     def _use(self, found: Found) -> None:
         for problem in found.problems:
             logger.error("%s", problem)
         for text in found.tracebacks:
             logger.error("%s", text.rstrip())
+        for warning in found.warnings if self.tells else ():
+            logger.warning("%s", warning)
         self.report.zone, self.report.unusable = found.zone, len(found.problems)
         self._declare(found)
 
@@ -259,9 +262,11 @@ class Automations:
             if not self._has_started:
                 self._dispatcher.happened("start", {}, node=self._dispatcher.node)
         except DuckError as error:
-            logger.error("%s", error)
-            self._declared_again = self._inbox.call_later(_DECLARE_AGAIN_S, lambda: self._declare(found))
+            self._put_off(str(error), found)
             return
+        if self._undeclared:
+            self._undeclared, self._declared_again_s = "", 0.0
+            logger.info("The store of automations can be used now.")
         if self._run_id is None:
             self._attend(found)
         if self._jobs is not None and self._run_id is None:
@@ -274,6 +279,15 @@ class Automations:
             logger.info("%s", self.report.summary(len(found.declarations)))
         if self._is_loaded or self._jobs is None:
             self.on_declared(len(found.declarations))
+
+    def _put_off(self, why: str, found: Found) -> None:
+        """Try again ever more seldom; said once, and again when something else is the matter."""
+        self._declared_again_s = min(max(2 * self._declared_again_s, _FIRST_AGAIN_S), _MOST_AGAIN_S)
+        if why != self._undeclared:
+            self._undeclared = why
+            logger.error("%s Nothing is run until then; it is tried again by itself.", why)
+            self.on_unloaded(why)
+        self._declared_again = self._inbox.call_later(self._declared_again_s, lambda: self._declare(found))
 
     def _attend(self, found: Found) -> None:
         """Have events told of that are waited for, and no others."""
@@ -323,7 +337,7 @@ class Automations:
         if self._run_id is not None:
             self._inbox.stop()
         if not self._has_started:
-            self._use(read_all(self._settings, None))
+            self._use(self._side.read(self._settings, None))
         self._again_s = min(max(2 * self._again_s, _FIRST_AGAIN_S), _MOST_AGAIN_S)
         if self._again is not None:
             self._again.cancel()

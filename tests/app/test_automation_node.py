@@ -1,4 +1,4 @@
-"""A node that was made for one run ends with it, whoever carries it out."""
+"""A node that was made for one run ends with it, whoever carries it out; one that cannot declare tries again."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from duck.app.automation_declarations import read_all
 from duck.app.automation_engine import open_engine
 from duck.app.automation_project import ProjectSide
 from duck.app.automations import Automations
-from duck.exceptions import StoreError
+from duck.exceptions import SettingsError, StoreError
 from duck.services.automations.engine import Ended
 from duck.services.automations.run import Cause, State
 from duck.services.inbox import Inbox
 from duck.settings import load
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from duck.services.automations.declaration import Declaration
+    from duck.services.inbox import Timer
     from duck.settings.load import Settings
 
 TOML = """
@@ -71,7 +75,7 @@ def test_it_carries_it_out_with_what_waits_for_its_end_and_nothing_else(settings
 def test_what_could_not_be_declared_does_not_come_back_over_what_is_declared_since(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(automations, "_DECLARE_AGAIN_S", 0.05)
+    monkeypatch.setattr(automations, "_FIRST_AGAIN_S", 0.05)
     inbox = Inbox()
     node = Automations(settings, inbox=inbox)
     counts: list[int] = []
@@ -102,5 +106,43 @@ def test_why_triggers_cannot_be_asked_is_said_once(settings: Settings, caplog: p
         "The triggers of automations cannot be asked: no module shop.",
         "The triggers of automations cannot be asked: another.",
     ]
+    node.kill()
+    inbox.close()
+
+
+def test_what_cannot_be_declared_is_told_once_and_again_when_it_changes_and_tried_ever_more_seldom(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(automations, "_FIRST_AGAIN_S", 0.011)
+    monkeypatch.setattr(automations, "_MOST_AGAIN_S", 0.044)
+    inbox = Inbox()
+    node = Automations(settings, inbox=inbox)
+    unloaded: list[str] = []
+    waits: list[float] = []
+    node.on_unloaded, node.on_declared = unloaded.append, lambda count: inbox.stop()
+    declare, later = node._dispatcher.declare, inbox.call_later
+    reasons = iter(["No PostgreSQL."] * 5 + ["No psycopg."] * 2)
+
+    def refuse(declarations: Sequence[Declaration]) -> None:
+        why = next(reasons, "")
+        if why:
+            raise SettingsError(why)
+        declare(declarations)
+
+    def call_later(delay_s: float, call: Callable[[], None]) -> Timer:
+        if round(delay_s, 3) in (0.011, 0.022, 0.044):
+            waits.append(round(delay_s, 3))
+        return later(delay_s, call)
+
+    monkeypatch.setattr(node._dispatcher, "declare", refuse)
+    monkeypatch.setattr(inbox, "call_later", call_later)
+    inbox.post(lambda: node._use(read_all(settings, None)))
+    with caplog.at_level("INFO", "duck.automations"):
+        inbox.run()
+    said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    again = "Nothing is run until then; it is tried again by itself."
+    assert said == [f"No PostgreSQL. {again}", f"No psycopg. {again}"] and unloaded == ["No PostgreSQL.", "No psycopg."]
+    assert waits == [0.011, 0.022, *[0.044] * 5]
+    assert "The store of automations can be used now." in caplog.messages
     node.kill()
     inbox.close()
