@@ -1,8 +1,21 @@
 """Scheduled work, as a project declares it. Standard library only: this is imported in the project's interpreter."""
 
-from .automation import Automation, AutomationTrigger, NoTrigger, automation
+from .automation import Automation, automation
 from .context import Context
-from .trigger import Trigger, all_of, any_of, at, calendar, condition, cron, daily_at, every, on
+from .trigger import (
+    AutomationTrigger,
+    NoTrigger,
+    Trigger,
+    all_of,
+    any_of,
+    at,
+    calendar,
+    condition,
+    cron,
+    daily_at,
+    every,
+    on,
+)
 
 __all__ = [
     "Automation",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .trigger import Trigger, at, condition, every, on
+from .trigger import AutomationTrigger, Trigger, at, condition, every, on
 
 if TYPE_CHECKING:
     from .testing import Ran
@@ -119,6 +119,7 @@ class Automation:
         callback: what is called where `execute` is not overridden.
         name: by default that of the class, or of the callback.
         threaded: run in a thread of the job's process rather than in a process of its own.
+        async_: run on a loop there, where `execute`, or the callback, is a coroutine function.
         start_time: the first time it runs: `datetime`, ISO 8601, or `"immediate"`.
         schedules: how often it runs in all; -1 for no end.
         interval: seconds between two runs, or a `timedelta`; with `schedules=-1` a text such as `"1h30m"`, too.
@@ -131,6 +132,7 @@ class Automation:
         callback: Callable[..., Any] | None = None,
         name: str | None = None,
         threaded: bool = True,
+        async_: bool = False,
         start_time: Any = "immediate",
         schedules: int = 1,
         interval: str | float | timedelta = 0,
@@ -141,6 +143,7 @@ class Automation:
         self.callback = callback
         self.name: str = name or str(getattr(callback, "__name__", None) or type(self).__name__)
         self.threaded = threaded
+        self.async_ = async_
         self.start_time = start_time
         self.schedules = schedules
         self.interval = interval
@@ -152,23 +155,43 @@ class Automation:
     def on_start(self) -> None:
         """Called before a run; does nothing by itself."""
 
+    def on_pre_execute(self) -> None:
+        """Called between `on_start` and `execute`; does nothing by itself."""
+
+    def on_post_execute(self) -> None:
+        """Called between `execute` and `on_finish`; does nothing by itself."""
+
     def on_finish(self) -> None:
         """Called after a run that ended without an exception; does nothing by itself."""
 
     def on_error(self, error: BaseException) -> None:
-        """Called after a run that failed with `error`; does nothing by itself."""
+        """Called after a run that failed with `error`, which has failed all the same; does nothing by itself."""
 
     def execute(self) -> Any:
-        """The work."""
+        """The work; may be a coroutine function."""
         if self.callback is None:
             raise NotImplementedError(f"{type(self).__name__} has no callback, and its execute() is not overridden")
         return self.callback(*self.args, **self.kwargs)
 
     def __call__(self) -> Any:
-        """One run, with what goes before and after it."""
+        """One run, with what goes before and after it; of a coroutine function, what is to be awaited."""
         self.on_start()
         try:
+            self.on_pre_execute()
             result = self.execute()
+            if inspect.isawaitable(result):
+                return self._awaited(result)
+            self.on_post_execute()
+        except BaseException as error:
+            self.on_error(error)
+            raise
+        self.on_finish()
+        return result
+
+    async def _awaited(self, work: Any) -> Any:
+        try:
+            result = await work
+            self.on_post_execute()
         except BaseException as error:
             self.on_error(error)
             raise
@@ -197,9 +220,15 @@ class Automation:
         step = self.interval if isinstance(self.interval, timedelta) else timedelta(seconds=self.interval)
         return at(*(begin + number * step for number in range(self.schedules)))
 
+    def _place(self) -> str:
+        work = self.callback if self.callback is not None and type(self).execute is Automation.execute else self.execute
+        if self.async_ and inspect.iscoroutinefunction(work):
+            return "loop"
+        return "thread" if self.threaded or self.async_ else "process"
+
     def report(self, place: str, origin: str) -> dict[str, Any]:
         """As `Declared.report`; `place` is `module:name`."""
-        table = {**self.trigger().table, "call": place, "run_in": "thread" if self.threaded else "process"}
+        table = {**self.trigger().table, "call": place, "run_in": self._place()}
         if self.description:
             table["description"] = self.description.partition("\n")[0]
         return {"name": self.name, "table": table, "origin": origin}
@@ -207,22 +236,3 @@ class Automation:
 
 def _now() -> datetime:
     return datetime.now(timezone.utc).replace(microsecond=0)
-
-
-class AutomationTrigger:
-    """A trigger of the user's own: asked once a second whether its automation is to run now.
-
-    That is when the answer turns from False to True; see `condition`.
-    """
-
-    def check_trigger(self) -> bool:
-        """Whether it is; override it. On a thread of its own, with fresh database connections."""
-        raise NotImplementedError(f"{type(self).__name__} has no check_trigger()")
-
-
-class NoTrigger(AutomationTrigger):
-    """No condition: an automation runs by its own schedule alone."""
-
-    def check_trigger(self) -> bool:
-        """Always."""
-        return True

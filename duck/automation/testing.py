@@ -97,7 +97,14 @@ def _call(target: Callable[..., Any], context: Context) -> Any:
         except RuntimeError:
             return _on_a_loop(target, given)
         raise RuntimeError(f"{context.name} is a coroutine function and a loop runs here: await it with a Context")
-    return target(*given)
+    result = target(*given)
+    if inspect.iscoroutine(result):  # of an `Automation`
+
+        async def awaited() -> Any:
+            return await result
+
+        return _on_a_loop(awaited, [])
+    return result
 
 
 def _on_a_loop(target: Callable[..., Any], given: list[Any]) -> Any:

@@ -49,6 +49,32 @@ class Trigger:
         return hash(repr(self.table))
 
 
+class AutomationTrigger:
+    """A trigger of the user's own: asked once a second whether its automation is to run now.
+
+    That is when the answer turns from False to True; see `condition`.
+
+    Args:
+        name, description: for people.
+    """
+
+    def __init__(self, name: str | None = None, description: str | None = None) -> None:
+        self.name = name
+        self.description = description
+
+    def check_trigger(self) -> bool:
+        """Whether it is; override it. On a thread of its own, with fresh database connections."""
+        raise NotImplementedError(f"{type(self).__name__} has no check_trigger()")
+
+
+class NoTrigger(AutomationTrigger):
+    """No condition: an automation runs by its own schedule alone."""
+
+    def check_trigger(self) -> bool:
+        """Always."""
+        return True
+
+
 def cron(expression: str, *, tz: str | None = None) -> Trigger:
     """At the minutes that a line of crontab names: five fields (`"30 2 * * mon-fri"`), or `"@daily"` and its like.
 

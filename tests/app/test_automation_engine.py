@@ -11,7 +11,7 @@ import pytest
 
 from duck.app.automation_engine import database_address, open_engine
 from duck.app.automation_project import ProjectSide
-from duck.exceptions import SettingsError
+from duck.exceptions import SettingsError, StoreError
 from duck.services.automations.engines.local import LocalEngine
 from duck.services.automations.engines.postgres import PostgresEngine
 from duck.settings.load import Settings, load
@@ -64,8 +64,11 @@ def test_the_database_is_the_projects_own(project: Path, postgres: Postgres) -> 
 
 def test_one_that_is_no_postgresql_is_a_sentence(project: Path) -> None:
     settings, side = told(project, AUTOMATION_ENGINE="postgres")
-    with pytest.raises(SettingsError, match="is sqlite: give AUTOMATION_DATABASE a URL such as"):
-        open_engine(settings, side).now()
+    engine = open_engine(settings, side)
+    # Of the store, as one that is away: what asks it goes on.
+    with pytest.raises(StoreError, match="is sqlite: give AUTOMATION_DATABASE a URL such as"):
+        engine.now()
+    engine.close()
 
 
 def test_a_url_that_is_given_goes_before(tmp_path: Path) -> None:

@@ -90,6 +90,49 @@ def test_an_object_is_run_with_what_goes_before_and_after_it() -> None:
     assert seen == ["start", "finish"]
 
 
+def test_an_object_may_have_its_work_awaited_and_hooks_around_each_run() -> None:
+    class Report(Automation):
+        def on_pre_execute(self) -> None:
+            seen.append("before")
+
+        async def execute(self) -> str:
+            await asyncio.sleep(0)
+            seen.append("work")
+            return "done"
+
+        def on_post_execute(self) -> None:
+            seen.append("after")
+
+        def on_finish(self) -> None:
+            seen.append("finish")
+
+    report = Report(threaded=False, async_=True)
+    assert report.run_for_test().result == "done"
+    assert seen == ["before", "work", "after", "finish"]
+    assert report.report("jobs:report", "jobs.py")["table"]["run_in"] == "loop"
+
+    async def fetch() -> None:
+        raise ValueError("no")
+
+    class Told(Automation):
+        def on_error(self, error: BaseException) -> None:
+            seen.append(str(error))
+
+    told = Told(fetch, async_=True)
+    with pytest.raises(ValueError, match="no"):
+        told.run_for_test()
+    assert seen[-1] == "no" and told.report("jobs:told", "jobs.py")["table"]["run_in"] == "loop"
+    assert Automation(print, async_=True).report("jobs:it", "jobs.py")["table"]["run_in"] == "thread"
+
+
+def test_triggers_have_a_place_of_their_own_and_a_name_for_people() -> None:
+    from duck.automation import trigger
+
+    assert trigger.NoTrigger is NoTrigger and trigger.AutomationTrigger is AutomationTrigger
+    low = LowStock(name="low", description="Little is left.")
+    assert (low.name, low.description) == ("low", "Little is left.")
+
+
 def test_a_function_stays_what_it_was() -> None:
     class Ctx:
         attempt = 3

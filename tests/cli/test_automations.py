@@ -123,12 +123,20 @@ class TestByHand:
         ]
 
     def test_a_run_is_cancelled(self, site: Site) -> None:
-        site.start()
+        site.start("--name", "here")
         run = site.json("run", "long")
         wait_for(lambda: site.runs("long")[0]["state"] == "running")
+        assert site.runs("long")[0]["node"] == "here"
         assert site.call("cancel", str(run["id"])).returncode == 0
         wait_for(lambda: site.runs("long")[0]["state"] == "cancelled")
         assert site.call("cancel", str(run["id"])).returncode == 1
+
+    def test_one_that_no_node_has_run_yet_can_be_paused_and_its_coming_times_say_so(self, site: Site) -> None:
+        assert site.json("pause", "nightly", "--for", "3d")["paused_until"] is not None
+        notes = [each["note"] for each in site.json("next", "nightly", "-n", "5")["next"]]
+        assert notes[:3] == ["passed over: paused"] * 3 and "passed over: paused" not in notes[3:]
+        refused = site.call("pause", "nightli")
+        assert refused.returncode == 1 and "There is no automation 'nightli'" in refused.stderr
 
     def test_a_paused_one_is_not_planned(self, site: Site) -> None:
         site.start()

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from duck.cli.automations.place import engine_of, found_in, offer_automations, options, the_one
+from duck.cli.automations.place import engine_of, found_in, offer_automations, options, pauses_of, the_one
 from duck.cli.automations.shown import (
     described,
     in_words,
@@ -86,17 +86,25 @@ def show(name: str, as_json: bool, **given: Any) -> int:
 @click.option("--count", "-n", default=5, show_default=True, type=click.IntRange(1, 1000), help="How many of each.")
 @options
 def next_(names: tuple[str, ...], count: int, as_json: bool, **given: Any) -> int:
-    """Show the coming runs; days on which clocks are changed are marked.
+    """Show the coming runs; days on which clocks are changed are marked, and what a pause will pass over.
 
     For example: duck automations next nightly --count 10
     """
     from duck.services.automations.schedule import oddity, upcoming
 
-    found = found_in(load_settings(given))
+    settings = load_settings(given)
+    found = found_in(settings)
     chosen = [the_one(found, name) for name in names] or list(found.declarations)
     now = datetime.now(UTC)
+    paused = pauses_of(settings)
     coming = [
-        (planned, declaration.name, oddity(planned, declaration.plan.zone))
+        (
+            planned,
+            declaration.name,
+            "passed over: paused"
+            if planned < paused.get(declaration.name, now)
+            else oddity(planned, declaration.plan.zone),
+        )
         for declaration in chosen
         if declaration.plan.schedule is not None
         for planned in upcoming(declaration.plan.schedule, now, count)

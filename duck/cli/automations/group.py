@@ -13,7 +13,11 @@ from duck.cli.lazy_group import LazyGroup
 _COMMANDS: Final = {
     "list": ("declared", "list_", "Show every automation: when it runs next, how it ran last, and what is wrong."),
     "show": ("declared", "show", "Show all of one automation: each option with its value, given or not."),
-    "next": ("declared", "next_", "Show the coming runs; days on which clocks are changed are marked."),
+    "next": (
+        "declared",
+        "next_",
+        "Show the coming runs; days on which clocks are changed are marked, and what a pause will pass over.",
+    ),
     "run": ("run", "run", "Run what is scheduled until Ctrl-C, or with NAME that one now."),
     "event": ("event", "event", "Tell automations that something has happened: what waits for it is run."),
     "pause": ("pauses", "pause", "Plan nothing of an automation for a while; what runs goes on."),

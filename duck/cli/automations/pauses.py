@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from duck.cli.automations.place import engine_of, offer_automations, options, refuse_unknown
+from duck.cli.automations.place import engine_of, found_in, offer_automations, options, refuse_unknown, the_one
 from duck.cli.automations.shown import iso
 from duck.cli.main import OK
 from duck.cli.options import load_settings
@@ -28,7 +28,8 @@ def pause(name: str, duration: str | None, as_json: bool, **given: Any) -> int:
 
     settings = load_settings(given)
     engine = engine_of(settings)
-    refuse_unknown(engine, name)
+    if name not in engine.standings():  # no node has run it yet
+        engine.register([the_one(found_in(settings), name)])
     until = None
     if duration is not None:
         try:

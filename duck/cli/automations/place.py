@@ -14,6 +14,8 @@ from duck.cli.options import load_settings, options_of
 from duck.exceptions import ApplicationError, DuckError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from duck.app.automation_declarations import Found
     from duck.services.automations.declaration import Declaration
     from duck.services.automations.engine import Engine
@@ -79,6 +81,15 @@ def refuse_unknown(engine: Engine, name: str) -> None:
     known = engine.standings()
     if name not in known:
         raise _unknown(name, known, "it is known once it was dispatched.")
+
+
+def pauses_of(settings: Settings) -> dict[str, datetime]:
+    """Until when automations are paused, by name; of those that are, and where the store can be asked."""
+    try:
+        standings = engine_of(settings).standings()
+    except DuckError:
+        return {}  # what comes can be told without it
+    return {name: each.paused_until for name, each in standings.items() if each.paused_until is not None}
 
 
 def somebody_lives(engine: Engine) -> bool:

@@ -27,7 +27,9 @@ _WAIT_S: Final = 3600.0
 @click.command()
 @click.argument("name", required=False, shell_complete=offer_automations)
 @click.option("--wait", is_flag=True, help="With NAME: wait for the run to end, and return 1 where it did not succeed.")
-@click.option("--node", metavar="NAME", help="What this node is called; by default its host and process id.")
+@click.option(
+    "--node", "--name", "node", metavar="NAME", help="What this node is called; by default its host and process id."
+)
 @options
 def run(name: str | None, wait: bool, node: str | None, as_json: bool, **given: Any) -> int:
     """Run what is scheduled until Ctrl-C, or with NAME that one now.

@@ -45,6 +45,8 @@ def history(name: str | None, count: int, as_json: bool, **given: Any) -> int:
                 "planned": iso(each.planned),
                 "state": each.state.value,
                 "took": took(each),
+                "cause": each.cause.value,
+                "node": each.node,
                 "reason": reason_of(each),
             }
             for each in runs

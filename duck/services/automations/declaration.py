@@ -196,7 +196,8 @@ def _read(name: str, table: Any, origin: str, zone: ZoneInfo) -> Declaration:
     trigger = _trigger_of(table)
     plan = read_trigger(trigger, zone) if any(key in KEYS for key in trigger) else Plan(None, (), zone)
     options = {_OPTIONS[key][0]: _option(key, table[key]) for key in _OPTIONS if key in table}
-    if any(event.name in TELLING for event in plan.events):
+    if options.get("missed") == "all" or any(event.name in TELLING for event in plan.events):
+        # Each of them counts: they come at once, so that with `skip` the first would stand for all.
         options.setdefault("overlap", "queue_all")
     details = {key: table[key] for key in TARGETS[kind] if key in table}
     check_target(kind, table[kind], details)

@@ -443,6 +443,8 @@ class Dispatcher:
             self._engine.leave(self.node)
         except StoreError:
             pass  # it counts as silent soon
+        except Exception:
+            logger.exception("The store of automations was not told that this node ends.")
         self._engine.close()
         if done is not None:
             done()

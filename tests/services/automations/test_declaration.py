@@ -68,6 +68,8 @@ def test_events_are_read_with_their_details() -> None:
 
 def test_what_tells_of_each_thing_queues_its_runs_by_default() -> None:
     assert read(on="file", path="in/*.csv").overlap == "queue_all"
+    assert read(every="1h", missed="all").overlap == "queue_all", "with skip the first would stand for all"
+    assert read(every="1h", missed="all", overlap="skip").overlap == "skip"
     assert read(**any_of(on("signal", name="shop.signals.paid"), every("1d")).table).overlap == "queue_all"
     assert read(on="file", path="in/*.csv", overlap="skip").overlap == "skip"
     assert read(on="deploy").overlap == "skip"

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from duck.automation import any_of, on
-from duck.exceptions import StoreError
+from duck.exceptions import ProjectError, StoreError
 from duck.services.automations import dispatcher as module
 from duck.services.automations.clock import MachineClock
 from duck.services.automations.declaration import LANES, Declaration, read_declaration
@@ -663,6 +663,19 @@ class TestStopping:
         node.hands.end(node.hands.started[0], Ended(State.SUCCEEDED))
         node.serve(lambda: done)
         assert done == [1] and len(node.hands.started) == 1
+
+    def test_whatever_the_store_says_it_ends(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def leave(name: str) -> None:
+            raise ProjectError("the project cannot be asked")
+
+        ended: list[bool] = []
+        monkeypatch.setattr(node.engine, "leave", leave)
+        with caplog.at_level("ERROR"):
+            node.dispatcher.stop(5.0, lambda: ended.append(True))
+            node.serve(lambda: ended)
+        assert "was not told that this node ends" in caplog.text
 
     def test_with_nothing_to_do_it_ends_at_once(self, node: Node) -> None:
         node.begin(declared())

@@ -21,7 +21,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from duck.exceptions import StoreError
+from duck.exceptions import ProjectError, SettingsError, StoreError
 from duck.services.automations.engines.postgres_schema import SCHEMA, prepare
 
 if TYPE_CHECKING:
@@ -211,7 +211,10 @@ class Database:
             return self._connection
         self.close()
         if self._address is None:
-            self._address = self._tell_address()
+            try:
+                self._address = self._tell_address()
+            except (ProjectError, SettingsError) as error:
+                raise StoreError(str(error)) from error
         if not _is_readable(self._address):
             # What libpq says of it would repeat it, or its password.
             raise StoreError(
