@@ -36,14 +36,24 @@ class JobMail:
         self._jobs = jobs
         self._on_sent = on_sent
         self._numbers = itertools.count(-1, -1)
-        self._under_way = 0
+        self._under_way: dict[int, str] = {}
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether some is on its way."""
+        return bool(self._under_way)
+
+    def give_up(self) -> None:
+        """What is on its way will not be sent; that is logged."""
+        while self._under_way:
+            _, subject = self._under_way.popitem()
+            logger.error("%r is not mailed: Duck has ended before.", subject)
 
     def send(self, subject: str, text: str, to: Sequence[str]) -> None:
         """Have it sent; nothing waits. Where too many are under way, a mail server does not answer: that is logged."""
-        if self._under_way >= _MOST:
+        if len(self._under_way) >= _MOST:
             logger.error("%r is not mailed: %d mails are under way already.", subject, _MOST)
             return
-        self._under_way += 1
         declaration = Declaration(
             name="alert",
             origin="AUTOMATION_ALERTS",
@@ -57,10 +67,11 @@ class JobMail:
         )
         now = datetime.now(UTC)
         run = Run(next(self._numbers), "alert", "", now, Cause.EVENT, State.RUNNING, attempt=1)
-        self._jobs.start(run, declaration, lambda ended: self._sent(subject, ended))
+        self._under_way[run.id] = subject
+        self._jobs.start(run, declaration, lambda ended: self._sent(run.id, subject, ended))
 
-    def _sent(self, subject: str, ended: Ended) -> None:
-        self._under_way -= 1
-        if ended.state is not State.SUCCEEDED:
+    def _sent(self, number: int, subject: str, ended: Ended) -> None:
+        is_given_up = self._under_way.pop(number, None) is None
+        if ended.state is not State.SUCCEEDED and not is_given_up:
             logger.error("%r could not be mailed: %s.", subject, ended.reason or ended.state)
         self._on_sent("" if ended.state is State.SUCCEEDED else ended.reason or str(ended.state))

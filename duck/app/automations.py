@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,14 +41,16 @@ from duck.settings import views
 from duck.settings.reread import reread
 
 if TYPE_CHECKING:
+    from duck.backend.django.jobs import DjangoJobs
     from duck.services.automations.executor import Executor
     from duck.services.inbox import Timer
     from duck.settings.load import Settings
 
 logger = logging.getLogger("duck.automations")
 
-# How long an end waits for receivers of alerts.
-_ALERTS_S: Final = 3.0
+# How long an end waits for receivers of alerts, as long as runs may end, and after that.
+_ALERTS_S: Final = 5.0
+_LEAST_S: Final = 1.0
 # And one for what waited for the outcome of the run that it was for.
 _LAST_S: Final = 3600.0
 # How often it is looked whether the one run is over that this node was made for.
@@ -96,9 +99,10 @@ class Automations:
         make = self._side.celery_jobs if in_celery else self._side.jobs
         self._jobs = make(settings, self._inbox, self._declared, self._failed, self._printed)
         # Mail is no run that Celery could know of; its process is started with the first one.
-        mails = self._jobs
-        if isinstance(mails, CeleryJobs):
-            mails = self._side.jobs(settings, self._inbox, lambda told: None, self._failed, self._printed)
+        self._mail_jobs: DjangoJobs | None = None
+        if isinstance(self._jobs, CeleryJobs):
+            self._mail_jobs = self._side.jobs(settings, self._inbox, lambda told: None, self._failed, self._printed)
+        mails = self._mail_jobs if isinstance(self._jobs, CeleryJobs) else self._jobs
         shell = ShellCommands(
             self._inbox,
             self._side.root or settings.base_dir,
@@ -122,7 +126,7 @@ class Automations:
             engine,
             read_channels(settings)[0],
             f"{name} on {socket.gethostname()}",
-            JobMail(mails).send if mails is not None else None,
+            JobMail(mails) if mails is not None else None,
         )
         self.report = NodeReport(engine, lambda: self._dispatcher.status())
         self._dispatcher = dispatcher_class(settings)(
@@ -143,7 +147,7 @@ class Automations:
         )
         style, colour = views.logs(settings).format, wants_colour(sys.stderr)
         self._output = ProcessOutput("automations", to_console, style=style, colour=colour)
-        self._has_started = self._is_loaded = self._is_stopping = False
+        self._has_started = self._is_loaded = self._is_stopping = self._has_ended = False
         self._unloaded = ""  # why the project cannot be loaded, as told
         self._undeclared = ""  # why it is not declared to the store
         self._untriggered = ""  # and why its triggers cannot be asked
@@ -206,6 +210,8 @@ class Automations:
             logger.error("%s Its automations stay as they were.", error)
         self._side.own.update(own_source(self._settings))
         self._alerts.use(read_channels(self._settings)[0])
+        if self._mail_jobs is not None:
+            self._mail_jobs.renew()
         if self._jobs is not None:
             self._jobs.reload()
         else:
@@ -214,15 +220,26 @@ class Automations:
     def stop(self, deadline_s: float, done: Callable[[], None]) -> None:
         """Begin nothing more, and let what runs end within so many seconds, by force after that; then `done`.
 
-        May be said again, with another deadline.
+        Alerts that are on their way have what is left of that, and a moment at least. May be said again, with another
+        deadline.
         """
         self._is_stopping = True
+        until = time.monotonic() + deadline_s
+        if self._has_ended:
+            self._alerts.finish(deadline_s, done)
+            return
         if self._again is not None:
             self._again.cancel()
         self._files.stop()
         if self._conditions is not None:
             self._conditions.stop()
-        self._dispatcher.stop(deadline_s, done)
+        self._alerts.tell_all()
+        self._dispatcher.stop(deadline_s, lambda: self._over(until, done))
+
+    def _over(self, until: float, done: Callable[[], None]) -> None:
+        """All runs have ended, and the store is given back."""
+        self._has_ended = True
+        self._alerts.finish(min(_ALERTS_S, max(_LEAST_S, until - time.monotonic())), done)
 
     def kill(self) -> None:
         """End everything now."""
@@ -231,6 +248,8 @@ class Automations:
             self._conditions.kill()
         self._executor.kill()
         self._alerts.close(_ALERTS_S)
+        if self._mail_jobs is not None:
+            self._mail_jobs.kill()
 
     # -- what it is told of -------------------------------------------------------------------------------------------
 
@@ -263,6 +282,10 @@ class Automations:
                 self._dispatcher.happened("start", {}, node=self._dispatcher.node)
         except DuckError as error:
             self._put_off(str(error), found)
+            return
+        except Exception as error:
+            logger.exception("What is declared could not be taken up.")
+            self._put_off(f"What is declared could not be taken up ({type(error).__name__}: {error}).", found)
             return
         if self._undeclared:
             self._undeclared, self._declared_again_s = "", 0.0
@@ -313,19 +336,18 @@ class Automations:
         """End as well where another node has taken the run, and it is over."""
         if self._is_stopping:
             return
+        self._inbox.call_later(_LOOK_S, lambda: self._see_end(run_id))
         try:
             run = self._engine.run(run_id)
         except DuckError:
-            run = None  # the dispatcher says so
+            return  # the dispatcher says so
         if run is not None and run.state.is_over:
             self._end_soon()
-        else:
-            self._inbox.call_later(_LOOK_S, lambda: self._see_end(run_id))
 
     def _end_soon(self) -> None:
         self._is_stopping = True
         # What waits for the outcome is started in this turn.
-        self._inbox.call_later(0.0, lambda: self._dispatcher.stop(_LAST_S, self._inbox.stop))
+        self._inbox.call_later(0.0, lambda: self.stop(_LAST_S, self._inbox.stop))
 
     def _failed(self, message: str, text: str) -> None:
         """The project cannot be loaded: what was declared stays, and at first what needs no project is run."""

@@ -281,8 +281,12 @@ class Dispatching:
     def _look(self) -> None:
         """End who hangs."""
         members = self._members()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         if self._is_stopping or not members:
             return
+        self._watch = self._inbox.call_later(_LOOK_S, self._look)
         now = time.monotonic()
         for member in members:
             allowed_s = max(_START_S, self._view.silence_s) if member.state == STARTING else self._view.silence_s
@@ -296,9 +300,6 @@ class Dispatching:
             else:
                 logger.error("The dispatcher of automations hangs; it is ended.")
                 member.child.kill()
-        if self._watch is not None:
-            self._watch.cancel()
-        self._watch = self._inbox.call_later(_LOOK_S, self._look)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 

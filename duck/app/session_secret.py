@@ -36,8 +36,8 @@ class SessionSecret:
         left = self._made + TICKET_KEYS_S - self._now()
         if len(self._value) != SECRET_BYTES or left <= 0:
             self._value, self._made, left = secrets.token_bytes(SECRET_BYTES), self._now(), TICKET_KEYS_S
-        tell(self._value)
         self._timer = inbox.call_later(left, lambda: self.start(inbox, tell))
+        tell(self._value)
 
     def stop(self) -> None:
         """Make no more."""

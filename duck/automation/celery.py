@@ -139,12 +139,15 @@ class Attempts:
                     self._beater = None
                     break
             now = time.monotonic()
-            if now >= beaten + BEAT_S:
-                beaten = now
-                self._say(attempts)
-            for attempt in attempts:
-                if attempt.deadline is not None and now >= attempt.deadline:
-                    self._interrupt(attempt, "timed out")
+            try:
+                if now >= beaten + BEAT_S:
+                    beaten = now
+                    self._say(attempts)
+                for attempt in attempts:
+                    if attempt.deadline is not None and now >= attempt.deadline:
+                        self._interrupt(attempt, "timed out")
+            except Exception:  # a worker whose runs nobody hears of any more would lose them all
+                logger.exception("That runs of automations go on could not be said.")
             deadlines = [each.deadline for each in attempts if each.deadline is not None and not each.because]
             self._changed.wait(max(0.0, min([beaten + BEAT_S, *deadlines]) - time.monotonic()))
             self._changed.clear()

@@ -82,8 +82,16 @@ class Child:
         Raises:
             ApplicationError: the system has no room for it.
         """
-        ours, theirs = socket.socketpair()
-        lifeline, lifeline_in = os.pipe()
+        try:
+            lifeline, lifeline_in = os.pipe()
+        except OSError as error:
+            raise ApplicationError(f"A process cannot be started: {error.strerror}.") from error
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            os.close(lifeline)
+            os.close(lifeline_in)
+            raise ApplicationError(f"A process cannot be started: {error.strerror}.") from error
         said = {**told, "control_fd": theirs.fileno(), "lifeline_fd": lifeline, "parent": os.getpid()}
         try:
             process = subprocess.Popen(

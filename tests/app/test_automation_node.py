@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -144,5 +146,99 @@ def test_what_cannot_be_declared_is_told_once_and_again_when_it_changes_and_trie
     assert said == [f"No PostgreSQL. {again}", f"No psycopg. {again}"] and unloaded == ["No PostgreSQL.", "No psycopg."]
     assert waits == [0.011, 0.022, *[0.044] * 5]
     assert "The store of automations can be used now." in caplog.messages
+    node.kill()
+    inbox.close()
+
+
+class Mail:
+    """Busy until it is told; then it has sent all."""
+
+    def __init__(self) -> None:
+        self.is_busy = True
+        self.is_given_up = False
+
+    def send(self, subject: str, text: str, to: Sequence[str]) -> None: ...
+
+    def give_up(self) -> None:
+        self.is_given_up = self.is_busy
+
+
+def test_alerts_that_are_on_their_way_are_sent_before_its_end(settings: Settings) -> None:
+    inbox, mail = Inbox(), Mail()
+    node = Automations(settings, inbox=inbox)
+    node._alerts._mail = mail
+    node.begin()
+    done: list[int] = []
+    node.stop(30.0, lambda: done.append(1))
+    while not node._has_ended:
+        inbox.run_once(1.0)
+    assert not done
+    mail.is_busy = False
+    while not done:
+        inbox.run_once(1.0)
+    assert not mail.is_given_up
+    node.kill()
+    inbox.close()
+
+
+def test_a_stop_that_is_said_again_has_it_end_now_though_alerts_are_on_their_way(settings: Settings) -> None:
+    inbox, mail = Inbox(), Mail()
+    node = Automations(settings, inbox=inbox)
+    node._alerts._mail = mail
+    node.begin()
+    done: list[str] = []
+    node.stop(3600.0, lambda: done.append("first"))
+    while not node._has_ended:
+        inbox.run_once(1.0)
+    node.stop(0.0, lambda: done.append("second"))
+    while not done:
+        inbox.run_once(1.0)
+    assert done == ["second"] and mail.is_given_up
+    node.kill()
+    inbox.close()
+
+
+def test_what_mails_alerts_beside_celery_is_of_the_new_code_after_a_reload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run([sys.executable, "-m", "django", "startproject", "shop", "."], cwd=tmp_path, check=True)
+    settings = load.load({}, {}, tmp_path).with_values(
+        STATE_DIR=tmp_path.parent / f"{tmp_path.name}-state", AUTOMATION_ENGINE="celery"
+    )
+    inbox = Inbox()
+    node = Automations(settings, inbox=inbox)
+    assert node._jobs is not None and node._mail_jobs is not None
+    monkeypatch.setattr(node._jobs, "reload", lambda: None)
+    host = node._mail_jobs._spawn("shared")
+    assert host is not None
+    node._mail_jobs._shared = host
+    node.reload()
+    assert host.retires and node._mail_jobs._shared is None
+    node.kill()
+    while node._mail_jobs.pids:
+        inbox.run_once(1.0)
+    node._engine.close()
+    inbox.close()
+
+
+def test_what_fails_as_it_is_declared_is_logged_and_tried_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(automations, "_FIRST_AGAIN_S", 0.01)
+    inbox = Inbox()
+    node = Automations(settings, inbox=inbox)
+    counts: list[int] = []
+    node.on_declared = counts.append
+    declare = node._dispatcher.declare
+
+    def broken(declarations: object) -> None:
+        monkeypatch.setattr(node._dispatcher, "declare", declare)
+        raise ValueError("quack")
+
+    monkeypatch.setattr(node._dispatcher, "declare", broken)
+    node.begin()
+    while not counts:
+        inbox.run_once(1.0)
+    assert "ValueError: quack" in caplog.text
     node.kill()
     inbox.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -57,6 +58,9 @@ class Hanging:
         return True
 
 
+begun: list[Conditions] = []
+
+
 @pytest.fixture
 def begin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[str]]]:
     monkeypatch.setattr(module, "PERIOD_S", 0.01)
@@ -70,7 +74,7 @@ def begin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[str]]]
         conditions.ask([f"{__name__}:{name}" for name in names], [f"{__name__}:{name}" for name in true])
         return told
 
-    begun: list[Conditions] = []
+    begun.clear()
     before = set(threading.enumerate())
     yield made
     may_go_on.set()
@@ -135,3 +139,44 @@ def test_one_that_hangs_is_told_once_and_in_no_others_way(
     assert spoken.wait(30)
     assert told == [f"{__name__}:Scripted"]
     assert said == [f"The condition {__name__}:Hanging has not answered for 0.05 s; it is waited for."]
+
+
+def test_one_thread_looks_after_all_however_often_more_are_asked(begin: Callable[..., list[str]]) -> None:
+    answers[:] = []
+    before = threading.active_count()
+    begin("Scripted")
+    (conditions,) = begun
+    for _ in range(5):
+        conditions.ask([f"{__name__}:Scripted"])
+    assert sum(thread.name == "duck-conditions" for thread in threading.enumerate()) == 1
+    assert threading.active_count() - before == 7
+
+
+class Leaving:
+    def check_trigger(self) -> bool:
+        asked.release()
+        sys.exit(3)
+
+
+def test_one_that_leaves_the_process_is_told_and_asked_again(
+    begin: Callable[..., list[str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    begin("Leaving")
+    wait(3)
+    assert capfd.readouterr().out.count("Leaving cannot be asked: SystemExit: 3") == 1
+
+
+def test_what_fails_as_it_is_looked_after_keeps_nobody_from_that(
+    begin: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    looked = threading.Semaphore(0)
+
+    def look(self: Condition, now: float) -> None:
+        looked.release()
+        raise ValueError("quack")
+
+    monkeypatch.setattr(Condition, "look", look)
+    begin("Scripted", "Scripted")
+    for _ in range(6):
+        assert looked.acquire(timeout=30)
+    assert "ValueError: quack" in capfd.readouterr().err

@@ -646,7 +646,7 @@ def test_an_alert_is_mailed_by_the_projects_own_settings(root: Path, tmp_path: P
     assert "It failed." in mails
     with open(root / "shop" / "settings.py", "a") as settings:
         settings.write('EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"\nEMAIL_PORT = 1\n')
-    works.jobs.reload()
+    works.jobs.renew()
     JobMail(works.jobs, sent.append).send("subject", "text", ["ops@example.org"])
     works.serve(lambda: len(sent) == 2)
     assert "ConnectionRefusedError" in sent[1]

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from duck.exceptions import ApplicationError
 from duck.services.child import Child
 from duck.services.inbox import Inbox
 
@@ -193,3 +194,22 @@ def test_it_ends_with_its_parent_after_an_exec_too(parent: subprocess.Popen[str]
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("what", ["os.pipe", "socket.socketpair"])
+def test_where_there_are_no_descriptors_left_that_is_said_and_none_is_kept(
+    monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Who starts it tries again."""
+
+    def refuse() -> None:
+        raise OSError(24, "Too many open files")
+
+    inbox = Inbox()
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(what, refuse)
+    with pytest.raises(ApplicationError, match="A process cannot be started: Too many open files"):
+        Child.spawn(inbox, ["true"], "_DUCK_TEST", {}, ())
+    assert len(os.listdir("/proc/self/fd")) == before
+    monkeypatch.undo()
+    inbox.close()

@@ -16,8 +16,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from duck.backend.django.child import READY
-from duck.backend.django.job_host import JobHost
+from duck.backend.django.child import READY, STARTING
+from duck.backend.django.job_host import START_S, JobHost
 from duck.exceptions import ProjectError
 from duck.services.automations.declaration import LANES
 from duck.services.automations.engine import NOTHING_PRINTED, Ended
@@ -148,6 +148,13 @@ class CeleryJobs:
             return
         host.tells = True
         self._host = host
+        self._inbox.call_later(START_S, partial(self._too_late, host))
+
+    def _too_late(self, host: JobHost) -> None:
+        if host.state is STARTING:
+            host.has_failed = True
+            self._on_failed(f"The project was not loaded for automations within {START_S:g} s.", "")
+            host.kill()
 
     def warm(self, lanes: Collection[str]) -> None:
         """See `DjangoJobs`: Celery's workers are there."""
@@ -240,8 +247,8 @@ class CeleryJobs:
                 event["count"],
                 event["for_s"],
             )
-        elif (sent_ := self._runs.get(int(event.get("run", -1)))) is not None:
-            self._of_run(sent_, str(name), event)
+        elif (sent_ := self._runs.get(int(event.get("run", -1)))) is not None and sent_.run.attempt == event["attempt"]:
+            self._of_run(sent_, str(name), event)  # what is said of an attempt before is of no concern any more
 
     def _of_run(self, sent: Sent, name: str, event: dict[str, Any]) -> None:
         if name == "sent":

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from duck.backend.django.child import READY
-from duck.backend.django.job_host import JobHost
+from duck.backend.django.child import READY, STARTING
+from duck.backend.django.job_host import START_S, JobHost
 from duck.exceptions import DuckError, ProjectError
 
 if TYPE_CHECKING:
     from duck.backend.django.discover import Interpreter, Project
     from duck.services.automations.event_spool import EventSpool
     from duck.services.inbox import Inbox, Timer
+
+logger = logging.getLogger("duck.automations")
 
 _TRUE: Final = b"true\n"
 # A process that has ended is replaced after so long.
@@ -107,13 +111,17 @@ class Conditions:
             self._timer = None
         if not self._names:
             return
-        new = self._lock_more()
-        if self._host is None and self._locks:
-            self._spawn()
-        elif new and self._host is not None and self._host.state is READY:
-            self._ask(self._host, new)
-        if self._host is None or len(self._locks) < len(self._names):
-            self._timer = self._inbox.call_later(_AGAIN_S, self._look)
+        try:
+            new = self._lock_more()
+            if self._host is None and self._locks:
+                self._spawn()
+            elif new and self._host is not None and self._host.state is READY:
+                self._ask(self._host, new)
+        except Exception:  # whoever declares them has more to do than to ask
+            logger.exception("The triggers of automations cannot be asked; it is tried again in %g s.", _AGAIN_S)
+        finally:
+            if self._host is None or len(self._locks) < len(self._names):
+                self._timer = self._inbox.call_later(_AGAIN_S, self._look)
 
     def _lock_more(self) -> list[str]:
         """The names of those that are this node's to ask since."""
@@ -162,6 +170,13 @@ class Conditions:
             )
         except ProjectError as error:
             self._on_failed(str(error), "")
+        else:
+            self._inbox.call_later(START_S, partial(self._too_late, self._host))
+
+    def _too_late(self, host: JobHost) -> None:
+        if host.state is STARTING:
+            self._on_failed(f"The project was not loaded for automations within {START_S:g} s.", "")
+            host.kill()  # another one is tried
 
     def _event(self, host: JobHost, event: dict[str, Any]) -> None:
         if host is not self._host:

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -57,13 +57,18 @@ class Ends:
 
     Attributes:
         theirs: descriptors that the process is given, by the names that it knows them by.
+
+    Raises:
+        OSError: the system has no room for them.
     """
 
     def __init__(self) -> None:
-        self._control, theirs = socket.socketpair()
-        self._output, output = os.pipe()
-        lifeline, self._lifeline = os.pipe()
-        self._stack, stack_fd = os.pipe()
+        (self._output, output), (lifeline, self._lifeline), (self._stack, stack_fd) = pipes = _pipes(3)
+        try:
+            self._control, theirs = socket.socketpair()
+        except OSError:
+            _close(pipes)
+            raise
         self.theirs: dict[str, int] = {
             "control_fd": theirs.detach(),
             "lifeline_fd": lifeline,
@@ -86,6 +91,24 @@ class Ends:
         self.close_theirs()
         self._control.close()
         for descriptor in (self._output, self._lifeline, self._stack):
+            os.close(descriptor)
+
+
+def _pipes(count: int) -> list[tuple[int, int]]:
+    """So many, or none."""
+    made: list[tuple[int, int]] = []
+    try:
+        for _ in range(count):
+            made.append(os.pipe())  # noqa: PERF401 - those that were made are closed
+    except OSError:
+        _close(made)
+        raise
+    return made
+
+
+def _close(pipes: Iterable[tuple[int, int]]) -> None:
+    for pipe in pipes:
+        for descriptor in pipe:
             os.close(descriptor)
 
 
@@ -127,7 +150,10 @@ class Handles:
         Raises:
             ProjectError: the interpreter cannot be started.
         """
-        ends = Ends()
+        try:
+            ends = Ends()
+        except OSError as error:
+            raise ProjectError(f"{interpreter.path} cannot be started: {error.strerror}.") from error
         descriptors = {name: ends.theirs[name] for name in ("control_fd", "lifeline_fd", "stack_fd")}
         ahead = {stage: dict(point.theirs) for stage, point in (points or {}).items()}
         more = dict(given or {})

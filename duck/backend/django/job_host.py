@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django.child import EXITED, DjangoProcess
 from duck.backend.django.handles import Handles, WorkerSpec
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from duck.services.automations.engine import Ended
     from duck.services.automations.run import Run, State
     from duck.services.inbox import Inbox, Timer
+
+
+# A process that has not loaded the project by then hangs.
+START_S: Final = 60.0
 
 
 class JobHost(DjangoProcess):

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django.child import EXITED, READY, STARTING
-from duck.backend.django.job_host import Job, JobHost
+from duck.backend.django.job_host import START_S, Job, JobHost
 from duck.backend.django.job_memory import MemoryBound
 from duck.exceptions import ProjectError
 from duck.services.automations.engine import Ended
@@ -37,7 +37,6 @@ logger = logging.getLogger("duck.automations")
 _END_OF_OUTPUT: Final = "\0duck ended "
 # What waits on a loop costs next to nothing.
 _LOOP_RUNS: Final = 1000
-_START_S: Final = 60.0
 
 
 class DjangoJobs:
@@ -109,10 +108,14 @@ class DjangoJobs:
 
     def reload(self) -> None:
         """Load the project anew; what runs ends where it is."""
+        self.renew()
+        self.begin()
+
+    def renew(self) -> None:
+        """Have the next runs carried out in new processes; what runs ends where it is."""
         for host in tuple(self._hosts):
             self._retire(host)
         self._shared = None
-        self.begin()
 
     # -- an Executor ------------------------------------------------------------------------------------------------
 
@@ -185,13 +188,13 @@ class DjangoJobs:
             self._on_failed(str(error), "")
             return None
         self._hosts.append(host)
-        self._inbox.call_later(_START_S, partial(self._too_late, host))
+        self._inbox.call_later(START_S, partial(self._too_late, host))
         return host
 
     def _too_late(self, host: JobHost) -> None:
         if host.state is STARTING:
             host.has_failed = True
-            self._on_failed(f"The project was not loaded for automations within {_START_S:g} s.", "")
+            self._on_failed(f"The project was not loaded for automations within {START_S:g} s.", "")
             host.kill()
 
     def _retire(self, host: JobHost) -> None:

@@ -10,6 +10,7 @@ of no use any more. Without one Django is started as ever.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -219,9 +220,12 @@ class Spares:
 
     def points(self, role: str, *, is_first: bool) -> dict[str, Ends]:
         """Where a process that is spawned leaves spares: the first for pages does."""
-        if self._refusal or self._is_stopped or role != PAGES or not is_first:
-            return {}
-        return {stage: Ends() for stage in STAGES[1:]}
+        points: dict[str, Ends] = {}
+        if not (self._refusal or self._is_stopped or role != PAGES or not is_first):
+            with contextlib.suppress(OSError):  # no room for all: as many as there is
+                for stage in STAGES[1:]:
+                    points[stage] = Ends()
+        return points
 
     def left(self, process: DjangoProcess, event: Mapping[str, Any]) -> None:
         """`process` has said that it left a spare behind, or why it has not."""
@@ -287,7 +291,10 @@ class Spares:
                 self._why[spare.stage] = why
             self._copy(role, spec, answered, waited_for)
 
-        spare.copy(spec, heard)
+        try:
+            spare.copy(spec, heard)
+        except OSError as error:  # no room for its descriptors
+            heard(None, {}, str(error))
 
     def served(self, *, are_checks_left: bool) -> None:
         """A version serves: do what was put off for its start, and prepare for the next but one."""

@@ -1,7 +1,7 @@
 """Figures of automations, as a dispatcher counts them; `services.automation_metrics` has Prometheus read them.
 
 Labels are the names of automations, which the project declares: of very many the first have figures of their own, the
-others are counted together.
+others are counted together. One that is not declared any more makes room.
 """
 
 from __future__ import annotations
@@ -39,7 +39,12 @@ class Figures:
         self._names: dict[str, None] = {}
 
     def declare(self, names: Iterable[str]) -> list[str]:
-        """These are declared; those of them that have figures of their own from now on, and had none."""
+        """These are declared, and no others; those of them that have figures of their own now, and had none."""
+        names = dict.fromkeys(names)
+        for gone in [name for name in self._names if name not in names]:
+            del self._names[gone]
+            self._runs.pop(gone, None)
+            self.succeeded.pop(gone, None)
         new = [name for name in names if name not in self._names][: MOST_NAMES - len(self._names)]
         self._names |= dict.fromkeys(new)
         return new

@@ -103,8 +103,11 @@ class FileWatch:
         try:
             while not self._is_stopped:
                 self._wake.clear()
-                self._follow()
                 unsettled = False
+                try:
+                    self._follow()
+                except Exception as error:  # they are looked for all the same
+                    self._say(f"Changes of files are not told of: {error}.")
                 for pattern in self._patterns:
                     try:
                         unsettled |= self._look(pattern)

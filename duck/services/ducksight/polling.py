@@ -6,6 +6,7 @@ is looked at, and a directory is listed again only when its own time says that n
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -18,6 +19,8 @@ from duck.services.ducksight.seen import Tell, What
 
 if TYPE_CHECKING:
     from duck.services.ducksight.filter import ChangeFilter
+
+logger = logging.getLogger("duck.services")
 
 INTERVAL_S: Final = 1.0
 # A look may cost this part of a processor at most: in a large tree, or over a slow network, they are rarer.
@@ -77,8 +80,14 @@ class Polling:
     def _run(self) -> None:
         while True:
             began, cpu = time.monotonic(), time.thread_time()
-            self.look()
-            self.ready.set()
+            known = self._files, self._listings
+            try:
+                self.look()
+            except Exception:
+                logger.exception("Files could not be looked at; they are looked at again.")
+                self._files, self._listings = known
+            else:
+                self.ready.set()
             cost_s = max(time.thread_time() - cpu, (time.monotonic() - began) / 4)
             if self._ended.wait(max(self._interval_s, cost_s / SHARE)):
                 return

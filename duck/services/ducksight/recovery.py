@@ -46,14 +46,13 @@ class RecoveryWatch:
             self._timer = None
 
     def _look(self) -> None:
+        self._timer = self._inbox.call_later(POLL_S, self._look)
         now = {path: signature(path) for path in self._before}
         changed = [path for path, before in self._before.items() if now[path] != before]
         if changed:
-            self._timer = None
+            self.stop()
             self._before = now
             self._on_change(changed)
-        else:
-            self._timer = self._inbox.call_later(POLL_S, self._look)
 
 
 def signature(path: str) -> Signature | None:

@@ -133,7 +133,11 @@ class DuckSight:
             return
         end = time.monotonic() + _STEP_S
         while self._waiting:
-            self._watch(*self._waiting.popleft())
+            directory, is_news = self._waiting.popleft()
+            try:
+                self._watch(directory, is_news)
+            except Exception:  # the others are watched
+                logger.exception("Changes in %s cannot be looked for.", directory)
             if time.monotonic() > end:
                 self._inbox.post(self._step)
                 return

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from duck.exceptions import StoreError
 from duck.services.automations.alerts import alerts as module
 from duck.services.automations.alerts.alert import of_silence
 from duck.services.automations.alerts.alerts import Alerts
@@ -73,11 +76,53 @@ def receiver() -> Iterator[Receiver]:
     made.server.server_close()
 
 
+@contextlib.contextmanager
+def dripping() -> Iterator[str]:
+    """The URL of a server whose answer's head never ends, a byte at a time."""
+    ended = threading.Event()
+
+    def drip() -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            while not ended.wait(0.02):
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        finally:
+            ended.set()
+            thread.join(20)
+
+
 class ClockedEngine(LocalEngine):
     ahead = timedelta()
 
     def now(self) -> datetime:
         return datetime.now(UTC) + self.ahead
+
+
+class Mails:
+    """Keeps what it is given to send; the first so many times that it is asked it is busy with that."""
+
+    def __init__(self, sent: list[tuple[str, str, tuple[str, ...]]], busy: int = 0) -> None:
+        self.sent = sent
+        self.busy = busy
+        self.is_given_up = False
+
+    def send(self, subject: str, text: str, to: Sequence[str]) -> None:
+        self.sent.append((subject, text, tuple(to)))
+
+    @property
+    def is_busy(self) -> bool:
+        self.busy -= 1
+        return self.busy >= 0
+
+    def give_up(self) -> None:
+        self.is_given_up = self.busy > 0
 
 
 class Works:
@@ -92,7 +137,7 @@ class Works:
             self.engine,
             channels,
             "node a",
-            lambda *mail: self.mails.append((mail[0], mail[1], tuple(mail[2]))),
+            Mails(self.mails),
         )
 
     def declare(self, *declarations: Declaration) -> None:
@@ -336,6 +381,116 @@ class TestReceivers:
         assert caplog.text.count("are dropped") == 1 and len(receiver.got) <= 1
         works.alerts.close(0.2)
         assert len(receiver.got) <= 1, "nothing has waited for it"
+
+    def test_one_that_answers_bit_by_bit_has_a_deadline_for_all_of_it(self) -> None:
+        with dripping() as url, pytest.raises(NotTaken, match=r"^it has not answered within 0\.3 s$"):
+            post(url, {}, 0.3)
+
+    def test_what_comes_too_late_is_told_in_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
+        """What is under way, what waits behind it, what finds no room, and what comes afterwards."""
+        is_sending, may_go_on = threading.Event(), threading.Event()
+
+        def send(values: dict[str, Any]) -> None:
+            is_sending.set()
+            may_go_on.wait(30)
+
+        outbox = Outbox("ops", send)
+        outbox.put({"event": "failed", "automation": "first"})
+        assert is_sending.wait(30)
+        for number in range(101):
+            outbox.put({"event": "failed", "automation": f"job{number}"})
+        assert "The alert 'failed' of job100 has not reached ops: too many wait before it." in caplog.text
+        outbox.close(0.01)
+        outbox.put({"event": "late", "automation": "last"})
+        for name in ("first", "job0", "job99"):
+            assert f"The alert 'failed' of {name} has not reached ops: Duck has ended before." in caplog.text
+        assert "The alert 'late' of last has not reached ops: nothing is sent there any more." in caplog.text
+        may_go_on.set()
+
+    def test_what_waits_for_a_channel_that_is_another_now_is_told_in_the_log(
+        self, works: Works, receiver: Receiver, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        receiver.answers += [0]
+        first, second = declared("first"), declared("second")
+        works.declare(first, second)
+        works.end(first, State.FAILED)
+        works.serve(lambda: receiver.got)
+        works.end(second, State.FAILED)
+        works.alerts.use({})
+        assert "The alert 'failed' of second has not reached the channel ops: its channel is another one now." in (
+            caplog.text
+        )
+        receiver.released.set()
+
+
+class TestTheEnd:
+    """Alerts have the inbox served until they are sent, and a deadline."""
+
+    def finish(self, works: Works, within_s: float) -> None:
+        done: list[int] = []
+        works.alerts.finish(within_s, lambda: done.append(1))
+        works.serve(lambda: done)
+
+    def test_what_waits_is_sent(self, works: Works, receiver: Receiver) -> None:
+        job = declared()
+        works.declare(job)
+        works.end(job, State.FAILED)
+        mails = works.alerts._mail = Mails([], busy=3)
+        self.finish(works, 20.0)
+        assert receiver.events == ["failed"] and mails.busy < 0 and not mails.is_given_up
+
+    def test_at_its_deadline_it_is_given_up_and_logged(
+        self, works: Works, receiver: Receiver, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        receiver.answers += [0]
+        job = declared()
+        works.declare(job)
+        works.end(job, State.FAILED)
+        mails = works.alerts._mail = Mails([], busy=1_000_000)
+        works.serve(lambda: receiver.got)
+        self.finish(works, 0.05)
+        assert mails.is_given_up
+        assert "The alert 'failed' of job has not reached the channel ops: Duck has ended before." in caplog.text
+
+    def test_one_that_would_be_tried_again_is_not_waited_for(
+        self, works: Works, receiver: Receiver, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        receiver.answers += [503]
+        job = declared()
+        works.declare(job)
+        works.end(job, State.FAILED)
+        works.serve(lambda: receiver.got)
+        self.finish(works, 20.0)
+        assert "The alert 'failed' of job has not reached the channel ops: it answered 503." in caplog.text
+
+    def test_a_shorter_time_counts_when_it_is_said_again(self, works: Works, receiver: Receiver) -> None:
+        works.alerts._mail = Mails([], busy=1_000_000)
+        done: list[str] = []
+        works.alerts.finish(3600.0, lambda: done.append("first"))
+        works.alerts.finish(0.0, lambda: done.append("second"))
+        works.serve(lambda: done)
+        assert done == ["second"]
+
+    def test_what_was_missed_is_told_when_the_store_is_back(
+        self, works: Works, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "_LOOK_S", 0.01)
+        monkeypatch.setattr(module, "_GATHER_S", 0.0)
+        once, calls = works.engine.once, [0]
+
+        def away(key: str) -> bool:
+            calls[0] += 1
+            if calls[0] == 1:
+                raise StoreError("The store is away.")
+            return once(key)
+
+        monkeypatch.setattr(works.engine, "once", away)
+        job = declared(missed="skip")
+        works.declare(job)
+        (run,) = works.engine.claim([(job, Due(works.engine.now() + timedelta(minutes=1), False, "missed by 5 min"))])
+        works.alerts.skipped(job, run)
+        works.serve(lambda: receiver.got)
+        assert receiver.events == ["missed"] and calls[0] == 2
 
 
 class TestChannels:

@@ -27,6 +27,7 @@ from duck.services.automations.executors.url import Requests
 from duck.services.automations.run import Cause, Run, State
 from duck.services.inbox import Inbox
 from tests.alive import is_alive
+from tests.services.automations.test_alerts import dripping
 
 if TYPE_CHECKING:
     from duck.services.automations.engine import Ended
@@ -136,19 +137,22 @@ class TestShell:
             time.sleep(0.01)
         assert not is_alive(int(ended.output))
 
-    def test_what_begins_a_session_of_its_own_is_left_at_an_end_and_ended_by_force(self, works: Works) -> None:
-        ended = works.run(shell="setsid sleep 63 >/dev/null 2>&1 & echo $!")
-        left = int(ended.output)
+    def test_what_begins_a_session_of_its_own_is_left_at_an_end_and_ended_by_force(
+        self, works: Works, tmp_path: Path
+    ) -> None:
+        leaves = "setsid sh -c 'echo $$ > {0}.part; mv {0}.part {0}; exec sleep 60' >/dev/null 2>&1 &"
+        comes = " while [ ! -e {0} ]; do sleep 0.01; done"
+        ended = works.run(shell=(leaves + comes).format("first"))
+        left = int((tmp_path / "first").read_text())
         assert ended.state is State.SUCCEEDED and is_alive(left)
         os.kill(left, signal.SIGKILL)
-        run, ended_by_force = works.begin(
-            shell="trap '' TERM; setsid sleep 64 & echo $!; while :; do sleep 1; done", timeout=1, grace=0.2
-        )
-        tail = works.shell._commands[run.id].tail
-        works.serve(lambda: str(tail).endswith("\n"))
-        works.serve(lambda: ended_by_force)
-        assert (ended_by_force[0].state, ended_by_force[0].code) == (State.TIMED_OUT, -9)
-        works.serve(lambda: not is_alive(int(str(tail))))
+        waits = "trap '' TERM; " + leaves + " while :; do sleep 1; done"
+        run, by_force = works.begin(shell=waits.format("second"), grace=0.2)
+        works.serve(lambda: (tmp_path / "second").exists())
+        works.executor.cancel(run.id)
+        works.serve(lambda: by_force)
+        assert (by_force[0].state, by_force[0].code) == (State.CANCELLED, -9)
+        works.serve(lambda: not is_alive(int((tmp_path / "second").read_text())))
 
     def test_one_that_holds_too_much_with_what_it_has_started_is_ended(self, tmp_path: Path) -> None:
         works = Works(tmp_path, most_bytes=200_000_000)
@@ -221,6 +225,27 @@ class TestUrl:
     def test_one_that_answers_bit_by_bit_is_given_up_as_well(self, works: Works, site: str) -> None:
         ended = works.run(url=f"{site}/drip", method="POST", timeout=1.0)
         assert (ended.state, ended.reason) == (State.TIMED_OUT, "no answer within 1 s")
+
+    def test_its_thread_ends_with_it_though_the_head_of_the_answer_never_does(self, works: Works) -> None:
+        with dripping() as url:
+            assert works.run(url=url, timeout=0.2).state is State.TIMED_OUT
+            run, ended = works.begin(url=f"{url}again")
+            works.executor.cancel(run.id)
+            assert ended[0].state is State.CANCELLED
+        for thread in threading.enumerate():
+            if thread.name == "duck-url":
+                thread.join(20)
+                assert not thread.is_alive()
+
+    def test_what_an_attempt_before_is_told_says_nothing_of_the_next(self, works: Works, site: str) -> None:
+        run, ended = works.begin(url=f"{site}/hook", method="POST")
+        thread = next(each for each in threading.enumerate() if each.name == "duck-url")
+        works.executor.cancel(run.id)
+        again: list[Ended] = []
+        works.executor.start(run, declared(url=f"{site}/broken", method="POST"), again.append)
+        thread.join(20)
+        works.serve(lambda: again)
+        assert [ended[0].state, again[0].reason] == [State.CANCELLED, "answered 503"]
 
     def test_what_cannot_be_sent_is_told(self, works: Works, site: str) -> None:
         ended = works.run(url=f"{site}/hook", method="POST", headers={"X-A": "\u20ac"})

@@ -66,6 +66,21 @@ def test_names_are_bounded() -> None:
     assert len(figures.succeeded) == MOST_NAMES
 
 
+def test_names_that_are_declared_no_more_make_room() -> None:
+    figures = Figures()
+    old, new = [f"old{number}" for number in range(MOST_NAMES)], [f"new{number}" for number in range(3)]
+    figures.declare(old)
+    for name in (*old, *new):
+        figures.ended(declared(name), run(name))
+    assert figures.snapshot(0, 0)["runs"][OTHERS] == {"succeeded": 3}
+    assert figures.declare([*old[:-2], *new]) == new[:2]
+    for name in (*old[-2:], *new):
+        figures.ended(declared(name), run(name))
+    told = figures.snapshot(0, 0)["runs"]
+    assert told["new0"] == told["new1"] == {"succeeded": 1} and told[OTHERS] == {"succeeded": 6}
+    assert not {*old[-2:], "new2"} & {*told, *figures.succeeded} and len(told) == MOST_NAMES + 1
+
+
 def test_prometheus_reads_them_and_what_a_dispatcher_had_counted_stays() -> None:
     metrics = Metrics("1.0", 0.0)
     assert not any("automation" in key for key in samples(metrics))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,3 +72,24 @@ def test_what_is_looked_for_from_now_on_has_not_changed_and_what_was_looked_for_
 def test_what_is_looked_for_no_more_is_not_gone(looks: Looks) -> None:
     looks.polling.look_for(ChangeFilter(["*.txt"]), [str(looks.root)])
     assert looks.look() == set()
+
+
+def test_a_look_that_fails_is_logged_and_not_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "views.py").write_text("x")
+    told: list[str] = []
+    polling = Polling(lambda what, path: told.append(path), ChangeFilter(), [str(tmp_path)], 0.01)
+    listed, fails = polling._list, [True]
+
+    def broken(*asked: Any) -> Any:
+        if fails[0]:
+            fails[0] = False
+            raise RuntimeError("quack")
+        return listed(*asked)
+
+    monkeypatch.setattr(polling, "_list", broken)
+    polling.start()
+    assert polling.ready.wait(30.0)
+    polling.stop()
+    assert told == [] and "RuntimeError: quack" in caplog.text

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from duck.services.ducksight import Burst, ChangeFilter, Places
+from duck.services.ducksight import Burst, ChangeFilter, DuckSight, Places
 from duck.services.ducksight.seen import What
 from duck.services.mounts import Mounts
 from tests.services.ducksight.conftest import Watched
@@ -616,3 +616,21 @@ def test_nothing_of_the_watcher_is_left_for_a_process_that_follows(watch: Watch,
         if os.readlink(entry.path) == "anon_inode:inotify" and os.get_inheritable(int(entry.name))
     ]
     assert left == []
+
+
+def test_a_directory_that_cannot_be_watched_is_logged_and_the_others_are_watched(
+    watch: Watch, tree: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tree / "zoo").mkdir()
+    watches = DuckSight._watch
+
+    def broken(self: DuckSight, directory: str, is_news: bool) -> None:
+        if directory.endswith("app"):
+            raise RuntimeError("quack")
+        watches(self, directory, is_news)
+
+    monkeypatch.setattr(DuckSight, "_watch", broken)
+    watched = watch(tree)
+    (tree / "zoo" / "models.py").write_text("x = 1\n")
+    watched.until_seen("zoo/models.py")
+    assert "RuntimeError: quack" in caplog.text

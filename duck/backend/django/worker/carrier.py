@@ -2,7 +2,7 @@
 
     App -> process    carry(run, attempt, task, kind, target, ..., was_sent)   interrupt(run, is_late)   forget(run)
     process -> App    sent(run)   unsent(run, reason)   refused(run, reason)   begun(run, worker)
-                      ended(run, state, reason, output)   silent(run, worker)   kept(run)
+                      ended(run, state, reason, output)   silent(run, worker)   kept(run), each with its attempt
                       broker(reachable, reason)   waits(count, for_s)
 
 The main thread looks at the store, a second one speaks to the broker: either may wait for long, and the other goes on.
@@ -158,7 +158,7 @@ class Carrier:
         if not carried.is_begun:
             carried.is_begun = True
             self._begun_at, self._begun_latest = now, max(self._begun_latest, carried.sent_at)
-            self._control.send("begun", run=run, worker=row["worker"])
+            self._control.send("begun", run=run, attempt=carried.key[1], worker=row["worker"])
         if row["beats"] != carried.beats:
             carried.beats = row["beats"]
             carried.seen_at = now
@@ -181,15 +181,17 @@ class Carrier:
         self._outgoing.put(carried)
 
     def _tell_of_waiting(self, now: float) -> None:
-        waits = [now - each.since for each in self._carried.values() if each.is_sent and not each.is_begun]
+        open_ = list(self._carried.values())  # the other thread takes from them
+        waits = [now - each.since for each in open_ if each.is_sent and not each.is_begun]
         longest_s = max(waits, default=0.0)
         if longest_s > self._again_s and now > self._told_at + 2 * self._again_s:
             self._told_at = now
             self._control.send("waits", count=len(waits), for_s=longest_s)
 
     def _end(self, carried: Carried, event: str, **facts: Any) -> None:
-        if self._carried.pop(carried.key[0], None) is not None:
-            self._control.send(event, run=carried.key[0], **facts)
+        if self._carried.get(carried.key[0]) is carried:  # and no later attempt
+            del self._carried[carried.key[0]]
+            self._control.send(event, run=carried.key[0], attempt=carried.key[1], **facts)
 
     def _interrupt(self, run: int, *, is_late: bool) -> None:
         """End one by force, which only a worker with processes of its own can.
@@ -229,7 +231,8 @@ class Carrier:
             try:
                 if connection is None:
                     connection = self._connect()
-                    producer = self._app.amqp.Producer(connection)
+                    producer = None
+                producer = producer or self._app.amqp.Producer(connection)
                 self._app.send_task(**message, producer=producer, retry=False)
             except (TypeError, ValueError) as error:  # kombu's EncodeError is one of them
                 carried.is_sending = False
@@ -238,10 +241,10 @@ class Carrier:
                 self._give_back(carried, message_of(error))
                 _close(connection)
                 connection = self._wait_for_broker(message_of(error))
-                producer = self._app.amqp.Producer(connection)
+                producer = None
             else:
                 carried.is_sent, carried.is_sending, carried.sent_at = True, False, time.monotonic()
-                self._control.send("sent", run=carried.key[0])
+                self._control.send("sent", run=carried.key[0], attempt=carried.key[1])
 
     def _give_back(self, carried: Carried, reason: str) -> None:
         """What was to be sent, and is not; one that may have been before is kept, for its worker may begin it."""

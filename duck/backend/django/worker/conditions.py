@@ -12,7 +12,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, List, Sequence
+import traceback
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from .declared import has_django
 from .failure import message_of
@@ -32,16 +33,18 @@ class Conditions:
     def __init__(self, tell: Callable[[str, bool], None]) -> None:
         self._tell = tell
         self._asked: List[Condition] = []
+        self._watch: Optional[threading.Thread] = None
         self._is_stopped = False
 
     def ask(self, names: List[str], true: Sequence[str] = ()) -> None:
-        """Begin with these, of which `true` are told of already."""
+        """Begin with these, too, of which `true` are told of already."""
         for name in names:
             condition = Condition(name, self._tell, name in true)
             self._asked.append(condition)
             threading.Thread(target=condition.run, name=f"duck-condition {name}", daemon=True).start()
-        if names:
-            threading.Thread(target=self._watch, name="duck-conditions", daemon=True).start()
+        if names and self._watch is None:
+            self._watch = threading.Thread(target=self._look, name="duck-conditions", daemon=True)
+            self._watch.start()
 
     def stop(self) -> None:
         """Ask no more."""
@@ -49,11 +52,14 @@ class Conditions:
         for condition in self._asked:
             condition.is_over = True
 
-    def _watch(self) -> None:
+    def _look(self) -> None:
         while not self._is_stopped:
             time.sleep(PERIOD_S)
-            for condition in self._asked:
-                condition.look(time.monotonic())
+            for condition in tuple(self._asked):
+                try:
+                    condition.look(time.monotonic())
+                except Exception:  # the others are looked at, and it the next time
+                    traceback.print_exc()
 
 
 class Condition:
@@ -78,7 +84,7 @@ class Condition:
                     trigger = resolve(self.name)
                     trigger = trigger() if isinstance(trigger, type) else trigger
                 self._answered(self._ask(trigger))
-            except Exception as error:
+            except BaseException as error:  # sys.exit() as well, which would end the thread and say nothing
                 self._say(f"The condition {self.name} cannot be asked: {message_of(error)}")
             self._began = 0.0
             time.sleep(max(0.0, PERIOD_S - (time.monotonic() - began)))
@@ -108,5 +114,8 @@ class Condition:
     def _say(self, sentence: str) -> None:
         if sentence not in self._said and len(self._said) < 100:
             self._said[sentence] = True
-            sys.stdout.write(f"{sentence}\n")
-            sys.stdout.flush()
+            try:
+                sys.stdout.write(f"{sentence}\n")
+                sys.stdout.flush()
+            except (OSError, ValueError):
+                pass  # the project has closed or replaced it; it is asked all the same

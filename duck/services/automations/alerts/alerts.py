@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from duck.exceptions import StoreError
 from duck.services.automations.alerts import webhook
@@ -28,10 +28,26 @@ logger = logging.getLogger("duck.automations")
 # How often it is asked who has not run for long; what is missed meanwhile is told as one.
 _LOOK_S: Final = 15.0
 _GATHER_S: Final = 1.0
+# How often it is looked whether all is sent, at the end.
+_SENT_S: Final = 0.02
 # One that is silent already is looked at less often.
 _AGAIN: Final = timedelta(minutes=1)
 # How many runs back a row of failures is followed.
 _BEFORE: Final = 100
+
+
+class Mail(Protocol):
+    """Sends mail."""
+
+    def send(self, subject: str, text: str, to: Sequence[str]) -> None:
+        """Have it sent; nothing waits."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether some is on its way."""
+
+    def give_up(self) -> None:
+        """What is on its way will not be sent; that is logged."""
 
 
 class Alerts:
@@ -40,7 +56,7 @@ class Alerts:
     Args:
         channels: by their names.
         sender: who tells it: this node and machine.
-        mail: sends a subject and a text to addresses, without waiting; None where there is no project that could.
+        mail: None where there is no project that could send it.
     """
 
     def __init__(
@@ -49,7 +65,7 @@ class Alerts:
         engine: Engine,
         channels: Mapping[str, Channel],
         sender: str,
-        mail: Callable[[str, str, Sequence[str]], None] | None = None,
+        mail: Mail | None = None,
     ) -> None:
         self._inbox = inbox
         self._engine = engine
@@ -61,6 +77,8 @@ class Alerts:
         self._missed: dict[str, tuple[int, Run]] = {}
         self._quiet_until: dict[str, datetime] = {}  # before which none of these can have been silent for too long
         self._timer: Timer | None = None
+        self._until = float("inf")
+        self._done: Callable[[], None] | None = None
         self.use(channels)
 
     def use(self, channels: Mapping[str, Channel]) -> None:
@@ -68,7 +86,7 @@ class Alerts:
         before, self._channels = self._channels, channels
         for name in before:
             if before[name] != channels.get(name) and name in self._outboxes:
-                self._outboxes.pop(name).close(0.0)
+                self._outboxes.pop(name).discard()
         for name, each in channels.items():
             if each.webhook and name not in self._outboxes:
                 self._outboxes[name] = Outbox(f"the channel {name}", partial(webhook.post, each.webhook))
@@ -80,14 +98,45 @@ class Alerts:
         if self._timer is None:
             self._timer = self._inbox.call_later(_LOOK_S, self._look)
 
-    def close(self, within_s: float) -> None:
-        """Send what waits, as far as that is done within so many seconds; then nothing more."""
+    def tell_all(self) -> None:
+        """Gather nothing more: the store is given back soon."""
         if self._timer is not None:
             self._timer.cancel()
         self._tell_missed()
+
+    def finish(self, within_s: float, done: Callable[[], None]) -> None:
+        """Send what waits, as far as that is done within so many seconds, while the inbox serves; then `done`.
+
+        May be said again, with a shorter time.
+        """
+        is_new = self._done is None
+        self._done = done
+        for name in self._missed:  # the store was away
+            logger.error("The alert 'missed' of %s is not sent: Duck has ended before.", name)
+        self._missed.clear()
+        self._until = min(self._until, time.monotonic() + within_s)
+        for outbox in self._outboxes.values():
+            outbox.hurry()
+        if is_new:
+            self._see_sent()
+
+    def _see_sent(self) -> None:
+        is_busy = self._mail is not None and self._mail.is_busy
+        if time.monotonic() < self._until and (is_busy or not all(each.is_over for each in self._outboxes.values())):
+            self._inbox.call_later(_SENT_S, self._see_sent)
+            return
+        self.close(0.0)
+        if self._done is not None:
+            self._done()
+
+    def close(self, within_s: float) -> None:
+        """Send what waits, as far as that is done within so many seconds; then nothing more. What is not is logged."""
+        self.tell_all()
         deadline = time.monotonic() + within_s
         for outbox in self._outboxes.values():
             outbox.close(max(0.0, deadline - time.monotonic()))
+        if self._mail is not None:
+            self._mail.give_up()
 
     # -- an Observer ----------------------------------------------------------------------------------------------
 
@@ -119,15 +168,16 @@ class Alerts:
         self._missed[declaration.name] = (before + count, run)
 
     def _tell_missed(self) -> None:
-        missed, self._missed = self._missed, {}
-        for name, (count, run) in missed.items():
+        while self._missed:
+            name, (count, run) = next(iter(self._missed.items()))
             declaration = self._declared.get(name)
-            if declaration is None:
-                continue
             try:
-                self._tell(declaration, of_missed(name, count, run, self._engine.now()))
-            except StoreError:
-                return  # the log says that it is away
+                if declaration is not None:
+                    self._tell(declaration, of_missed(name, count, run, self._engine.now()))
+            except StoreError:  # the log says that it is away
+                self._inbox.call_later(_LOOK_S, self._tell_missed)
+                return
+            del self._missed[name]
 
     def _look(self) -> None:
         """Who has not run for long?"""
@@ -181,7 +231,7 @@ class Alerts:
             if self._mail is None:
                 logger.error("The alert %r of %s is not mailed: there is no project here.", alert.event, alert.name)
                 return
-            self._mail(f"[Duck] {alert.sentence}", _text(values), channel.mail)
+            self._mail.send(f"[Duck] {alert.sentence}", _text(values), channel.mail)
 
 
 def _text(values: dict[str, Any]) -> str:

@@ -35,16 +35,21 @@ class Outbox:
         self._closing = threading.Event()
         self._deadline = float("inf")
         self._thread: threading.Thread | None = None
+        self._sending: dict[str, Any] | None = None
         self._is_full = False
 
     def put(self, values: dict[str, Any]) -> bool:
-        """Have it sent; False where too many wait already. Never waits."""
+        """Have it sent; False where too many wait already, or nothing is sent any more. Never waits."""
+        if self._closing.is_set():
+            self._lose(values, "nothing is sent there any more")
+            return False
         try:
             self._queue.put_nowait(values)
         except queue.Full:
             if not self._is_full:
                 self._is_full = True
                 logger.error("Alerts for %s are dropped: %d wait for its receiver.", self._name, _MOST)
+            self._lose(values, "too many wait before it")
             return False
         self._is_full = False
         if self._thread is None:
@@ -52,23 +57,58 @@ class Outbox:
             self._thread.start()
         return True
 
-    def close(self, within_s: float) -> None:
-        """Send what waits, as far as that is done within so many seconds."""
-        self._deadline = time.monotonic() + within_s
+    def hurry(self) -> None:
+        """Nothing is to be sent behind what waits, and nothing is tried again from now on."""
         self._closing.set()
         with contextlib.suppress(queue.Full):
             self._queue.put_nowait(None)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing waits and nothing is under way, once it was told to hurry."""
+        return self._thread is None or not self._thread.is_alive()
+
+    def close(self, within_s: float) -> None:
+        """Send what waits, as far as that is done within so many seconds; then the process ends, and that is logged."""
+        self.hurry()
+        self._deadline = time.monotonic() + within_s
         if self._thread is not None:
             self._thread.join(within_s)
+        if self._sending is not None:
+            self._lose(self._sending, "Duck has ended before")
+        self._drop("Duck has ended before")
+
+    def discard(self) -> None:
+        """Send nothing more than what is under way; the rest is logged."""
+        self.hurry()
+        self._deadline = 0.0
+        self._drop("its channel is another one now")
+
+    def _drop(self, why: str) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                values = self._queue.get_nowait()
+                if values is not None:
+                    self._lose(values, why)
 
     def _run(self) -> None:
         while True:
             values = self._queue.get()
             if values is None:
                 return
-            self._deliver(values)
+            self._sending = values
+            if time.monotonic() <= self._deadline:
+                self._deliver(values)
+            else:
+                self._lose(values, "nothing is sent there any more")
+            self._sending = None
             if time.monotonic() > self._deadline or (self._closing.is_set() and self._queue.empty()):
                 return
+
+    def _lose(self, values: dict[str, Any], why: str) -> None:
+        logger.error(
+            "The alert %r of %s has not reached %s: %s.", values["event"], values["automation"], self._name, why
+        )
 
     def _deliver(self, values: dict[str, Any]) -> None:
         for wait_s in (*self._waits_s, None):
@@ -77,13 +117,7 @@ class Outbox:
                 return
             except NotTaken as why:
                 if wait_s is None or not why.may_again or self._closing.wait(wait_s):
-                    logger.error(
-                        "The alert %r of %s has not reached %s: %s.",
-                        values["event"],
-                        values["automation"],
-                        self._name,
-                        why,
-                    )
+                    self._lose(values, str(why))
                     return
             except Exception:
                 logger.exception("The alert %r of %s failed.", values["event"], values["automation"])

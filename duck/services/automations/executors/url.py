@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from duck.services.automations.engine import NOTHING_PRINTED, Ended, Printed
 from duck.services.automations.run import State
 from duck.services.automations.tail import OUTPUT_BYTES
+from duck.services.exchange import Exchange
 
 if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
@@ -33,7 +34,7 @@ class Requests:
         self._inbox = inbox
         self._most = most
         self._base = base
-        self._running: dict[int, tuple[Callable[[Ended], None], Timer]] = {}
+        self._running: dict[int, tuple[Callable[[Ended], None], Timer, Exchange]] = {}
         self._done: Callable[[], None] | None = None
 
     def room(self) -> Mapping[str, int]:
@@ -45,7 +46,8 @@ class Requests:
         # httpx waits so long for each part of an answer, which may come a byte at a time.
         timeout_s = declaration.timeout_s or _TIMEOUT_S
         late = partial(self._over, run.id, _late(timeout_s))
-        self._running[run.id] = ended, self._inbox.call_later(timeout_s, late)
+        exchange = Exchange()
+        self._running[run.id] = ended, self._inbox.call_later(timeout_s, late), exchange
         url = declaration.target
         if url.startswith("/"):
             if self._base is None:
@@ -54,7 +56,7 @@ class Requests:
                 return
             url = self._base + url
         threading.Thread(
-            target=self._ask, args=(run, declaration, url, timeout_s), name="duck-url", daemon=True
+            target=self._ask, args=(run, declaration, url, timeout_s, exchange), name="duck-url", daemon=True
         ).start()
 
     def printed(self) -> Mapping[int, Printed]:
@@ -76,8 +78,8 @@ class Requests:
         for run_id in tuple(self._running):
             self._over(run_id, Ended(State.CANCELLED))
 
-    def _ask(self, run: Run, declaration: Declaration, url: str, timeout_s: float) -> None:
-        """In a thread of its own."""
+    def _ask(self, run: Run, declaration: Declaration, url: str, timeout_s: float, exchange: Exchange) -> None:
+        """In a thread of its own, which ends with the exchange."""
         deadline = time.monotonic() + timeout_s
         # Nobody else pays for it.
         import httpx
@@ -90,8 +92,10 @@ class Requests:
         }
         method = str(details.get("method", "GET"))
         try:
-            with httpx.Client(timeout=timeout_s, follow_redirects=True) as client:
-                with client.stream(method, url, headers=headers, content=details.get("body")) as answer:
+            with exchange, httpx.Client(timeout=timeout_s, follow_redirects=True) as client:
+                with client.stream(
+                    method, url, headers=headers, content=details.get("body"), extensions=exchange.extensions
+                ) as answer:
                     body = b""
                     for chunk in answer.iter_bytes():
                         body += chunk
@@ -107,12 +111,15 @@ class Requests:
             ended = _late(timeout_s)
         except Exception as error:  # a header that cannot be sent is a ValueError
             ended = Ended(State.FAILED, f"{url} cannot be asked: {error}")
-        self._inbox.post(lambda: self._over(run.id, ended))
+        self._inbox.post(lambda: self._over(run.id, ended, exchange))
 
-    def _over(self, run_id: int, ended: Ended) -> None:
-        told = self._running.pop(run_id, None)
-        if told is not None:
+    def _over(self, run_id: int, ended: Ended, exchange: Exchange | None = None) -> None:
+        """It ended so; `exchange` where only this one is meant, and no later attempt at the run."""
+        told = self._running.get(run_id)
+        if told is not None and exchange in (None, told[2]):
+            del self._running[run_id]
             told[1].cancel()
+            told[2].end()
             told[0](ended)
         self._check_stopped()
 
