@@ -17,6 +17,7 @@
     │   ├── BackendTimeout        a deadline passed while waiting for the backend
     │   └── BackendBusy           no slot became free in time
     ├── StoreError                what keeps automations' runs cannot be reached, or refuses
+    │   └── CrowdedError          ... one run more, for too many of its automation wait
     ├── ClientGone                the client left, or was cut off, before its exchange was complete
     ├── HttpError                 a view or middleware refuses; carries the status to answer with
     └── ExpectingNoResponse       a view answered by itself (a WebSocket view, an upgrade)
@@ -56,6 +57,10 @@ class CertificateError(DuckError):
 
 class StoreError(DuckError):
     """What keeps automations' runs cannot be reached, or refuses; nothing was changed."""
+
+
+class CrowdedError(StoreError):
+    """One run more is not queued, for too many of its automation wait."""
 
 
 class ApplicationError(DuckError):

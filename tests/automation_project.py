@@ -147,11 +147,11 @@ class KeptStore:
     """
 
     def __init__(self, directory: Path, postgres: Postgres | None = None, most: int = 5) -> None:
-        self._url = ""
+        self.url = ""
         database = SQLITE
         if postgres is not None:
             name = postgres.make_database()
-            self._url, database = postgres.url(name), database_of(postgres, name)
+            self.url, database = postgres.url(name), database_of(postgres, name)
         self.root = write_project(directory, database=database)
         migrate(self.root)
         self._links = [link_to(self.root) for _ in range(most)]
@@ -162,10 +162,10 @@ class KeptStore:
     def begin(self) -> None:
         """Forget what the test before has left."""
         tables = [f"duck_automations_{name}" for name in ("execution", "run", "automation", "node", "told")]
-        if self._url:
+        if self.url:
             import psycopg
 
-            with psycopg.connect(self._url, autocommit=True) as connection:
+            with psycopg.connect(self.url, autocommit=True) as connection:
                 connection.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY")
         else:
             with sqlite3.connect(self.root / "db.sqlite3", timeout=10) as database:

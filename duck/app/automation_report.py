@@ -72,6 +72,7 @@ class NodeReport:
                 self._queued = 0  # that it is out of reach is in its status
         status = self.status()
         snapshot = self.counts.snapshot(len(status["running"]), self._queued)
+        snapshot["refused"] = status.get("refused", 0)
         return {"status": status, "snapshot": snapshot, "succeeded": self.counts.succeeded}
 
     def summary(self, count: int) -> str:

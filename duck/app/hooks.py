@@ -100,6 +100,10 @@ class Hooks:
                 found[path] = (*known, secret) if secret and secret not in known else known
         return found
 
+    def crowded(self) -> frozenset[bytes]:
+        """See `HookSource`."""
+        return frozenset(path.encode() for path in self._spool.crowded())
+
     def keep(self, path: str, told: Mapping[str, Any]) -> str:
         """See `HookSource`."""
         try:

@@ -12,11 +12,20 @@ RUNNING = "running"
 QUEUED = "queued"
 SKIPPED = "skipped"
 
-# Of one automation: what comes faster than it is done does not fill the store.
+# Of one automation: what comes faster than it is done does not fill the store. So many runs wait, with so much told by
+# their events.
 MOST_QUEUED: Final = 10_000
+MOST_QUEUED_BYTES: Final = 128 * 1024 * 1024
+# From here on who could still be asked to wait is: what is under way to the store by then has room.
+CROWDED: Final = 8_000
+CROWDED_BYTES: Final = 48 * 1024 * 1024
 MISSED_BY: Final = "missed by "
 BACKFILLED: Final = "it was backfilled before"
 REPLACED: Final = "replaced by a newer run"
+
+
+class Crowded(Exception):
+    """A sentence on why one run more is not queued; nothing is kept of it."""
 
 
 class Admission(NamedTuple):
@@ -43,6 +52,25 @@ def admit(overlap: str, running: int, queued: int) -> Admission:
     if overlap == "queue_one" and queued == 0:
         return Admission(QUEUED)
     return Admission(SKIPPED, "the run before has not ended" if running else "a run is waiting already")
+
+
+def check_room(name: str, overlap: str, queued: int, kept: int, adds: int) -> None:
+    """Whether a run that no schedule planned, and that adds so many bytes, may wait beside `queued` with `kept` bytes.
+
+    Raises:
+        Crowded: there is no room.
+    """
+    if overlap == "replace":
+        return
+    if queued >= MOST_QUEUED:
+        raise Crowded(f"{queued} runs of {name} are waiting already.")
+    if kept + adds > MOST_QUEUED_BYTES:
+        raise Crowded(f"{queued} runs of {name} are waiting already, for events that tell {kept >> 20} MiB.")
+
+
+def is_crowded(queued: int, kept: int) -> bool:
+    """Whether so many runs of an automation wait, with so many bytes, that nobody should send more."""
+    return queued >= CROWDED or kept >= CROWDED_BYTES
 
 
 def may_start(overlap: str, running: int) -> bool:

@@ -3,8 +3,10 @@
     POST path     202 and the event's id, as JSON
     proof         X-Hub-Signature-256: sha256=HMAC of the body, as GitHub signs it; or Authorization: Bearer SECRET
     refused       401 no proof, 405 no POST, 400 a body that is said to be JSON and is none, or is nested too deep,
-                  413 a longer one than MAX_BODY_BYTES, 429 more than a sender may send, 503 it cannot be kept
+                  413 a longer one than MAX_BODY_BYTES, 429 more than a sender may send, or more of its automation wait
+                  than may, 503 it cannot be kept
 
+What is refused for a crowd, or cannot be kept, is counted, and told in the log once a minute.
 An event is on the disk before it is answered. Who carries it out may be another process, and need not run.
 """
 
@@ -15,10 +17,11 @@ import hashlib
 import hmac
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from duck.http.question import Question
+from duck.http.tally import Tally
 from duck.wire.fields import get
 from duck.wire.render import answer_head, plain_error
 
@@ -50,6 +53,9 @@ class HookSource(Protocol):
     def look(self) -> Mapping[bytes, tuple[bytes, ...]] | None:
         """The secrets of each path, where they are others than the last time; asked once a second, and quick."""
 
+    def crowded(self) -> Collection[bytes]:
+        """Paths of which nothing more is to be kept now; asked once a second, and quick."""
+
     def keep(self, path: str, told: Mapping[str, Any]) -> str:
         """Keep an event, on any thread; its id.
 
@@ -68,6 +74,8 @@ class Webhooks:
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, source: HookSource) -> None:
         self.secrets: Mapping[bytes, tuple[bytes, ...]] = {}
         self.deadline = 0.0
+        self._crowded: Collection[bytes] = ()
+        self._refused = Tally(_tell_refused)
         self._loop = loop
         self._clock = clock
         self._source = source
@@ -78,6 +86,8 @@ class Webhooks:
 
     def expire(self, now: float) -> None:
         """Look for other paths (`Watched`)."""
+        self._crowded = self._source.crowded()
+        self._refused.look(now)
         found = self._source.look()
         if found is not None:
             self.secrets = found
@@ -120,7 +130,12 @@ class Webhooks:
             if not _is_one_of(signature.strip().lower(), right):
                 _refuse(exchange, 401, "The signature is another.", [(b"WWW-Authenticate", b"Bearer")])
                 return
+        if request.path in self._crowded:
+            self._refused.add(f"{request.path.decode('latin-1')}: too many runs wait for it", self._clock.time())
+            _refuse(exchange, 429, "Too much of this waits already.", [(b"Retry-After", b"30")])
+            return
         if not self._has_room(request.path):
+            self._refused.add(f"{request.path.decode('latin-1')}: more than {RATE:g} a second", self._clock.time())
             _refuse(exchange, 429, f"A webhook takes {RATE:g} requests a second.", [(b"Retry-After", b"1")])
             return
         kind = get(request.fields, b"content-type") or b""
@@ -149,7 +164,15 @@ class Webhooks:
 
             self._loop.run_in_executor(None, work)
 
-        Question(self._loop, exchange, _answer).ask(keep)
+        Question(self._loop, exchange, self._answer).ask(keep)
+
+    def _answer(self, exchange: Exchange, told: str | OSError) -> None:
+        if isinstance(told, OSError):
+            self._refused.add(f"{exchange.request.path.decode('latin-1')}: {told}", self._clock.time())
+            _refuse(exchange, 503, "The event cannot be kept.", [(b"Retry-After", b"30")])
+            return
+        body = json.dumps({"id": told}).encode() + b"\n"
+        exchange.response.answer(answer_head(202, _JSON, body), body)
 
     def _has_room(self, path: bytes) -> bool:
         now = self._clock.time()
@@ -198,13 +221,8 @@ def _is_one_of(given: bytes, right: tuple[bytes, ...] | list[bytes]) -> bool:
     return any([hmac.compare_digest(given, each) for each in right])
 
 
-def _answer(exchange: Exchange, told: str | OSError) -> None:
-    if isinstance(told, OSError):
-        logger.error("The webhook %s is refused: %s", exchange.request.path.decode("latin-1"), told)
-        _refuse(exchange, 503, "The event cannot be kept.", [(b"Retry-After", b"30")])
-        return
-    body = json.dumps({"id": told}).encode() + b"\n"
-    exchange.response.answer(answer_head(202, _JSON, body), body)
+def _tell_refused(count: int, what: str) -> None:
+    logger.error("Webhooks are refused, %d in the last minute at %s", count, what)
 
 
 def _refuse(exchange: Exchange, status: int, sentence: str, fields: Fields | None = None) -> None:

@@ -35,6 +35,11 @@ def automation_families(total: Mapping[str, Any], succeeded: Mapping[str, float]
         SECONDS,
         total.get("delay", {}),
     )
+    yield counter(
+        "duck_automation_events_refused",
+        "Events that ran nothing, for too many runs of their automations waited already.",
+        [({}, total.get("refused", 0))],
+    )
     now = total.get("now", {})
     yield gauge("duck_automations_running", "Runs that are under way on this node.", [({}, now.get("running", 0))])
     yield gauge("duck_automations_queued", "Runs that wait, of all nodes of the store.", [({}, now.get("queued", 0))])

@@ -29,6 +29,7 @@ class Source:
             b"/hooks/two": (SECRET, OTHER),
             b"/hooks/unset": (),
         }
+        self.full: set[bytes] = set()
         self.kept: list[tuple[str, Mapping[str, Any]]] = []
         self.error: Exception | None = None
         self.may_go_on = threading.Event()
@@ -37,6 +38,9 @@ class Source:
     def look(self) -> Mapping[bytes, tuple[bytes, ...]] | None:
         found, self.found = self.found, None
         return found
+
+    def crowded(self) -> set[bytes]:
+        return self.full
 
     def keep(self, path: str, told: Mapping[str, Any]) -> str:
         self.may_go_on.wait(10)
@@ -237,13 +241,39 @@ def test_what_cannot_be_kept_is_refused_and_told_of(hooks: Hooks, caplog: pytest
     hooks.source.error = OSError(28, "No space left on device")
     status, fields, text = hooks.signed()
     assert (status, fields["Retry-After"]) == (503, "30") and b"No space" not in text
-    assert "The webhook /hooks/build is refused: [Errno 28] No space left on device" in caplog.text
+    assert "Webhooks are refused, 1 in the last minute at /hooks/build: [Errno 28] No space left" in caplog.text
+
+
+def test_what_is_refused_is_told_once_a_minute_and_not_each_time(
+    hooks: Hooks, caplog: pytest.LogCaptureFixture
+) -> None:
+    hooks.source.error = OSError(28, "No space left on device")
+    assert [hooks.signed()[0] for _ in range(5)] == [503] * 5
+    assert len(caplog.records) == 1
+    assert hooks.hooks is not None
+    hooks.hooks.expire(hooks.hooks._clock.time() + 61.0)
+    assert [record.getMessage().partition(" at ")[0] for record in caplog.records[1:]] == [
+        "Webhooks are refused, 4 in the last minute"
+    ]
+
+
+def test_where_too_much_waits_a_sender_that_proves_itself_is_asked_to_wait(hooks: Hooks) -> None:
+    assert hooks.hooks is not None
+    hooks.source.full = {b"/hooks/build"}
+    hooks.hooks.expire(hooks.hooks._clock.time())
+    status, fields, _ = hooks.signed()
+    assert (status, fields["Retry-After"]) == (429, "30") and hooks.source.kept == []
+    assert hooks.signed(secret=OTHER)[0] == 401
+    assert hooks.signed(path="/hooks/two")[0] == 202, "another has room"
+    hooks.source.full = set()
+    hooks.hooks.expire(hooks.hooks._clock.time())
+    assert hooks.signed()[0] == 202
 
 
 def test_whatever_keeps_it_from_being_kept_is_answered(hooks: Hooks, caplog: pytest.LogCaptureFixture) -> None:
     hooks.source.error = RecursionError("maximum recursion depth exceeded")
     assert hooks.signed(b"[" * 64 + b"]" * 64)[0] == 503
-    assert "is refused: RecursionError: maximum recursion depth exceeded" in caplog.text
+    assert "at /hooks/build: RecursionError: maximum recursion depth exceeded" in caplog.text
 
 
 def test_paths_that_come_later_are_found(hooks: Hooks) -> None:

@@ -17,6 +17,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
+from ..admission import Crowded
 from .cells import after, badge, facts_rows, latest_runs, link_to, run_row, standing_of, state_of
 from .chart import BARS, chart
 from .database import HAND, OPEN
@@ -248,15 +249,12 @@ class AutomationAdmin(_Steered):
         is_for_each = facts.get("run_on") == "each"
         event = json.dumps({"by": request.user.get_username()})
         for node in [each["name"] for each in nodes if each["takes_each"]] if is_for_each else [""]:
-            run = store.enqueue(
-                automation.name,
-                automation.revision,
-                facts.get("overlap", "skip"),
-                store.now(),
-                HAND,
-                event,
-                node=node,
-            )
+            overlap = facts.get("overlap", "skip")
+            try:
+                run = store.enqueue(automation.name, automation.revision, overlap, store.now(), HAND, event, node=node)
+            except Crowded as error:
+                self.message_user(request, str(error), messages.ERROR)
+                return
             where = f" at {node}" if node else ""
             reason = f": {run['reason']}" if run["reason"] else ""
             level = messages.SUCCESS if run["state"] in OPEN else messages.WARNING

@@ -12,6 +12,7 @@ from django.db import InterfaceError, OperationalError, connections, router, tra
 from django.db.models import F
 
 from ..admission import QUEUED, RUNNING
+from ..text import MOST_EVENT, remembered
 from .models import Automation, Node, Run
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ CANCELLED = "cancelled"
 LOST = "lost"
 
 # As `duck.services.automations.engines.local_rows` reads them.
-COLUMNS = tuple(field.name for field in Run._meta.concrete_fields if field.name != "once")
+COLUMNS = tuple(field.name for field in Run._meta.concrete_fields if field.name not in ("once", "size"))
 # How many names or numbers one statement holds.
 CHUNK = 500
 _ATTEMPTS = 3
@@ -39,8 +40,11 @@ _CLOCKS = {
     "mysql": "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))",
 }
 # A node that stands still within a transaction must not hold the others up; of this transaction alone, since a pool may
-# give the connection to somebody else.
-_BOUNDS = "SELECT set_config('idle_in_transaction_session_timeout', '5s', true), set_config('lock_timeout', '8s', true)"
+# give the connection to somebody else. The clock is read by the same statement.
+_BOUNDS = (
+    f"{_CLOCKS['postgresql']}, set_config('idle_in_transaction_session_timeout', '5s', true),"
+    " set_config('lock_timeout', '8s', true)"
+)
 # Two transactions were in each other's way, and this one was undone: SQLSTATE, or MySQL's number.
 _CONFLICTS = ("40001", "40P01", 1205, 1213)
 
@@ -49,19 +53,28 @@ class Refused(Exception):
     """A sentence on what cannot be kept in this database."""
 
 
+class _Unbegun(OperationalError):
+    """The connection was lost before a transaction had asked for anything."""
+
+
 def retried(method: Method) -> Method:
-    """Again, where two transactions were in each other's way and this one was undone."""
+    """Again, where two transactions were in each other's way and this one was undone, or had not even begun."""
 
     @functools.wraps(method)
     def wrapper(self: Database, *args: Any, **kwargs: Any) -> Any:
         for attempt in range(_ATTEMPTS):
             try:
                 return method(self, *args, **kwargs)
+            except _Unbegun:
+                if attempt or self.connection.in_atomic_block:
+                    raise
+                self.connection.close()
             except OperationalError as error:
                 if attempt == _ATTEMPTS - 1 or self.connection.in_atomic_block or not _is_conflict(error):
                     raise
         raise AssertionError
 
+    wrapper.begins = True  # type: ignore[attr-defined]
     return wrapper  # type: ignore[return-value]
 
 
@@ -70,7 +83,10 @@ class Database:
 
     def __init__(self, using: str | None = None) -> None:
         self.using = using or router.db_for_write(Run)
+        # While something is answered: what the clock showed at first, and when that was by this process's steady one.
         self._read: int | None = None
+        self._read_at = 0.0
+        self._is_answering = False
 
     @property
     def connection(self) -> Any:
@@ -78,29 +94,37 @@ class Database:
         return connections[self.using]
 
     def answer(self, name: str, arguments: dict[str, Any]) -> tuple[Any, int, float]:
-        """What the method of that name gives, what the clock showed at first, and how many seconds ago that was."""
-        self._read = None
-        self._read, began = self.now(), time.monotonic()
+        """What the method of that name gives, what the clock showed meanwhile, and how many seconds ago that was."""
+        self._read, self._is_answering = None, True
+        method = getattr(self, name)
         try:
-            result = getattr(self, name)(**arguments)
+            if not hasattr(method, "begins"):
+                self.now()  # which finds out whether the connection is there still, as a transaction does
+            result = method(**arguments)
+            now = self.now()
         finally:
-            now, self._read = self._read, None
-        return result, now, time.monotonic() - began
+            self._read, self._is_answering = None, False
+        return result, now, time.monotonic() - self._read_at
 
     def now(self) -> int:
         """What the store's clock shows. A connection that was lost meanwhile is made anew."""
         if self._read is not None:
             return self._read
-        statement = _CLOCKS.get(self.connection.vendor)
-        if statement is None:
-            return time.time_ns() // 1000
         try:
-            return self._ask(statement)
+            now = self._look()
         except (OperationalError, InterfaceError):
             if self.connection.in_atomic_block:
                 raise
             self.connection.close()
-            return self._ask(statement)
+            now = self._look()
+        if self._is_answering:
+            self._read, self._read_at = now, time.monotonic()
+        return now
+
+    def _look(self) -> int:
+        """What the clock shows by now, whatever it has shown before."""
+        statement = _CLOCKS.get(self.connection.vendor)
+        return self._ask(statement) if statement is not None else time.time_ns() // 1000
 
     def _ask(self, statement: str) -> int:
         with self.connection.cursor() as cursor:
@@ -108,17 +132,28 @@ class Database:
             return int(cursor.fetchone()[0])
 
     @contextlib.contextmanager
-    def _change(self) -> Iterator[None]:
-        """One transaction; where rows cannot be locked, no other's comes between."""
+    def _change(self) -> Iterator[int]:
+        """One transaction, and what the clock shows; where rows cannot be locked, no other's comes between."""
+        is_postgres = self.connection.vendor == "postgresql"
+        now = None if is_postgres else self.now()
         with transaction.atomic(using=self.using):
-            if not self.connection.features.has_select_for_update:
+            if is_postgres:
+                now = self._begin()
+            elif not self.connection.features.has_select_for_update:
                 # It changes nothing, and has the write lock: a transaction that has read before it writes could not
                 # get it any more, once another has written.
                 self._named([""]).update(since=F("since"))
-            elif self.connection.vendor == "postgresql":
-                with self.connection.cursor() as cursor:
-                    cursor.execute(_BOUNDS)
-            yield
+            assert now is not None
+            yield now
+
+    def _begin(self) -> int:
+        try:
+            now = self._ask(_BOUNDS)
+        except (OperationalError, InterfaceError) as error:
+            raise _Unbegun(*error.args) from error
+        if self._read is None and self._is_answering:
+            self._read, self._read_at = now, time.monotonic()
+        return self._read if self._read is not None else now
 
     def _lock(self, rows: QuerySet[Any], *, skips: bool = False) -> QuerySet[Any]:
         """The same rows, for this transaction alone; those that another has are waited for, or passed over."""
@@ -128,8 +163,22 @@ class Database:
         return rows.select_for_update(skip_locked=skips and features.has_select_for_update_skip_locked)
 
     def _cancel(self, which: Q, now: int, reason: str) -> int:
-        queued = self._runs().filter(which, state=QUEUED).update(state=CANCELLED, reason=reason, ended=now)
-        return queued + self._runs().filter(which, state=RUNNING).update(cancels=True, reason=reason)
+        """Have runs end, or not start; how many. Each is locked first: it may begin, or be queued again, meanwhile."""
+        rows = self._lock(self._runs().filter(which, state__in=OPEN).order_by("id"))
+        found = list(rows.values_list("id", "state"))
+        queued = [run_id for run_id, state in found if state == QUEUED]
+        running = [run_id for run_id, state in found if state == RUNNING]
+        for part in parts(queued):
+            self._runs().filter(id__in=part).update(state=CANCELLED, reason=reason, ended=now)
+            self._forget_events(part)
+        for part in parts(running):
+            self._runs().filter(id__in=part).update(cancels=True, reason=reason)
+        return len(found)
+
+    def _forget_events(self, runs: Sequence[int]) -> None:
+        """What long events told, of runs that are over."""
+        for run_id, event in self._runs().filter(id__in=runs, size__gt=MOST_EVENT).values_list("id", "event"):
+            self._runs().filter(id=run_id).update(event=remembered(event))
 
     def _there(self, silent_s: float) -> QuerySet[Node]:
         return self._nodes().filter(beat__gte=self.now() - round(silent_s * 1e6))

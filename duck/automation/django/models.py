@@ -69,6 +69,7 @@ class Run(models.Model):
         once: the cause, where that has one row for each planned time; else null, which is equal to nothing: of runs by
             hand there may be any number.
         for_node: the one that it is for; empty for any.
+        size: how much `event` told when it came; null for what was queued by an older Duck.
     """
 
     id: models.BigAutoField[int, int] = models.BigAutoField(primary_key=True)
@@ -93,6 +94,7 @@ class Run(models.Model):
     cancels: models.BooleanField[bool, bool] = models.BooleanField(default=False)
     for_node: models.CharField[str, str] = models.CharField(max_length=200, default="", blank=True)
     printed: models.BigIntegerField[int, int] = models.BigIntegerField(default=0)
+    size: models.IntegerField[int | None, int | None] = models.IntegerField(null=True, blank=True)
 
     class Meta:
         ordering = ["-id"]

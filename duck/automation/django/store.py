@@ -16,9 +16,9 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from ..admission import QUEUED, RUNNING
-from ..text import clean
+from ..text import MOST_EVENT, output_of, reason_of, remembered
 from .claims import Claims
-from .database import CANCELLED, COLUMNS, LOST, OPEN, parts, retried
+from .database import BACKFILL, CANCELLED, COLUMNS, LOST, OPEN, SCHEDULE, parts, retried
 from .models import FOREVER, Node, Run, Told
 from .taking import Taking
 
@@ -26,6 +26,7 @@ _PRUNED_AT_ONCE = 5_000
 # As long as `duck.services.automations.engine` has it: a silent node is known, and what was said once.
 _KEPT_NODE_US = 86_400_000_000
 _KEPT_TOLD_US = 90 * 86_400_000_000
+_KEPT_MOST = 100_000
 
 
 class Store(Claims, Taking):
@@ -34,8 +35,8 @@ class Store(Claims, Taking):
     @retried
     def join(self, node: str, ahead_s: float = 0.0, takes_each: bool = True) -> None:
         """`node` is there."""
-        values = {"beat": self.now(), "ahead_s": ahead_s, "takes_each": takes_each}
-        with self._change():
+        with self._change() as now:
+            values = {"beat": now, "ahead_s": ahead_s, "takes_each": takes_each}
             if not self._nodes().filter(name=node).update(**values):
                 self._nodes().bulk_create([Node(name=node, **values)], ignore_conflicts=True)
 
@@ -52,11 +53,10 @@ class Store(Claims, Taking):
     @retried
     def once(self, key: str) -> bool:
         """Whether nobody has asked this with `key` before."""
-        now = self.now()
-        row = Told(key=hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest(), at=now)
+        digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
         try:
-            with self._change():
-                row.save(using=self.using, force_insert=True)
+            with self._change() as now:
+                Told(key=digest, at=now).save(using=self.using, force_insert=True)
         except IntegrityError:
             return False
         return True
@@ -75,14 +75,13 @@ class Store(Claims, Taking):
             told: name, facts and coming times of automations, for people.
             printed: of runs that have printed more, the id, the end of it, and how many characters it was in all.
         """
-        now = self.now()
-        with self._change():
+        with self._change() as now:
             for name, facts, coming in told:
                 self._named([name]).update(facts=facts, coming=coming, told=now)
             own = self._runs().filter(id__in=runs, state=RUNNING, node=node)
             own.update(beat=now)
             for run_id, text, count in printed:
-                own.filter(id=run_id).update(output=clean(text), printed=count)
+                own.filter(id=run_id).update(output=output_of(text), printed=count)
             go_on = set(own.filter(cancels=False).values_list("id", flat=True))
         return [each for each in runs if each not in go_on]
 
@@ -107,17 +106,20 @@ class Store(Claims, Taking):
             again: the answer was lost the time before: what was said then is said.
             counts: False for an attempt that was none: the next is the same.
         """
-        now = self.now()
         whose = self._runs().filter(id=run, node=node, attempt=attempt)
-        values: dict[str, Any] = {"reason": clean(reason), "code": code, "output": clean(output), "printed": printed}
-        over = {"state": CANCELLED if state == QUEUED else state, "ended": now}
-        with self._change():
-            (is_to_end,) = self._lock(whose.filter(state=RUNNING)).values_list("cancels").first() or (None,)
-            if is_to_end is None:
+        values: dict[str, Any] = {"reason": reason_of(reason), "code": code, "output": output_of(output)}
+        values["printed"] = printed
+        with self._change() as now:
+            over = {"state": CANCELLED if state == QUEUED else state, "ended": now}
+            mine = self._lock(whose.filter(state=RUNNING)).values_list("cancels", "size").first()
+            if mine is None:
                 return again and whose.filter(state__in=(state, over["state"])).exists()
+            is_to_end, size = mine
             ends = {"state": QUEUED, "not_before": retry_at} if retry_at is not None and not is_to_end else over
             if ends["state"] == QUEUED and not counts:
                 ends["attempt"] = attempt - 1
+            elif ends is over and (size or 0) > MOST_EVENT:
+                values["event"] = remembered(whose.values_list("event", flat=True).get())
             whose.update(**values, **ends)
             return True
 
@@ -139,26 +141,31 @@ class Store(Claims, Taking):
             decided: id, attempt, reason, and the seconds after which it is tried again, None for what is LOST; and
                 whether that attempt counts.
         """
-        now = self.now()
         given_up: list[int] = []
-        with self._change():
+        lost: list[int] = []
+        with self._change() as now:
             for run_id, attempt, reason, wait_s, counts in decided:
-                if wait_s is None:
-                    values = {"state": LOST, "reason": reason, "ended": now}
-                else:
+                rows = self._silent(silent_s).filter(id=run_id, attempt=attempt)
+                if wait_s is not None:
                     at = now + round(wait_s * 1e6)
                     values = {"state": QUEUED, "reason": reason, "node": "", "not_before": at}
                     if not counts:
                         values["attempt"] = attempt - 1
-                if self._silent(silent_s).filter(id=run_id, attempt=attempt).update(**values):
+                    # Somebody may want it to end since that was decided.
+                    if rows.filter(cancels=False).update(**values):
+                        given_up.append(run_id)
+                        continue
+                if rows.update(state=LOST, reason=reason, ended=now):
                     given_up.append(run_id)
+                    lost.append(run_id)
+            if lost:
+                self._forget_events(lost)
         return [row for part in parts(given_up) for row in self._runs().filter(id__in=part).values(*COLUMNS)]
 
     @retried
     def cancel(self, run: int) -> bool:
         """Have a run end, or not start; whether it was under way or queued."""
-        now = self.now()
-        with self._change():
+        with self._change() as now:
             return self._cancel(Q(id=run), now, CANCELLED) > 0
 
     @retried
@@ -170,8 +177,7 @@ class Store(Claims, Taking):
     @retried
     def resume(self, name: str) -> None:
         """Plan again; what was planned meanwhile is passed over."""
-        now = self.now()
-        with self._change():
+        with self._change() as now:
             paused = self._named([name]).filter(paused_until__isnull=False)
             paused.filter(since__lt=now).update(since=now)
             paused.update(paused_until=None)
@@ -195,18 +201,30 @@ class Store(Claims, Taking):
         return self._runs().filter(id=run).values(*COLUMNS).first()
 
     @retried
-    def prune(self, keep: int, keep_s: float) -> int:
-        """Forget runs that are over, older than so many seconds, beyond the latest `keep` of each automation."""
-        now = self.now()
-        oldest = now - round(keep_s * 1e6)
-        with self._change():
+    def prune(self, keep: int, keep_s: float, most: int = _KEPT_MOST) -> int:
+        """Forget runs that are over, beyond the latest `keep` of each automation, and older than so many seconds or
+        beyond the latest `most`. It goes on the next time where there is much.
+        """
+        with self._change() as now:
             self._nodes().filter(beat__lt=now - _KEPT_NODE_US).delete()
             Told._default_manager.using(self.using).filter(at__lt=now - _KEPT_TOLD_US).delete()
-        place = Window(RowNumber(), partition_by=[F("name")], order_by=F("id").desc())
-        latest = self._runs().order_by().annotate(place=place).filter(place__lte=keep).values("id")
-        old = self._runs().order_by().filter(ended__lt=oldest).exclude(state__in=OPEN)
-        gone = list(old.exclude(id__in=latest).values_list("id", flat=True)[:_PRUNED_AT_ONCE])
+        old = self._over(now).filter(ended__lt=now - round(keep_s * 1e6)).exclude(id__in=self._latest(keep))
+        gone = list(old.values_list("id", flat=True)[:_PRUNED_AT_ONCE])
+        many = self._over(now).exclude(id__in=self._latest(max(keep, most)))
+        gone += set(many.values_list("id", flat=True)[:_PRUNED_AT_ONCE]).difference(gone)
         for part in parts(gone):
             with self._change():
                 self._runs().filter(id__in=part).delete()
         return len(gone)
+
+    def _latest(self, count: int) -> QuerySet[Run, Any]:
+        """The ids of so many of each automation."""
+        place = Window(RowNumber(), partition_by=[F("name")], order_by=F("id").desc())
+        return self._runs().order_by().annotate(place=place).filter(place__lte=count).values("id")
+
+    def _over(self, now: int) -> QuerySet[Run]:
+        """What is over, but for planned times that may come again, of which the row decides."""
+        known = self._automations().filter(name=OuterRef("name")).order_by()
+        undecided = Exists(known.filter(Q(since__lt=OuterRef("planned")) | Q(since__gt=now)))
+        comes = Q(cause__in=(SCHEDULE, BACKFILL)) & (Q(planned__gt=now) | (Q(for_node="") & undecided))
+        return self._runs().order_by().exclude(state__in=OPEN).exclude(comes)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, Exists, F, OuterRef, QuerySet, Value, When
 
 from ..admission import QUEUED, RUNNING, SKIPPED, missed_beyond
 from .database import BACKFILL, CHUNK, COLUMNS, SCHEDULE, Database, parts, retried
+
+if TYPE_CHECKING:
+    from .models import Run
 
 
 class Taking(Database):
@@ -46,78 +49,83 @@ class Taking(Database):
             rows = self._runs().filter(state=RUNNING, node=node, started__gte=since).values_list("id", flat=True)
             unheard = [each for each in rows if each not in set(held)]
         chosen = self._choose(node, now, room, self._declared)
-        taken = [*unheard, *(self._start(chosen, node, now) if chosen else ())]
-        if not taken:
-            return []
-        return [
-            row for part in parts(taken) for row in self._runs().filter(id__in=part).order_by("id").values(*COLUMNS)
-        ]
+        skipped, started = self._start(chosen, node, now) if chosen else ([], [])
+        for part in parts([*unheard, *skipped]):
+            started += self._runs().filter(id__in=part).values(*COLUMNS)
+        return sorted(started, key=lambda row: row["id"])
 
-    def _choose(self, node: str, now: int, room: dict[str, int], declared: dict[str, Sequence[str]]) -> list[_Chosen]:
+    def _busy(self) -> Exists:
+        """Whether a run of the same automation goes on."""
+        same = {"name": OuterRef("name"), "for_node": OuterRef("for_node")}
+        return Exists(self._runs().filter(state=RUNNING, **same).order_by())
+
+    def _choose(self, node: str, now: int, room: dict[str, int], declared: dict[str, Sequence[Any]]) -> list[_Chosen]:
         """What may start, in order; no row is locked, and nearly always there is none."""
         left = {lane: count for lane, count in room.items() if count > 0}
         chosen: list[_Chosen] = []
-        busy: set[tuple[str, str]] | None = None
+        begun: set[tuple[str, str]] = set()
         last = Case(When(cause=BACKFILL, then=Value(1)), default=Value(0))
         waiting = self._runs().filter(state=QUEUED, not_before__lte=now, for_node__in=("", node))
-        waiting = waiting.order_by(last, "not_before", "planned", "id")
-        columns = ("id", "name", "for_node", "planned", "cause", "attempt")
+        waiting = waiting.order_by(last, "not_before", "planned", "id").annotate(is_busy=self._busy())
+        columns = ("id", "name", "for_node", "planned", "cause", "attempt", "is_busy")
         start = 0
         while left:
             page = list(waiting.values_list(*columns)[start : start + CHUNK])
-            if page and busy is None:
-                busy = set(self._runs().filter(state=RUNNING).order_by().values_list("name", "for_node").distinct())
-            for run_id, name, whose, planned, cause, attempt in page:
+            for run_id, name, whose, planned, cause, attempt, is_busy in page:
                 lane, overlap, most_us, delay_us = declared.get(name, ("", "", 0, 0))
                 if left.get(lane, 0) <= 0:
                     continue
                 late_us = now - planned - delay_us
                 if cause == SCHEDULE and attempt == 0 and late_us > most_us:
-                    chosen.append(_Chosen(run_id, name, whose, True, late_us / 1e6))
+                    chosen.append(_Chosen(run_id, name, True, late_us / 1e6))
                     continue
-                if overlap != "allow" and busy is not None and (name, whose) in busy:
+                if overlap != "allow" and (is_busy or (name, whose) in begun):
                     continue
-                chosen.append(_Chosen(run_id, name, whose, overlap == "allow"))
+                chosen.append(_Chosen(run_id, name, overlap == "allow"))
                 left[lane] -= 1
                 if left[lane] == 0:
                     del left[lane]
-                if busy is not None:
-                    busy.add((name, whose))
+                begun.add((name, whose))
             if len(page) < CHUNK:
                 break
             start += CHUNK
         return chosen
 
-    def _start(self, chosen: Sequence[_Chosen], node: str, now: int) -> list[int]:
-        """Of what was chosen, those that nobody else has begun meanwhile."""
-        alone = sorted({each.name for each in chosen if not each.allows})
-        done: list[int] = []
+    def _start(self, chosen: Sequence[_Chosen], node: str, now: int) -> tuple[list[int], list[dict[str, Any]]]:
+        """Of what was chosen, what nobody else has begun meanwhile: ids that were skipped, rows that were started."""
+        alone = sorted({each.name for each in chosen if each.late_s is None and not each.allows})
+        skipped: list[int] = []
+        started: list[dict[str, Any]] = []
         with self._change():
             free: set[str] = set()
             for part in parts(alone):
                 free.update(self._lock(self._named(part), skips=True).values_list("name", flat=True))
-            busy: set[tuple[str, str]] = set()
-            for part in parts(sorted(free)):
-                busy.update(self._runs().filter(state=RUNNING, name__in=part).values_list("name", "for_node"))
             for each in chosen:
                 if each.late_s is not None:
                     values = {"state": SKIPPED, "reason": missed_beyond(each.late_s), "ended": now}
                     if self._runs().filter(id=each.run, state=QUEUED, attempt=0).update(**values):
-                        done.append(each.run)
-            ids = [
-                each.run
-                for each in chosen
-                if each.late_s is None
-                and (each.allows or (each.name in free and (each.name, each.for_node) not in busy))
-            ]
-            for numbers in parts(ids):
-                rows = self._runs().filter(id__in=numbers, state=QUEUED, not_before__lte=now).order_by("id")
-                mine = list(self._lock(rows, skips=True).values_list("id", flat=True))
-                self._runs().filter(id__in=mine).update(
-                    state=RUNNING, node=node, attempt=F("attempt") + 1, started=now, beat=now
-                )
-                done += mine
-        return done
+                        skipped.append(each.run)
+            self._forget_events(skipped)
+            waiting = self._runs().filter(state=QUEUED, not_before__lte=now).order_by("id")
+            beside = [each.run for each in chosen if each.late_s is None and each.allows]
+            for numbers in parts(beside):
+                started += self._begin_runs(waiting.filter(id__in=numbers), node, now)
+            by_itself = [each.run for each in chosen if each.late_s is None and not each.allows and each.name in free]
+            for numbers in parts(by_itself):
+                # Another node may have begun one since they were chosen; as the automation is locked, none does now.
+                started += self._begin_runs(waiting.filter(~self._busy(), id__in=numbers), node, now)
+        return skipped, started
+
+    def _begin_runs(self, rows: QuerySet[Run], node: str, now: int) -> list[dict[str, Any]]:
+        """Those of these rows that nobody else has locked, as they are then."""
+        mine = list(self._lock(rows, skips=True).values(*COLUMNS))
+        if mine:
+            values: dict[str, Any] = {"state": RUNNING, "node": node, "started": now, "beat": now}
+            these = self._runs().filter(id__in=[row["id"] for row in mine])
+            these.update(attempt=F("attempt") + 1, **values)
+            for row in mine:
+                row |= {"attempt": row["attempt"] + 1, **values}
+        return mine
 
 
 class _Chosen(NamedTuple):
@@ -130,6 +138,5 @@ class _Chosen(NamedTuple):
 
     run: int
     name: str
-    for_node: str
     allows: bool
     late_s: float | None = None

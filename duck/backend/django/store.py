@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django.handles import Handles
-from duck.exceptions import ProjectError, StoreError
+from duck.exceptions import CrowdedError, ProjectError, StoreError
 from duck.services.exit import exit_sentence
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class StoreProcess:
         answer = self._receive(deadline)
         self._wait_s = 0.0
         if "refused" in answer:
-            raise StoreError(str(answer["refused"]))
+            raise (CrowdedError if answer.get("crowded") else StoreError)(str(answer["refused"]))
         return answer
 
     def close(self) -> None:

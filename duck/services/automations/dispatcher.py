@@ -19,8 +19,9 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from duck.exceptions import StoreError
+from duck.exceptions import CrowdedError, StoreError
 from duck.services.automations.clock import ClockWatch, MachineClock
+from duck.services.automations.crowd import Crowd
 from duck.services.automations.declaration import EACH
 from duck.services.automations.due import PUNCTUAL, due
 from duck.services.automations.engine import Ended
@@ -89,6 +90,7 @@ class Dispatcher:
         self._keep = keep
         self._keep_s = keep_s
         self._events = events
+        self._crowd = Crowd(events)
         self._observers = observers
         self._clocks = ClockWatch(engine.now, clock or MachineClock())
         self._declared: dict[str, Declaration] = {}
@@ -133,6 +135,7 @@ class Dispatcher:
             "store": "unreachable" if self._again_s else "reachable",
             "clock_ahead_s": round(self._clocks.ahead_s, 3),
             "claims": not self._clocks.excludes,
+            "refused": self._crowd.refused,
         }
 
     # -- what is there --------------------------------------------------------------------------------------------
@@ -149,6 +152,7 @@ class Dispatcher:
         before = self._declared
         self._declared = {each.name: each for each in enabled}
         self._here = {each.name: each for each in enabled if self.takes(each)}
+        self._crowd.declare(enabled)
         # Later than now: of a clock that was ahead when something was claimed, and has been put back since.
         since, self._since = self._since, {name: min(standing.since, now) for name, standing in standings.items()}
         for each in (declaration for declaration in enabled if declaration.is_for_each):
@@ -205,7 +209,10 @@ class Dispatcher:
                 continue
             nodes = [node] if node else [each.name for each in self._engine.nodes(SILENT_S) if each.takes_each]
             for for_node in nodes if declaration.is_for_each else ("",):
-                self._engine.enqueue(declaration, at, Cause.EVENT, told, node=for_node)
+                try:
+                    self._engine.enqueue(declaration, at, Cause.EVENT, told, node=for_node)
+                except CrowdedError as error:
+                    self._crowd.refuse(error)
         self.wake()
 
     def _plan(self, declaration: Declaration) -> None:
@@ -334,6 +341,7 @@ class Dispatcher:
             self._tell_ends()
         self._join(now)
         self._see_pauses(now)
+        self._crowd.look(self._engine.crowded)
         if now - self._last_prune >= timedelta(seconds=_PRUNE_S) or now < self._last_prune:
             self._engine.prune(self._keep, self._keep_s)
             self._last_prune = now
@@ -417,7 +425,7 @@ class Dispatcher:
                 outcome = "succeeded" if run.state is State.SUCCEEDED else "failed"
                 for each in (outcome, "ended"):
                     details = {"name": run.name, "outcome": each}
-                    self.happened("automation", details, _told_of(run), node=run.for_node)
+                    self.happened("automation", details, run.told_of(), node=run.for_node)
                 self._tell("ended", declaration, run)
             del self._untold[0]
 
@@ -448,10 +456,3 @@ class Dispatcher:
         self._engine.close()
         if done is not None:
             done()
-
-
-def _told_of(run: Run) -> str:
-    """For `Context.event` of what waits for the end of `run`: with what has led to it, so that signals end there."""
-    before = json.loads(run.event).get("by", ()) if run.event else ()
-    by = {"by": list(dict.fromkeys([*before, run.name]))} if run.cause is Cause.EVENT else {}
-    return json.dumps({"run": run.id, **by})

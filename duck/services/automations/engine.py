@@ -66,6 +66,8 @@ NOTHING_PRINTED: Final[Mapping[int, Printed]] = MappingProxyType({})
 # How long the store remembers what was said `once`, and a node that is silent.
 KEPT_TOLD: Final = timedelta(days=90)
 KEPT_NODE: Final = timedelta(days=1)
+# So many runs of each automation it remembers, however young they are.
+KEPT_MOST: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ class Engine(Protocol):
         """Insert the rows of planned times; the runs that this call has won, skipped ones included.
 
         What has a row already was claimed by another, and so was what belongs to a revision that a newer one replaced.
+        What was planned for a pause is left, whether or not this node has seen it.
         Of a declaration that `is_for_each` node the rows are those of `node`: unique by it too, and `Standing.since`
         neither counts for them nor is changed.
         """
@@ -129,7 +132,14 @@ class Engine(Protocol):
         missed: int = 0,
         node: str = "",
     ) -> Run:
-        """A run that no schedule planned; for `node` alone, where one is named."""
+        """A run that no schedule planned; for `node` alone, where one is named.
+
+        Raises:
+            CrowdedError: too much of this automation waits; nothing is kept of this one.
+        """
+
+    def crowded(self) -> set[str]:
+        """Automations of which so much waits that no more events should come; asked every few seconds."""
 
     def join(self, node: str, ahead_s: float = 0.0, *, takes_each: bool = True) -> None:
         """Say that `node` is there; said every few seconds.
@@ -208,5 +218,10 @@ class Engine(Protocol):
     def run(self, run_id: int) -> Run | None:
         """One run."""
 
-    def prune(self, keep: int, keep_s: float) -> int:
-        """Forget runs that are over, older than so many seconds, beyond the latest `keep` of each automation."""
+    def prune(self, keep: int, keep_s: float, most: int = KEPT_MOST) -> int:
+        """Forget runs that are over, beyond the latest `keep` of each automation, and older than so many seconds or
+        beyond the latest `most`; how many.
+
+        Planned times that may come again keep their rows: what was backfilled and is not decided on, and all of an
+        automation that was decided on by a clock that was ahead.
+        """

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +30,9 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LOCK: Final = "lock"
 # Of a writer that was killed.
 _STALE_S: Final = 3600.0
+# Which webhooks are to send nothing more; for so long after a node has said so.
+_CROWDED: Final = "crowded"
+_CROWDED_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +106,34 @@ class EventSpool:
         with contextlib.suppress(OSError):
             if path.read_bytes() == data:
                 return
-        beside = path.with_name(f"{WANTED}-{os.getpid()}{UNFINISHED}")
+        self._write(WANTED, data)
+
+    def _write(self, name: str, data: bytes) -> None:
+        beside = self.directory / f"{name}-{os.getpid()}{UNFINISHED}"
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as file:
             file.write(data)
-        beside.replace(path)
+        beside.replace(self.directory / name)
+
+    def crowd(self, paths: Collection[str]) -> None:
+        """Have fronts refuse webhooks at these paths, and no others; said again every few seconds."""
+        try:
+            if paths:
+                self._write(_CROWDED, json.dumps(sorted(paths)).encode())
+            elif (self.directory / _CROWDED).exists():
+                (self.directory / _CROWDED).unlink(missing_ok=True)
+        except OSError as error:
+            self._say(f"Fronts cannot be told which webhooks wait already: {error}.")
+
+    def crowded(self) -> frozenset[str]:
+        """The paths that a node has said so of lately."""
+        path = self.directory / _CROWDED
+        try:
+            if time.time() - path.stat().st_mtime > _CROWDED_S:
+                return frozenset()
+            return frozenset(map(str, json.loads(path.read_bytes())))
+        except (OSError, ValueError, TypeError):
+            return frozenset()
 
     @contextlib.contextmanager
     def taken(self, most: int) -> Iterator[list[Happened]]:

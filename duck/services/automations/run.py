@@ -11,6 +11,7 @@ SKIPPED is a planned time that was decided on and not run; its row says why.
 from __future__ import annotations
 
 import enum
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -91,3 +92,9 @@ class Run:
         is_planned = self.cause in (Cause.SCHEDULE, Cause.BACKFILL)
         key = f"{self.name}:{moment}" if is_planned else f"{self.name}:{moment}:{self.id}"
         return f"{key}:{self.for_node}" if self.for_node else key
+
+    def told_of(self) -> str:
+        """For `Context.event` of what waits for its end: with what has led to it, so that signals end there."""
+        before = json.loads(self.event).get("by", ()) if self.event else ()
+        by = {"by": list(dict.fromkeys([*before, self.name]))} if self.cause is Cause.EVENT else {}
+        return json.dumps({"run": self.id, **by})

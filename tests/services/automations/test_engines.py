@@ -6,99 +6,19 @@ import dataclasses
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from duck.exceptions import StoreError
-from duck.services.automations.declaration import Declaration, read_declaration
 from duck.services.automations.due import Due, was_missed
 from duck.services.automations.engine import Ended, Engine, Printed
 from duck.services.automations.engines.local import LocalEngine
 from duck.services.automations.engines.local_rows import SCHEMA
-from duck.services.automations.engines.postgres import PostgresEngine
 from duck.services.automations.run import Cause, Run, State
 from duck.services.mounts import Mounts
-from tests.automation_project import KeptStore
-
-if TYPE_CHECKING:
-    from tests.postgres import Postgres
-
-
-class Open:
-    """Opens engines on one store, one for each node."""
-
-    def __init__(self, make: Callable[[], Engine]) -> None:
-        self.make = make
-        self._opened: list[Engine] = []
-
-    def __call__(self) -> Engine:
-        self._opened.append(self.make())
-        return self._opened[-1]
-
-    def close(self) -> None:
-        for engine in self._opened:
-            engine.close()
-
-
-@pytest.fixture(scope="module")
-def in_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeptStore]:
-    """A project's store in its SQLite file."""
-    kept = KeptStore(tmp_path_factory.mktemp("sqlite"))
-    yield kept
-    kept.close()
-
-
-@pytest.fixture(scope="module")
-def in_postgres(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Iterator[KeptStore]:
-    """A project's store in its PostgreSQL."""
-    kept = KeptStore(tmp_path_factory.mktemp("postgres"), postgres)
-    yield kept
-    kept.close()
-
-
-@pytest.fixture(params=["local", "django on sqlite", "django on postgres", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
-    if request.param.startswith("django"):
-        kept: KeptStore = request.getfixturevalue(f"in_{request.param.split()[-1]}")
-        kept.begin()
-        opens = Open(kept.open)
-    elif request.param == "postgres":
-        server = request.getfixturevalue("postgres")
-        url = server.url(server.make_database())
-        opens = Open(lambda: PostgresEngine(lambda: url))
-    else:
-        opens = Open(lambda: LocalEngine(tmp_path / "automations.sqlite3"))
-    yield opens
-    opens.close()
-
-
-@pytest.fixture
-def engine(store: Open) -> Engine:
-    return store()
-
-
-def declared(name: str = "job", **table: Any) -> Declaration:
-    return read_declaration(name, {"command": "x", "every": "1h", **table}, "duck.toml", ZoneInfo("UTC"))
-
-
-def soon(number: int = 1) -> datetime:
-    """Planned times later than now, which any clock may claim in these tests."""
-    return datetime.now(UTC) + timedelta(minutes=number)
-
-
-def take(engine: Engine, node: str, *declarations: Declaration, room: int = 10) -> list[Run]:
-    return engine.take(node, {each.name: each for each in declarations}, {"process": room})
-
-
-def started(engine: Engine, declaration: Declaration, planned: datetime, node: str = "a") -> Run:
-    engine.claim([(declaration, Due(planned, True))])
-    (run,) = take(engine, node, declaration)
-    return run
+from tests.automation_stores import Open, declared, soon, started, take
 
 
 class TestClaims:
@@ -451,9 +371,9 @@ class TestSteering:
     def test_old_runs_are_forgotten_but_for_the_latest(self, engine: Engine) -> None:
         job = declared(overlap="allow")
         engine.register([job])
-        for number in range(1, 6):
-            engine.finish(started(engine, job, soon(number)), Ended(State.SUCCEEDED))
-        engine.claim([(job, Due(soon(6), True))])
+        for _ in range(5):
+            engine.finish(started(engine, job, engine.now()), Ended(State.SUCCEEDED))
+        engine.claim([(job, Due(engine.now(), True))])
         assert engine.prune(2, 3600.0) == 0
         assert engine.prune(2, -1.0) == 4
         assert [run.state for run in engine.runs("job")] == [State.QUEUED, State.SUCCEEDED]

@@ -110,6 +110,38 @@ def test_a_flood_is_bounded_and_refused_in_one_sentence(spool: EventSpool, monke
         spool.put("deploy", {}, {"text": "x" * event_file.MAX_EVENT_BYTES})
 
 
+def test_so_are_its_bytes_with_what_a_writer_has_not_finished(
+    spool: EventSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_file, "MOST_BYTES", 3000)
+    for _ in range(2):
+        spool.put("deploy", {}, {"text": "x" * 900})
+    with pytest.raises(StoreError, match=r"0 MiB of events wait in .*, and no node takes them"):
+        spool.put("deploy", {}, {"text": "x" * 1500})
+    (spool.directory / f"unfinished{event_file.UNFINISHED}").write_bytes(b"x" * 900)
+    with pytest.raises(StoreError, match="events wait"):
+        spool.put("deploy", {}, {"text": "x" * 500})
+    taken(spool)
+    spool.put("deploy", {}, {"text": "x" * 1500})
+
+
+def test_which_webhooks_are_crowded_is_known_for_as_long_as_a_node_says_so(
+    spool: EventSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool.make()
+    other = EventSpool(spool.directory)
+    assert other.crowded() == frozenset()
+    spool.crowd(["/a", "/b"])
+    assert other.crowded() == {"/a", "/b"}
+    monkeypatch.setattr(event_spool, "_CROWDED_S", -1.0)
+    assert other.crowded() == frozenset(), "that node has gone"
+    monkeypatch.undo()
+    spool.crowd([])
+    assert other.crowded() == frozenset() and files(spool) == []
+    (spool.directory / "crowded").write_text("{")
+    assert other.crowded() == frozenset()
+
+
 def test_a_full_disk_leaves_nothing_behind(spool: EventSpool, monkeypatch: pytest.MonkeyPatch) -> None:
     spool.put("deploy", {})
     taken(spool)

@@ -88,13 +88,14 @@ def test_prometheus_reads_them_and_what_a_dispatcher_had_counted_stays() -> None
     figures.declare(["nightly"])
     figures.started(declared(), run())
     figures.ended(declared(), run())
-    metrics.automations.update("one", figures.snapshot(1, 4))
+    metrics.automations.update("one", {**figures.snapshot(1, 4), "refused": 7})
     metrics.automations.ended("one")
     metrics.automations.update("two", figures.snapshot(0, 2))
     again = Metrics("1.0", 0.0, kept=metrics.counts)
     again.automations.update("three", figures.snapshot(0, 0))
     told = samples(metrics, succeeded={"nightly": time.time() - 100})
     assert told["duck_automation_runs_total{name=nightly,outcome=succeeded}"] == 2
+    assert told["duck_automation_events_refused_total"] == 7
     assert told["duck_automation_start_delay_seconds_count"] == 2
     assert told["duck_automation_start_delay_seconds_bucket{le=0.025}"] == 2
     assert told["duck_automations_running"] == 0 and told["duck_automations_queued"] == 2

@@ -19,6 +19,7 @@ UNFINISHED = ".part"
 # What waits is bounded: as long as no node takes it, at most so much is kept.
 MOST_EVENTS = 1000
 MAX_EVENT_BYTES = 2 * 1024 * 1024
+MOST_BYTES = 64 * 1024 * 1024
 # What nodes wait for (see `wanted`), by the nodes.
 WANTED = "wanted"
 _count = itertools.count()
@@ -42,9 +43,7 @@ def put(directory: str, event: str, details: Dict[str, str], told: Dict[str, Any
     data = json.dumps({"event": event, "details": details, "told": told}).encode()
     if len(data) > MAX_EVENT_BYTES:
         raise EventsWait(f"an event of {len(data)} bytes is too long; {MAX_EVENT_BYTES} are kept")
-    with os.scandir(directory) as entries:
-        if sum(1 for entry in entries if entry.name.endswith(SUFFIX)) >= MOST_EVENTS:
-            raise EventsWait(f"{MOST_EVENTS} events wait in {directory}, and no node takes them")
+    _check_room(directory, len(data))
     name = f"{time.time_ns():020d}-{os.getpid()}-{next(_count)}"
     path = os.path.join(directory, name)
     try:
@@ -67,6 +66,24 @@ def put(directory: str, event: str, details: Dict[str, str], told: Dict[str, Any
             pass
         raise
     return name
+
+
+def _check_room(directory: str, adds: int) -> None:
+    """Whether so many bytes more may wait there; a file that a writer has not finished counts as well."""
+    with os.scandir(directory) as entries:
+        waiting = [entry for entry in entries if entry.name.endswith((SUFFIX, UNFINISHED))]
+        if len(waiting) >= MOST_EVENTS:
+            raise EventsWait(f"{MOST_EVENTS} events wait in {directory}, and no node takes them")
+        if (len(waiting) + 1) * MAX_EVENT_BYTES <= MOST_BYTES:
+            return
+        size = 0
+        for entry in waiting:
+            try:
+                size += entry.stat().st_size
+            except OSError:
+                pass  # a node has taken it
+    if size + adds > MOST_BYTES:
+        raise EventsWait(f"{size >> 20} MiB of events wait in {directory}, and no node takes them")
 
 
 def _sync(directory: str) -> None:

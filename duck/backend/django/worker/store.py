@@ -3,7 +3,8 @@
     App -> process    call: [name of a method of `duck.automation.django.store.Store`, its arguments by name]
     process -> App    {"ready": pid} or {"failed": sentence}, once
                       {"result": value, "now": microseconds of the store's clock, "age": seconds since it was read}
-                      {"refused": sentence}: nothing was changed, or nobody knows
+                      {"refused": sentence}: nothing was changed, or nobody knows; with "crowded" where a run more is
+                      not queued, for too many wait
 
 Each is four bytes of length and so many of JSON, on a socket of their own. The end of that ends the process.
 """
@@ -83,6 +84,7 @@ class StoreProcess:
     def _answer(self, name: str, arguments: Dict[str, Any]) -> Dict[str, Any]:
         from django.db import Error
 
+        from duck.automation.admission import Crowded
         from duck.automation.django.database import Refused
 
         try:
@@ -90,6 +92,8 @@ class StoreProcess:
             result, now, age_s = self._store.answer(name, arguments)
         except (Refused, StartError) as error:
             return {"refused": str(error)}
+        except Crowded as error:
+            return {"refused": str(error), "crowded": True}
         except Error as error:
             self._store.connection.close()
             return {"refused": f"The database of the project's automations refuses: {_sentence(error)}"}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from duck.exceptions import StoreError
 from duck.services.automations.coming import Coming
 from duck.services.automations.due import PUNCTUAL
-from duck.services.automations.engine import NOTHING_PRINTED, Ended, Node, Printed, Standing
+from duck.services.automations.engine import KEPT_MOST, NOTHING_PRINTED, Ended, Node, Printed, Standing
 from duck.services.automations.engines.local_rows import maybe, moment, node_of, number, run_of
 from duck.services.automations.run import State
 
@@ -268,9 +268,13 @@ class DjangoEngine:
         row = self._ask("run", run=run_id)
         return run_of(row) if row is not None else None
 
-    def prune(self, keep: int, keep_s: float) -> int:
+    def crowded(self) -> set[str]:
         """See `Engine`."""
-        return int(self._ask("prune", keep=keep, keep_s=keep_s))
+        return set(self._ask("crowded"))
+
+    def prune(self, keep: int, keep_s: float, most: int = KEPT_MOST) -> int:
+        """See `Engine`."""
+        return int(self._ask("prune", keep=keep, keep_s=keep_s, most=most))
 
 
 class _Reading:

@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from duck.automation.admission import BACKFILLED, REPLACED, admit, may_start
-from duck.automation.text import clean
+from duck.automation.admission import BACKFILLED, is_crowded, may_start
+from duck.automation.text import output_of
 from duck.services.automations.due import stale
-from duck.services.automations.engine import KEPT_NODE, KEPT_TOLD, NOTHING_PRINTED, Ended, Node, Printed, Standing
+from duck.services.automations.engine import KEPT_MOST, NOTHING_PRINTED, Ended, Node, Printed, Standing
+from duck.services.automations.engines.local_pruning import prune
 from duck.services.automations.engines.local_rows import maybe, moment, node_of, number, run_of
+from duck.services.automations.engines.local_runs import LocalRuns
 from duck.services.automations.engines.sqlite_file import SqliteFile
 from duck.services.automations.run import Cause, Run, State
 
@@ -32,8 +34,13 @@ class LocalEngine:
     """
 
     def __init__(self, path: Path, mounts: Mounts | None = None) -> None:
-        self._file = SqliteFile(path, mounts)
+        self._mounts = mounts
+        self._open(path)
+
+    def _open(self, path: Path) -> None:
+        self._file = SqliteFile(path, self._mounts)
         self._db = self._file.db
+        self._runs = LocalRuns(self._db)
 
     # -- an Engine ------------------------------------------------------------------------------------------------
 
@@ -49,9 +56,12 @@ class LocalEngine:
         self._file.close()
 
     def register(self, declarations: Sequence[Declaration]) -> dict[str, Standing]:
-        """See `Engine`."""
-        now = number(self.now())
+        """See `Engine`; where the file is another by now, it is that one from here on."""
+        if not self._file.is_there:
+            self._file.close()
+            self._open(self._file.path)
         with self._file.change():
+            now = number(self.now())
             known = {row["name"]: row["revision"] for row in self._db.execute("SELECT name, revision FROM automation")}
             new = [each for each in declarations if known.get(each.name) != each.revision]
             self._db.executemany(
@@ -65,15 +75,17 @@ class LocalEngine:
     def claim(self, dues: Sequence[tuple[Declaration, Due]], node: str = "") -> list[Run]:
         """See `Engine`."""
         won: list[Run] = []
-        now = number(self.now())
         with self._file.change():
+            now = number(self.now())
             for declaration, due in dues:
                 row = self._db.execute(
-                    "SELECT revision, since FROM automation WHERE name = ?", (declaration.name,)
+                    "SELECT revision, since, paused_until FROM automation WHERE name = ?", (declaration.name,)
                 ).fetchone()
                 if row is None or row["revision"] != declaration.revision:
                     continue
                 planned, since = number(due.planned), row["since"]
+                if row["paused_until"] is not None and planned < row["paused_until"]:
+                    continue  # which this node has not seen yet
                 whose = node if declaration.is_for_each else ""
                 if not declaration.is_for_each:
                     # Decided on, and perhaps forgotten since; but for a clock that was ahead, and has been put back.
@@ -90,10 +102,12 @@ class LocalEngine:
                 ).fetchone()
                 if known is None:
                     skips = "" if due.runs else due.reason
-                    if not skips and self._is_backfilled(declaration, planned):
+                    if not skips and self._runs.is_backfilled(declaration, planned):
                         skips = BACKFILLED
                     won.append(
-                        self._insert(declaration, planned, Cause.SCHEDULE, now, due.missed, skips=skips, node=whose)
+                        self._runs.insert(
+                            declaration, planned, Cause.SCHEDULE, now, due.missed, skips=skips, node=whose
+                        )
                     )
         return won
 
@@ -109,29 +123,22 @@ class LocalEngine:
         """See `Engine`."""
         with self._file.change():
             now = number(self.now())
-            return self._insert(declaration, number(planned), cause, now, missed, event=event, node=node)
+            return self._runs.insert(declaration, number(planned), cause, now, missed, event=event, node=node)
 
     def backfill(self, declaration: Declaration, times: Sequence[datetime]) -> list[Run]:
         """See `Engine`."""
         queued: list[Run] = []
-        now = number(self.now())
         with self._file.change():
+            now = number(self.now())
             for planned in map(number, times):
                 has_run = self._db.execute(
                     "SELECT 1 FROM run WHERE name = ? AND planned = ? AND cause = 'schedule'"
                     " AND state IN ('queued', 'running', 'succeeded')",
                     (declaration.name, planned),
                 ).fetchone()
-                if has_run is None and not self._is_backfilled(declaration, planned):
-                    queued.append(self._add(declaration, planned, Cause.BACKFILL, now, State.QUEUED))
+                if has_run is None and not self._runs.is_backfilled(declaration, planned):
+                    queued.append(self._runs.add(declaration, planned, Cause.BACKFILL, now, State.QUEUED))
         return queued
-
-    def _is_backfilled(self, declaration: Declaration, planned: int) -> bool:
-        found = self._db.execute(
-            "SELECT 1 FROM run WHERE cause = 'backfill' AND name = ? AND revision = ? AND planned = ?",
-            (declaration.name, declaration.revision, planned),
-        ).fetchone()
-        return found is not None
 
     def join(self, node: str, ahead_s: float = 0.0, *, takes_each: bool = True) -> None:
         """See `Engine`."""
@@ -159,124 +166,68 @@ class LocalEngine:
             )
             return said.rowcount == 1
 
-    def _insert(
-        self,
-        declaration: Declaration,
-        planned: int,
-        cause: Cause,
-        now: int,
-        missed: int,
-        *,
-        skips: str = "",
-        event: str = "",
-        node: str = "",
-    ) -> Run:
-        name = declaration.name
-        state, reason = State.SKIPPED, skips
-        if not skips:
-            running, queued = self._live(name, State.RUNNING, node), self._live(name, State.QUEUED, node)
-            admission = admit(declaration.overlap, running, queued)
-            state, reason = State(admission.state), admission.reason
-            if admission.replaces:
-                which = "name = ? AND for_node = ? AND cause != 'backfill'"
-                self._cancel(which, (name, node), now, REPLACED)
-        return self._add(declaration, planned, cause, now, state, reason, missed, event, node)
-
-    def _add(
-        self,
-        declaration: Declaration,
-        planned: int,
-        cause: Cause,
-        now: int,
-        state: State,
-        reason: str = "",
-        missed: int = 0,
-        event: str = "",
-        node: str = "",
-    ) -> Run:
-        planned_by = (declaration.name, declaration.revision, planned, cause)
-        cursor = self._db.execute(
-            "INSERT INTO run (name, revision, planned, cause, state, reason, not_before, missed, event, created, ended,"
-            " for_node) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*planned_by, state, reason, now, missed, event, now, now if state.is_over else None, node),
-        )
-        return self._get(cursor.lastrowid)
-
     def take(self, node: str, declarations: Mapping[str, Declaration], room: Mapping[str, int]) -> list[Run]:
         """See `Engine`."""
         waiting = (
-            "SELECT id, name, for_node FROM run WHERE state = 'queued' AND not_before <= ? AND for_node IN ('', ?)"
+            "SELECT id, name, for_node, planned, cause, attempt FROM run"
+            " WHERE state = 'queued' AND not_before <= ? AND for_node IN ('', ?)"
             " ORDER BY cause = 'backfill', not_before, planned, id"
         )
         left = dict(room)
         # Nearly always there is nothing, which is seen without the lock.
         if not any(left.values()) or not self._file.read(waiting + " LIMIT 1", number(self.now()), node):
             return []
-        at = self.now()
-        now = number(at)
         taken: list[Run] = []
+        running: dict[tuple[str, str], int] = {}
         with self._file.change():
+            at = self.now()
+            now = number(at)
             for row in self._db.execute(waiting, (now, node)).fetchall():
                 declaration = declarations.get(row["name"])
                 if declaration is None or left.get(declaration.lane, 0) <= 0:
                     continue
-                reason = stale(declaration, self._get(row["id"]), at)
+                name, which = row["name"], (row["name"], row["for_node"])
+                asked = Run(
+                    row["id"], name, "", moment(row["planned"]), Cause(row["cause"]), State.QUEUED, "", row["attempt"]
+                )
+                reason = stale(declaration, asked, at)
                 if reason:
-                    self._db.execute(
-                        "UPDATE run SET state = 'skipped', reason = ?, ended = ? WHERE id = ?", (reason, now, row["id"])
-                    )
-                    taken.append(self._get(row["id"]))
+                    self._runs.skip(row["id"], reason, now)
+                    taken.append(self._runs.get(row["id"]))
                     continue
-                running = self._count(declaration.name, State.RUNNING, row["for_node"])
-                if not may_start(declaration.overlap, running):
+                if which not in running:
+                    running[which] = self._runs.count(name, State.RUNNING, row["for_node"])
+                if not may_start(declaration.overlap, running[which]):
                     continue
                 left[declaration.lane] -= 1
+                running[which] += 1
                 self._db.execute(
                     "UPDATE run SET state = 'running', node = ?, attempt = attempt + 1, started = ?, beat = ?"
                     " WHERE id = ?",
                     (node, now, now, row["id"]),
                 )
-                taken.append(self._get(row["id"]))
+                taken.append(self._runs.get(row["id"]))
         return taken
 
     def beat(self, node: str, runs: Sequence[int], printed: Mapping[int, Printed] = NOTHING_PRINTED) -> set[int]:
         """See `Engine`."""
         if not runs:
             return set()
-        now = number(self.now())
         marks = ",".join("?" * len(runs))
         own = f"id IN ({marks}) AND state = 'running' AND node = ?"
         with self._file.change():
-            self._db.execute(f"UPDATE run SET beat = ? WHERE {own}", (now, *runs, node))
+            self._db.execute(f"UPDATE run SET beat = ? WHERE {own}", (number(self.now()), *runs, node))
             self._db.executemany(
                 "UPDATE run SET output = ?, printed = ? WHERE id = ? AND state = 'running' AND node = ?",
-                [(clean(each.text), each.count, run_id, node) for run_id, each in printed.items()],
+                [(output_of(each.text), each.count, run_id, node) for run_id, each in printed.items()],
             )
             go_on = self._db.execute(f"SELECT id FROM run WHERE {own} AND NOT cancels", (*runs, node)).fetchall()
         return set(runs) - {row["id"] for row in go_on}
 
     def finish(self, run: Run, ended: Ended) -> bool:
         """See `Engine`."""
-        now = number(self.now())
-        mine = "WHERE id = ? AND state = 'running' AND node = ? AND attempt = ?"
-        whose = (run.id, run.node, run.attempt)
-        how = (clean(ended.reason), ended.code, clean(ended.output), ended.printed)
         with self._file.change():
-            asked = self._db.execute("SELECT cancels FROM run WHERE id = ?", (run.id,)).fetchone()
-            is_to_end = asked is not None and asked["cancels"]
-            if ended.retry_at is not None and not is_to_end:
-                changed = self._db.execute(
-                    "UPDATE run SET state = 'queued', reason = ?, code = ?, output = ?, printed = ?, not_before = ?,"
-                    f" attempt = attempt - ? {mine}",
-                    (*how, number(ended.retry_at), not ended.counts, *whose),
-                )
-            else:
-                state = State.CANCELLED if ended.state is State.QUEUED else ended.state
-                changed = self._db.execute(
-                    f"UPDATE run SET state = ?, reason = ?, code = ?, output = ?, printed = ?, ended = ? {mine}",
-                    (state, *how, now, *whose),
-                )
-            return changed.rowcount == 1
+            return self._runs.finish(run, ended, number(self.now()))
 
     def give_up(self, silent_s: float, declarations: Mapping[str, Declaration]) -> list[Run]:
         """See `Engine`."""
@@ -305,27 +256,14 @@ class LocalEngine:
                         (reason, number(at), row["id"]),
                     )
                 else:
-                    self._db.execute(
-                        "UPDATE run SET state = 'lost', reason = ?, ended = ? WHERE id = ?",
-                        (reason, number(now), row["id"]),
-                    )
-                given_up.append(self._get(row["id"]))
+                    self._runs.lose(row["id"], reason, number(now))
+                given_up.append(self._runs.get(row["id"]))
         return given_up
 
     def cancel(self, run_id: int) -> bool:
         """See `Engine`."""
         with self._file.change():
-            return self._cancel("id = ?", (run_id,), number(self.now()), "cancelled") > 0
-
-    def _cancel(self, which: str, values: tuple[str | int, ...], now: int, reason: str) -> int:
-        queued = self._db.execute(
-            f"UPDATE run SET state = 'cancelled', reason = ?, ended = ? WHERE state = 'queued' AND {which}",
-            (reason, now, *values),
-        )
-        running = self._db.execute(
-            f"UPDATE run SET cancels = 1, reason = ? WHERE state = 'running' AND {which}", (reason, *values)
-        )
-        return queued.rowcount + running.rowcount
+            return self._runs.cancel("id = ?", (run_id,), number(self.now()), "cancelled") > 0
 
     def pause(self, name: str, until: datetime | None) -> None:
         """See `Engine`."""
@@ -334,12 +272,11 @@ class LocalEngine:
 
     def resume(self, name: str) -> None:
         """See `Engine`."""
-        now = number(self.now())
         with self._file.change():
             self._db.execute(
                 "UPDATE automation SET paused_until = NULL, since = max(since, ?)"
                 " WHERE name = ? AND paused_until IS NOT NULL",
-                (now, name),
+                (number(self.now()), name),
             )
 
     def paused(self) -> dict[str, datetime]:
@@ -372,36 +309,15 @@ class LocalEngine:
         rows = self._file.read("SELECT * FROM run WHERE id = ?", run_id)
         return run_of(rows[0]) if rows else None
 
-    def prune(self, keep: int, keep_s: float) -> int:
+    def crowded(self) -> set[str]:
         """See `Engine`."""
-        now = self.now()
-        oldest = number(now - timedelta(seconds=keep_s))
+        rows = self._file.read(
+            "SELECT name, count(*) AS count, sum(size) AS size FROM run"
+            " WHERE state = 'queued' AND cause != 'backfill' GROUP BY name, for_node"
+        )
+        return {row["name"] for row in rows if is_crowded(row["count"], row["size"])}
+
+    def prune(self, keep: int, keep_s: float, most: int = KEPT_MOST) -> int:
+        """See `Engine`; it goes on the next time where there is much."""
         with self._file.change():
-            self._db.execute("DELETE FROM told WHERE at < ?", (number(now - KEPT_TOLD),))
-            self._db.execute("DELETE FROM node WHERE beat < ?", (number(now - KEPT_NODE),))
-            gone = self._db.execute(
-                "DELETE FROM run WHERE state NOT IN ('queued', 'running') AND ended < ? AND id NOT IN ("
-                " SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY name ORDER BY id DESC) AS place FROM run)"
-                " WHERE place <= ?)",
-                (oldest, keep),
-            )
-            return gone.rowcount
-
-    # -- below ----------------------------------------------------------------------------------------------------
-
-    def _count(self, name: str, state: State, node: str) -> int:
-        found = self._db.execute(
-            f"SELECT count(*) FROM run WHERE name = ? AND state = '{state}' AND for_node = ?", (name, node)
-        ).fetchone()
-        return int(found[0])
-
-    def _live(self, name: str, state: State, node: str) -> int:
-        """Those that are backfilled stand behind all others, and keep none of them."""
-        found = self._db.execute(
-            f"SELECT count(*) FROM run WHERE name = ? AND state = '{state}' AND for_node = ? AND cause != 'backfill'",
-            (name, node),
-        ).fetchone()
-        return int(found[0])
-
-    def _get(self, run_id: int | None) -> Run:
-        return run_of(self._db.execute("SELECT * FROM run WHERE id = ?", (run_id,)).fetchone())
+            return prune(self._db, self.now(), keep, keep_s, most)

@@ -66,6 +66,13 @@ SCHEMA: Final = (
     CREATE UNIQUE INDEX run_backfilled ON run (name, revision, planned) WHERE cause = 'backfill';
     CREATE TABLE told (key TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID
     """,
+    # How many bytes `event` has; the index has all that is asked of what waits, for rows may be long.
+    """
+    ALTER TABLE run ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+    DROP INDEX run_queued;
+    CREATE INDEX run_queued ON run (name, for_node, cause, size, not_before, planned, attempt)
+        WHERE state = 'queued'
+    """,
 )
 
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 import psycopg
-from procrastinate.jobs import Status
 from psycopg import sql
 
-from duck.automation.text import clean
+from duck.automation.admission import BACKFILLED, is_crowded
+from duck.automation.text import MOST_EVENT, output_of, reason_of
 from duck.exceptions import StoreError
-from duck.services.automations.engine import NOTHING_PRINTED, Ended, Node, Printed, Standing
+from duck.services.automations.engine import KEPT_MOST, NOTHING_PRINTED, Ended, Node, Printed, Standing
 from duck.services.automations.engines.postgres_database import Database, Row, complete
 from duck.services.automations.engines.postgres_pruning import prune
 from duck.services.automations.engines.postgres_runs import (
@@ -26,31 +26,23 @@ from duck.services.automations.engines.postgres_runs import (
     Insertion,
     cancel,
     claimed,
+    finish_job,
+    forget_event,
     hold,
     read_run,
     skip,
     start,
     startable,
 )
+from duck.services.automations.engines.postgres_silence import give_up
 from duck.services.automations.run import Cause, Run, State
 
 if TYPE_CHECKING:
-    from procrastinate.manager import JobManager
-
     from duck.services.automations.declaration import Declaration
     from duck.services.automations.due import Due
     from duck.services.inbox import Inbox
 
 _FOREVER: Final = datetime.max.replace(tzinfo=UTC)
-# What procrastinate calls the ends of a job; all others are failures.
-_STATUS: Final = {State.SUCCEEDED: Status.SUCCEEDED, State.CANCELLED: Status.ABORTED}
-_OPEN: Final = "state IN ('queued', 'running')"
-# Runs of nodes that have been silent for so many seconds, and what waits for one of these alone.
-_SILENT: Final = (
-    "(state = 'running' AND beat < clock_timestamp() - make_interval(secs => %s)"
-    " OR state = 'queued' AND for_node <> '' AND NOT EXISTS (SELECT 1 FROM duck_node WHERE duck_node.name = for_node"
-    " AND duck_node.beat >= clock_timestamp() - make_interval(secs => %s)))"
-)
 
 
 class PostgresEngine:
@@ -103,6 +95,8 @@ class PostgresEngine:
                 standing = standings.get(declaration.name)
                 if standing is None or standing["revision"] != declaration.revision:
                     continue
+                if standing["paused_until"] is not None and due.planned < standing["paused_until"]:
+                    continue  # which this node has not seen yet
                 whose = node if declaration.is_for_each else ""
                 if not declaration.is_for_each:
                     since = standing["since"]
@@ -115,7 +109,7 @@ class PostgresEngine:
                     known.add(key)
                     skips = "" if due.runs else due.reason
                     if not skips and (declaration.name, due.planned) in backfilled:
-                        skips = "it was backfilled before"
+                        skips = BACKFILLED
                     insertion.add(declaration, due.planned, Cause.SCHEDULE, due.missed, node=whose, skips=skips)
             connection.execute(
                 "UPDATE duck_automation SET since = told.since FROM unnest(%s::text[], %s::timestamptz[])"
@@ -252,7 +246,7 @@ class PostgresEngine:
             if printed:
                 connection.cursor().executemany(
                     "UPDATE duck_run SET output = %s, printed = %s WHERE id = %s AND state = 'running' AND node = %s",
-                    [(clean(each.text), each.count, run_id, node) for run_id, each in printed.items()],
+                    [(output_of(each.text), each.count, run_id, node) for run_id, each in printed.items()],
                 )
             go_on = connection.execute(
                 "UPDATE duck_run SET beat = clock_timestamp() WHERE id = ANY(%s) AND state = 'running' AND node = %s"
@@ -266,7 +260,7 @@ class PostgresEngine:
         said = (run.id, run.attempt)
         with self._database.change() as (connection, jobs):
             row = connection.execute(
-                "SELECT job_id, cancels FROM duck_run WHERE id = %s AND state = 'running' AND node = %s"
+                "SELECT job_id, cancels, size FROM duck_run WHERE id = %s AND state = 'running' AND node = %s"
                 " AND attempt = %s FOR UPDATE",
                 (run.id, run.node, run.attempt),
             ).fetchone()
@@ -281,57 +275,25 @@ class PostgresEngine:
             else:
                 if state is State.QUEUED:  # it was to be tried again, and somebody wants it to end
                     state = State.CANCELLED
-                _finish_job(jobs, row["job_id"], state)
+                finish_job(jobs, row["job_id"], state)
             connection.execute(
                 "UPDATE duck_run SET state = %s, reason = %s, code = %s, output = %s, printed = %s,"
                 " not_before = coalesce(%s, not_before), attempt = attempt - %s,"
                 " ended = CASE WHEN %s THEN clock_timestamp() END WHERE id = %s",
                 (
-                    *(state.value, clean(ended.reason), ended.code, clean(ended.output), ended.printed),
+                    *(state.value, reason_of(ended.reason), ended.code, output_of(ended.output), ended.printed),
                     *(again_at, int(state is State.QUEUED and not ended.counts), state.is_over, run.id),
                 ),
             )
+            if state.is_over and row["size"] > MOST_EVENT:
+                forget_event(connection, run.id)
             self._perhaps_ended[said] = state
         del self._perhaps_ended[said]
         return True
 
     def give_up(self, silent_s: float, declarations: Mapping[str, Declaration]) -> list[Run]:
         """See `Engine`."""
-        silent: Final = "state = 'running' AND beat < clock_timestamp() - make_interval(secs => %s)"
-        names = [
-            row["name"] for row in self._database.rows(f"SELECT DISTINCT name FROM duck_run WHERE {silent}", silent_s)
-        ]
-        if not names:
-            return []
-        with self._database.change() as (connection, jobs):
-            hold(connection, names)
-            rows = connection.execute(
-                "SELECT id, job_id, name, node, for_node, attempt, cancels, clock_timestamp() AS now FROM duck_run"
-                f" WHERE {_SILENT} AND name = ANY(%s) ORDER BY id FOR UPDATE",
-                (silent_s, silent_s, names),
-            ).fetchall()
-            for row in rows:
-                declaration = declarations.get(row["name"])
-                reason = f"its node {row['node'] or row['for_node']} fell silent"
-                is_over = row["for_node"] or row["cancels"]
-                wait_s = None
-                if declaration is not None and not is_over:
-                    wait_s, reason = declaration.after_crash(row["attempt"], reason)
-                if wait_s is not None:
-                    at = row["now"] + timedelta(seconds=wait_s)
-                    jobs.retry_job_by_id(row["job_id"], at)
-                    connection.execute(
-                        "UPDATE duck_run SET state = 'queued', node = '', reason = %s, not_before = %s WHERE id = %s",
-                        (reason, at, row["id"]),
-                    )
-                else:
-                    _finish_job(jobs, row["job_id"], State.LOST)
-                    connection.execute(
-                        "UPDATE duck_run SET state = 'lost', reason = %s, ended = %s WHERE id = %s",
-                        (reason, row["now"], row["id"]),
-                    )
-            given_up = connection.execute(_select("WHERE id = ANY(%s) ORDER BY id"), ([row["id"] for row in rows],))
-            return [read_run(row) for row in given_up]
+        return give_up(self._database, silent_s, declarations)
 
     def cancel(self, run_id: int) -> bool:
         """See `Engine`."""
@@ -379,17 +341,21 @@ class PostgresEngine:
         rows = self._database.rows(_select("WHERE id = %s"), run_id)
         return read_run(rows[0]) if rows else None
 
-    def prune(self, keep: int, keep_s: float) -> int:
+    def crowded(self) -> set[str]:
+        """See `Engine`."""
+        rows = self._database.rows(
+            "SELECT name, count(*) AS count, sum(size) AS size FROM duck_run"
+            " WHERE state = 'queued' AND cause <> 'backfill' GROUP BY name, for_node"
+        )
+        return {row["name"] for row in rows if is_crowded(row["count"], row["size"])}
+
+    def prune(self, keep: int, keep_s: float, most: int = KEPT_MOST) -> int:
         """See `Engine`; it goes on the next time where it takes long."""
-        return prune(self._database, keep, keep_s)
+        return prune(self._database, keep, keep_s, most)
 
 
 def _select(rest: LiteralString) -> sql.Composed:
     return sql.SQL("SELECT {} FROM duck_run " + rest).format(COLUMNS)
-
-
-def _finish_job(jobs: JobManager, job_id: int, state: State) -> None:
-    complete(jobs.finish_job_by_id_async(job_id, _STATUS.get(state, Status.FAILED), delete_job=False))
 
 
 def _is_so(connection: psycopg.Connection[Row], run: Run, state: State) -> bool:

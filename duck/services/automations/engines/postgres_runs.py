@@ -13,13 +13,16 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
-from procrastinate.jobs import Job
+from procrastinate.jobs import Job, Status
 from procrastinate.sql import queries
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from duck.automation.admission import admit, may_start
+from duck.automation.admission import REPLACED, Crowded, admit, check_room, may_start
+from duck.automation.text import MOST_EVENT, clean, remembered
+from duck.exceptions import CrowdedError
 from duck.services.automations.due import stale
+from duck.services.automations.engines.postgres_database import complete
 from duck.services.automations.run import Cause, Run, State
 
 if TYPE_CHECKING:
@@ -53,13 +56,17 @@ _FIELDS: Final = (
     "for_node",
     "printed",
 )
+# What procrastinate calls the ends of a job; all others are failures.
+_STATUS: Final = {State.SUCCEEDED: Status.SUCCEEDED, State.CANCELLED: Status.ABORTED}
 # Columns are named, never `*`: a prepared statement has to outlive a change of the tables.
 COLUMNS: Final = sql.SQL(", ").join(map(sql.Identifier, _FIELDS))
 _INSERT: Final = sql.SQL(
     "INSERT INTO duck_run"
-    " (job_id, name, revision, planned, cause, state, reason, not_before, missed, event, created, ended, for_node)"
-    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING {}"
+    " (job_id, name, revision, planned, cause, state, reason, not_before, missed, event, size, created, ended,"
+    "  for_node) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING {}"
 ).format(COLUMNS)
+# What a run leaves behind that has not begun: nothing of a long event.
+_SHORT: Final = f"event = CASE WHEN state = 'queued' AND size > {MOST_EVENT} THEN '' ELSE event END"
 
 
 def read_run(row: Row) -> Run:
@@ -81,9 +88,9 @@ def _mark(node: str) -> str:
 
 
 def hold(connection: psycopg.Connection[Row], names: Iterable[str]) -> dict[str, Row]:
-    """Keep others from deciding on these automations until the transaction ends; `revision` and `since` of each."""
+    """Keep others from deciding on these automations until the transaction ends; how each stands."""
     rows = connection.execute(
-        "SELECT name, revision, since FROM duck_automation WHERE name = ANY(%s) ORDER BY name FOR UPDATE",
+        "SELECT name, revision, since, paused_until FROM duck_automation WHERE name = ANY(%s) ORDER BY name FOR UPDATE",
         (sorted(set(names)),),
     )
     return {row["name"]: row for row in rows}
@@ -124,13 +131,16 @@ class Insertion:
         self._jobs = jobs
         self.now: datetime = _one(connection.execute("SELECT clock_timestamp() AS now"))["now"]
         self._open: Counter[tuple[str, str, State]] = Counter()
+        self._kept: Counter[tuple[str, str]] = Counter()  # how many bytes the events of those tell that wait
         for row in connection.execute(
-            "SELECT name, for_node, state, count(*) AS count FROM duck_run"
+            "SELECT name, for_node, state, count(*) AS count, sum(size) AS size FROM duck_run"
             " WHERE state IN ('queued', 'running') AND cause <> 'backfill' AND name = ANY(%s)"
             " GROUP BY name, for_node, state",
             (list(names),),
         ):
             self._open[row["name"], row["for_node"], State(row["state"])] = row["count"]
+            if row["state"] == State.QUEUED:
+                self._kept[row["name"], row["for_node"]] = row["size"]
         self._unwritten: list[tuple[Job | None, Cause, tuple[Any, ...]]] = []
         self._made: list[Run] = []
 
@@ -145,24 +155,34 @@ class Insertion:
         node: str = "",
         skips: str = "",
     ) -> None:
-        """One more, for `node` alone where one is named; `skips` is why it is not to run, where it is not."""
+        """One more, for `node` alone where one is named; `skips` is why it is not to run, where it is not.
+
+        Raises:
+            CrowdedError: no schedule has planned it, and too much of its automation waits.
+        """
         name, state, reason = declaration.name, State.SKIPPED, skips
         if cause is Cause.BACKFILL:
             state = State.QUEUED  # behind all others, and in the way of none
         elif not skips:
             running, queued = self._open[name, node, State.RUNNING], self._open[name, node, State.QUEUED]
+            if cause is not Cause.SCHEDULE:
+                try:
+                    check_room(name, declaration.overlap, queued, self._kept[name, node], len(event))
+                except Crowded as error:
+                    raise CrowdedError(str(error)) from error
             admission = admit(declaration.overlap, running, queued)
             state, reason = State(admission.state), admission.reason
             if admission.replaces:
                 self._write()
-                cancel(self._connection, self._jobs, _open_of(self._connection, name, node), "replaced by a newer run")
+                cancel(self._connection, self._jobs, _open_of(self._connection, name, node), REPLACED)
                 self._open[name, node, State.QUEUED] = 0
         if state is State.QUEUED and cause is not Cause.BACKFILL:
             self._open[name, node, State.QUEUED] += 1
         ended = self.now if state.is_over else None
+        event = clean(remembered(event) if state.is_over else event)
         row = (
             *(name, declaration.revision, planned, cause.value, state.value, reason),
-            *(self.now, missed, event, self.now, ended, node),
+            *(self.now, missed, event, len(event), self.now, ended, node),
         )
         self._unwritten.append((_job(declaration, planned, node) if state is State.QUEUED else None, cause, row))
 
@@ -247,7 +267,7 @@ def _open_of(connection: psycopg.Connection[Row], name: str, node: str) -> list[
 def cancel(connection: psycopg.Connection[Row], jobs: JobManager, rows: Sequence[Row], reason: str) -> int:
     """Have these runs end, or not start; how many of them were not over."""
     changed = connection.execute(
-        "UPDATE duck_run SET reason = %s, cancels = state = 'running',"
+        f"UPDATE duck_run SET reason = %s, cancels = state = 'running', {_SHORT},"
         " ended = CASE state WHEN 'queued' THEN clock_timestamp() END,"
         " state = CASE state WHEN 'queued' THEN 'cancelled' ELSE state END"
         " WHERE id = ANY(%s) AND state IN ('queued', 'running')",
@@ -316,8 +336,8 @@ def skip(connection: psycopg.Connection[Row], jobs: JobManager, found: Sequence[
         jobs.cancel_job_by_id(row["job_id"])
         changed = connection.execute(
             sql.SQL(
-                "UPDATE duck_run SET state = 'skipped', reason = %s, ended = clock_timestamp() WHERE id = %s"
-                " RETURNING {}"
+                f"UPDATE duck_run SET state = 'skipped', reason = %s, ended = clock_timestamp(), {_SHORT}"
+                " WHERE id = %s RETURNING {}"
             ).format(COLUMNS),
             (reason, row["id"]),
         )
@@ -352,3 +372,15 @@ def _one(cursor: psycopg.Cursor[Row]) -> Row:
     row = cursor.fetchone()
     assert row is not None
     return row
+
+
+def finish_job(jobs: JobManager, job_id: int, state: State) -> None:
+    """procrastinate learns that the run of this job is over."""
+    complete(jobs.finish_job_by_id_async(job_id, _STATUS.get(state, Status.FAILED), delete_job=False))
+
+
+def forget_event(connection: psycopg.Connection[Row], run_id: int) -> None:
+    """What a long event told, of a run that is over."""
+    row = connection.execute("SELECT event FROM duck_run WHERE id = %s AND size > %s", (run_id, MOST_EVENT)).fetchone()
+    if row is not None:
+        connection.execute("UPDATE duck_run SET event = %s WHERE id = %s", (remembered(row["event"]), run_id))

@@ -65,6 +65,11 @@ _TABLES: Final[tuple[LiteralString, ...]] = (
     );
     CREATE TABLE duck_told (key text PRIMARY KEY, at timestamptz NOT NULL);
     """,
+    # How many bytes `event` has.
+    """
+    ALTER TABLE duck_run ADD COLUMN size integer NOT NULL DEFAULT 0;
+    CREATE INDEX duck_run_queued ON duck_run (name, for_node, cause, size) WHERE state = 'queued';
+    """,
 )
 
 

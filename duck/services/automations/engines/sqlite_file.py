@@ -3,7 +3,8 @@
 Every change is one transaction that begins by taking the write lock (`BEGIN IMMEDIATE`), so that two nodes never decide
 on the same counts; and a commit is on the disk before it is acted on (`synchronous=FULL`), so that no power cut makes a
 run start twice. SQLite's locks, and the memory that its write-ahead log shares, do not reach over network shares: there
-the file is refused.
+the file is refused. One that was deleted or replaced under who has it open is refused as well: others would have
+another store meanwhile.
 """
 
 from __future__ import annotations
@@ -22,6 +23,18 @@ from duck.services.mounts import Mounts
 
 # How long a node waits for another's transaction; these last milliseconds.
 _BUSY_S: Final = 10.0
+_MOVE: Final = (
+    "stop Duck, move the file away with its -wal and -shm, and start Duck again: what it kept is forgotten then, and"
+    " times count from that moment on"
+)
+# What to do about an error, by its code.
+_REMEDIES: Final = {
+    sqlite3.SQLITE_FULL: "make room on its disk",
+    sqlite3.SQLITE_IOERR: "see to its disk",
+    sqlite3.SQLITE_READONLY: "let Duck write it, and its directory",
+    sqlite3.SQLITE_CORRUPT: _MOVE,
+    sqlite3.SQLITE_NOTADB: _MOVE,
+}
 
 
 class SqliteFile:
@@ -46,14 +59,15 @@ class SqliteFile:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             os.close(descriptor)
             self.db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+            self._opened = _identity(path)
             self.db.row_factory = sqlite3.Row
             self.db.execute("PRAGMA journal_mode=WAL")
             self.db.execute("PRAGMA synchronous=FULL")
             self._migrate()
         except (OSError, sqlite3.Error) as error:
-            why = error.strerror if isinstance(error, OSError) else str(error)
+            why, what = error.strerror if isinstance(error, OSError) else str(error), _remedy(error) or "see to it"
             raise StoreError(
-                f"The store of automations at {path} cannot be opened: {why}; see to it, or give another directory with"
+                f"The store of automations at {path} cannot be opened: {why}; {what}, or give another directory with"
                 " --state-dir."
             ) from error
 
@@ -71,13 +85,29 @@ class SqliteFile:
         try:
             self.db.execute("BEGIN IMMEDIATE")
             try:
+                self._check()
                 yield self.db
+                self.db.execute("COMMIT")
             except BaseException:
-                self.db.execute("ROLLBACK")
+                # SQLite may have undone it by itself; a commit that failed, as on a full disk, is still to be.
+                if self.db.in_transaction:
+                    self.db.execute("ROLLBACK")
                 raise
-            self.db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise StoreError(f"The store of automations at {self.path} refuses: {error}.") from error
+            raise self._error("refuses", error) from error
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the file is still that which was opened."""
+        return _identity(self.path) == self._opened
+
+    def _check(self) -> None:
+        if not self.is_there:
+            raise StoreError(
+                f"The store of automations at {self.path} was deleted or replaced while it was in use: nothing is"
+                " planned or started until `duck reload`, which takes what lies there now, or a new file, and"
+                " plans from then on."
+            )
 
     def read(self, statement: str, *values: Any) -> list[sqlite3.Row]:
         """The rows of a statement that changes nothing.
@@ -85,6 +115,7 @@ class SqliteFile:
         Raises:
             StoreError: it cannot be read.
         """
+        self._check()
         deadline = time.monotonic() + _BUSY_S
         while True:
             try:
@@ -92,10 +123,14 @@ class SqliteFile:
             except sqlite3.OperationalError as error:
                 # A reader meets a lock only while another node recovers the write-ahead log.
                 if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise StoreError(f"The store of automations at {self.path} cannot be read: {error}.") from error
+                    raise self._error("cannot be read", error) from error
                 time.sleep(0.01)
             except sqlite3.Error as error:
-                raise StoreError(f"The store of automations at {self.path} cannot be read: {error}.") from error
+                raise self._error("cannot be read", error) from error
+
+    def _error(self, what: str, error: sqlite3.Error) -> StoreError:
+        remedy = _remedy(error)
+        return StoreError(f"The store of automations at {self.path} {what}: {error}{remedy and f'; {remedy}'}.")
 
     def _migrate(self) -> None:
         with self.change():
@@ -109,3 +144,17 @@ class SqliteFile:
                 for statement in statements.split(";"):
                     self.db.execute(statement)
                 self.db.execute(f"PRAGMA user_version={step}")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another of its name; None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _remedy(error: Exception) -> str:
+    code = getattr(error, "sqlite_errorcode", None)
+    return _REMEDIES.get(code & 0xFF, "") if code is not None else ""
