@@ -12,30 +12,23 @@ from __future__ import annotations
 
 import faulthandler
 import json
-import logging
 import os
 import signal
-import socket
 from typing import TYPE_CHECKING, Any, Final
 
-from duck.backend.django.worker.control import die_with_parent, end_group, tie_group
 from duck.exceptions import DuckError, SettingsError
-from duck.services.json_lines import JsonLines
+from duck.services.parent import Parent
 
 if TYPE_CHECKING:
     from duck.app.automations import Automations
     from duck.services.inbox import Inbox
     from duck.settings.load import Settings
 
-logger = logging.getLogger("duck.automations")
-
 VARIABLE: Final = "_DUCK_DISPATCHER"
 EXIT_FAILED: Final = 3  # the failure has been reported
 ALIVE_S: Final = 1.0
-_READ_BYTES: Final = 65_536
 _MAX_MESSAGE_BYTES: Final = 1 << 20
 _MAX_UNSENT: Final = 1 << 20
-_AGAIN_S: Final = 0.05
 
 
 def is_dispatcher() -> bool:
@@ -57,6 +50,7 @@ def serve(settings: Settings) -> int:
         node.tells = told["tells"]
     except DuckError as error:
         process.send("failed", message=str(error), passes=not isinstance(error, SettingsError))
+        process.flush()
         return EXIT_FAILED
     return process.run(node)
 
@@ -66,14 +60,9 @@ class DispatcherProcess:
 
     def __init__(self, inbox: Inbox, told: dict[str, Any]) -> None:
         self.inbox = inbox
-        self._told = told
-        self._control = socket.socket(fileno=told["control_fd"])
-        for descriptor in (self._control.fileno(), told["lifeline_fd"]):
-            os.set_inheritable(descriptor, False)
-        die_with_parent(told["parent"], is_tied=tie_group(told["lifeline_fd"]))
-        self._control.setblocking(False)
-        self._said = JsonLines(_MAX_MESSAGE_BYTES, lambda: logger.error("The App said what is no message."))
-        self._unsent = b""
+        self._app = Parent(inbox, told, self._do, most_read=_MAX_MESSAGE_BYTES, most_unsent=_MAX_UNSENT)
+        self.send = self._app.send
+        self.flush = self._app.flush
         self._node: Automations | None = None
 
     def run(self, node: Automations) -> int:
@@ -85,7 +74,7 @@ class DispatcherProcess:
         signal.signal(signal.SIGTERM, lambda number, frame: self.inbox.post(self._terminated))
         if hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, lambda number, frame: self.inbox.post(node.reload))
-        self.inbox.watch(self._control, self._readable)
+        self._app.listen()
         node.on_declared = lambda count: self.send("declared", count=count)
         node.on_unloaded = lambda message: self.send("unloaded", message=message)
         node.begin()
@@ -94,21 +83,10 @@ class DispatcherProcess:
             self.inbox.run()
         finally:
             node.kill()
+        self.flush()
         return 0
 
     # -- what the App says --------------------------------------------------------------------------------------------
-
-    def _readable(self) -> None:
-        try:
-            data = self._control.recv(_READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            end_group()
-        for message in self._said.feed(data):
-            self._do(message)
 
     def _do(self, message: dict[str, Any]) -> None:
         assert self._node is not None
@@ -130,25 +108,5 @@ class DispatcherProcess:
     def _tell_alive(self) -> None:
         assert self._node is not None
         self.inbox.call_later(ALIVE_S, self._tell_alive)
-        if not self._unsent:  # else the App stands still, and planned times do not wait for it
+        if not self._app.stands_still:  # planned times do not wait for it
             self.send("alive", **self._node.report.figures(asks_store=False))
-
-    def send(self, event: str, **facts: Any) -> None:
-        """Say something to the App, without waiting for it."""
-        waited = bool(self._unsent)
-        if len(self._unsent) < _MAX_UNSENT:
-            self._unsent += json.dumps({"event": event, **facts}).encode() + b"\n"
-        if not waited:
-            self._write()
-
-    def _write(self) -> None:
-        try:
-            sent = self._control.send(self._unsent)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self._unsent = b""
-            return
-        self._unsent = self._unsent[sent:]
-        if self._unsent:
-            self.inbox.call_later(_AGAIN_S, self._write)

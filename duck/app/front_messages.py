@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from duck.http.frontend import FrontendState
-from duck.proxy.upstream import Generation, upstream_from_values
+from duck.proxy.upstream import Generation, Upstream
+from duck.services.plain_values import revived
 from duck.settings import views
 
 if TYPE_CHECKING:
@@ -34,14 +34,8 @@ def generation_from_values(values: Mapping[str, Any]) -> Generation:
     finder = values["finder"]
     return Generation(
         number=values["number"],
-        pages=tuple(upstream_from_values(value) for value in values["pages"]),
-        sockets=tuple(upstream_from_values(value) for value in values["sockets"]),
+        pages=tuple(revived(Upstream, value) for value in values["pages"]),
+        sockets=tuple(revived(Upstream, value) for value in values["sockets"]),
         facts=dict(values["facts"]),
-        finder=None if finder is None else upstream_from_values(finder),
+        finder=None if finder is None else revived(Upstream, finder),
     )
-
-
-def state_from_values(values: Mapping[str, Any]) -> FrontendState:
-    """The state that `dataclasses.asdict` took apart and JSON carried."""
-    where = values["address"]
-    return FrontendState(**{**values, "address": None if where is None else (where[0], where[1])})

@@ -9,33 +9,30 @@ from __future__ import annotations
 import dataclasses
 import faulthandler
 import json
-import logging
 import os
 import signal
-import socket
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.app.front import Front
-from duck.app.front_messages import drain_orders, generation_from_values, state_from_values
+from duck.app.front_messages import drain_orders, generation_from_values
 from duck.app.https import config_from_values
 from duck.app.lanes import site_config
-from duck.backend.django.worker.control import die_with_parent, end_group, tie_group
 from duck.exceptions import DuckError
+from duck.http.frontend import FrontendState
 from duck.net.listener import Listener
 from duck.net.stats import merge
-from duck.services.json_lines import JsonLines
+from duck.services.parent import Parent
+from duck.services.plain_values import revived
 
 if TYPE_CHECKING:
+    import socket
+
     from duck.app.app import App
     from duck.settings.load import Settings
-
-logger = logging.getLogger("duck.app")
 
 VARIABLE: Final = "_DUCK_FRONT"
 EXIT_FAILED: Final = 3  # the failure has been reported
 ALIVE_S: Final = 1.0
-_READ_BYTES: Final = 262_144
 _MAX_MESSAGE_BYTES: Final = 32 << 20  # twice of what the App lets wait
 
 
@@ -50,6 +47,7 @@ def serve(app: App, settings: Settings) -> int:
 
 
 def _adopt(descriptor: int, *, tls: bool) -> Listener:
+    os.set_inheritable(descriptor, False)
     listener = Listener(fileno=descriptor)
     listener.tls = tls
     return listener
@@ -66,18 +64,14 @@ class FrontWorker:
         front = app.lifecycle.front
         assert isinstance(front, Front)
         self._front = front
-        self._control = socket.socket(fileno=told["control_fd"])
+        self._parent = Parent(self._inbox, told, self._do, most_read=_MAX_MESSAGE_BYTES)
+        self._send = self._parent.send
         self._listeners: list[socket.socket] = [_adopt(descriptor, tls=tls) for descriptor, tls in told["listeners"]]
         front.tls = config_from_values(told["tls"])
-        inherited = (listener.fileno() for listener in self._listeners)
-        for descriptor in (self._control.fileno(), told["lifeline_fd"], *inherited):
-            os.set_inheritable(descriptor, False)
-        self._said = JsonLines(_MAX_MESSAGE_BYTES, lambda: logger.error("The App said what is no message."))
         self._is_draining = False
 
     def run(self) -> int:
         """Serve until told to stop."""
-        die_with_parent(self._told["parent"], is_tied=tie_group(self._told["lifeline_fd"]))
         if hasattr(signal, "SIGUSR2"):
             faulthandler.register(signal.SIGUSR2, all_threads=True)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the App's, who tells us
@@ -93,10 +87,11 @@ class FrontWorker:
                 share=(self._told["number"] - 1, count),
             )
             # What the App has said meanwhile comes before the first connection.
-            self._inbox.watch(self._control, self._readable)
+            self._parent.listen()
             self._front.start(self._app, self._settings, self._listeners, 1)
         except DuckError as error:
             self._send("failed", message=str(error))
+            self._parent.flush()
             return EXIT_FAILED
         for listener in self._listeners:
             listener.close()
@@ -104,21 +99,10 @@ class FrontWorker:
         self._send("serving")
         self._tell_alive()
         self._inbox.run()
+        self._parent.flush()
         return 0
 
     # -- what the App says ----------------------------------------------------------------------------------------
-
-    def _readable(self) -> None:
-        try:
-            data = self._control.recv(_READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            end_group()
-        for message in self._said.feed(data):
-            self._do(message)
 
     def _do(self, message: dict[str, Any]) -> None:
         do = message["do"]
@@ -135,7 +119,7 @@ class FrontWorker:
         elif do == "broken":
             front.broken(message["failure"])
         elif do == "turn_frontend":
-            front.turn_frontend(state_from_values(message["state"]))
+            front.turn_frontend(revived(FrontendState, message["state"]))
         elif do == "reload_tls":
             config = config_from_values(message["tls"])
             if config is not None:
@@ -177,15 +161,8 @@ class FrontWorker:
             server.post(lambda: self._inbox.post(self._alive))
 
     def _alive(self) -> None:
-        self._send("alive", **self._figures())
+        if not self._parent.stands_still:
+            self._send("alive", **self._figures())
 
     def _figures(self) -> dict[str, Any]:
         return {**self._front.status(), "snapshot": merge(self._front.snapshots().values())}
-
-    def _send(self, event: str, **facts: Any) -> None:
-        line = json.dumps({"event": event, **facts}).encode() + b"\n"
-        try:
-            self._control.sendall(line)
-        except OSError:
-            if not sys.is_finalizing():
-                logger.debug("the App does not listen any more")

@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.app.session_secret import SessionSecret
 from duck.exceptions import SSLError
 from duck.net.certificate import Certificate, in_utc, read_certificate
 from duck.net.tls import TlsConfig, tls_config
+from duck.services.plain_values import revived
 from duck.services.state import state_directory
 from duck.settings import views
 
@@ -180,31 +181,14 @@ def read_pairs(settings: Settings, pairs: tuple[Pair, ...]) -> tuple[Certificate
     return tuple(read_certificate(chain, key, trusts_readable=trusts) for chain, key in pairs)
 
 
-def config_to_values(config: TlsConfig | None) -> dict[str, object] | None:
+def config_to_values(config: TlsConfig | None) -> dict[str, Any] | None:
     """`config` as JSON can carry it."""
-    if config is None:
-        return None
-    return {
-        "pairs": [list(pair) for pair in config.pairs],
-        "names": [list(names) for names in config.names],
-        "client_certificates": config.client_certificates,
-        "client_ca": config.client_ca,
-        "protocols": list(config.protocols),
-        "trusts_readable_keys": config.trusts_readable_keys,
-    }
+    return None if config is None else asdict(config)
 
 
-def config_from_values(values: dict[str, object] | None) -> TlsConfig | None:
+def config_from_values(values: Mapping[str, Any] | None) -> TlsConfig | None:
     """What `config_to_values` made."""
-    if values is None:
-        return None
-    config = TlsConfig(**values)  # type: ignore[arg-type]
-    return replace(
-        config,
-        pairs=tuple((chain, key) for chain, key in config.pairs),
-        names=tuple(tuple(names) for names in config.names),
-        protocols=tuple(config.protocols),
-    )
+    return None if values is None else revived(TlsConfig, values)
 
 
 def _signature(files: Sequence[str]) -> tuple[object, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -56,7 +55,7 @@ class Generation:
 
     Attributes:
         pages: who answers plain requests.
-        sockets: who answers upgrades; None where nobody can, then they are plain requests.
+        sockets: who answers upgrades; empty where nobody can, then they are plain requests.
         facts: what the worker told about the project when it was ready (see backend/django/worker).
         finder: a link that is asked only where static files lie; None where a link among `pages` can be asked.
     """
@@ -66,9 +65,3 @@ class Generation:
     sockets: tuple[Upstream, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     finder: Upstream | None = None
-
-
-def upstream_from_values(values: Mapping[str, Any]) -> Upstream:
-    """The upstream that `dataclasses.asdict` took apart and JSON carried."""
-    address = values["address"]
-    return Upstream(**{**values, "address": address if isinstance(address, str) else (address[0], address[1])})

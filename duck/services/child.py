@@ -3,8 +3,9 @@
     parent -> child    {"do": "...", ...}
     child -> parent    {"event": "...", ...}
 
-The child leads its own process group, and holds one end of a pipe at whose end the kernel kills that group (see
-backend.django.worker.control). A process that becomes a new Duck by an exec hands its children over to it.
+The child's end is a `Parent`. The child leads its own process group, and holds one end of a pipe at whose end the
+kernel kills that group (see backend.django.worker.control). A process that becomes a new Duck by an exec hands its
+children over to it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from duck.exceptions import ApplicationError
 from duck.services.exit import ExitWatch
 from duck.services.json_lines import JsonLines
+from duck.services.outgoing import Outgoing
 
 if TYPE_CHECKING:
     from duck.services.inbox import Inbox
@@ -31,7 +33,6 @@ logger = logging.getLogger("duck.services")
 
 _READ_BYTES: Final = 262_144
 _MAX_UNREAD: Final = 16 << 20  # a message of the child's that is longer is none
-_MAX_UNSENT: Final = 16 << 20  # a child that reads nothing for so long hangs
 
 
 class Child:
@@ -60,8 +61,8 @@ class Child:
         self._control = control
         self._lifeline = lifeline
         self._said = JsonLines(_MAX_UNREAD, self._garbled)
-        self._unsent = b""
         control.setblocking(False)
+        self._outgoing = Outgoing(inbox, control)
         inbox.watch(control, self._readable)
         self._exit = ExitWatch(inbox, pid, process, self._exited)
 
@@ -118,9 +119,7 @@ class Child:
         control = socket.socket(fileno=values["control"])
         child = cls(inbox, values["pid"], control, values["lifeline"], values["started"])
         child._said.unread = values.get("unread", "").encode("latin-1")
-        child._unsent = values.get("unsent", "").encode("latin-1")
-        if child._unsent:
-            inbox.call_later(0.0, child._write_on)
+        child._outgoing.go_on(values.get("unsent", "").encode("latin-1"))
         return child
 
     def hand_over(self) -> dict[str, Any]:
@@ -134,21 +133,17 @@ class Child:
             "started": self.started,
             # Messages of which one half has passed: without the other, what follows would be none.
             "unread": self._said.unread.decode("latin-1"),
-            "unsent": self._unsent.decode("latin-1"),
+            "unsent": self._outgoing.unsent.decode("latin-1"),
         }
 
     def send(self, do: str, **facts: Any) -> None:
-        """Say something; a child that is gone is told of by its exit."""
-        if self.has_exited:
+        """Say something; a child that is gone is told of by its exit, one that reads nothing hangs, and is ended."""
+        if self.has_exited or self._outgoing.send({"do": do, **facts}):
             return
-        waited = bool(self._unsent)
-        self._unsent += json.dumps({"do": do, **facts}).encode() + b"\n"
-        if len(self._unsent) > _MAX_UNSENT:
+        if self._outgoing.waits:
             logger.error("The process %d reads nothing that it is told; it is ended.", self.pid)
-            self._unsent = b""
+            self._outgoing.close()
             self.kill()
-        elif not waited:
-            self._write()
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal, and not its group."""
@@ -167,22 +162,6 @@ class Child:
     def uptime_s(self) -> float:
         """Seconds since it was spawned."""
         return time.monotonic() - self.started
-
-    def _write(self) -> None:
-        try:
-            sent = self._control.send(self._unsent)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self._unsent = b""
-            return
-        self._unsent = self._unsent[sent:]
-        if self._unsent:
-            self._inbox.call_later(0.02, self._write_on)
-
-    def _write_on(self) -> None:
-        if not self.has_exited and self._unsent:
-            self._write()
 
     def _readable(self) -> None:
         if self.has_exited:
@@ -210,6 +189,7 @@ class Child:
         for _ in range(64):  # what it said last; bounded
             self._readable()
         self.has_exited = True
+        self._outgoing.close()
         self._inbox.unwatch(self._control)
         self._control.close()
         os.close(self._lifeline)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,12 +17,17 @@ import psutil
 import pytest
 
 from duck.backend.django.carried import version_from_values, version_to_values
+from duck.backend.django.child import DjangoProcess
+from duck.backend.django.handles import Ends, WorkerSpec
 from duck.backend.django.version import PAGES, SERVING, Version
 from duck.proxy.upstream import Upstream
+from duck.services.inbox import Inbox
+from duck.services.json_lines import JsonLines
 from tests.alive import is_alive, still_alive
 from tests.backend.conftest import VIEWS
 from tests.backend.link_client import TIMEOUT_S, LinkClient
 from tests.backend.test_supervision import MORE_VIEWS
+from tests.waiting import serve_until
 
 if TYPE_CHECKING:
     from tests.backend.conftest import MakeProject
@@ -225,3 +231,41 @@ def test_a_version_is_carried_as_it_is() -> None:
     carried = version_from_values(json.loads(json.dumps(version_to_values(version))))
     assert carried.generation() == version.generation()
     assert carried.state == SERVING
+
+
+def test_a_command_that_was_sent_in_part_is_sent_to_its_end_by_the_next_duck() -> None:
+    inbox = Inbox()
+    with subprocess.Popen(["sleep", "60"], process_group=0) as program:
+        ends = Ends()
+        codes: list[int] = []
+        callbacks = (lambda event: None, lambda text: None, codes.append)
+        before = DjangoProcess(WorkerSpec("/", None, ""), ends.handles(program.pid), inbox, *callbacks)
+        count = 0
+        while not before.hand_over()["unsent"]:
+            before.command("refresh", number=count, what=["x" * 10_000])
+            count += 1
+        values = json.loads(json.dumps(before.hand_over()))
+        # As an exec does.
+        before._outgoing.close()
+        before._control.detach()
+        if before._exit._descriptor is not None:
+            os.close(before._exit._descriptor)
+        inbox.close()
+        inbox = Inbox()
+        after = DjangoProcess.take_over(values, inbox, *callbacks)
+        after.command("stop")
+        said: list[dict[str, Any]] = []
+        lines = JsonLines(1 << 20, lambda: pytest.fail("half of a command was sent"))
+        with socket.socket(fileno=ends.theirs["control_fd"]) as theirs:
+            theirs.setblocking(False)
+            while len(said) <= count:
+                try:
+                    said += lines.feed(theirs.recv(65_536))
+                except BlockingIOError:
+                    inbox.run_once(5.0)
+            assert [one.get("number") for one in said] == [*range(count), None]
+            program.kill()
+            serve_until(inbox, lambda: codes)
+    inbox.close()
+    for name in ("output_fd", "lifeline_fd", "stack_fd"):
+        os.close(ends.theirs[name])

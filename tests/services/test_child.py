@@ -18,6 +18,7 @@ import pytest
 from duck.exceptions import ApplicationError
 from duck.services.child import Child
 from duck.services.inbox import Inbox
+from tests.waiting import serve_until
 
 VARIABLE = "_TEST_CHILD"
 
@@ -57,10 +58,7 @@ class Heard:
         self.code = code
 
     def until(self, true: Callable[[], bool]) -> None:
-        end = time.monotonic() + 20
-        while not true():
-            assert time.monotonic() < end, self.messages
-            self.inbox.run_once(0.1)
+        serve_until(self.inbox, true, told=lambda: self.messages)
 
 
 @pytest.fixture
@@ -148,7 +146,7 @@ else:
     child.send("much", text="x" * 1_000_000)
     until(lambda: child.hand_over()["unread"])
     child.send("more", text="x" * 1_000_000)
-    assert child.hand_over()["unread"] and child._unsent
+    assert child.hand_over()["unread"] and child.hand_over()["unsent"]
     with tempfile.TemporaryFile("w") as file:
         json.dump(child.hand_over(), file)
         file.seek(0)

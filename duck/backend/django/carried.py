@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from duck.backend.django.version import COMING, GONE, SERVING, Member, Version
-from duck.proxy.upstream import Upstream, upstream_from_values
+from duck.proxy.upstream import Upstream
+from duck.services.plain_values import revived
 
 if TYPE_CHECKING:
     from duck.backend.django.child import DjangoProcess
 
 
-def versions_to_values(versions: Sequence[Version]) -> dict[str, Any]:
+def versions_to_values(versions: Iterable[Version]) -> dict[str, Any]:
     """All `versions`, and the descriptors that have to stay open over the exec."""
     told = [version_to_values(version) for version in versions]
     handles = [member["process"]["handles"] for version in told for member in version["members"]]
@@ -97,4 +98,4 @@ def _to_values(upstream: Upstream | None) -> dict[str, Any] | None:
 
 
 def _from_values(values: Mapping[str, Any] | None) -> Upstream | None:
-    return None if values is None else upstream_from_values(values)
+    return None if values is None else revived(Upstream, values)

@@ -10,7 +10,6 @@ whose end of stream it takes for the App's death, and one of a pipe, at whose en
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -22,10 +21,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django import stack
 from duck.backend.django.handles import Ends, Handles, WorkerSpec
-from duck.backend.django.outgoing import Outgoing
 from duck.exceptions import ProjectError
 from duck.services.exit import ExitWatch
 from duck.services.json_lines import JsonLines
+from duck.services.outgoing import Outgoing
+from duck.services.plain_values import revived
 
 if TYPE_CHECKING:
     from duck.backend.django.discover import Interpreter
@@ -144,7 +144,7 @@ class DjangoProcess:
     ) -> DjangoProcess:
         """The process that this one had before it became a new Duck by an exec; `values` as `hand_over` gave them."""
         process = cls(
-            WorkerSpec.from_values(values["spec"]),
+            revived(WorkerSpec, values["spec"]),
             Handles.from_values(values["handles"]),
             inbox,
             on_event,
@@ -156,6 +156,7 @@ class DjangoProcess:
         process._is_traceable = values["traceable"]
         process._line = values["line"].encode("latin-1")
         process._messages.unread = values["message"].encode("latin-1")
+        process._outgoing.go_on(values.get("unsent", "").encode("latin-1"))
         return process
 
     def hand_over(self) -> dict[str, Any]:
@@ -177,14 +178,15 @@ class DjangoProcess:
             "traceable": self._is_traceable,
             "line": self._line.decode("latin-1"),
             "message": self._messages.unread.decode("latin-1"),
+            "unsent": self._outgoing.unsent.decode("latin-1"),
         }
 
     def command(self, name: str, *, descriptors: Sequence[int] = (), **facts: Any) -> bool:
         """Send a command, with `descriptors`; one that cannot take it is dying, as its exit will tell."""
-        line = json.dumps({"command": name, **facts}).encode() + b"\n"
+        message = {"command": name, **facts}
         if descriptors:
-            return self._outgoing.send_with(line, list(descriptors))
-        return self._outgoing.send(line)
+            return self._outgoing.send_with(message, list(descriptors))
+        return self._outgoing.send(message)
 
     def refresh(self, what: Sequence[str], done: Callable[[str], None]) -> None:
         """Have it read templates or translations again; `done` gets what was wrong, "" for nothing, unless it ends."""

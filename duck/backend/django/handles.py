@@ -45,12 +45,6 @@ class WorkerSpec:
     frontend: bool = False
     events: str = ""
 
-    @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> WorkerSpec:
-        """The one that was handed over an exec as plain values (`dataclasses.asdict`)."""
-        address = values["address"]
-        return cls(**{**values, "address": address if isinstance(address, str) else (address[0], address[1])})
-
 
 class Ends:
     """Both ends of what a process is watched and spoken to through, before it is there.

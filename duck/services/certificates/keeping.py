@@ -19,6 +19,7 @@ import duck
 from duck.backend.django.worker.control import die_with_parent, tie_group
 from duck.services.certificates.lease import STALE_S
 from duck.services.child import Child
+from duck.services.plain_values import revived
 from duck.settings.views import CertificatesView
 
 if TYPE_CHECKING:
@@ -62,11 +63,5 @@ def _to_values(view: CertificatesView) -> dict[str, Any]:
 
 
 def _from_values(values: dict[str, Any]) -> CertificatesView:
-    view = CertificatesView(**values)
-    return dataclasses.replace(
-        view,
-        domains=tuple(view.domains),
-        hook=None if view.hook is None else tuple(view.hook),
-        ca_file=None if view.ca_file is None else Path(view.ca_file),
-        eab=None if view.eab is None else (view.eab[0], view.eab[1]),
-    )
+    view = revived(CertificatesView, values)
+    return view if view.ca_file is None else dataclasses.replace(view, ca_file=Path(view.ca_file))
