@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from duck.backend.django.celery_jobs import CeleryJobs
 from duck.backend.django.discover import find_interpreter, find_project
+from duck.backend.django.job_project import JobProject
 from duck.services.automations.declaration import Declaration, read_declaration
 from duck.services.automations.dispatcher import Dispatcher
 from duck.services.automations.due import Due
@@ -22,6 +22,7 @@ from duck.services.automations.engines.celery import CeleryEngine
 from duck.services.automations.run import Cause, Run, State
 from duck.services.inbox import Inbox
 from tests.automation_project import database_of, link_to, migrate, write_project
+from tests.waiting import serve_until
 
 if TYPE_CHECKING:
     from tests.postgres import Postgres
@@ -198,18 +199,16 @@ class CeleryNode:
         self.engine = CeleryEngine(link_to(site.root))
         environ = {key: value for key, value in site.environ.items()}
         os.environ["NOTES"] = environ["NOTES"]
-        self.jobs = CeleryJobs(
+        of = JobProject(
             find_project(site.root, None),
             find_interpreter(find_project(site.root, None), sys.executable, environ),
             None,
             self.inbox,
-            app=app,
-            on_declared=self._declared,
             on_failed=lambda message, traceback: self.failures.append((message, traceback)),
             on_output=self.said.append,
-            silent_s=silent_s,
-            again_s=AGAIN_S,
+            on_declared=self._declared,
         )
+        self.jobs = CeleryJobs(of, app=app, silent_s=silent_s, again_s=AGAIN_S)
         self.dispatcher = Dispatcher(self.inbox, self.engine, self.jobs, name)
         self._declarations: dict[str, Declaration] = {}
 
@@ -228,10 +227,12 @@ class CeleryNode:
 
     def serve(self, until: Callable[[], object], within_s: float = DEADLINE_S) -> None:
         """Until something is true."""
-        deadline = time.monotonic() + within_s
-        while not until():
-            assert time.monotonic() < deadline, f"{self.failures} {self.said}\n{self.runs()}\n{self.site.log()[-4000:]}"
-            self.inbox.run_once(0.05)
+        serve_until(
+            self.inbox,
+            until,
+            within_s,
+            lambda: f"{self.failures} {self.said}\n{self.runs()}\n{self.site.log()[-4000:]}",
+        )
 
     def enqueue(self, name: str) -> int:
         """A run by hand; its number."""

@@ -6,7 +6,7 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from duck.app.alert_mail import JobMail
-from duck.app.automation_project import ProjectSide, use_until
+from duck.app.automation_project import ProjectSide, django_jobs, use_until
 from duck.services.automations.alerts.alert import Alert
 from duck.services.automations.alerts.webhook import NotTaken, post
 from duck.services.inbox import Inbox
@@ -40,12 +40,13 @@ def _mail(settings: Settings, alert: Alert, channel: Channel) -> str:
     inbox = Inbox()
     failures: list[str] = []
     sent: list[str] = []
-    jobs = ProjectSide(settings).jobs(
-        settings, inbox, lambda told: None, lambda message, text: failures.append(message), lambda text: None
+    of = ProjectSide(settings).for_jobs(
+        settings, inbox, lambda message, text: failures.append(message), lambda text: None
     )
-    if jobs is None:
+    if of is None:
         inbox.close()
         return "there is no Django project here, whose settings of mail it would be sent by"
+    jobs = django_jobs(settings, of)
     JobMail(jobs, sent.append).send(f"[Duck] {alert.sentence}", alert.sentence + "\n", channel.mail)
     use_until(jobs, inbox, lambda: bool(sent or failures), _MAIL_S)
     return sent[0] if sent else failures[0] if failures else f"it was not sent within {_MAIL_S:g} s"

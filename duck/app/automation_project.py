@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,9 +13,9 @@ from duck.app.automation_declarations import Found, read_all
 from duck.app.automation_own import own_project, own_source
 from duck.app.automation_premises import Place
 from duck.backend.django.celery_jobs import CeleryJobs
-from duck.backend.django.conditions import Conditions
 from duck.backend.django.discover import find_interpreter, find_project
 from duck.backend.django.job_memory import MemoryBound
+from duck.backend.django.job_project import JobProject
 from duck.backend.django.jobs import DjangoJobs
 from duck.exceptions import ProjectError
 from duck.services.automations.places import event_directory
@@ -23,7 +24,6 @@ from duck.settings import views
 
 if TYPE_CHECKING:
     from duck.backend.django.discover import Interpreter, Project
-    from duck.services.automations.event_spool import EventSpool
     from duck.settings.load import Settings
 
 _DISCOVERY_S: Final = 60.0
@@ -84,80 +84,46 @@ class ProjectSide:
         """What settings and project declare together; `told` by the project, None where it cannot be loaded."""
         return read_all(settings, told, Place(self.root or settings.base_dir, self.project is not None))
 
-    def jobs(
+    def for_jobs(
         self,
         settings: Settings,
         inbox: Inbox,
-        on_declared: Callable[[dict[str, Any]], None],
         on_failed: Callable[[str, str], None],
         on_output: Callable[[str], None],
-    ) -> DjangoJobs | None:
-        """What carries out runs within it."""
+    ) -> JobProject | None:
+        """It, for what carries runs out within it, and for what asks its triggers; None where there is none.
+
+        Raises:
+            ApplicationError: the state directory cannot be used.
+        """
         if self.project is None or self.interpreter is None:
             return None
-        return DjangoJobs(
+        return JobProject(
             self.project,
             self.interpreter,
             self.settings_module,
             inbox,
-            processes=settings["AUTOMATION_PROCESSES"],
-            threads=settings["AUTOMATION_THREADS"],
-            recycle=settings["AUTOMATION_RECYCLE"],
-            memory=MemoryBound(settings["AUTOMATION_RECYCLE_MEMORY"], settings["AUTOMATION_MEMORY"]),
-            on_declared=on_declared,
-            on_failed=on_failed,
-            on_output=on_output,
+            on_failed,
+            on_output,
             events=str(event_directory(settings, self.root)),
             own=self.own,
         )
 
-    def celery_jobs(
-        self,
-        settings: Settings,
-        inbox: Inbox,
-        on_declared: Callable[[dict[str, Any]], None],
-        on_failed: Callable[[str, str], None],
-        on_output: Callable[[str], None],
-    ) -> CeleryJobs | None:
-        """What has the project's Celery carry out all runs."""
-        if self.project is None or self.interpreter is None:
-            return None
-        return CeleryJobs(
-            self.project,
-            self.interpreter,
-            self.settings_module,
-            inbox,
-            app=settings["CELERY_APP"] or "",
-            on_declared=on_declared,
-            on_failed=on_failed,
-            on_output=on_output,
-            events=str(event_directory(settings, self.root)),
-            own=self.own,
-        )
 
-    def conditions(
-        self,
-        settings: Settings,
-        inbox: Inbox,
-        on_true: Callable[[str], None],
-        on_failed: Callable[[str, str], None],
-        on_output: Callable[[str], None],
-        spool: EventSpool,
-    ) -> Conditions | None:
-        """What asks triggers within it."""
-        if self.project is None or self.interpreter is None:
-            return None
-        return Conditions(
-            self.project,
-            self.interpreter,
-            self.settings_module,
-            inbox,
-            on_true=on_true,
-            on_failed=on_failed,
-            on_output=on_output,
-            spool=spool,
-            own=self.own,
-        )
+def django_jobs(settings: Settings, of: JobProject) -> DjangoJobs:
+    """What carries out runs within `of`."""
+    return DjangoJobs(
+        of,
+        processes=settings["AUTOMATION_PROCESSES"],
+        threads=settings["AUTOMATION_THREADS"],
+        recycle=settings["AUTOMATION_RECYCLE"],
+        memory=MemoryBound(settings["AUTOMATION_RECYCLE_MEMORY"], settings["AUTOMATION_MEMORY"]),
+    )
+
+
+def celery_jobs(settings: Settings, of: JobProject) -> CeleryJobs:
+    """What has the Celery of `of` carry out all runs."""
+    return CeleryJobs(of, app=settings["CELERY_APP"] or "")
 
 
 def discover(settings: Settings) -> Found:
@@ -179,12 +145,11 @@ def ask(settings: Settings, side: ProjectSide) -> dict[str, Any] | None:
     inbox = Inbox()
     told: list[dict[str, Any]] = []
     failures: list[tuple[str, str]] = []
-    jobs = side.jobs(
-        settings, inbox, told.append, lambda message, text: failures.append((message, text)), lambda text: None
-    )
-    if jobs is None:
+    of = side.for_jobs(settings, inbox, lambda message, text: failures.append((message, text)), lambda text: None)
+    if of is None:
         inbox.close()
         return None
+    jobs = django_jobs(settings, replace(of, on_declared=told.append))
     jobs.begin()
     use_until(jobs, inbox, lambda: bool(told or failures), _DISCOVERY_S)
     if not told:

@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.app.alert_mail import JobMail
@@ -22,10 +23,10 @@ from duck.app.automation_declarations import Found, read_channels
 from duck.app.automation_engine import open_engine
 from duck.app.automation_observers import Spoken, Until, unplanned
 from duck.app.automation_own import own_source
-from duck.app.automation_project import ProjectSide, below
+from duck.app.automation_project import ProjectSide, below, celery_jobs, django_jobs
 from duck.app.automation_report import NodeReport
 from duck.app.dispatcher_class import dispatcher_class
-from duck.backend.django.celery_jobs import CeleryJobs
+from duck.backend.django.conditions import Conditions
 from duck.exceptions import DuckError, SettingsError
 from duck.logs import ProcessOutput, to_console, wants_colour
 from duck.services.automations.alerts.alerts import Alerts
@@ -41,6 +42,7 @@ from duck.settings import views
 from duck.settings.reread import reread
 
 if TYPE_CHECKING:
+    from duck.backend.django.celery_jobs import CeleryJobs
     from duck.backend.django.jobs import DjangoJobs
     from duck.services.automations.executor import Executor
     from duck.services.inbox import Timer
@@ -96,13 +98,18 @@ class Automations:
         self._side = ProjectSide(settings)
         self._inbox = inbox or Inbox()
         in_celery = settings["AUTOMATION_ENGINE"] == "celery"
-        make = self._side.celery_jobs if in_celery else self._side.jobs
-        self._jobs = make(settings, self._inbox, self._declared, self._failed, self._printed)
-        # Mail is no run that Celery could know of; its process is started with the first one.
+        of = self._side.for_jobs(settings, self._inbox, self._failed, self._printed)
+        self._jobs: DjangoJobs | CeleryJobs | None = None
         self._mail_jobs: DjangoJobs | None = None
-        if isinstance(self._jobs, CeleryJobs):
-            self._mail_jobs = self._side.jobs(settings, self._inbox, lambda told: None, self._failed, self._printed)
-        mails = self._mail_jobs if isinstance(self._jobs, CeleryJobs) else self._jobs
+        mails: DjangoJobs | None = None
+        if of is not None:
+            runs_in = replace(of, on_declared=self._declared)
+            if in_celery:
+                self._jobs = celery_jobs(settings, runs_in)
+                # Mail is no run that Celery could know of; its process is started with the first one.
+                mails = self._mail_jobs = django_jobs(settings, of)
+            else:
+                self._jobs = mails = django_jobs(settings, runs_in)
         shell = ShellCommands(
             self._inbox,
             self._side.root or settings.base_dir,
@@ -118,9 +125,9 @@ class Automations:
         self._engine = engine = open_engine(settings, self._side)
         self._events = EventSpool(event_directory(settings, self._side.root))
         self._files = FileWatch(self._events, self._side.root or settings.base_dir)
-        self._conditions = self._side.conditions(
-            settings, self._inbox, self._came_true, self._unasked, self._printed, self._events
-        )
+        self._conditions: Conditions | None = None
+        if of is not None:
+            self._conditions = Conditions(replace(of, on_failed=self._unasked), self._came_true, self._events)
         self._alerts = Alerts(
             self._inbox,
             engine,

@@ -7,8 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +20,14 @@ from duck.app.alert_mail import JobMail
 from duck.backend.django.child import EXITED, READY
 from duck.backend.django.discover import find_interpreter, find_project
 from duck.backend.django.job_memory import MemoryBound
+from duck.backend.django.job_project import JobProject
 from duck.backend.django.jobs import DjangoJobs
 from duck.services.automations.declaration import Declaration, read_declaration
 from duck.services.automations.run import Cause, Run, State
 from duck.services.inbox import Inbox
 from tests.alive import is_alive
 from tests.environments import environment
+from tests.waiting import DEADLINE_S, serve_until
 
 if TYPE_CHECKING:
     from duck.services.automations.engine import Ended
@@ -190,30 +191,31 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Works:
     """Jobs on an inbox that the test serves."""
 
-    def __init__(self, root: Path, python: str = sys.executable, **options: Any) -> None:
+    def __init__(
+        self, root: Path, python: str = sys.executable, own: Mapping[str, Any] | None = None, **options: Any
+    ) -> None:
         self.inbox = Inbox()
         self.found: list[dict[str, Any]] = []
         self.failures: list[tuple[str, str]] = []
         self.printed: list[str] = []
         project = find_project(root, None)
         environ = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
-        self.jobs = DjangoJobs(
+        of = JobProject(
             project,
             find_interpreter(project, python, environ),
             None,
             self.inbox,
-            **{"processes": 2, "threads": 4, "recycle": 100, **options},
-            on_declared=self.found.append,
             on_failed=lambda message, traceback: self.failures.append((message, traceback)),
             on_output=self.printed.append,
+            on_declared=self.found.append,
+            own=own or {},
         )
+        self.jobs = DjangoJobs(of, **{"processes": 2, "threads": 4, "recycle": 100, **options})
         self.number = 0
 
-    def serve(self, until: Callable[[], object], within_s: float = 60.0) -> None:
-        deadline = time.monotonic() + within_s
-        while not until():
-            assert time.monotonic() < deadline, f"it did not come to that; {self.failures} {self.printed}"
-            self.inbox.run_once(0.05)
+    def serve(self, until: Callable[[], object], within_s: float = DEADLINE_S) -> None:
+        told = "it did not come to that"
+        serve_until(self.inbox, until, within_s, lambda: f"{told}; {self.failures} {self.printed}")
 
     def declaration(self, call: str, **table: Any) -> Declaration:
         return read_declaration(call, {"call": f"automations:{call}", **table}, "test", ZoneInfo("UTC"))

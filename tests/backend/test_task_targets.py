@@ -89,7 +89,7 @@ def test_a_task_is_enqueued_with_what_the_declaration_says_and_history_has_its_i
     state, reason, _ = run(works)
     assert state == State.SUCCEEDED, reason
     assert re.fullmatch(r"enqueued as [\w-]{16,}", reason)
-    assert (works.jobs._project.root / "sent").read_text() == "ada True\n"
+    assert (works.jobs._of.project.root / "sent").read_text() == "ada True\n"
 
 
 def test_with_a_queue_in_the_database_its_worker_finds_it(make: Make) -> None:
@@ -97,7 +97,7 @@ def test_with_a_queue_in_the_database_its_worker_finds_it(make: Make) -> None:
     works, python = make(python, "django_tasks", "django_tasks_db.DatabaseBackend", ["django_tasks", "django_tasks_db"])
     state, reason, output = run(works)
     assert state == State.SUCCEEDED, (reason, output)
-    root = works.jobs._project.root
+    root = works.jobs._of.project.root
     assert not (root / "sent").exists(), "it is only queued"
     worker = [python, "manage.py", "db_worker", "--batch"]
     done = subprocess.run(worker, cwd=root, check=False, capture_output=True, text=True, timeout=60)
@@ -108,7 +108,7 @@ def test_with_a_queue_in_the_database_its_worker_finds_it(make: Make) -> None:
 def test_what_is_no_task_fails_with_a_sentence(make: Make) -> None:
     python = environment("3.10", PACKAGES)
     works, _ = make(python, "django_tasks", "django_tasks.backends.immediate.ImmediateBackend", ["django_tasks"])
-    (works.jobs._project.root / "mail.py").write_text("def send(): pass\n")
+    (works.jobs._of.project.root / "mail.py").write_text("def send(): pass\n")
     state, reason, _ = run(works)
     assert state == State.FAILED
     assert "mail:send is no task: give one that is decorated with @task" in reason

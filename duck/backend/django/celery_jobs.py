@@ -25,11 +25,11 @@ from duck.services.automations.run import State
 from duck.services.exit import exit_sentence
 
 if TYPE_CHECKING:
-    from duck.backend.django.discover import Interpreter, Project
+    from duck.backend.django.job_project import JobProject
     from duck.services.automations.declaration import Declaration
     from duck.services.automations.engine import Printed
     from duck.services.automations.run import Run
-    from duck.services.inbox import Inbox, Timer
+    from duck.services.inbox import Timer
 
 logger = logging.getLogger("duck.automations")
 
@@ -89,36 +89,19 @@ class CeleryJobs:
     Args:
         app: what `celery -A` is given; looked for where it is empty.
         silent_s, again_s: see worker/carrier.py.
-
-    Callbacks: as those of `DjangoJobs`.
     """
 
     def __init__(
         self,
-        project: Project,
-        interpreter: Interpreter,
-        settings: str | None,
-        inbox: Inbox,
+        of: JobProject,
         *,
         app: str,
-        on_declared: Callable[[dict[str, Any]], None],
-        on_failed: Callable[[str, str], None],
-        on_output: Callable[[str], None],
-        events: str = "",
-        own: Mapping[str, Any] | None = None,
         silent_s: float = SILENT_S,
         again_s: float = AGAIN_S,
     ) -> None:
-        self._project = project
-        self._interpreter = interpreter
-        self._settings = settings
-        self._inbox = inbox
+        self._of = of
+        self._inbox = of.inbox
         self._celery = {"app": app, "silent_s": silent_s, "again_s": again_s}
-        self._events = events
-        self._own = own
-        self._on_declared = on_declared
-        self._on_failed = on_failed
-        self._on_output = on_output
         self._host: JobHost | None = None
         self._old: list[JobHost] = []
         self._runs: dict[int, Sent] = {}
@@ -130,21 +113,9 @@ class CeleryJobs:
     def begin(self) -> None:
         """Load the project in a process, which tells what is declared."""
         try:
-            host = JobHost(
-                LANE,
-                self._project,
-                self._interpreter,
-                self._settings,
-                self._inbox,
-                self._event,
-                lambda host, text: self._on_output(text),
-                self._exited,
-                self._events,
-                self._own,
-                self._celery,
-            )
+            host = JobHost(LANE, self._of, self._event, self._printed, self._exited, self._celery)
         except ProjectError as error:
-            self._on_failed(str(error), "")
+            self._of.on_failed(str(error), "")
             return
         host.tells = True
         self._host = host
@@ -225,6 +196,9 @@ class CeleryJobs:
         if self._host is not None and self._host.state is READY:  # else it is told when it is
             self._host.command("carry", **sent.told())
 
+    def _printed(self, host: JobHost, text: str) -> None:
+        self._of.on_output(text)
+
     def _event(self, host: JobHost, event: dict[str, Any]) -> None:
         name = event.get("event")
         if host is not self._host:
@@ -234,10 +208,10 @@ class CeleryJobs:
             self._broker = ""
             for sent in self._runs.values():
                 self._tell(sent)
-            self._on_declared(event)
+            self._of.on_declared(event)
         elif name == "failed":
             host.has_failed = True
-            self._on_failed(str(event["message"]), str(event.get("traceback", "")))
+            self._of.on_failed(str(event["message"]), str(event.get("traceback", "")))
         elif name == "broker":
             self._see_broker(reachable=bool(event["reachable"]), reason=str(event["reason"]))
         elif name == "waits":
@@ -286,7 +260,7 @@ class CeleryJobs:
                 self._inbox.call_later(self._again_s, self._begin_again)
                 self._again_s = min(2 * self._again_s, _AGAIN_S[1])
             elif not (host.has_failed or self._is_stopping):  # it was killed before it could say why
-                self._on_failed(exit_sentence("The process that speaks to Celery", code), "")
+                self._of.on_failed(exit_sentence("The process that speaks to Celery", code), "")
         self._check_stopped()
 
     def _begin_again(self) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,9 +19,9 @@ from duck.backend.django.job_host import START_S, JobHost
 from duck.exceptions import DuckError, ProjectError
 
 if TYPE_CHECKING:
-    from duck.backend.django.discover import Interpreter, Project
+    from duck.backend.django.job_project import JobProject
     from duck.services.automations.event_spool import EventSpool
-    from duck.services.inbox import Inbox, Timer
+    from duck.services.inbox import Timer
 
 logger = logging.getLogger("duck.automations")
 
@@ -34,36 +34,21 @@ class Conditions:
     """On the inbox's thread. There is a process only while something is to be asked.
 
     Args:
-        spool: where the lock is, and signals are told of.
-        own: as of `DjangoJobs`.
+        spool: where the lock is.
 
     Callbacks:
         on_true(name): one has come true.
-        on_failed(message, traceback): the project cannot be loaded.
-        on_output(text): what conditions print.
     """
 
     def __init__(
         self,
-        project: Project,
-        interpreter: Interpreter,
-        settings: str | None,
-        inbox: Inbox,
-        *,
+        of: JobProject,
         on_true: Callable[[str], None],
-        on_failed: Callable[[str, str], None],
-        on_output: Callable[[str], None],
         spool: EventSpool,
-        own: Mapping[str, Any] | None = None,
     ) -> None:
-        self._own = own
-        self._project = project
-        self._interpreter = interpreter
-        self._settings = settings
-        self._inbox = inbox
+        self._of = of
+        self._inbox = of.inbox
         self._on_true = on_true
-        self._on_failed = on_failed
-        self._on_output = on_output
         self._spool = spool
         self._locks: dict[str, int] = {}  # descriptors, by the name of the condition that this node asks
         self._true: set[str] = set()  # those of them that have come true, and not false since
@@ -128,7 +113,7 @@ class Conditions:
         try:
             self._spool.make()
         except DuckError as error:
-            self._on_failed(str(error), "")
+            self._of.on_failed(str(error), "")
             return []
         new = []
         for name in self._names:
@@ -156,27 +141,19 @@ class Conditions:
 
     def _spawn(self) -> None:
         try:
-            self._host = JobHost(
-                "conditions",
-                self._project,
-                self._interpreter,
-                self._settings,
-                self._inbox,
-                self._event,
-                lambda host, text: self._on_output(text),
-                self._exited,
-                str(self._spool.directory),
-                self._own,
-            )
+            self._host = JobHost("conditions", self._of, self._event, self._printed, self._exited)
         except ProjectError as error:
-            self._on_failed(str(error), "")
+            self._of.on_failed(str(error), "")
         else:
             self._inbox.call_later(START_S, partial(self._too_late, self._host))
 
     def _too_late(self, host: JobHost) -> None:
         if host.state is STARTING:
-            self._on_failed(f"The project was not loaded for automations within {START_S:g} s.", "")
+            self._of.on_failed(f"The project was not loaded for automations within {START_S:g} s.", "")
             host.kill()  # another one is tried
+
+    def _printed(self, host: JobHost, text: str) -> None:
+        self._of.on_output(text)
 
     def _event(self, host: JobHost, event: dict[str, Any]) -> None:
         if host is not self._host:
@@ -189,7 +166,7 @@ class Conditions:
                 self._on_true(str(event["name"]))
             self._note(str(event["name"]), bool(event["true"]))
         elif name == "failed":
-            self._on_failed(str(event["message"]), str(event.get("traceback", "")))
+            self._of.on_failed(str(event["message"]), str(event.get("traceback", "")))
 
     def _exited(self, host: JobHost, code: int) -> None:
         if host is self._host:

@@ -12,11 +12,11 @@ from duck.services.automations.tail import Tail
 from duck.services.process_tree import kill_all, trees
 
 if TYPE_CHECKING:
-    from duck.backend.django.discover import Interpreter, Project
+    from duck.backend.django.job_project import JobProject
     from duck.services.automations.declaration import Declaration
     from duck.services.automations.engine import Ended
     from duck.services.automations.run import Run, State
-    from duck.services.inbox import Inbox, Timer
+    from duck.services.inbox import Timer
 
 
 # A process that has not loaded the project by then hangs.
@@ -26,6 +26,9 @@ START_S: Final = 60.0
 class JobHost(DjangoProcess):
     """A process that carries runs out.
 
+    Args:
+        celery: what it speaks to Celery with (see `CeleryJobs`); None where it does not.
+
     Attributes:
         has_failed: it was told why the project cannot be loaded in it.
     """
@@ -33,15 +36,10 @@ class JobHost(DjangoProcess):
     def __init__(
         self,
         lane: str,
-        project: Project,
-        interpreter: Interpreter,
-        settings: str | None,
-        inbox: Inbox,
+        of: JobProject,
         on_event: Callable[[JobHost, dict[str, Any]], None],
         on_output: Callable[[JobHost, str], None],
         on_exit: Callable[[JobHost, int], None],
-        events: str = "",
-        own: Mapping[str, Any] | None = None,
         celery: Mapping[str, Any] | None = None,
     ) -> None:
         self.lane = lane
@@ -51,13 +49,14 @@ class JobHost(DjangoProcess):
         self.retires = False
         self.held = ""  # an empty line that was not given to the run yet
         self.tells = False  # whether it was started to tell what is declared
-        manage = str(project.manage) if interpreter.django_version else None
-        spec = WorkerSpec(cwd=str(project.root), manage=manage, address=("", 0), mode="jobs", settings=settings)
-        told: dict[str, Any] = {"manage": manage, "cwd": spec.cwd, "settings": settings, "lane": lane, "events": events}
-        told |= {"own": dict(own or {}), "plain": not interpreter.django_version, "celery": dict(celery or {})}
-        handles = Handles.spawn(interpreter, spec.cwd, "_DUCK_JOBS", told)
+        has_django = bool(of.interpreter.django_version)
+        manage = str(of.project.manage) if has_django else None
+        spec = WorkerSpec(cwd=str(of.project.root), manage=manage, address=("", 0), mode="jobs", settings=of.settings)
+        told: dict[str, Any] = {"manage": manage, "cwd": spec.cwd, "settings": of.settings, "lane": lane}
+        told |= {"events": of.events, "own": dict(of.own), "plain": not has_django, "celery": dict(celery or {})}
+        handles = Handles.spawn(of.interpreter, spec.cwd, "_DUCK_JOBS", told)
         super().__init__(
-            spec, handles, inbox, partial(on_event, self), partial(on_output, self), partial(on_exit, self)
+            spec, handles, of.inbox, partial(on_event, self), partial(on_output, self), partial(on_exit, self)
         )
 
     def kill(self) -> None:

@@ -26,11 +26,11 @@ from duck.services.automations.tail import news
 from duck.services.exit import exit_sentence
 
 if TYPE_CHECKING:
-    from duck.backend.django.discover import Interpreter, Project
+    from duck.backend.django.job_project import JobProject
     from duck.services.automations.declaration import Declaration
     from duck.services.automations.engine import Printed
     from duck.services.automations.run import Run
-    from duck.services.inbox import Inbox, Timer
+    from duck.services.inbox import Timer
 
 logger = logging.getLogger("duck.automations")
 
@@ -46,47 +46,24 @@ class DjangoJobs:
         processes, threads: how many runs of these lanes there may be at once.
         recycle: a process ends after so many runs.
         memory: how much a process may hold.
-        events: where signals are told of (see `worker.signals`); empty for nowhere.
-        own: what Duck's own settings name to be looked up there (see `worker.declared`).
-
-    Callbacks:
-        on_declared(found): what the project declares (`declared`, `failed`, `zone`, `database`), each time that it
-            was loaded.
-        on_failed(message, traceback): the project cannot be loaded.
-        on_output(text): what is printed outside of runs.
     """
 
     def __init__(
         self,
-        project: Project,
-        interpreter: Interpreter,
-        settings: str | None,
-        inbox: Inbox,
+        of: JobProject,
         *,
         processes: int,
         threads: int,
         recycle: int,
-        on_declared: Callable[[dict[str, Any]], None],
-        on_failed: Callable[[str, str], None],
-        on_output: Callable[[str], None],
-        events: str = "",
-        own: Mapping[str, Any] | None = None,
         memory: MemoryBound | None = None,
     ) -> None:
-        self._events = events
-        self._own = own
+        self._of = of
+        self._inbox = of.inbox
         self._memory = memory or MemoryBound()
         self._weighing: Timer | None = None
-        self._project = project
-        self._interpreter = interpreter
-        self._settings = settings
-        self._inbox = inbox
         self._processes = processes
         self._threads = threads
         self._recycle = recycle
-        self._on_declared = on_declared
-        self._on_failed = on_failed
-        self._on_output = on_output
         self._hosts: list[JobHost] = []
         self._shared: JobHost | None = None
         self._jobs: dict[int, Job] = {}
@@ -172,20 +149,9 @@ class DjangoJobs:
 
     def _spawn(self, lane: str) -> JobHost | None:
         try:
-            host = JobHost(
-                lane,
-                self._project,
-                self._interpreter,
-                self._settings,
-                self._inbox,
-                self._event,
-                self._printed,
-                self._exited,
-                self._events,
-                self._own,
-            )
+            host = JobHost(lane, self._of, self._event, self._printed, self._exited)
         except ProjectError as error:
-            self._on_failed(str(error), "")
+            self._of.on_failed(str(error), "")
             return None
         self._hosts.append(host)
         self._inbox.call_later(START_S, partial(self._too_late, host))
@@ -194,7 +160,7 @@ class DjangoJobs:
     def _too_late(self, host: JobHost) -> None:
         if host.state is STARTING:
             host.has_failed = True
-            self._on_failed(f"The project was not loaded for automations within {START_S:g} s.", "")
+            self._of.on_failed(f"The project was not loaded for automations within {START_S:g} s.", "")
             host.kill()
 
     def _retire(self, host: JobHost) -> None:
@@ -263,13 +229,13 @@ class DjangoJobs:
         name = event.get("event")
         if name == "ready":
             if host.tells and not host.retires:
-                self._on_declared(event)
+                self._of.on_declared(event)
             unplaced, self._unplaced = self._unplaced, []
             for job in unplaced:
                 self._place(job)
         elif name == "failed":
             host.has_failed = True
-            self._on_failed(str(event["message"]), str(event.get("traceback", "")))
+            self._of.on_failed(str(event["message"]), str(event.get("traceback", "")))
         elif name == "output":
             prints = host.jobs.get(event["run"])
             if prints is not None:
@@ -296,7 +262,7 @@ class DjangoJobs:
                 text, host.held = text[:-1], "\n"
             next(iter(host.jobs.values())).tail.add(text)
         else:
-            self._on_output(text)
+            self._of.on_output(text)
 
     def _finish_when_told(self, job: Job, deadline: float) -> None:
         if job.facts is None and job.run.id in self._jobs and time.monotonic() < deadline:
@@ -385,7 +351,7 @@ class DjangoJobs:
         if host.ready:
             self._keep_warm()
         elif not (host.has_failed or host.retires or self._is_stopping):  # it was killed before it could say why
-            self._on_failed(exit_sentence("The process that loads the project", code), "")
+            self._of.on_failed(exit_sentence("The process that loads the project", code), "")
         self._check_stopped()
 
     def _cut(self) -> None:
