@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from duck.exceptions import ClientGone
 from duck.http.core.pipe import PipeEnd, pipe
 from duck.http.kept_body import KeptBody
+from duck.http.unspliced import Unspliced
 from duck.net.exchange import Exchange
 from duck.utils.xsocket import FILE_CHUNK_BYTES, HIGH_WATER_BYTES, LOW_WATER_BYTES
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from duck.wire.head import RequestHead, ResponseHead
 
 
-class Collector:
+class Collector(Unspliced):
     """The `Stream` of an inner exchange. Holds at most HIGH_WATER_BYTES and one chunk of an answer.
 
     Attributes:
@@ -155,16 +156,6 @@ class Collector:
         """For the exchange: a part of a file, read as it is asked for."""
         self._chunks.append(_File(descriptor, offset, count, done))
         self._wake()
-
-    def send_from(
-        self,
-        divert: Callable[[], int],
-        count: int,
-        moved: Callable[[], None],
-        done: Callable[[Exception | None], None],
-    ) -> bool:
-        """For the exchange: what is looked at has to come through here."""
-        return False
 
     def send_end(self, trailers: Fields | None) -> None:
         """For the exchange: the answer is complete."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from duck.http.ducksight.recording import Recording
 from duck.http.ducksight.replay import ReplayStream
+from duck.http.unspliced import Unspliced
 
 if TYPE_CHECKING:
     from duck.net.exchange import Exchange
@@ -129,7 +130,7 @@ class Recorder:
         self._bytes -= recording.size
 
 
-class Tap:
+class Tap(Unspliced):
     """The `Stream` of one exchange, before the one that carries it."""
 
     __slots__ = ("_exchange", "_has_body", "_on_end", "_recorder", "_recording", "_stream")
@@ -190,16 +191,6 @@ class Tap:
         # The kernel sends it; who wants to see it has the file.
         self._recording.answer.skip(count)
         self._stream.send_file(descriptor, offset, count, done)
-
-    def send_from(
-        self,
-        divert: Callable[[], int],
-        count: int,
-        moved: Callable[[], None],
-        done: Callable[[Exception | None], None],
-    ) -> bool:
-        # What is looked at has to come through here.
-        return False
 
     def send_upgrade(self, head: ResponseHead) -> Duplex:
         self._answered(head)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from duck.exceptions import ClientGone
 from duck.http.ducksight.curl import body_of
 from duck.http.kept_body import KeptBody
+from duck.http.unspliced import Unspliced
 from duck.net.exchange import Exchange
 from duck.net.faults import body_too_large
 
@@ -25,7 +26,7 @@ MAX_S: Final = 60.0
 Done = Callable[["Recording | None"], None]
 
 
-class ReplayStream:
+class ReplayStream(Unspliced):
     """The `Stream` of a replay: gives the kept body, and takes an answer that nobody reads but the recorder.
 
     Attributes:
@@ -73,15 +74,6 @@ class ReplayStream:
 
     def send_file(self, descriptor: int, offset: int, count: int, done: Callable[[Exception | None], None]) -> None:
         done(None)
-
-    def send_from(
-        self,
-        divert: Callable[[], int],
-        count: int,
-        moved: Callable[[], None],
-        done: Callable[[Exception | None], None],
-    ) -> bool:
-        return False
 
     def send_upgrade(self, head: ResponseHead) -> Duplex:
         raise ClientGone("a replay cannot leave HTTP")
