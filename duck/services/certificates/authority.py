@@ -7,25 +7,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import josepy
-import requests
 from acme import client, errors, messages
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from josepy.json_util import encode_b64jose, field
+from josepy.json_util import encode_b64jose
 from josepy.jwa import ES256
 from josepy.jwk import JWKEC
 
 import duck
 from duck.exceptions import CertificateError
 from duck.services.certificates.account import account_directory
+from duck.services.certificates.acme_failures import told_of
+from duck.services.certificates.acme_network import AcmeNetwork
 from duck.services.certificates.challenge import DNS_01, Prover
 from duck.services.certificates.leaf import PrivateKey, key_pem, new_key, signing_request
 from duck.services.certificates.names import address_of
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     from duck.services.certificates.store import Pair
 
 _TIMEOUT_S: Final = 30
-_NONCES: Final = 10
 _ORDER_S: Final = 180.0
 _SHORT_LIVED: Final = "shortlived"
 # With which an authority says that an order does not replace what it names (RFC 9773 §5).
@@ -77,7 +74,7 @@ class Authority:
         self._timeout_s = timeout_s
         self._key: PrivateKey | None = None
         self._client: client.ClientV2 | None = None
-        self._network: _Network | None = None
+        self._network: AcmeNetwork | None = None
 
     # -- what it says of itself -----------------------------------------------------------------------------------
 
@@ -141,7 +138,7 @@ class Authority:
         assert connected.net.account is not None
         wanted = messages.UpdateRegistration.from_data(email=self._email, contact=())
         try:
-            with _told(self):
+            with self._told():
                 connected.net.post(connected.net.account.uri, wanted, new_nonce_url=connected.directory["newNonce"])
         except CertificateError as error:
             logger.warning("The authority was not told of EMAIL: %s", error)
@@ -164,7 +161,7 @@ class Authority:
             terms_of_service_agreed=True if terms else None,
             external_account_binding=binding,
         )
-        with _told(self):
+        with self._told():
             try:
                 made = connected.new_account(wanted)
                 uri = made.uri
@@ -227,7 +224,7 @@ class Authority:
         if before is not None and _has_renewal_info(connected):
             replaces = certificate_id(before.chain.read_bytes())
         try:
-            with _told(self):
+            with self._told():
                 return self._obtain(connected, name, key, prover, profile, deadline, replaces), profile
         except CertificateError as error:
             if not isinstance(error.__cause__, messages.Error) or error.__cause__.code != "accountDoesNotExist":
@@ -235,7 +232,7 @@ class Authority:
         # It has forgotten us, as a private authority that was set up anew does.
         connected.net.account = None
         self._register()
-        with _told(self):
+        with self._told():
             return self._obtain(connected, name, key, prover, profile, deadline), profile
 
     def _obtain(
@@ -313,7 +310,7 @@ class Authority:
             CertificateError: it is not reached.
         """
         connected = self._connect(JWKEC(key=new_key())) if self._client is None else self._client
-        with _told(self):
+        with self._told():
             at, again = connected.renewal_time(pair.chain.read_bytes())
         # Naive moments of the library are of the local time zone.
         return None if at is None else at.timestamp(), again.timestamp()
@@ -325,6 +322,9 @@ class Authority:
         """What it last said of when to come again."""
         return None if self._network is None else self._network.retry_after_s
 
+    def _told(self) -> AbstractContextManager[None]:
+        return told_of(self.directory, lambda: self.retry_after_s)
+
     def close(self) -> None:
         """Give the connections back."""
         network, self._network, self._client = self._network, None, None
@@ -334,7 +334,7 @@ class Authority:
     def _connect(self, key: JWKEC) -> client.ClientV2:
         self.close()
         verify: Any = True if self._ca_file is None else str(self._ca_file)
-        network = _Network(
+        network = AcmeNetwork(
             key,
             alg=ES256,
             verify_ssl=verify,
@@ -342,60 +342,10 @@ class Authority:
             timeout=self._timeout_s,
         )
         self._network = network
-        with _told(self):
+        with self._told():
             directory = client.ClientV2.get_directory(self.directory, network)
         self._client = client.ClientV2(directory, net=network)
         return self._client
-
-
-class _Replacing(messages.NewOrder):
-    """An order that says which certificate it replaces (RFC 9773 §5); the library knows of none."""
-
-    replaces: str = field("replaces", omitempty=True)
-
-
-class _Network(client.ClientNetwork):
-    """Asks again with another nonce as often as the authority wants it to, and remembers what it said of time.
-
-    Attributes:
-        replaces: which certificate the next order replaces; None for none.
-    """
-
-    retry_after_s: float | None = None
-    date: float | None = None
-    replaces: str | None = None
-
-    def post(self, url: str, obj: Any, *arguments: Any, **named: Any) -> requests.Response:
-        if self.replaces is not None and isinstance(obj, messages.NewOrder):
-            obj = _Replacing(**dict(obj), replaces=self.replaces)
-        arguments = (url, obj, *arguments)
-        for _ in range(_NONCES):
-            try:
-                # The library's own second try is one of two, and one nonce in five may be refused.
-                return super().post(*arguments, **named)
-            except messages.Error as error:
-                if error.code != "badNonce":
-                    raise
-        return super().post(*arguments, **named)
-
-    def _send_request(self, *arguments: Any, **named: Any) -> requests.Response:
-        response = super()._send_request(*arguments, **named)
-        self.date = _moment(response.headers.get("Date"))
-        said = response.headers.get("Retry-After") if response.status_code in (429, 503) else None
-        self.retry_after_s = None
-        if said is not None:
-            moment = _moment(said)
-            self.retry_after_s = float(said) if said.isdecimal() else None
-            if moment is not None:
-                self.retry_after_s = max(0.0, moment - time.time())
-        return response
-
-
-def _moment(text: str | None) -> float | None:
-    try:
-        return None if text is None else parsedate_to_datetime(text).timestamp()
-    except ValueError:
-        return None
 
 
 def certificate_id(chain: bytes) -> str | None:
@@ -429,61 +379,3 @@ def _choose(challenges: Any, kind: str, name: str) -> messages.ChallengeBody:
     raise CertificateError(
         f"The authority would have {name} proved by {offered}, and not by {kind}; {remedy}.", kind="validation"
     )
-
-
-@contextmanager
-def _told(authority: Authority) -> Iterator[None]:
-    """Tell failures of the library as ours."""
-    where = authority.directory
-    try:
-        yield
-    except errors.ValidationError as error:
-        raise CertificateError(_why_unproved(error), kind="validation") from error
-    except errors.IssuanceError as error:
-        raise CertificateError(f"{where} did not issue it: {_why(error.error)}", kind="authority") from error
-    except errors.ARIError as error:
-        raise CertificateError(f"{where} did not tell when to renew: {error.__cause__ or error}.") from error
-    except errors.TimeoutError as error:
-        raise CertificateError(f"{where} did not come to an end in time; it is tried again.") from error
-    except messages.Error as error:
-        kind = {"rateLimited": "limit", "userActionRequired": "terms"}.get(error.code or "", "authority")
-        sentence = f"{where} refused: {_why(error)}"
-        raise CertificateError(sentence, kind=kind, retry_after_s=authority.retry_after_s) from error
-    except requests.exceptions.SSLError as error:
-        raise CertificateError(
-            f"The certificate of {where} is not one that is trusted ({_reason(error)}); name its authority with"
-            " --acme-ca-file."
-        ) from error
-    except requests.exceptions.RequestException as error:
-        raise CertificateError(f"{where} is not reached: {_reason(error)}.") from error
-    except (errors.Error, ValueError, josepy.errors.Error, KeyError) as error:
-        # What answers there is no ACME server, or one that breaks RFC 8555.
-        raise CertificateError(f"{where} answers what is no ACME ({type(error).__name__}: {error}).") from error
-
-
-def _why_unproved(error: errors.ValidationError) -> str:
-    reasons = [
-        f"{authorization.body.identifier.value} by {challenge.chall.typ}: {_why(challenge.error)}"
-        for authorization in error.failed_authzrs
-        for challenge in authorization.body.challenges
-        if challenge.error is not None
-    ]
-    return f"The authority could not see that the name is ours: {' '.join(reasons)}"
-
-
-def _why(error: messages.Error) -> str:
-    detail = (error.detail or error.description or str(error.typ)).strip()
-    parts = [detail, *((problem.detail or "").strip() for problem in error.subproblems or ())]
-    return " ".join(part if part.endswith(".") else f"{part}." for part in parts if part)
-
-
-def _reason(error: Exception) -> str:
-    """The innermost cause, which is what a person can act upon."""
-    cause: BaseException = error
-    while True:
-        inner = getattr(cause, "reason", None)
-        following = inner if isinstance(inner, BaseException) else cause.__cause__ or cause.__context__
-        if following is None or following is cause:
-            break
-        cause = following
-    return (getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).strip().rstrip(".")
