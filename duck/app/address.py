@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from duck.exceptions import ApplicationError
-from duck.http.core.httpd.httpd import uri_of
+from duck.net.listener import uri_of
 from duck.services.network import network_addresses
 
 if TYPE_CHECKING:

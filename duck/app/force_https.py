@@ -13,11 +13,10 @@ from duck.app.address import is_tcp, listen_addresses
 from duck.app.microapp import MicroApp
 from duck.exceptions import SettingsError
 from duck.http.challenges import ChallengeFiles
-from duck.http.core.httpd.httpd import uri_of
 from duck.http.https_redirect import PERMANENT, HttpsRedirect
 from duck.logs import to_console, wants_colour
 from duck.net.exchange_log import ExchangeLog
-from duck.net.listener import open_listeners
+from duck.net.listener import open_listeners, uri_of
 from duck.services.ports import who_holds
 from duck.settings import views
 from duck.settings.listen import ListenAddress

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from duck.app.control import report
 from duck.http.admin import Admin
-from duck.http.core.httpd.httpd import uri_of
 from duck.net.limits import Limits
-from duck.net.listener import open_listeners
+from duck.net.listener import open_listeners, uri_of
 from duck.net.worker import Worker
 from duck.services.metrics import Metrics
 from duck.services.ports import who_holds

@@ -43,6 +43,18 @@ def speaks_tls(listener: socket.socket) -> bool:
     return isinstance(listener, Listener) and listener.tls
 
 
+def uri_of(listener: socket.socket) -> str:
+    """Where `listener` listens, as a URL; `unix:/path` for a Unix socket."""
+    address = listener.getsockname()
+    if isinstance(address, bytes):
+        return "unix:" + address.decode("utf-8", "surrogateescape").replace("\0", "@", 1)
+    if isinstance(address, str):
+        return f"unix:{address}"
+    host, port = address[0], address[1]
+    scheme = "https" if speaks_tls(listener) else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
 def open_listeners(
     addresses: list[ListenAddress],
     *,

@@ -7,18 +7,17 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from duck import settings as installed
 from duck.exceptions import ApplicationError, SSLError
 from duck.http.core.httpd.message import PathCallbacks
+from duck.http.core.httpd.ssl_params import contexts_of
 from duck.net.limits import Limits
-from duck.net.listener import DEFAULT_BACKLOG, open_listeners, speaks_tls
-from duck.net.tls import NONE, REQUESTED, REQUIRED, Contexts, TlsConfig, protocols, tls_config
+from duck.net.listener import DEFAULT_BACKLOG, open_listeners, speaks_tls, uri_of
+from duck.net.tls import Contexts, protocols
 from duck.net.worker import IDLE_S, Worker
-from duck.settings import views
 from duck.settings.listen import ListenAddress, parse_listen
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ class BaseServer:
         self.holder_of: Callable[[str, int], str] | None = None
         self.on_abort: Callable[[], None] | None = None
         self.name = "duck-worker"
-        self.contexts: Contexts | None = make_contexts(ssl_params) if enable_ssl else None
+        self.contexts: Contexts | None = contexts_of(ssl_params) if enable_ssl else None
         self._wrapping: Contexts | None = None  # the same without HTTP/2; made when it is first asked for
         self._listeners: list[socket.socket] = []
         self._workers: list[Worker] = []
@@ -407,48 +406,3 @@ class BaseMicroServer(BaseServer):
     def microapp(self) -> Application:
         """The application, by the name it was given."""
         return self.application
-
-
-def uri_of(listener: socket.socket) -> str:
-    """Where `listener` listens, as a URL; `unix:/path` for a Unix socket."""
-    address = listener.getsockname()
-    if isinstance(address, bytes):
-        return "unix:" + address.decode("utf-8", "surrogateescape").replace("\0", "@", 1)
-    if isinstance(address, str):
-        return f"unix:{address}"
-    host, port = address[0], address[1]
-    scheme = "https" if speaks_tls(listener) else "http"
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-_CLIENTS: Final = {ssl.CERT_NONE: NONE, ssl.CERT_OPTIONAL: REQUESTED, ssl.CERT_REQUIRED: REQUIRED}
-
-
-def make_contexts(ssl_params: Mapping[str, Any] | None) -> Contexts:
-    """What `ssl_params` say TLS is served with; None for what the settings say.
-
-    Raises:
-        SSLError: there is no certificate, or a file or parameter is wrong.
-    """
-    if ssl_params is None:
-        settings = installed.current()
-        pairs = views.https(settings).pairs if settings is not None else ()
-        if settings is None or not pairs:
-            raise SSLError(
-                "There is no certificate to serve HTTPS with: give ssl_params with certfile and keyfile, or set"
-                " SSL_CERTFILE_LOCATION and SSL_PRIVATE_KEY_LOCATION."
-            )
-        return Contexts(tls_config(views.https(settings), pairs, http2=settings["HTTP2"]))
-    unknown = sorted(set(ssl_params) - {"certfile", "keyfile", "ca_certs", "cert_reqs"})
-    if unknown or not ssl_params.get("certfile"):
-        what = f"{unknown[0]} is none of them" if unknown else "certfile is missing"
-        raise SSLError(f"ssl_params has certfile, keyfile, ca_certs and cert_reqs, and {what}.")
-    chain = str(ssl_params["certfile"])
-    authorities = ssl_params.get("ca_certs")
-    return Contexts(
-        TlsConfig(
-            ((chain, str(ssl_params.get("keyfile") or chain)),),
-            client_certificates=_CLIENTS[ssl_params.get("cert_reqs", ssl.CERT_NONE)],
-            client_ca=None if authorities is None else str(authorities),
-        )
-    )
