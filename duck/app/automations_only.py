@@ -90,7 +90,7 @@ class AutomationsOnly(Lifecycle):
         elif with_banner:
             self._show_banner()
         self.automations.begin()
-        self._announce()
+        self.tidings.announce("running automations")
 
     @property
     def state(self) -> str:
@@ -110,10 +110,6 @@ class AutomationsOnly(Lifecycle):
     def project_dir(self) -> Path:
         """The Django project's directory, else that of Duck's settings."""
         return self.settings.base_dir if self.settings.is_duck_project else self._root
-
-    def _announce(self) -> None:
-        super()._announce()
-        self.host.ready("running automations")
 
     def _restored(self) -> None:
         """Nothing lies in the directory of the sockets but this Duck's own."""

@@ -15,7 +15,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cached_property
 from pathlib import Path
@@ -40,10 +40,10 @@ from duck.app.migrate import Migration
 from duck.app.overview import Overview
 from duck.app.own_side import OwnSide
 from duck.app.presence import Presence
-from duck.app.readiness import Readiness
 from duck.app.refusal import refusal
 from duck.app.reloads import Reloads
 from duck.app.succession import Succession
+from duck.app.tidings import Tidings
 from duck.app.trial import end_if_on_trial
 from duck.backend.django.terminal import Terminal
 from duck.exceptions import SettingsError
@@ -57,7 +57,6 @@ if TYPE_CHECKING:
     from duck.app.certificates import Certificates
     from duck.app.inheritance import Inheritance
     from duck.app.unloaded import Unloaded
-    from duck.proxy.upstream import Generation
     from duck.services.ipc import Request
     from duck.settings.load import Settings
 
@@ -88,6 +87,7 @@ class Lifecycle:
         changes, reloads: what leads to new code; None before the start.
         migration: `manage.py migrate`, when it is asked for.
         keys: those typed at the console, in development.
+        tidings: who hears of what Django tells.
         futures: what runs, by name; done when it has ended.
     """
 
@@ -120,10 +120,7 @@ class Lifecycle:
         self.migration = Migration(self)
         self.browsers.commands["migrate"] = self.migration.wanted
         self.keys = Keys(self)
-        self._readiness = Readiness(self)
-        self._announced = False
-        self._told_generation = 0
-        self._took_over = False  # what serves was told of by the Duck that this process was
+        self.tidings = Tidings(app, self)
 
     @cached_property
     def inbox(self) -> Inbox:
@@ -234,7 +231,7 @@ class Lifecycle:
             show_banner(self)
         if self.django is None and self.unloaded is None:
             self.automations.project_told({})
-            self._announce()
+            self.tidings.announce()
 
     def start_server(self) -> None:
         """Serve the listeners on worker threads."""
@@ -262,8 +259,8 @@ class Lifecycle:
             self.django.has_run, self.django.remarks.looked = left.get("has_run", []), left.get("looked", "")
             self.django.attach(
                 self.presence.directory,
-                on_generation=self._generation,
-                on_broken=self._broken,
+                on_generation=self.tidings.generation,
+                on_broken=self.tidings.broken,
                 on_hold=self.front.hold,
                 on_debugged=self.changes.undebugged if self.changes is not None else lambda: None,
                 refuse=lambda facts: refusal(self.settings, self.listening, facts),
@@ -272,9 +269,9 @@ class Lifecycle:
             )
             inherited = self.succession.inherited
             values = inherited.django if inherited is not None else None
-            self._took_over = values is not None
+            self.tidings.took_over = values is not None
             if values is None or not self.django.take_over(values):
-                self._took_over = False
+                self.tidings.took_over = False
                 self.django.start()
 
     def start_reloader(self) -> None:
@@ -427,40 +424,6 @@ class Lifecycle:
         return self.ending.status
 
     # -- what happens meanwhile -----------------------------------------------------------------------------------
-
-    def _generation(self, generation: Generation, acknowledged: Callable[[], None], left: Callable[[], None]) -> None:
-        assert self.django is not None
-        self.front.switch(generation, acknowledged, left)
-        self.frontend.project_told(generation.facts)
-        if generation.number != self._told_generation or self._took_over:
-            self.automations.project_told(generation.facts)
-        if generation.facts and self.certificates is not None:
-            self.certificates.hosts_known(generation.facts)
-        # One that went on serving because its successor failed is no news.
-        if generation.facts and generation.number != self._told_generation and not self._took_over:
-            if self.changes is not None:
-                self.changes.came(generation.facts)
-            self._readiness.tell(generation)
-        self._told_generation = generation.number
-        self._took_over = False
-        self._announce()
-
-    def _broken(self, failure: Mapping[str, Any]) -> None:
-        self.front.broken(failure)
-        if failure["stage"] == "refused" and not self._announced:
-            self.ending.approach(1, at_once=True)  # nothing that happens later would mend it
-        else:
-            self.automations.project_failed()
-
-    def _announce(self) -> None:
-        self.host.ready(f"serving {', '.join(self.addresses)}")
-        if self._announced:
-            return
-        self._announced = True
-        try:
-            self._app.on_app_start()
-        except Exception:
-            logger.exception("on_app_start failed; serving all the same")
 
     def _is_ours(self, pid: int) -> bool:
         """Whether somebody in this process waits for the exit status of `pid`."""
