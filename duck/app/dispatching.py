@@ -10,16 +10,17 @@ Any number of dispatchers may share a store, so that one which lets its runs end
 from __future__ import annotations
 
 import logging
-import signal
 import sys
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.app import dispatcher_process
 from duck.app.dispatcher_member import LEAVING, RUNNING, STARTING, DispatcherMember
+from duck.app.member import LOOK_S
+from duck.app.roll_call import RollCall
 from duck.exceptions import ApplicationError, SettingsError
+from duck.services.backoff import Backoff
 from duck.services.child import Child
 from duck.services.exit import exit_sentence
 from duck.settings.automations import automations
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("duck.automations")
 
-_FIRST_BACKOFF_S: Final = 0.5
-_MAX_BACKOFF_S: Final = 30.0
-_STEADY_S: Final = 10.0  # who has run so long did not die of its start
-_LOOK_S: Final = 1.0
 _START_S: Final = 120.0  # it loads the project
 _STATUS_S: Final = 0.5
 _KILL_AFTER_S: Final = 1.0
@@ -66,11 +63,11 @@ class Dispatching:
         self._tells = True
         self._is_stopping = False
         self._on_drained: Callable[[], None] | None = None
-        self._backoff_s = 0.0
+        self._backoff = Backoff()
         self._next: Timer | None = None
         self._watch: Timer | None = None
         self._reloading: list[Callable[[str], None]] = []
-        self._asked: dict[int, tuple[set[DispatcherMember], Callable[[], None]]] = {}
+        self._asked = RollCall[DispatcherMember]()
         self._number = 0
         self._told = ""  # why none is there
         self._failure = ""  # what kept the last one from running
@@ -194,18 +191,14 @@ class Dispatching:
         member.child.on_exit = lambda code: self._exited(member, code)
 
     def _said(self, member: DispatcherMember, message: dict[str, Any]) -> None:
-        member.heard = time.monotonic()
-        member.asked_for_stacks = False
+        member.is_there()
         event = message.get("event")
         if event in ("alive", "status"):
             member.status = message["status"]
             member.snapshot = message["snapshot"]
             if member is self._member:
                 self.succeeded = message["succeeded"]
-            entry = self._asked.get(message.get("id", 0))
-            if entry is not None:
-                entry[0].discard(member)
-                self._check(message["id"])
+            self._asked.answered(message.get("id", 0), member)
         elif event == "declared":
             self._came(member, message["count"])
         elif event == "unloaded":
@@ -254,9 +247,7 @@ class Dispatching:
 
     def _exited(self, member: DispatcherMember, code: int) -> None:
         self._lifecycle.overview.dispatcher_ended(member.name)
-        for number in list(self._asked):
-            self._asked[number][0].discard(member)
-            self._check(number)
+        self._asked.gone(member)
         if member in self._old:
             self._old.remove(member)
         else:
@@ -266,12 +257,8 @@ class Dispatching:
         self._check_drained()
 
     def _replace(self, member: DispatcherMember, code: int) -> None:
-        if member.child.uptime_s >= _STEADY_S:
-            self._backoff_s = 0.0
-        delay_s = self._backoff_s
-        if code == dispatcher_process.EXIT_FAILED:
-            delay_s = max(delay_s, _FIRST_BACKOFF_S)
-        self._backoff_s = min(max(delay_s * 2, _FIRST_BACKOFF_S), _MAX_BACKOFF_S)
+        self._backoff.lasted(member.child.uptime_s)
+        delay_s = self._backoff.next_s(waits=code == dispatcher_process.EXIT_FAILED)
         self.restarts += 1
         if code != dispatcher_process.EXIT_FAILED:
             ended = exit_sentence(f"The dispatcher of automations, process {member.child.pid},", code)
@@ -286,20 +273,10 @@ class Dispatching:
             self._watch = None
         if self._is_stopping or not members:
             return
-        self._watch = self._inbox.call_later(_LOOK_S, self._look)
-        now = time.monotonic()
+        self._watch = self._inbox.call_later(LOOK_S, self._look)
         for member in members:
             allowed_s = max(_START_S, self._view.silence_s) if member.state == STARTING else self._view.silence_s
-            if now - member.heard < allowed_s:
-                continue
-            if not member.asked_for_stacks and hasattr(signal, "SIGUSR2"):
-                member.asked_for_stacks = True
-                member.heard = now - allowed_s + _LOOK_S
-                logger.error("The dispatcher of automations has said nothing for %d s; its stacks:", allowed_s)
-                member.child.signal(signal.SIGUSR2)
-            else:
-                logger.error("The dispatcher of automations hangs; it is ended.")
-                member.child.kill()
+            member.end_if_silent(allowed_s, "The dispatcher of automations", logger)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
@@ -358,20 +335,12 @@ class Dispatching:
     def refresh(self, done: Callable[[], None]) -> None:
         """Ask for the state; `done` is called when it has come, or after a short while."""
         members = {member for member in self._members() if member.state != STARTING}
-        if not members:
-            done()
-            return
         self._number += 1
         number = self._number
-
-        def late() -> None:
-            if self._asked.pop(number, None) is not None:
-                done()
-
-        self._asked[number] = (members, done)
         for member in members:
             member.child.send("status", id=number)
-        self._inbox.call_later(_STATUS_S, late)
+        self._asked.ask(number, members, done)
+        self._inbox.call_later(_STATUS_S, lambda: self._asked.end(number))
 
     def report(self) -> dict[str, Any]:
         """What `duck status` shows; `processes` are for `app.status.describe_process`. Empty where there is none."""
@@ -398,9 +367,3 @@ class Dispatching:
 
     def _members(self) -> list[DispatcherMember]:
         return [*([self._member] if self._member is not None else ()), *self._old]
-
-    def _check(self, number: int) -> None:
-        entry = self._asked.get(number)
-        if entry is not None and not entry[0]:
-            del self._asked[number]
-            entry[1]()

@@ -10,7 +10,6 @@ is served by another.
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -20,8 +19,11 @@ from typing import TYPE_CHECKING, Any, Final
 from duck.app import front_worker
 from duck.app.front_messages import drain_orders, generation_to_values
 from duck.app.https import config_to_values
+from duck.app.member import LOOK_S, Member
+from duck.app.roll_call import RollCall
 from duck.exceptions import ApplicationError
 from duck.net.listener import speaks_tls
+from duck.services.backoff import Backoff
 from duck.services.child import Child
 from duck.services.exit import exit_sentence
 
@@ -44,30 +46,23 @@ SERVING: Final = "serving"
 DRAINING: Final = "draining"
 
 _FIRST_BACKOFF_S: Final = 0.25
-_MAX_BACKOFF_S: Final = 30.0
-_STEADY_S: Final = 10.0  # who has served so long did not die of its start
-_LOOK_S: Final = 1.0
 _START_S: Final = 60.0
 _KILL_AFTER_S: Final = 1.0
 _STATUS_S: Final = 0.5
 
 
-class FrontProcess:
-    """One front worker process, as the App sees it."""
+class FrontProcess(Member):
+    """One front worker process, as the App sees it.
+
+    Attributes:
+        number: of its place, from 1.
+        figures: what it told of itself last, its counts aside.
+    """
 
     def __init__(self, number: int, child: Child, state: str = STARTING) -> None:
+        super().__init__(child, state)
         self.number = number
-        self.child = child
-        self.state = state
-        self.heard = time.monotonic()
-        self.asked_for_stacks = False
         self.figures: dict[str, Any] = {}
-        self.snapshot: dict[str, Any] = {}
-
-    @property
-    def name(self) -> str:
-        """No other one has or had it."""
-        return f"{self.child.pid} {self.child.started}"
 
 
 class FrontProcesses:
@@ -99,10 +94,10 @@ class FrontProcesses:
         self._frontend: dict[str, Any] | None = None
         # Above those of the Duck that this process was, whose answers may still come.
         self._told_id = time.monotonic_ns()
-        self._untold: dict[int, tuple[set[FrontProcess], Callable[[], None]]] = {}
-        self._unleft: dict[int, tuple[set[FrontProcess], Callable[[], None]]] = {}
-        self._asked: dict[int, tuple[set[FrontProcess], Callable[[], None]]] = {}
-        self._backoff_s = [0.0] * count
+        self._untold = RollCall[FrontProcess]()  # which generation serves
+        self._unleft = RollCall[FrontProcess]()  # what is in flight at others
+        self._asked = RollCall[FrontProcess]()  # for its figures
+        self._backoffs = [Backoff(_FIRST_BACKOFF_S) for _ in range(count)]
         self._on_drained: Callable[[], None] | None = None
         self._drain: dict[str, Any] | None = None
         self._stopping = False
@@ -125,7 +120,7 @@ class FrontProcesses:
         self.server = self
         for number in range(1, self.count + 1):
             self._spawn(number)
-        self._inbox.call_later(_LOOK_S, self._look)
+        self._inbox.call_later(LOOK_S, self._look)
 
     def take_over(self, values: Sequence[Mapping[str, Any]]) -> None:
         """Adopt the processes of the Duck that this process was: they serve until the new ones do, and are drained."""
@@ -174,11 +169,10 @@ class FrontProcesses:
         """
         self._told_id += 1
         number = self._told_id
-        self._untold[number] = ({*self._members, *self._old}, acknowledged)
-        self._unleft[number] = ({*self._members, *self._old}, left)
         self._tell({"do": "switch", "id": number, "generation": generation_to_values(generation)})
-        self._check(self._untold, number)
-        self._check(self._unleft, number)
+        members = {*self._members, *self._old}
+        self._untold.ask(number, members, acknowledged)
+        self._unleft.ask(number, members, left)
 
     def hold(self, reason: str) -> None:
         """Let requests for Django wait until the next `switch` or `broken`."""
@@ -217,8 +211,7 @@ class FrontProcesses:
     # -- what they say --------------------------------------------------------------------------------------------
 
     def _said(self, member: FrontProcess, message: dict[str, Any]) -> None:
-        member.heard = time.monotonic()
-        member.asked_for_stacks = False
+        member.is_there()
         event = message.pop("event", "")
         if event == "serving":
             member.state = SERVING
@@ -227,14 +220,12 @@ class FrontProcesses:
             number = message.pop("id", None)
             member.snapshot = message.pop("snapshot")
             member.figures = message
-            if number in self._asked:
-                self._asked[number][0].discard(member)
-                self._check(self._asked, number)
-        elif event in ("told", "left"):
-            waited = self._untold if event == "told" else self._unleft
-            for number in [number for number in waited if number <= message["id"]]:
-                waited[number][0].discard(member)
-                self._check(waited, number)
+            if number is not None:
+                self._asked.answered(number, member)
+        elif event == "told":
+            self._untold.answered_up_to(message["id"], member)
+        elif event == "left":
+            self._unleft.answered_up_to(message["id"], member)
         elif event == "failed":
             logger.error("Front worker %d cannot serve: %s", member.child.pid, message["message"])
 
@@ -246,12 +237,6 @@ class FrontProcesses:
         if self._drain is not None:  # it came while all were being drained
             self._drain_member(member)
 
-    def _check(self, waited: dict[int, tuple[set[FrontProcess], Callable[[], None]]], number: int) -> None:
-        entry = waited.get(number)
-        if entry is not None and not entry[0]:
-            del waited[number]
-            entry[1]()
-
     def _exited(self, member: FrontProcess, code: int) -> None:
         self.on_ended(member.name)
         was_member = member in self._members
@@ -261,21 +246,16 @@ class FrontProcesses:
             self._old.remove(member)
         for name in ("requests", "refused"):
             self._ended[name] = self._ended.get(name, 0) + member.figures.get(name, 0)
-        for waited in (self._untold, self._unleft, self._asked):
-            for number in list(waited):
-                waited[number][0].discard(member)
-                self._check(waited, number)
+        for asked in (self._untold, self._unleft, self._asked):
+            asked.gone(member)
         if was_member and self._drain is None and not self._stopping:
             self._replace(member, code)
         self._check_drained()
 
     def _replace(self, member: FrontProcess, code: int) -> None:
-        index = member.number - 1
-        before = self._backoff_s[index]
-        if member.child.uptime_s >= _STEADY_S:
-            before = 0.0
-        delay = before
-        self._backoff_s[index] = min(max(before * 2, _FIRST_BACKOFF_S), _MAX_BACKOFF_S)
+        backoff = self._backoffs[member.number - 1]
+        backoff.lasted(member.child.uptime_s)
+        delay = backoff.next_s()
         self.restarts += 1
         ended = exit_sentence(f"Front worker {member.child.pid}", code)
         logger.error("%s Another one is started%s.", ended, f" in {delay:g} s" if delay else "")
@@ -297,20 +277,11 @@ class FrontProcesses:
         """End who hangs."""
         if self._stopping:
             return
-        self._inbox.call_later(_LOOK_S, self._look)
-        now = time.monotonic()
+        self._inbox.call_later(LOOK_S, self._look)
         for member in (*self._members, *self._old):
-            silence = now - member.heard
-            allowed = max(_START_S, self._silence_s) if member.state is STARTING else self._silence_s
-            if silence < allowed or member.state is DRAINING:
-                continue
-            if not member.asked_for_stacks and hasattr(signal, "SIGUSR2"):
-                member.asked_for_stacks = True
-                logger.error("Front worker %d has said nothing for %d s; its stacks:", member.child.pid, silence)
-                member.child.signal(signal.SIGUSR2)
-            else:
-                logger.error("Front worker %d hangs; it is ended.", member.child.pid)
-                member.child.kill()
+            if member.state is not DRAINING:
+                allowed_s = max(_START_S, self._silence_s) if member.state is STARTING else self._silence_s
+                member.end_if_silent(allowed_s, f"Front worker {member.child.pid}", logger)
 
     # -- as the App's server --------------------------------------------------------------------------------------
 
@@ -353,20 +324,10 @@ class FrontProcesses:
         self._told_id += 1
         number = self._told_id
         members = {member for member in self._members if member.state is SERVING}
-        is_done = False
-
-        def once() -> None:
-            nonlocal is_done
-            if not is_done:
-                is_done = True
-                self._asked.pop(number, None)
-                done()
-
-        self._asked[number] = (set(members), once)
+        self._asked.ask(number, members, done)
         for member in members:
             member.child.send("status", id=number)
-        self._inbox.call_later(_STATUS_S, once)
-        self._check(self._asked, number)
+        self._inbox.call_later(_STATUS_S, lambda: self._asked.end(number))
 
     def status(self) -> dict[str, Any]:
         """Counters over all processes, those that are gone included; not older than a second."""

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from duck.backend.django.version import Backoff
 from duck.services.inbox import Inbox
 from tests.alive import is_alive
 from tests.backend.conftest import VIEWS
@@ -155,15 +154,6 @@ def test_with_no_process_left_requests_wait(project: Path, make_backend: MakeBac
     assert recorder.failures == []
 
 
-def test_the_waits_between_starts_grow_and_are_forgotten() -> None:
-    backoff = Backoff()
-    assert [backoff.next_s() for _ in range(10)] == [0, 0.25, 0.5, 1, 2, 4, 8, 16, 30, 30]
-    backoff.served(9)
-    assert backoff.next_s() == 30
-    backoff.served(10)
-    assert backoff.next_s() == 0
-
-
 def test_a_reload_goes_on_while_a_process_of_the_old_version_dies(project: Path, make_backend: MakeBackend) -> None:
     recorder = make_backend(project, workers=2)
     first = recorder.start()
@@ -276,7 +266,7 @@ def test_a_hung_process_is_told_of_and_replaced(
 def test_a_process_in_which_somebody_debugs_does_not_hang(project: Path, make_backend: MakeBackend) -> None:
     recorder = make_backend(project, heartbeat_timeout_s=0.2)
     first = recorder.start()
-    (member,) = recorder.backend._serving()
+    (member,) = recorder.backend._versions.serving()
     member.process.is_debugging = True
     os.kill(first.facts["pid"], signal.SIGSTOP)
     end = time.monotonic() + 1

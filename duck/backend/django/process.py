@@ -14,12 +14,12 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django.carried import versions_from_values, versions_to_values
-from duck.backend.django.child import EXIT_FAILED, EXITED, STOPPING, DjangoProcess
+from duck.backend.django.child import EXIT_FAILED, DjangoProcess
 from duck.backend.django.handles import WorkerSpec
 from duck.backend.django.options import BackendOptions
 from duck.backend.django.prompts import Prompts
@@ -28,18 +28,20 @@ from duck.backend.django.starts import Starts
 from duck.backend.django.terminal import Terminal
 from duck.backend.django.version import (
     COMING,
+    FIRST_BACKOFF_S,
     GONE,
     PAGES,
     RETIRING,
     SERVING,
-    Backoff,
     Failure,
     Member,
     Outcome,
     Place,
     Version,
 )
+from duck.backend.django.versions import Versions
 from duck.backend.django.vitals import Vitals
+from duck.services.backoff import Backoff
 from duck.services.exit import exit_sentence
 
 if TYPE_CHECKING:
@@ -106,8 +108,8 @@ class DjangoBackend:
         self._prompts = Prompts(terminal or Terminal())
         self._number = 0  # the highest that was given out
         self._posted = 0  # the number of the last generation
-        self._versions: list[Version] = []  # all with a living process, the one coming, and the one that serves
-        self._vitals = Vitals(options, inbox, self._serving, self._worn)
+        self._versions = Versions()
+        self._vitals = Vitals(options, inbox, lambda: self._versions.serving(), self._worn)
         self._starts = Starts(
             project,
             interpreter,
@@ -123,7 +125,7 @@ class DjangoBackend:
             on_unmade=lambda event: self.on_unmade(event),
             on_spare_exit=self._check_stopped,
         )
-        self._backoff = Backoff()
+        self._backoff = Backoff(FIRST_BACKOFF_S)
         self._restart: Timer | None = None
         self._stopped: list[Callable[[], None]] = []
         self._stopping = False
@@ -148,7 +150,7 @@ class DjangoBackend:
         if self._restart is not None:
             self._restart.cancel()
             self._restart = None
-        for version in tuple(self._versions):
+        for version in self._versions:
             if version.state == COMING:
                 self._abandon(version)
                 version.tell_outcome(Failure("replaced", "A newer start has taken its place."))
@@ -160,32 +162,24 @@ class DjangoBackend:
             self._starts.spares.discard()
         self._starts.spares.changed(changed)
         version = Version(self._number, on_outcome=on_outcome, is_fresh=is_fresh)
-        self._versions.append(version)
+        self._versions.add(version)
         self._starts.expect(version)
         self._starts.launch(version, version.place(PAGES, 0), checks=self._checks())
 
     def acknowledged(self, number: int) -> None:
         """Every front worker uses generation `number`; what is in flight in older ones has its time from now on."""
-        for version in tuple(self._versions):
+        for version in self._versions:
             if version.state == SERVING and version.number <= number:
                 version.tell_outcome(None)
-        if any(self._unused(number)):
+        if self._versions.unused(number):
             self._inbox.call_later(
                 self.options.stop_deadline_s + _LEAVE_SLACK_S, lambda: self.left(number, deadline_s=_LEAVE_SLACK_S)
             )
 
     def left(self, number: int, *, deadline_s: float | None = None) -> None:
         """Nothing is in flight in processes that generation `number` does without, or had its time: they may end."""
-        for member in tuple(self._unused(number)):
+        for member in self._versions.unused(number):
             member.process.stop(self.options.stop_deadline_s if deadline_s is None else deadline_s)
-
-    def _unused(self, number: int) -> Iterator[Member]:
-        """The processes that generation `number` does without, and that were not told to end yet."""
-        for version in self._versions:
-            is_old = version.state == RETIRING and version.number < number
-            for member in version.members:
-                if (is_old or 0 < member.until <= number) and member.process.state not in (STOPPING, EXITED):
-                    yield member
 
     def stop(self, deadline_s: float, done: Callable[[], None]) -> None:
         """End all processes: finish what runs within `deadline_s` seconds, then by force; `done` when all are gone."""
@@ -195,7 +189,7 @@ class DjangoBackend:
         self._starts.stop()
         if self._restart is not None:
             self._restart.cancel()
-        for version in tuple(self._versions):
+        for version in self._versions:
             version.cancel_timers()
             version.tell_outcome(Failure("stop", "Duck is about to end."))
             for member in version.members:
@@ -205,9 +199,8 @@ class DjangoBackend:
     def kill(self) -> None:
         """End all processes now, for an App that ends without order."""
         self._starts.stop()
-        for version in self._versions:
-            for member in version.members:
-                member.process.kill()
+        for member in self._versions.members():
+            member.process.kill()
 
     def hand_over(self) -> dict[str, Any] | None:
         """What the Duck that this process becomes by an exec needs to go on with what serves; None for an end.
@@ -231,7 +224,7 @@ class DjangoBackend:
         self._number = values["number"]
         self._starts.launcher.take_over(values)
         self.restarts = values["restarts"]
-        self._versions = versions_from_values(values, self._starts.adopt)
+        self._versions = Versions(versions_from_values(values, self._starts.adopt))
         current = self.current
         if current is None:
             for version in self._versions:
@@ -247,8 +240,7 @@ class DjangoBackend:
     @property
     def current(self) -> Version | None:
         """What serves now: a version with a process for pages at least."""
-        serving = (version for version in reversed(self._versions) if version.state == SERVING)
-        return next((version for version in serving if version.answers), None)
+        return self._versions.current
 
     @property
     def spare_pids(self) -> list[int]:
@@ -258,7 +250,7 @@ class DjangoBackend:
     @property
     def is_debugging(self) -> bool:
         """Whether somebody is at a debugger's prompt."""
-        return any(version.is_debugging for version in self._versions)
+        return self._versions.is_debugging
 
     def snapshot(self) -> dict[str, Any]:
         """Plain values for `duck status`."""
@@ -270,21 +262,21 @@ class DjangoBackend:
             "restarts": self.restarts,
             "failure": self.failure.message if self.failure is not None else None,
             "spares": self._starts.spares.snapshot(),
-            "processes": [entry for version in self._versions for entry in version.snapshot()],
+            "processes": self._versions.snapshot(),
         }
 
     status = snapshot  # as a `Service` has it
 
     def refresh(self, what: Sequence[str], done: Callable[[], None]) -> None:
         """Have what serves read `what` again (`templates`, `translations`); `done` when it has, or after a while."""
-        refresh((member.process for member in self._serving()), what, self._inbox, done)
+        refresh((member.process for member in self._versions.serving()), what, self._inbox, done)
 
     def _state(self) -> str:
         if self.current is not None:
             return SERVING
-        if any(version.state == COMING for version in self._versions):
+        if self._versions.is_coming:
             return COMING
-        if self._restart is not None or any(place.restart for version in self._versions for place in version.places):
+        if self._restart is not None or self._versions.is_waiting:
             return "waiting"
         return "failed" if self.failure is not None else "down"
 
@@ -344,13 +336,12 @@ class DjangoBackend:
         version.cancel_timers()
         version.state = SERVING
         self.failure = None
-        self._backoff = Backoff()
-        for older in tuple(self._versions):
+        self._backoff = Backoff(FIRST_BACKOFF_S)
+        for older in self._versions:
             if older is not version and older.state == SERVING:
                 older.state = RETIRING
                 self._start_no_more(older)
-                if not older.members:
-                    self._versions.remove(older)
+                self._versions.drop_if_over(older)
         self._vitals.start()
         self._post(version)
         self._starts.spares.served(are_checks_left=not version.is_fresh)
@@ -412,8 +403,7 @@ class DjangoBackend:
         for member in version.members:
             member.state = GONE
             member.process.kill()
-        if not version.members:
-            self._versions.remove(version)
+        self._versions.drop_if_over(version)
 
     def _start_no_more(self, version: Version) -> None:
         """What starts in a version that is replaced ends."""
@@ -448,15 +438,14 @@ class DjangoBackend:
         elif state == SERVING and version.state == SERVING:
             logger.error("%s It is started again.", exit_sentence(f"The Django process {process.pid}", code))
             self._died(version, member)
-        if not version.members and version.state in (RETIRING, GONE) and version in self._versions:
-            self._versions.remove(version)
+        self._versions.drop_if_over(version)
         self._check_stopped()
 
     def _died(self, version: Version, member: Member) -> None:
         """A process of what serves has died: the others go on without it until another takes its place."""
         place = member.place
         self.restarts += 1
-        place.backoff.served(member.served_s())
+        place.backoff.lasted(member.served_s())
         if place.role == PAGES:
             place.upstream = place.finder = None
             if version.answers:
@@ -485,14 +474,9 @@ class DjangoBackend:
 
     # -- a process is worn ----------------------------------------------------------------------------------------
 
-    def _serving(self) -> Iterator[Member]:
-        for version in self._versions:
-            if version.state == SERVING:
-                yield from (member for member in version.members if member.state == SERVING)
-
     def _worn(self, member: Member, why: str) -> None:
         """Replace a process while it still serves; one after the other."""
-        version = next((one for one in self._versions if one.state == SERVING and member in one.members), None)
+        version = self._versions.serving_with(member)
         place = member.place
         if version is None or member.state != SERVING or self._stopping or time.monotonic() < place.renew_after:
             return
@@ -503,7 +487,7 @@ class DjangoBackend:
         self._starts.launch(version, place)
 
     def _check_stopped(self) -> None:
-        if self._stopping and not any(version.members for version in self._versions) and not self.spare_pids:
+        if self._stopping and not self._versions.members() and not self.spare_pids:
             callbacks, self._stopped = self._stopped, []
             for done in callbacks:
                 done()

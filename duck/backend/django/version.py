@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.proxy.upstream import Generation, Upstream
+from duck.services.backoff import Backoff
 
 if TYPE_CHECKING:
     from duck.backend.django.child import DjangoProcess
@@ -28,9 +29,7 @@ GONE: Final = "gone"
 PAGES: Final = "pages"
 SOCKETS: Final = "sockets"
 
-_FIRST_BACKOFF_S: Final = 0.25
-_MAX_BACKOFF_S: Final = 30.0
-_STEADY_S: Final = 10.0  # what has served so long did not die because of its start
+FIRST_BACKOFF_S: Final = 0.25
 
 Outcome = Callable[["Failure | None"], None]
 
@@ -62,24 +61,6 @@ class Failure:
         return cls(event["stage"], event["message"], event.get("traceback", ""), files, bool(event.get("transient")))
 
 
-class Backoff:
-    """How long to wait before the next start: not at all, then longer each time."""
-
-    def __init__(self) -> None:
-        self._delay_s = 0.0
-
-    def next_s(self) -> float:
-        """The wait before the next start, in seconds."""
-        delay = self._delay_s
-        self._delay_s = min(_MAX_BACKOFF_S, delay * 2) if delay else _FIRST_BACKOFF_S
-        return delay
-
-    def served(self, seconds: float) -> None:
-        """What was started has served so long."""
-        if seconds >= _STEADY_S:
-            self._delay_s = 0.0
-
-
 @dataclass(eq=False)
 class Place:
     """One place of a version.
@@ -95,7 +76,7 @@ class Place:
     index: int
     upstream: Upstream | None = None
     finder: Upstream | None = None
-    backoff: Backoff = field(default_factory=Backoff)
+    backoff: Backoff = field(default_factory=lambda: Backoff(FIRST_BACKOFF_S))
     restart: Timer | None = None
     renew_after: float = 0.0
 

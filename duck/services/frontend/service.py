@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from duck.exceptions import ApplicationError
 from duck.http.frontend import FrontendState
+from duck.services.backoff import Backoff
 from duck.services.child import Child
 from duck.services.ducksight import RecoveryWatch
 from duck.services.frontend import keeper
@@ -38,9 +39,6 @@ SERVING: Final = "serving"
 BROKEN: Final = "broken"
 STOPPED: Final = "stopped"
 
-_FIRST_BACKOFF_S: Final = 0.5
-_MAX_BACKOFF_S: Final = 30.0
-_STEADY_S: Final = 10.0  # what has run so long did not die of its start
 _KEPT_LINES: Final = 40
 _ERROR: Final = re.compile(r"\berror\b|EADDRINUSE|already in use", re.IGNORECASE)
 _SHOWN: Final = 200
@@ -84,7 +82,7 @@ class FrontendService:
         self._again: Timer | None = None
         self._kill_timer: Timer | None = None
         self._recovery: RecoveryWatch | None = None
-        self._backoff_s = _FIRST_BACKOFF_S
+        self._backoff = Backoff(at_once=False)
         self._has_served = False
         self._failure = ""
         self._printed: deque[str] = deque(maxlen=_KEPT_LINES)
@@ -232,15 +230,12 @@ class FrontendService:
         if not self._has_served:
             self._break(self._reason(code))
             return
-        if child.uptime_s >= _STEADY_S:
-            self._backoff_s = _FIRST_BACKOFF_S
-        logger.error(
-            "%s has ended: %s. It is started again in %g s.", self.plan.name, self._reason(code), self._backoff_s
-        )
+        self._backoff.lasted(child.uptime_s)
+        wait_s = self._backoff.next_s()
+        logger.error("%s has ended: %s. It is started again in %g s.", self.plan.name, self._reason(code), wait_s)
         self._set(STARTING)
         self._watch_files()
-        self._again = self._inbox.call_later(self._backoff_s, self.start)
-        self._backoff_s = min(self._backoff_s * 2, _MAX_BACKOFF_S)
+        self._again = self._inbox.call_later(wait_s, self.start)
 
     def _reason(self, code: int) -> str:
         """The last line that tells of an error, else the exit code."""
