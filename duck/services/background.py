@@ -90,11 +90,6 @@ class BackgroundWorkers:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="duck-pool")
 
-    @property
-    def pool_running(self) -> bool:
-        """Whether the pool takes calls."""
-        return self._pool is not None
-
     def submit(self, name: str, function: Callable[[], T]) -> Future[T]:
         """Run `function` on a thread of the pool, and remember its future under `name`."""
         self.start_pool()

@@ -59,10 +59,6 @@ class Inbox:
         except (BlockingIOError, OSError):
             pass  # full: a wake-up is under way already; closed: nobody is left to wake
 
-    def wakeup_fd(self) -> int:
-        """A descriptor for `signal.set_wakeup_fd`: what is written there ends the wait."""
-        return self._wake_in.fileno()
-
     def watch(self, file: int | socket.socket, on_readable: Callable[[], None], *, writable: bool = False) -> None:
         """Call `on_readable` while `file` is readable, or with `writable` when it can be written."""
         event = selectors.EVENT_WRITE if writable else selectors.EVENT_READ

@@ -134,10 +134,6 @@ class Notifier:
         """One line for `systemctl status`."""
         self._send(*_status(text or " "))
 
-    def main_pid(self, pid: int) -> None:
-        """Another process is the service's main one from now on."""
-        self._send(f"MAINPID={pid}")
-
     def watchdog(self) -> None:
         """A sign of life."""
         self._send("WATCHDOG=1")

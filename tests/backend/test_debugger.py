@@ -55,7 +55,6 @@ def interrupted(*args):
     say("interrupted")
     inbox.post(lambda: backend.stop(5, inbox.stop))
 signal.signal(signal.SIGINT, interrupted)
-signal.set_wakeup_fd(inbox.wakeup_fd(), warn_on_full_buffer=False)
 backend.start()
 inbox.run()
 say("over")

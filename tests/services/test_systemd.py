@@ -66,8 +66,6 @@ class TestNotifying:
         assert manager.heard() == ["STOPPING=1"]
         notifier.status("one\nREADY=1")
         assert manager.heard() == ["STATUS=one READY=1"]
-        notifier.main_pid(4711)
-        assert manager.heard() == ["MAINPID=4711"]
         notifier.watchdog()
         assert manager.heard() == ["WATCHDOG=1"]
         notifier.extend(12.5)
