@@ -108,7 +108,7 @@ def read_certificate(
 
 
 def alternative_names(certificate: x509.Certificate | x509.CertificateSigningRequest) -> tuple[str, ...]:
-    """The names of its subjectAltName, in lower case; none where it has no such extension."""
+    """The names of its subjectAltName (RFC 5280 §4.2.1.6), in lower case; none where it has no such extension."""
     from cryptography import x509
 
     try:

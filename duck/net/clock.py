@@ -23,7 +23,8 @@ class Watched(Protocol):
 
     deadline: float
 
-    def expire(self, now: float) -> None: ...
+    def expire(self, now: float) -> None:
+        """The deadline has passed by `now`, in seconds as `Clock.time` has them; at most SWEEP_S ago."""
 
 
 class Clock:

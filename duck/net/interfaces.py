@@ -77,13 +77,26 @@ class Producer(Protocol):
 
 
 class Stream(Protocol):
-    """Carries one exchange at a time: an HTTP/1 connection, or one stream of an HTTP/2 connection."""
+    """Carries one exchange at a time: an HTTP/1 connection, or one stream of an HTTP/2 connection.
 
-    def send_informational(self, head: ResponseHead) -> None: ...
-    def send_head(self, exchange: Exchange, head: ResponseHead) -> None: ...
-    def send_data(self, chunk: bytes) -> None: ...
-    def send_end(self, trailers: Fields | None) -> None: ...
-    def send_answer(self, exchange: Exchange, head: ResponseHead, body: bytes) -> None: ...
+    Called by the exchange alone, which keeps the order (`ResponseSink`) and sends nothing to a client that has left.
+    """
+
+    def send_informational(self, head: ResponseHead) -> None:
+        """A 1xx answer other than 101; dropped where the client speaks HTTP/1.0 (RFC 9110 §15.2)."""
+
+    def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
+        """The final answer's head; here its framing is decided."""
+
+    def send_data(self, chunk: bytes) -> None:
+        """The next bytes of the body, never empty; dropped where the answer has none (HEAD, 204, 304)."""
+
+    def send_end(self, trailers: Fields | None) -> None:
+        """The answer is complete; with fewer bytes than its head promised it is cut."""
+
+    def send_answer(self, exchange: Exchange, head: ResponseHead, body: bytes) -> None:
+        """A whole answer, in one write."""
+
     def send_file(self, descriptor: int, offset: int, count: int, done: Callable[[Exception | None], None]) -> None:
         """Send `count` bytes of an open file as body by the cheapest means; `done` is called once, None for success."""
 
@@ -99,29 +112,43 @@ class Stream(Protocol):
         The descriptor is closed at the end. `moved` is told of each piece; `done` is called once, None for success.
         """
 
-    def send_upgrade(self, head: ResponseHead) -> Duplex: ...
+    def send_upgrade(self, head: ResponseHead) -> Duplex:
+        """Leave HTTP by a 101 answer (RFC 9110 §7.8), or by 200 over HTTP/2 (RFC 8441 §5).
+
+        Raises:
+            ClientGone: the client has left, or the backend's answer is no such end and was refused.
+        """
+
     def reset(self, error: Exception) -> None:
         """End the stream so that the peer sees the answer as incomplete."""
 
     def start_body(self) -> None:
         """The body is wanted: answer `Expect: 100-continue`, and deliver to `exchange.body_sink`."""
 
-    def pause_body(self) -> None: ...
-    def resume_body(self) -> None: ...
+    def pause_body(self) -> None:
+        """Whoever takes the body is slow: deliver no more of it soon."""
+
+    def resume_body(self) -> None:
+        """Deliver the body again."""
 
 
 class DuplexReceiver(Protocol):
     """Takes what a `Duplex` receives."""
 
-    def duplex_data(self, data: bytes) -> None: ...
+    def duplex_data(self, data: bytes) -> None:
+        """The next bytes, never empty."""
+
     def duplex_eof(self) -> None:
         """The peer will send no more, and may still receive."""
 
-    def duplex_lost(self, error: Exception | None) -> None: ...
+    def duplex_lost(self, error: Exception | None) -> None:
+        """The connection is gone, and nothing comes after this; None: it was closed in order."""
+
     def duplex_pause(self) -> None:
         """The peer is slow: write less."""
 
-    def duplex_resume(self) -> None: ...
+    def duplex_resume(self) -> None:
+        """The peer takes more."""
 
 
 class Duplex(Protocol):
@@ -130,18 +157,26 @@ class Duplex(Protocol):
     def connect(self, receiver: DuplexReceiver) -> None:
         """Deliver to `receiver` from now on: first what arrived early, then an early end."""
 
-    def write(self, data: bytes) -> None: ...
+    def write(self, data: bytes) -> None:
+        """Send bytes; what is not taken at once is kept, so heed `duplex_pause`. Ignored once all is lost."""
+
     @property
     def writer(self) -> Callable[[bytes], object]:
         """What `write` comes to, until the connection is lost: for whoever writes much."""
 
-    def write_eof(self) -> None: ...
+    def write_eof(self) -> None:
+        """Send no more, after what was written, and go on receiving."""
+
     @property
     def unsent(self) -> int:
         """Bytes written that the kernel has not taken yet."""
 
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
+    def pause_reading(self) -> None:
+        """Receive no more for now."""
+
+    def resume_reading(self) -> None:
+        """Receive again."""
+
     def close(self) -> None:
         """Send what was written, then close."""
 

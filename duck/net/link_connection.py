@@ -27,7 +27,10 @@ _ABORT_FRAME: Final = frame(ABORT)
 
 
 class LinkCall(Protocol):
-    """What one request over a link is told."""
+    """What one request over a link is told; the first five as `wire.link.AnswerReceiver` has them.
+
+    The last is one of `link_head` with a whole answer, `link_end`, `link_cut`, `link_found` and `link_lost`.
+    """
 
     def link_head(
         self, status: int, reason: bytes, block: bytes, content_length: int | None, body: bytes, complete: bool

@@ -38,23 +38,38 @@ MAX_UNREAD_BYTES: Final = 1 << 20
 
 
 class UpstreamCall(Protocol):
-    """What one request to a backend is told."""
+    """What one request to a backend is told.
 
-    def upstream_informational(self, head: ResponseHead) -> None: ...
+    `upstream_informational`*, then `upstream_answer`, or `upstream_head`, `upstream_data`*, `upstream_end`, or
+    `upstream_upgraded`; or `upstream_lost` before any of these was the last.
+    """
+
+    def upstream_informational(self, head: ResponseHead) -> None:
+        """A 1xx answer other than 101."""
+
     def upstream_answer(self, head: ResponseHead, body: bytes) -> None:
         """Head and body, complete, at once; others may have the same head (`is_shared`)."""
 
-    def upstream_head(self, head: ResponseHead) -> None: ...
-    def upstream_data(self, chunk: bytes) -> None: ...
-    def upstream_end(self, trailers: Fields | None) -> None: ...
+    def upstream_head(self, head: ResponseHead) -> None:
+        """The head of an answer whose body follows, or has no bytes."""
+
+    def upstream_data(self, chunk: bytes) -> None:
+        """The next bytes of its body, without the framing of chunks; never empty."""
+
+    def upstream_end(self, trailers: Fields | None) -> None:
+        """The answer is complete; `trailers` are those that may be passed on (RFC 9110 §6.5.1)."""
+
     def upstream_upgraded(self, head: ResponseHead) -> None:
         """101: the connection is a Duplex from now on."""
 
-    def upstream_lost(self, error: BackendError) -> None: ...
+    def upstream_lost(self, error: BackendError) -> None:
+        """The connection has ended, or broken the protocol, before the answer was complete."""
+
     def upstream_pause(self) -> None:
         """The backend is slow to take the request's body."""
 
-    def upstream_resume(self) -> None: ...
+    def upstream_resume(self) -> None:
+        """The backend takes more of it."""
 
 
 class UpstreamConnection(ByteStream):

@@ -138,7 +138,7 @@ class Worker:
             done()
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """End the loop and its thread, cutting what is left. For other threads."""
+        """End the loop and its thread, cutting what is left; waits for them `timeout_s` seconds. For other threads."""
         self.post(self._stop)
         if self._thread.is_alive():
             self._thread.join(timeout_s)

@@ -25,8 +25,11 @@ class Pooled(Protocol):
     """A connection that a pool keeps; both LinkConnection and UpstreamConnection are such."""
 
     @property
-    def is_usable(self) -> bool: ...
-    def close(self) -> None: ...
+    def is_usable(self) -> bool:
+        """Whether it may take a call now: idle, and as far as is known open at both ends."""
+
+    def close(self) -> None:
+        """End it; what it is in use for ends with it."""
 
 
 C = TypeVar("C", bound=Pooled)

@@ -186,7 +186,11 @@ _answers: Final[Memory[ResponseFacts]] = Memory(128, 1024)
 
 
 def response_facts(block: bytes, method: bytes) -> ResponseFacts:
-    """`parse_response_head`, once for equal blocks, like `field_block`."""
+    """`parse_response_head`, once for equal blocks, like `field_block`.
+
+    Raises:
+        ProtocolError: the backend does not speak HTTP/1.1; 502.
+    """
     if method == b"HEAD":
         return parse_response_head(block, method)
     known = _answers.young.get(block)
@@ -206,7 +210,7 @@ def parse_response_head(block: bytes, method: bytes, *, max_fields: int = 200) -
     two ways is refused like a request, for the next one on its connection would be forged.
 
     Raises:
-        ProtocolError: the backend does not speak HTTP/1.1.
+        ProtocolError: the backend does not speak HTTP/1.1; 502.
     """
     line, _, rest = block.partition(b"\r\n")
     match = _STATUS_LINE.fullmatch(line)

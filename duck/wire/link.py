@@ -114,19 +114,34 @@ class LinkError(Exception):
 class AnswerReceiver(Protocol):
     """What `AnswerReader` tells, in the order of the frames."""
 
-    def link_hello(self) -> None: ...
+    def link_hello(self) -> None:
+        """The slot is granted: a request may be sent."""
+
     def link_head(
         self, status: int, reason: bytes, block: bytes, content_length: int | None, body: bytes, complete: bool
     ) -> None:
         """The answer's head and what came with it of its body; `complete`: nothing follows but `link_free`."""
 
-    def link_data(self, chunk: bytes) -> None: ...
-    def link_end(self) -> None: ...
-    def link_cut(self, reason: str) -> None: ...
-    def link_found(self, path: bytes) -> None: ...
-    def link_free(self, all_us: int) -> None: ...
-    def link_recall(self, level: int) -> None: ...
-    def link_measure(self, queries: int, database_us: int, template_us: int, all_us: int) -> None: ...
+    def link_data(self, chunk: bytes) -> None:
+        """The next bytes of the answer's body; of a long frame, what has come of it. Never empty."""
+
+    def link_end(self) -> None:
+        """The answer is complete."""
+
+    def link_cut(self, reason: str) -> None:
+        """The answer ends here, incomplete."""
+
+    def link_found(self, path: bytes) -> None:
+        """The answer to FIND: an absolute path as the file system has it, `b""` where there is no such file."""
+
+    def link_free(self, all_us: int) -> None:
+        """The view has ended; `all_us`: microseconds of CPU of all views of the process, modulo 2**32."""
+
+    def link_recall(self, level: int) -> None:
+        """The slot is to be given back: SOFT, HARD, or it was TAKEN."""
+
+    def link_measure(self, queries: int, database_us: int, template_us: int, all_us: int) -> None:
+        """What the request has cost so far: statements, and microseconds by the clock on the wall."""
 
 
 def frame(kind: int, payload: bytes = b"") -> bytes:
@@ -162,7 +177,7 @@ def free_frame(all_us: int) -> bytes:
 
 
 def measure_frame(queries: int, database_us: int, template_us: int, all_us: int) -> bytes:
-    """A MEASURE frame; what is more than fits is told as the most that does."""
+    """A MEASURE frame, times in microseconds; what is more than fits is told as the most that does."""
     counts = (min(count, MAX_U32) for count in (queries, database_us, template_us, all_us))
     return frame(MEASURE, _MEASURE.pack(*counts))
 
