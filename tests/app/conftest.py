@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from tests import reports
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEADLINE_S = 60.0
@@ -120,14 +121,6 @@ class Duck:
                 self._more.notify_all()
         with self._more:
             self._more.notify_all()
-
-
-def wait_until(true: Callable[[], Any], deadline_s: float = DEADLINE_S) -> None:
-    """Ask again and again until it is so."""
-    end = time.monotonic() + deadline_s
-    while not true():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.app.conftest import DEADLINE_S, Duck, wait_until
+from tests.app.conftest import DEADLINE_S, Duck
+from tests.waiting import wait_until
 
 URLS = """
 from django.http import HttpResponse

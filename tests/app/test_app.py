@@ -21,7 +21,7 @@ from duck.exceptions import ApplicationError, SettingsError, SSLError
 from duck.http.core.httpd.httpd import BaseMicroServer, BaseServer
 from duck.http.core.httpd.servers import HTTPServer, MicroHTTPServer
 from duck.meta import Meta
-from tests.app.conftest import wait_until
+from tests.waiting import wait_until
 
 # The reference's parameters, in order, with their defaults.
 REFERENCE: dict[Any, dict[str, Any]] = {

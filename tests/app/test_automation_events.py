@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.app.conftest import Duck, wait_until
+from tests.app.conftest import Duck
+from tests.waiting import wait_until
 
 SECRET = "a-secret-of-this-test"
 

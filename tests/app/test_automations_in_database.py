@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.automation_project import database_of, migrate, write_project
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.postgres import Postgres
@@ -68,10 +69,7 @@ class Nodes:
         return (self.root / f"node-{number}.log").read_text()
 
     def wait(self, true: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while not true():
-            assert time.monotonic() < deadline, "\n".join(self.log(number) for number in range(len(self._nodes)))
-            time.sleep(0.1)
+        wait_until(true, told=lambda: "\n".join(self.log(number) for number in range(len(self._nodes))))
 
     def end(self) -> None:
         for node in self._nodes:

@@ -24,9 +24,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from duck.services.certificates.local_authority import ALWAYS, LocalAuthority
 from duck.services.certificates.store import CertificateStore
 from duck.settings.declared.certificates import LETS_ENCRYPT
-from tests.app.conftest import Duck, wait_until
+from tests.app.conftest import Duck
 from tests.app.test_host import python_of_nobody
 from tests.services.certificates.pebble import Pebble, free_port, running_pebble
+from tests.waiting import wait_until
 
 # An authority takes its time, and so do processes on a busy machine.
 pytestmark = pytest.mark.timeout(180)

@@ -12,7 +12,7 @@ from duck.app.changes import Changes
 from duck.services.inbox import Inbox
 from duck.settings import views
 from duck.settings.load import load
-from tests.app.conftest import wait_until
+from tests.waiting import serve_until
 
 FACTS = {
     "template_dirs": ["templates"],
@@ -75,11 +75,7 @@ class Project:
             (self.root / name).write_text("x = 1\n")
 
     def until(self, true: Callable[[], bool]) -> None:
-        def step() -> bool:
-            self.inbox.run_once(0.02)
-            return true()
-
-        wait_until(step)
+        serve_until(self.inbox, true)
 
     def after(self, *names: str) -> list[Any]:
         """What is done once `names` are written."""

@@ -25,7 +25,8 @@ from duck.services.automations.run import Cause, Run, State
 from duck.services.instance import running_instances
 from duck.services.ipc import ControlError, call
 from tests.alive import is_alive
-from tests.app.conftest import DEADLINE_S, Duck, variables, wait_until
+from tests.app.conftest import DEADLINE_S, Duck, variables
+from tests.waiting import wait_until
 
 Start = Callable[..., Duck]
 Ask = Callable[..., subprocess.CompletedProcess[str]]

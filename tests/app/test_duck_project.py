@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.app.conftest import ROOT, Duck, wait_until
+from tests.app.conftest import ROOT, Duck
+from tests.waiting import wait_until
 
 Start = Callable[..., Duck]
 Ask = Callable[..., subprocess.CompletedProcess[str]]

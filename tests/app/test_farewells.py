@@ -18,8 +18,9 @@ import websockets.sync.client
 from websockets.exceptions import ConnectionClosed
 
 from tests.alive import is_alive
-from tests.app.conftest import DEADLINE_S, Duck, wait_until
+from tests.app.conftest import DEADLINE_S, Duck
 from tests.load.project import make_project
+from tests.waiting import wait_until
 
 Start = Callable[..., Duck]
 Run = Callable[..., None]

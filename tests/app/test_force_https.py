@@ -8,7 +8,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -17,9 +17,12 @@ from duck.app.app import App
 from duck.app.force_https import ForceHTTPSMicroApp
 from duck.exceptions import ApplicationError, SettingsError
 from duck.settings.load import load
-from tests.app.conftest import Duck, wait_until
 from tests.app.test_https import get, options
 from tests.certificates import Authority, Pair
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from tests.app.conftest import Duck
 
 Ask = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -18,7 +18,8 @@ import pytest
 import websockets.sync.client
 
 from tests.alive import is_alive, still_alive
-from tests.app.conftest import DEADLINE_S, ROOT, Duck, wait_until
+from tests.app.conftest import DEADLINE_S, ROOT, Duck
+from tests.waiting import wait_until
 
 Start = Callable[..., Duck]
 

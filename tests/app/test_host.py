@@ -20,7 +20,8 @@ import pytest
 
 from duck.app.host import Host
 from duck.settings.load import load
-from tests.app.conftest import ROOT, Duck, wait_until
+from tests.app.conftest import ROOT, Duck
+from tests.waiting import wait_until
 
 Start = Callable[..., Duck]
 Ask = Callable[..., subprocess.CompletedProcess[str]]

@@ -9,13 +9,16 @@ import ssl
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
-from tests.app.conftest import Duck, wait_until
 from tests.certificates import Authority, Pair
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from tests.app.conftest import Duck
 
 Ask = Callable[..., subprocess.CompletedProcess[str]]
 Report = Callable[[Path], dict[str, Any]]

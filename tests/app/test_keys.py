@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.conftest import wait_until
 from tests.app.terminal import Console
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 

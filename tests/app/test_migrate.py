@@ -13,7 +13,8 @@ import pytest
 
 from duck.services.instance import running_instances
 from duck.services.ipc import ControlError, call
-from tests.app.conftest import DEADLINE_S, Duck, wait_until
+from tests.app.conftest import DEADLINE_S, Duck
+from tests.waiting import wait_until
 
 Start = Callable[..., Duck]
 

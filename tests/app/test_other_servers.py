@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.app.conftest import DEADLINE_S, Duck, wait_until
+from tests.app.conftest import DEADLINE_S, Duck
+from tests.waiting import wait_until
 
 URLS = """
 import hashlib

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.conftest import ROOT, Duck, wait_until
+from tests.app.conftest import ROOT, Duck
+from tests.waiting import wait_until
 
 SETTINGS = """
 import os

@@ -20,7 +20,8 @@ import psutil
 import pytest
 
 from tests.alive import still_alive
-from tests.app.conftest import DEADLINE_S, Duck, wait_until
+from tests.app.conftest import DEADLINE_S, Duck
+from tests.waiting import wait_until
 
 Start = Callable[..., Duck]
 Ask = Callable[..., subprocess.CompletedProcess[str]]

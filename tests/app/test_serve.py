@@ -19,7 +19,8 @@ import psutil
 import pytest
 
 from tests.alive import is_alive
-from tests.app.conftest import TRUST, Duck, wait_until
+from tests.app.conftest import TRUST, Duck
+from tests.waiting import wait_until
 
 Serve = Callable[..., Duck]
 Ask = Callable[..., subprocess.CompletedProcess[str]]

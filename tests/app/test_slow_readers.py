@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.conftest import DEADLINE_S, Duck, wait_until
+from tests.app.conftest import DEADLINE_S, Duck
+from tests.waiting import wait_until
 
 LENGTH = 10_000_000
 

@@ -23,6 +23,7 @@ from duck.services.inbox import Inbox
 from tests.alive import still_alive
 from tests.backend.conftest import VIEWS
 from tests.backend.link_client import TIMEOUT_S, LinkClient
+from tests.waiting import serve_until
 
 if TYPE_CHECKING:
     from duck.backend.django.process import Failure
@@ -37,14 +38,6 @@ def inbox() -> Iterator[Inbox]:
     inbox = Inbox()
     yield inbox
     inbox.close()
-
-
-def run_until(inbox: Inbox, condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
-    """Serve the inbox until `condition` holds."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "what was waited for did not happen"
-        inbox.run_once(0.1)
 
 
 class Recorder:
@@ -75,7 +68,7 @@ class Recorder:
         self.downs += 1
 
     def until(self, condition: Callable[[], object]) -> None:
-        run_until(self.inbox, condition)
+        serve_until(self.inbox, condition)
 
     def start(self) -> Generation:
         self.backend.start()
@@ -124,14 +117,14 @@ def test_one_process_reports_writes_and_ends(make_project: MakeProject, inbox: I
     codes: list[int] = []
     spec = WorkerSpec(cwd=str(project), manage=str(project / "manage.py"), address=str(run_directory / "s"), threads=1)
     process = DjangoProcess.spawn(spec, HERE, inbox, events.append, lines.append, codes.append)
-    run_until(inbox, lambda: len(events) == 2)
+    serve_until(inbox, lambda: len(events) == 2)
     assert [event["event"] for event in events] == ["looked", "ready"]
     assert process.state == "ready"
     assert os.getpgid(process.pid) == process.pid
     assert "from the project é\n" in lines
     process.stop(5)
     assert process.state == "stopping"
-    run_until(inbox, lambda: codes)
+    serve_until(inbox, lambda: codes)
     assert codes == [0]
     assert process.state == "exited"
     assert lines[-1] == "unfinished\n"
@@ -157,11 +150,11 @@ for fd in range(3, 64):
     project = make_project(settings=settings)
     spec = WorkerSpec(cwd=str(project), manage=str(project / "manage.py"), address=str(run_directory / "s"), threads=1)
     process = DjangoProcess.spawn(spec, HERE, inbox, events.append, lambda line: None, codes.append)
-    run_until(inbox, lambda: len(events) == 2)
+    serve_until(inbox, lambda: len(events) == 2)
     assert [event["event"] for event in events] == ["looked", "ready"]
     assert caplog.messages == [f"The Django process {process.pid} wrote to Duck's control socket what is no message."]
     process.stop(5)
-    run_until(inbox, lambda: codes)
+    serve_until(inbox, lambda: codes)
 
 
 def test_a_process_that_does_not_stop_is_killed(make_project: MakeProject, inbox: Inbox, run_directory: Path) -> None:
@@ -172,9 +165,9 @@ def test_a_process_that_does_not_stop_is_killed(make_project: MakeProject, inbox
     events: list[dict[str, Any]] = []
     spec = WorkerSpec(cwd=str(project), manage=str(project / "manage.py"), address=str(run_directory / "s"), threads=1)
     process = DjangoProcess.spawn(spec, HERE, inbox, events.append, lambda line: None, codes.append)
-    run_until(inbox, lambda: len(events) == 2)
+    serve_until(inbox, lambda: len(events) == 2)
     process.stop(0.1)
-    run_until(inbox, lambda: codes)
+    serve_until(inbox, lambda: codes)
     assert codes == [-signal.SIGKILL]
 
 

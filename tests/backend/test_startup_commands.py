@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from duck.backend.django.discover import find_interpreter, find_project
 from duck.cli.makeproject import make_project
 from duck.services.inbox import Inbox
 from tests.alive import still_alive
+from tests.waiting import serve_until
 
 if TYPE_CHECKING:
     from duck.backend.django.version import Failure
@@ -92,11 +92,8 @@ class Run:
     def _print(self, text: str) -> None:
         self.output += text
 
-    def until(self, what: Callable[[], object], seconds: float = 30.0) -> None:
-        end = time.monotonic() + seconds
-        while not what() and time.monotonic() < end:
-            self.inbox.run_once(0.1)
-        assert what(), self.output
+    def until(self, what: Callable[[], object]) -> None:
+        serve_until(self.inbox, what, told=lambda: self.output)
 
 
 @contextmanager

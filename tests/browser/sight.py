@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import Error, Page
 
-from tests.app.conftest import ROOT, Duck, wait_until
+from tests.app.conftest import ROOT, Duck
 from tests.reports import report
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import WebSocket

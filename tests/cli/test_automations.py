@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.automation_site import Site
+from tests.waiting import wait_until
 
 TOML = """
 use_django = false
@@ -44,13 +44,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
     made = Site(tmp_path, TOML)
     yield made
     made.end()
-
-
-def wait_for(what: Callable[[], object], within_s: float = 60.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not what():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.1)
 
 
 class TestShown:
@@ -115,7 +108,7 @@ class TestByHand:
         assert "on-each runs on each node, and no node is there" in nobody.stderr
         for name in ("a", "b"):
             site.start("--node", name)
-        wait_for(lambda: {run["node"] for run in site.runs()} >= {"a", "b"})
+        wait_until(lambda: {run["node"] for run in site.runs()} >= {"a", "b"})
         told = site.json("run", "on-each", "--wait")["runs"]
         assert sorted((run["node"], run["state"], run["output"]) for run in told) == [
             ("a", "succeeded", "here\n"),
@@ -125,10 +118,10 @@ class TestByHand:
     def test_a_run_is_cancelled(self, site: Site) -> None:
         site.start("--name", "here")
         run = site.json("run", "long")
-        wait_for(lambda: site.runs("long")[0]["state"] == "running")
+        wait_until(lambda: site.runs("long")[0]["state"] == "running")
         assert site.runs("long")[0]["node"] == "here"
         assert site.call("cancel", str(run["id"])).returncode == 0
-        wait_for(lambda: site.runs("long")[0]["state"] == "cancelled")
+        wait_until(lambda: site.runs("long")[0]["state"] == "cancelled")
         assert site.call("cancel", str(run["id"])).returncode == 1
 
     def test_one_that_no_node_has_run_yet_can_be_paused_and_its_coming_times_say_so(self, site: Site) -> None:
@@ -140,13 +133,13 @@ class TestByHand:
 
     def test_a_paused_one_is_not_planned(self, site: Site) -> None:
         site.start()
-        wait_for(lambda: site.runs())
+        wait_until(lambda: site.runs())
         assert site.json("pause", "tick", "--for", "1h")["paused_until"] is not None
         assert site.json("show", "tick")["state"] == "paused"
-        wait_for(lambda: (datetime.now(UTC) - datetime.fromisoformat(site.runs()[0]["planned"])).total_seconds() > 7)
+        wait_until(lambda: (datetime.now(UTC) - datetime.fromisoformat(site.runs()[0]["planned"])).total_seconds() > 7)
         site.call("resume", "tick")
         before = len(site.runs())
-        wait_for(lambda: len(site.runs()) > before)
+        wait_until(lambda: len(site.runs()) > before)
 
 
 class TestWithoutANode:
@@ -208,9 +201,9 @@ class TestFollowing:
 
 def test_a_node_ends_in_order_and_its_exit_code_says_by_what(site: Site) -> None:
     node = site.start()
-    wait_for(lambda: site.runs())
+    wait_until(lambda: site.runs())
     run = site.json("run", "long")
-    wait_for(lambda: site.runs("long")[0]["state"] == "running")
+    wait_until(lambda: site.runs("long")[0]["state"] == "running")
     site.call("cancel", str(run["id"]))
     node.send_signal(signal.SIGTERM)
     assert node.wait(30) == 128 + signal.SIGTERM

@@ -11,6 +11,7 @@ from duck.http.files import StaticFiles
 from duck.net.limits import Limits
 from duck.net.worker import Worker
 from duck.wire.head import ResponseHead
+from tests.waiting import wait_until
 
 LARGE = os.urandom(1 << 20) * 24
 
@@ -84,13 +85,6 @@ def read_all(client):
     except ConnectionResetError:
         pass
     return bytes(data)
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline, "this did not come to pass within 5 s"
-        time.sleep(0.01)
 
 
 needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are counted in /proc")

@@ -12,7 +12,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -28,6 +27,7 @@ from duck.wire.head import ResponseHead
 from tests.certificates import Authority
 from tests.net.front import Front
 from tests.net.secure import GET, LOOPS, ask, read_answer, serving
+from tests.waiting import wait_until
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 both_versions = pytest.mark.parametrize("version", [V12, V13], ids=["1.2", "1.3"])
@@ -42,13 +42,6 @@ def authority(tmp_path_factory) -> Authority:
 @pytest.fixture(scope="module")
 def pair(authority):
     return authority.issue("a.example")
-
-
-def wait_until(true, deadline_s=10.0):
-    end = time.monotonic() + deadline_s
-    while not true():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def names_of(client: ssl.SSLSocket) -> set[str]:

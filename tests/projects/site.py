@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.programs import free_port
+
 DEADLINE_S = 30.0
 # The database, and what Python, pytest and Django's file caches leave.
 NOT_THE_PROJECT = re.compile(r"(^|/)(__pycache__|[^/]*\.sqlite3(-journal|-wal|-shm)?|[^/]*\.pyc)(/|$)")
@@ -35,11 +37,6 @@ def bare_environ(python: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("HOME", "LANG", "LC_ALL", "TMPDIR", "TZ") if name in os.environ}
     kept["PYTHONHASHSEED"] = "0"  # sets that a template prints in their order
     return kept | {"PATH": f"{home / 'bin'}{os.pathsep}/usr/local/bin:/usr/bin:/bin", "VIRTUAL_ENV": str(home)}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class Site:

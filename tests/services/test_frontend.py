@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from duck.services.frontend.service import BROKEN, SERVING, STARTING, FrontendSe
 from duck.services.inbox import Inbox
 from duck.settings.frontend import FrontendView
 from tests.alive import still_alive
+from tests.waiting import serve_until
 
 SERVER = Path(__file__).resolve().parents[1] / "frontend_server.py"
 DEADLINE_S = 60.0
@@ -206,10 +206,7 @@ class Run:
         )
 
     def until(self, true: Callable[[], object]) -> None:
-        end = time.monotonic() + DEADLINE_S
-        while not true():
-            assert time.monotonic() < end, (self.states, self.output)
-            self.inbox.run_once(0.1)
+        serve_until(self.inbox, true, told=lambda: (self.states, self.output))
 
     def until_serving(self) -> None:
         self.until(lambda: self.service.state is SERVING)

@@ -191,7 +191,7 @@ def test_one_that_starts_in_the_background_is_not_stopped_and_reads_once_it_is_i
 
 
 def until_uncooked(console: Console) -> None:
-    from tests.app.conftest import wait_until
+    from tests.waiting import wait_until
 
     wait_until(lambda: not console.is_cooked)
 

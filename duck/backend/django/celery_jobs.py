@@ -124,7 +124,7 @@ class CeleryJobs:
     def _too_late(self, host: JobHost) -> None:
         if host.state is STARTING:
             host.has_failed = True
-            self._on_failed(f"The project was not loaded for automations within {START_S:g} s.", "")
+            self._of.on_failed(f"The project was not loaded for automations within {START_S:g} s.", "")
             host.kill()
 
     def warm(self, lanes: Collection[str]) -> None:

@@ -29,6 +29,7 @@ from duck.services.automations.engine import Ended
 from duck.services.automations.engines.local import LocalEngine
 from duck.services.automations.run import Cause, Run, State
 from duck.services.inbox import Inbox
+from tests.waiting import serve_until
 
 
 class _Receiver(BaseHTTPRequestHandler):
@@ -161,10 +162,7 @@ class Works:
         self.engine.ahead += timedelta(**span)
 
     def serve(self, until: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 20.0
-        while not until():
-            assert time.monotonic() < deadline, "it did not come to that"
-            self.inbox.run_once(0.02)
+        serve_until(self.inbox, until)
 
     def close(self) -> None:
         self.alerts.close(1.0)

@@ -24,6 +24,7 @@ from duck.services.automations.engines.local import LocalEngine
 from duck.services.automations.event_spool import EventSpool
 from duck.services.automations.run import Cause, Run, State
 from duck.services.inbox import Inbox
+from tests.waiting import DEADLINE_S, serve_until
 
 
 class ClockedEngine(LocalEngine):
@@ -144,11 +145,8 @@ class Node:
         self.dispatcher.declare(declarations)
         self.dispatcher.start()
 
-    def serve(self, until: Callable[[], object], within_s: float = 30.0) -> None:
-        deadline = time.monotonic() + within_s
-        while not until():
-            assert time.monotonic() < deadline, "it did not come to that"
-            self.inbox.run_once(0.05)
+    def serve(self, until: Callable[[], object], within_s: float = DEADLINE_S) -> None:
+        serve_until(self.inbox, until, within_s)
 
     def turns(self, count: int = 3) -> None:
         for _ in range(count):

@@ -28,6 +28,7 @@ from duck.services.automations.run import Cause, Run, State
 from duck.services.inbox import Inbox
 from tests.alive import is_alive
 from tests.services.automations.test_alerts import dripping
+from tests.waiting import serve_until, wait_until
 
 if TYPE_CHECKING:
     from duck.services.automations.engine import Ended
@@ -59,10 +60,7 @@ class Works:
         return ended[0]
 
     def serve(self, until: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 20.0
-        while not until():
-            assert time.monotonic() < deadline
-            self.inbox.run_once(0.05)
+        serve_until(self.inbox, until)
 
 
 def declared(**table: Any) -> Declaration:
@@ -109,11 +107,8 @@ class TestShell:
     def test_one_that_hears_nothing_is_ended_with_its_children(self, works: Works) -> None:
         run, ended = works.begin(shell="trap '' TERM; sleep 60 & sleep 60; sleep 60", timeout=1, grace=0.2)
         process = psutil.Process(works.shell._commands[run.id].process.pid)
-        deadline = time.monotonic() + 10
-        while not process.children() and time.monotonic() < deadline:
-            works.inbox.run_once(0.02)
+        works.serve(lambda: process.children())
         children = process.children(recursive=True)
-        assert children
         works.serve(lambda: ended)
         assert (ended[0].state, ended[0].reason, ended[0].code) == (State.TIMED_OUT, "not ended within 1 s", -9)
         works.serve(lambda: not any(is_alive(child.pid) for child in children))
@@ -132,10 +127,7 @@ class TestShell:
 
     def test_what_a_command_leaves_behind_ends_with_it(self, works: Works) -> None:
         ended = works.run(shell="sleep 61 >/dev/null 2>&1 & echo $!")
-        deadline = time.monotonic() + 10
-        while is_alive(int(ended.output)) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert not is_alive(int(ended.output))
+        wait_until(lambda: not is_alive(int(ended.output)))
 
     def test_what_begins_a_session_of_its_own_is_left_at_an_end_and_ended_by_force(
         self, works: Works, tmp_path: Path
@@ -176,10 +168,7 @@ class TestShell:
         done = subprocess.run([sys.executable, "-c", program, str(ROOT)], cwd=tmp_path, timeout=60)
         assert done.returncode == -9
         pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
-        deadline = time.monotonic() + 10
-        while any(map(is_alive, pids)) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert not any(map(is_alive, pids))
+        wait_until(lambda: not any(map(is_alive, pids)))
 
 
 class _Site(BaseHTTPRequestHandler):

@@ -14,6 +14,7 @@ from duck.backend.django.worker import event_file
 from duck.services.automations import file_watch as module
 from duck.services.automations.event_spool import EventSpool, Happened
 from duck.services.automations.file_watch import FileWatch, Settling, place_of
+from tests.waiting import wait_until
 
 
 class Watched:
@@ -128,10 +129,7 @@ def test_what_is_kept_no_more_is_told_once_there_is_room(
     monkeypatch.setattr(EventSpool, "put", refused)
     site.watch.watch(["in/*.csv"])
     (site.root / "in" / "a.csv").write_text("x")
-    deadline = time.monotonic() + 30.0
-    while "No space left" not in caplog.text:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: "No space left" in caplog.text)
     is_full = False
     assert len(site.take(1)) == 1
     assert caplog.text.count("No space left") == 1
@@ -145,10 +143,7 @@ def test_what_there_was_room_for_is_not_told_of_again(
     for number in range(10):
         (site.root / "in" / f"{number}.csv").write_text("x")
     site.watch.watch(["in/*.csv"])
-    deadline = time.monotonic() + 30.0
-    while "events wait in" not in caplog.text:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: "events wait in" in caplog.text)
     assert len({each["path"] for each in site.take(10)}) == 10
     site.nothing_more()
 

@@ -25,6 +25,7 @@ from duck.services.automations.run import Cause, Run, State
 from duck.services.inbox import Inbox
 from tests.relay import Relay
 from tests.services.automations.test_dispatcher import Hands
+from tests.waiting import serve_until
 
 if TYPE_CHECKING:
     from tests.postgres import Postgres
@@ -258,10 +259,7 @@ def lose_the_answer_to_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class TestNotifications:
     def wait(self, inbox: Inbox, told: list[int], count: int) -> None:
-        deadline = time.monotonic() + 30.0
-        while len(told) < count and time.monotonic() < deadline:
-            inbox.run_once(1.0)
-        assert len(told) >= count
+        serve_until(inbox, lambda: len(told) >= count)
 
     def test_what_another_queues_is_told_of_and_what_is_to_end(self, site: Site) -> None:
         inbox, told = Inbox(), list[int]()
@@ -311,15 +309,12 @@ def test_a_node_starts_at_once_what_another_queues(site: Site, monkeypatch: pyte
     for _ in range(5):
         inbox.run_once(0.0)
     other.enqueue(job, other.now(), Cause.HAND)
-    deadline = time.monotonic() + 60.0
-    while not hands.started and time.monotonic() < deadline:
-        inbox.run_once(1.0)
+    serve_until(inbox, lambda: hands.started)
     assert [run.name for run in hands.started] == ["job"]
     stopped: list[int] = []
     hands.end(hands.started[0], Ended(State.SUCCEEDED))
     node.stop(5.0, lambda: stopped.append(1))
-    while not stopped and time.monotonic() < deadline:
-        inbox.run_once(1.0)
+    serve_until(inbox, lambda: stopped)
     inbox.close()
     assert other.nodes(60.0) == [] and site.ask("SELECT count(*) FROM duck_automations.procrastinate_workers") == [(0,)]
 

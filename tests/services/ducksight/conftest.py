@@ -12,6 +12,7 @@ import pytest
 
 from duck.services.ducksight import Burst, ChangeFilter, DuckSight
 from duck.services.inbox import Inbox
+from tests.waiting import serve_until
 
 DEADLINE_S = 45.0
 
@@ -40,10 +41,7 @@ class Watched:
 
     def until(self, true: Callable[[], bool]) -> None:
         """Serve the inbox until it is so."""
-        end = time.monotonic() + DEADLINE_S
-        while not true():
-            assert time.monotonic() < end, f"it did not happen; seen were {self.calls}"
-            self.inbox.run_once(0.02)
+        serve_until(self.inbox, true, told=lambda: f"it did not happen; seen were {self.calls}")
 
     def until_seen(self, *names: str) -> None:
         """Serve the inbox until all of `names` were told, then forget them."""
