@@ -92,13 +92,23 @@ def _printed(text: str) -> None:
         logger.info("%s", line)
 
 
-def store_path(settings: Settings, root: Path | None) -> Path:
-    """Where the runs of the project at `root` are kept on this machine.
+def has_store(settings: Settings, side: ProjectSide) -> bool:
+    """Whether there is one to be opened, so that who only looks need not make it: a file may not be there yet.
+
+    Raises:
+        ApplicationError: the state directory cannot be used.
+    """
+    return settings["AUTOMATION_ENGINE"] != "local" or store_path(settings, side.root, make=False).exists()
+
+
+def store_path(settings: Settings, root: Path | None, *, make: bool = True) -> Path:
+    """Where the runs of the project at `root` are kept on this machine; without `make` no directory is made for it.
 
     Raises:
         ApplicationError: the state directory cannot be used.
     """
     place = Path(os.path.realpath(root or settings.base_dir))
-    directory = state_directory(settings["STATE_DIR"], project=place) / "automations"
-    directory.mkdir(mode=0o700, exist_ok=True)
+    directory = state_directory(settings["STATE_DIR"], project=place, make=make) / "automations"
+    if make:
+        directory.mkdir(mode=0o700, exist_ok=True)
     return directory / f"{place.name}-{digest_of(place)}.sqlite3"

@@ -40,7 +40,7 @@ class Kept:
 @pytest.fixture(autouse=True)
 def kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "load_settings", lambda given: None)
-    monkeypatch.setattr(runs, "engine_of", lambda settings: Kept())
+    monkeypatch.setattr(runs, "engine_if_any", lambda settings: Kept())
 
 
 def said(command: Any, *arguments: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,13 @@ import click
 
 from duck.cli.automations.place import engine_of, found_in, offer_automations, options, somebody_lives, the_one
 from duck.cli.automations.shown import iso, local, print_table, run_values
-from duck.cli.main import OK
+from duck.cli.main import FAILED, OK
 from duck.cli.options import load_settings
 from duck.exceptions import ApplicationError
 
 if TYPE_CHECKING:
-    from duck.app.automation_declarations import Found
+    from zoneinfo import ZoneInfo
+
     from duck.services.automations.backfill import Planned
 
 
@@ -49,9 +51,10 @@ def backfill(name: str, first: str, last: str, dry_run: bool, yes: bool, as_json
         raise ApplicationError(
             f"{name} has no planned times ({declaration.when}); `duck automations run {name}` runs it."
         )
-    begin, end = (
-        _moment(text, declaration.plan.zone, is_end=is_end) for text, is_end in ((first, False), (last, True))
-    )
+    zone = declaration.plan.zone
+    begin, of_begin = _moment(first, zone, is_end=False)
+    end, of_end = _moment(last, zone, is_end=True)
+    notes = [f"{note[0].upper()}{note[1:]}." for note in dict.fromkeys((of_begin, of_end)) if note]
     now = engine.now()
     if end < begin:
         raise click.BadParameter(f"{last} is before {first}.", param_hint="--to")
@@ -63,9 +66,12 @@ def backfill(name: str, first: str, last: str, dry_run: bool, yes: bool, as_json
         raise ApplicationError(f"{str(error)[0].upper()}{str(error)[1:]}.") from None
     times = [each.at for each in planned if not each.left]
     if not as_json:
-        _show(planned, found, len(times))
-    if times and not dry_run and not yes:
-        click.confirm(f"Run {name} for {_times(len(times))}?", abort=True)
+        for note in notes:
+            click.echo(note, err=True)
+        _show(planned, zone, len(times))
+    if times and not dry_run and not yes and not _confirms(f"Run {name} for {_times(len(times))}?"):
+        click.echo("Nothing is run.", err=True)
+        return FAILED
     queued = []
     if times and not dry_run:
         if name not in engine.standings():
@@ -73,7 +79,8 @@ def backfill(name: str, first: str, last: str, dry_run: bool, yes: bool, as_json
         queued = engine.backfill(declaration, times)
     if as_json:
         rows = [{"planned": iso(each.at), "left": each.left} for each in planned]
-        click.echo(json.dumps({"planned": rows, "queued": [run_values(each) for each in queued]}, indent=2))
+        values = {"planned": rows, "queued": [run_values(each) for each in queued], "notes": notes}
+        click.echo(json.dumps(values, indent=2))
     elif not dry_run and times:
         click.echo(f"{_times(len(queued))} queued; `duck automations history {name}` shows what becomes of them.")
         if not somebody_lives(engine):
@@ -81,8 +88,18 @@ def backfill(name: str, first: str, last: str, dry_run: bool, yes: bool, as_json
     return OK
 
 
-def _show(planned: list[Planned], found: Found, runs: int) -> None:
-    print_table([{"planned": local(iso(each.at), found), "is": each.left or "to run"} for each in planned])
+def _confirms(question: str) -> bool:
+    try:
+        return click.confirm(question)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise  # Ctrl-C
+    click.echo()
+    raise click.UsageError("Nobody can be asked here: give --yes, or --dry-run.")
+
+
+def _show(planned: list[Planned], zone: ZoneInfo, runs: int) -> None:
+    print_table([{"planned": local(iso(each.at), zone), "is": each.left or "to run"} for each in planned])
     click.echo(f"{_times(len(planned))}, {runs} to run.")
 
 
@@ -90,7 +107,10 @@ def _times(count: int) -> str:
     return f"{count} planned time{'' if count == 1 else 's'}"
 
 
-def _moment(text: str, zone: Any, *, is_end: bool) -> datetime:
+def _moment(text: str, zone: ZoneInfo, *, is_end: bool) -> tuple[datetime, str]:
+    """What an option says, and what there is to be said of that."""
+    from duck.services.automations.backfill import bound_of
+
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -99,4 +119,4 @@ def _moment(text: str, zone: Any, *, is_end: bool) -> datetime:
         raise click.BadParameter(f"{text}: {right}.", param_hint=hint) from None
     if is_end and len(text) <= len("2026-05-01"):
         moment = moment.replace(hour=23, minute=59, second=59, microsecond=999_999)
-    return moment.replace(tzinfo=zone).astimezone(UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return bound_of(moment, zone, is_end=is_end) if moment.tzinfo is None else (moment.astimezone(UTC), "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -51,15 +52,21 @@ def import_crontab(file: Path | None, has_users: bool | None, write: bool, as_js
 
     settings = load_settings(given)
     text = _read(file)
+    asked = has_users
     if has_users is None:
         has_users = file is not None and str(file.absolute()).startswith(_SYSTEM)
     read = read_crontab(text, has_users=has_users, home=str(Path.home()), zone=system_zone())
+    hint = _users_hint(read.jobs) if has_users is False and asked is None else ""
     target = (
         settings.file if settings.file is not None and settings.file.suffix == ".toml" else Path.cwd() / "duck.toml"
     )
     jobs, there = _new(read.jobs, settings["AUTOMATIONS"])
     tables = [automation_table(job.name, job.table, (f"line {job.line} of the crontab", *job.notes)) for job in jobs]
-    problems = [*read.problems, *(f"{name} is declared already, as it is here." for name in there)]
+    problems = [
+        *([hint] if hint else []),
+        *read.problems,
+        *(f"{name} is declared already, as it is here." for name in there),
+    ]
     if write and tables:
         _append(target, tables)
     if as_json:
@@ -99,6 +106,20 @@ def _read(file: Path | None) -> str:
         return file.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise ApplicationError(f"{file} cannot be read: {error.strerror}; give another.") from error
+
+
+def _users_hint(jobs: tuple[Job, ...]) -> str:
+    """What to say where each line seems to name a user, and none was expected to."""
+    try:
+        import pwd
+    except ImportError:  # Windows
+        return ""
+    first = {job.command.split()[0] for job in jobs}
+    users = {each.pw_name for each in pwd.getpwall()}
+    if not first or not first <= users or any(shutil.which(each) for each in first):
+        return ""  # `mail` is a user, too
+    names = ", ".join(sorted(first))
+    return f"Each line begins with the name of a user ({names}): give --system where it says who runs it."
 
 
 def _new(jobs: tuple[Job, ...], declared: dict[str, Any]) -> tuple[list[Job], list[str]]:

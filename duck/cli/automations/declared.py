@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from duck.cli.automations.place import engine_of, found_in, offer_automations, options, pauses_of, the_one
+from duck.cli.automations.place import engine_if_any, found_in, offer_automations, options, pauses_of, the_one
 from duck.cli.automations.shown import (
     described,
     in_words,
@@ -22,6 +22,9 @@ from duck.cli.automations.shown import (
 from duck.cli.main import FAILED, OK
 from duck.cli.options import load_settings
 
+if TYPE_CHECKING:
+    from duck.services.automations.declaration import Declaration
+
 
 @click.command("list")
 @options
@@ -33,8 +36,8 @@ def list_(as_json: bool, **given: Any) -> int:
     For example: duck automations list --json
     """
     settings = load_settings(given)
-    found, engine = found_in(settings), engine_of(settings)
-    standings = engine.standings()
+    found, engine = found_in(settings), engine_if_any(settings)
+    standings = engine.standings() if engine is not None else {}
     now = datetime.now(UTC)
     rows = [described(each, standings.get(each.name), engine, now) for each in found.declarations]
     if as_json:
@@ -45,7 +48,7 @@ def list_(as_json: bool, **given: Any) -> int:
                 {
                     "name": row["name"],
                     "when": row["when"],
-                    "next": local(row["next"], found) if row["next"] else row["state"],
+                    "next": local(row["next"], found.zone) if row["next"] else row["state"],
                     "last": last(row["last"], found),
                 }
                 for row in rows
@@ -68,9 +71,10 @@ def show(name: str, as_json: bool, **given: Any) -> int:
     For example: duck automations show nightly
     """
     settings = load_settings(given)
-    found, engine = found_in(settings), engine_of(settings)
+    found, engine = found_in(settings), engine_if_any(settings)
     declaration = the_one(found, name)
-    row = described(declaration, engine.standings().get(name), engine, datetime.now(UTC))
+    standing = engine.standings().get(name) if engine is not None else None
+    row = described(declaration, standing, engine, datetime.now(UTC))
     if as_json:
         click.echo(json.dumps(row, indent=2))
         return OK
@@ -94,17 +98,19 @@ def next_(names: tuple[str, ...], count: int, as_json: bool, **given: Any) -> in
 
     settings = load_settings(given)
     found = found_in(settings)
-    chosen = [the_one(found, name) for name in names] or list(found.declarations)
+    chosen = [the_one(found, name) for name in names] or [each for each in found.declarations if each.enabled]
     now = datetime.now(UTC)
     paused = pauses_of(settings)
+
+    def note_of(declaration: Declaration, planned: datetime) -> str:
+        if not declaration.enabled:
+            return "passed over: off"
+        if planned < paused.get(declaration.name, now):
+            return "passed over: paused"
+        return oddity(planned, declaration.plan.zone)
+
     coming = [
-        (
-            planned,
-            declaration.name,
-            "passed over: paused"
-            if planned < paused.get(declaration.name, now)
-            else oddity(planned, declaration.plan.zone),
-        )
+        (planned, declaration.name, note_of(declaration, planned))
         for declaration in chosen
         if declaration.plan.schedule is not None
         for planned in upcoming(declaration.plan.schedule, now, count)
@@ -116,6 +122,6 @@ def next_(names: tuple[str, ...], count: int, as_json: bool, **given: Any) -> in
         return OK
     if not coming:
         click.echo("Nothing is planned.", err=True)
-    print_table([{"at": local(iso(at), found), "name": name, "note": note} for at, name, note in coming])
+    print_table([{"at": local(iso(at), found.zone), "name": name, "note": note} for at, name, note in coming])
     print_problems(found)
     return OK

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from duck.cli.automations.place import engine_of, found_in, offer_automations, options, refuse_unknown, the_one
+from duck.cli.automations.place import engine_that_knows, offer_automations, options
 from duck.cli.automations.shown import iso
 from duck.cli.main import OK
 from duck.cli.options import load_settings
@@ -27,15 +27,14 @@ def pause(name: str, duration: str | None, as_json: bool, **given: Any) -> int:
     from duck.settings import kinds
 
     settings = load_settings(given)
-    engine = engine_of(settings)
-    if name not in engine.standings():  # no node has run it yet
-        engine.register([the_one(found_in(settings), name)])
-    until = None
+    seconds = None
     if duration is not None:
         try:
-            until = engine.now() + timedelta(seconds=kinds.duration().read(duration, Path()))
+            seconds = kinds.duration().read(duration, Path())
         except ValueError as error:
             raise click.BadParameter(f"{duration}: {error}.", param_hint="--for") from error
+    engine = engine_that_knows(settings, name)
+    until = engine.now() + timedelta(seconds=seconds) if seconds is not None else None
     engine.pause(name, until)
     told = iso(until) if until is not None else None
     click.echo(
@@ -54,8 +53,7 @@ def resume(name: str, as_json: bool, **given: Any) -> int:
 
     For example: duck automations resume nightly
     """
-    engine = engine_of(load_settings(given))
-    refuse_unknown(engine, name)
+    engine = engine_that_knows(load_settings(given), name)
     engine.resume(name)
     click.echo(
         json.dumps({"name": name, "paused": False, "paused_until": None}) if as_json else f"{name} is planned again."

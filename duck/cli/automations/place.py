@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -56,6 +57,28 @@ def engine_of(settings: Settings) -> Engine:
     return open_engine(settings, ProjectSide(settings))
 
 
+def engine_if_any(settings: Settings) -> Engine | None:
+    """What keeps the runs, for who only looks: None where nothing has been kept yet, and nothing is made for it.
+
+    Raises:
+        DuckError: it cannot be reached.
+    """
+    from duck.app.automation_engine import has_store, open_engine
+    from duck.app.automation_project import ProjectSide
+
+    side = ProjectSide(settings)
+    return open_engine(settings, side) if has_store(settings, side) else None
+
+
+def nothing_kept(settings: Settings) -> str:
+    """What to say where `engine_if_any` gives None."""
+    from duck.app.automation_engine import store_path
+    from duck.app.automation_project import ProjectSide
+
+    path = store_path(settings, ProjectSide(settings).root, make=False)
+    return f"nothing has run here yet, and {path} is not there"
+
+
 def the_one(found: Found, name: str) -> Declaration:
     """The automation of that name.
 
@@ -72,21 +95,35 @@ def the_one(found: Found, name: str) -> Declaration:
     raise _unknown(name, names, "`duck automations list` shows those that are.")
 
 
-def refuse_unknown(engine: Engine, name: str) -> None:
-    """Refuse the name of an automation that the store does not know.
+def engine_that_knows(settings: Settings, name: str) -> Engine:
+    """What keeps the runs, told of the automation of that name where it has not been.
+
+    Raises:
+        ApplicationError: none is declared that is called so, and the store knows none.
+        DuckError: the store cannot be reached.
+    """
+    engine = engine_of(settings)
+    if name not in engine.standings():
+        engine.register([the_one(found_in(settings), name)])
+    return engine
+
+
+def refuse_mistyped(engine: Engine, name: str) -> None:
+    """Refuse a name that the store does not know where it knows one that is near.
 
     Raises:
         ApplicationError: see above.
     """
     known = engine.standings()
-    if name not in known:
-        raise _unknown(name, known, "it is known once it was dispatched.")
+    if name not in known and difflib.get_close_matches(name, known, 1):
+        raise _unknown(name, known, "")
 
 
 def pauses_of(settings: Settings) -> dict[str, datetime]:
     """Until when automations are paused, by name; of those that are, and where the store can be asked."""
     try:
-        standings = engine_of(settings).standings()
+        engine = engine_if_any(settings)
+        standings = engine.standings() if engine is not None else {}
     except DuckError:
         return {}  # what comes can be told without it
     return {name: each.paused_until for name, each in standings.items() if each.paused_until is not None}
@@ -114,8 +151,6 @@ def given_options(given: dict[str, Any]) -> tuple[str, ...]:
 
 def _unknown(name: str, known: Iterable[str], otherwise: str) -> ApplicationError:
     """What to say of a name that is none of `known`: a near one, else `otherwise`."""
-    import difflib
-
     near = difflib.get_close_matches(name, list(known), 1)
     return ApplicationError(f"There is no automation {name!r}; {f'did you mean {near[0]}?' if near else otherwise}")
 
@@ -127,7 +162,8 @@ def offer_automations(context: click.Context, parameter: click.Parameter, incomp
         return []
     names = set(settings["AUTOMATIONS"])
     with contextlib.suppress(DuckError):
-        names |= engine_of(settings).standings().keys()
+        engine = engine_if_any(settings)
+        names |= engine.standings().keys() if engine is not None else set()
     return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
 
 
@@ -137,7 +173,8 @@ def offer_runs(context: click.Context, parameter: click.Parameter, incomplete: s
     runs: list[Run] = []
     if settings is not None:
         with contextlib.suppress(DuckError):
-            runs = engine_of(settings).runs(limit=50)
+            engine = engine_if_any(settings)
+            runs = engine.runs(limit=50) if engine is not None else []
     return [
         CompletionItem(str(run.id), help=f"{run.name}, {run.state}")
         for run in runs

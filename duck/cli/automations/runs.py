@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from duck.cli.automations.place import engine_of, offer_automations, offer_runs, options, somebody_lives
+from duck.cli.automations.place import (
+    engine_if_any,
+    nothing_kept,
+    offer_automations,
+    offer_runs,
+    options,
+    refuse_mistyped,
+    somebody_lives,
+)
 from duck.cli.automations.shown import iso, print_table, reason_of, run_values, say_output, say_run, took
 from duck.cli.main import FAILED, OK
 from duck.cli.options import load_settings
@@ -31,12 +39,16 @@ def history(name: str | None, count: int, as_json: bool, **given: Any) -> int:
     For example: duck automations history nightly --count 5
     """
     settings = load_settings(given)
-    runs = engine_of(settings).runs(name, limit=count)
+    engine = engine_if_any(settings)
+    runs = engine.runs(name, limit=count) if engine is not None else []
+    if name is not None and engine is not None and not runs:
+        refuse_mistyped(engine, name)
     if as_json:
         click.echo(json.dumps({"runs": [run_values(each) for each in runs]}, indent=2))
         return OK
     if not runs:
-        click.echo(f"There are no runs{f' of {name}' if name else ''}.", err=True)
+        why = f": {nothing_kept(settings)}" if engine is None else ""
+        click.echo(f"There are no runs{f' of {name}' if name else ''}{why}.", err=True)
     print_table(
         [
             {
@@ -66,7 +78,10 @@ def logs(run_id: int, follow: bool, as_json: bool, **given: Any) -> int:
 
     For example: duck automations logs 17 -f
     """
-    engine = engine_of(load_settings(given))
+    settings = load_settings(given)
+    engine = engine_if_any(settings)
+    if engine is None:
+        raise ApplicationError(f"There is no run {run_id}: {nothing_kept(settings)}.")
     found = engine.run(run_id)
     if found is None:
         raise ApplicationError(f"There is no run {run_id}; `duck automations history` shows those that are kept.")
@@ -125,7 +140,11 @@ def cancel(run_id: int, as_json: bool, **given: Any) -> int:
 
     For example: duck automations cancel 17
     """
-    if not engine_of(load_settings(given)).cancel(run_id):
+    settings = load_settings(given)
+    engine = engine_if_any(settings)
+    if engine is None:
+        raise ApplicationError(f"There is no run {run_id}: {nothing_kept(settings)}.")
+    if not engine.cancel(run_id):
         raise ApplicationError(f"There is no run {run_id} that is under way or waits.")
     click.echo(json.dumps({"id": run_id}) if as_json else f"Run {run_id} is to end.")
     return OK

@@ -13,6 +13,8 @@ from duck.services.automations.target import SECRET_DETAILS, shown_target
 from duck.settings.duration import write_duration
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from duck.app.automation_declarations import Found
     from duck.services.automations.declaration import Declaration
     from duck.services.automations.engine import Engine, Standing
@@ -23,7 +25,9 @@ _NONE_SAYS: Final = {"timeout_s": "none", "alert_after_s": "never"}
 _COLOURS: Final = {"succeeded": "green", "running": "cyan", "queued": "cyan", "skipped": "yellow"}
 
 
-def described(declaration: Declaration, standing: Standing | None, engine: Engine, now: datetime) -> dict[str, Any]:
+def described(
+    declaration: Declaration, standing: Standing | None, engine: Engine | None, now: datetime
+) -> dict[str, Any]:
     """All that is known of an automation, each of its options among it; plain values, and no secrets."""
     schedule = declaration.plan.schedule
     paused = standing.paused_until if standing is not None else None
@@ -36,7 +40,7 @@ def described(declaration: Declaration, standing: Standing | None, engine: Engin
     planned = schedule.after(now) if schedule is not None and state == "planned" else None
     if state == "planned" and planned is None:
         state = "over"
-    runs = engine.runs(declaration.name, limit=1)
+    runs = engine.runs(declaration.name, limit=1) if engine is not None else []
     return {
         "name": declaration.name,
         "description": declaration.sentence,
@@ -80,14 +84,14 @@ def in_words(row: dict[str, Any], found: Found) -> list[tuple[str, str]]:
             first, most = (write_duration(each) for each in value.values())
             text = first if first == most else f"exp:{first}..{most}"
         elif key in ("next", "paused_until"):
-            text = local(value, found) if value else ""
+            text = local(value, found.zone) if value else ""
         elif key in _NONE_SAYS:
             text = write_duration(value) if value is not None else _NONE_SAYS[key]
         elif key == "alert":
             text = ", ".join(value) or "nobody"
-        elif key == "trigger":
-            # Its words say all of most.
-            text = json.dumps(value) if "except" in value or "start" in value else ""
+        elif key == "trigger":  # its words say the rest
+            words += [(each, json.dumps(value[each])) for each in ("start", "except") if each in value]
+            text = ""
         elif key.endswith("_s"):
             text = write_duration(value) if value else "none"
         elif isinstance(value, bool):
@@ -167,12 +171,12 @@ def last(run: dict[str, Any] | None, found: Found) -> str:
     """The last run of a row that `described` made, in words."""
     if run is None:
         return ""
-    return click.style(f"{run['state']} {local(run['planned'], found)}", fg=_COLOURS.get(run["state"], "red"))
+    return click.style(f"{run['state']} {local(run['planned'], found.zone)}", fg=_COLOURS.get(run["state"], "red"))
 
 
-def local(text: str, found: Found) -> str:
-    """A moment that `iso` wrote, on the clocks of the project."""
-    return f"{datetime.fromisoformat(text).astimezone(found.zone):%Y-%m-%d %H:%M:%S %Z}"
+def local(text: str, zone: ZoneInfo) -> str:
+    """A moment that `iso` wrote, on the clocks of a zone."""
+    return f"{datetime.fromisoformat(text).astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def iso(moment: datetime) -> str:

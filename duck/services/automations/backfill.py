@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from duck.services.automations.run import Cause, State
+from duck.services.automations.schedule import resolve
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from duck.services.automations.declaration import Declaration
     from duck.services.automations.engine import Engine
     from duck.services.automations.run import Run
@@ -29,6 +32,25 @@ class Planned:
 
     at: datetime
     left: str = ""
+
+
+def bound_of(said: datetime, zone: ZoneInfo, *, is_end: bool) -> tuple[datetime, str]:
+    """The moment that clocks in `zone` show as `said`, and what there is to say of it; empty where it is shown once.
+
+    Of one that they show twice it is the first, or for the end of a span the second; of one that they skip the first
+    moment after the gap, for which such times are planned.
+    """
+    first = resolve(said.date(), said.time(), zone)
+    second = said.replace(tzinfo=zone, fold=1).astimezone(UTC)
+    if second.astimezone(zone).replace(tzinfo=None) != said:
+        taken = f"{first.astimezone(zone):%H:%M}"
+        return first, f"clocks in {zone.key} skip {said:%Y-%m-%d %H:%M}; {taken} is taken, for which it is planned"
+    if first == second:
+        return first, ""
+    choices = " or ".join(each.astimezone(zone).isoformat(timespec="minutes") for each in (first, second))
+    taken = "second" if is_end else "first"
+    shown = f"clocks in {zone.key} show {said:%Y-%m-%d %H:%M} twice; the {taken} is taken, so that both are in the span"
+    return second if is_end else first, f"{shown}, and {choices} says which"
 
 
 def planned_between(declaration: Declaration, first: datetime, last: datetime) -> list[datetime]:

@@ -20,6 +20,7 @@ _NICKNAMES: Final = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@
 # FreeBSD's.
 _EVERY: Final = {"@every_minute": "1m", "@every_second": "1s"}
 _NAME: Final = re.compile(r"[^A-Za-z0-9_.-]+")
+_SPAN: Final = re.compile(r"[\d.]+[smhd]?")
 # What runs others, and names no job.
 _WRAPPERS: Final = frozenset(
     {
@@ -37,6 +38,16 @@ _WRAPPERS: Final = frozenset(
         "command",
         "time",
         "chronic",
+        "sleep",
+        "if",
+        "then",
+        "else",
+        "[[",
+        "set",
+        "export",
+        "source",
+        "umask",
+        "systemd-cat",
     }
     | {"python", "python3", "sh", "bash", "perl", "php", "ruby", "node", "run-parts", "-c"}
 )
@@ -47,12 +58,14 @@ class Job:
     """One line that runs something.
 
     Attributes:
+        command: what the line runs, as cron reads it, without what that is fed.
         table: as `[automations.NAME]` has it.
         notes: sentences on what is otherwise than under cron.
     """
 
     line: int
     name: str
+    command: str
     table: Mapping[str, Any]
     notes: tuple[str, ...] = ()
 
@@ -92,8 +105,9 @@ def read_crontab(text: str, *, has_users: bool, home: str | None, zone: ZoneInfo
         try:
             job = _job(number, line, variables, names, has_users=has_users, home=home)
             read_declaration(job.name, job.table, f"line {number}", zone)
-        except SettingsError as error:
-            problems.append(str(error))
+        except SettingsError as error:  # of a name that nobody has given yet
+            why = str(error).partition(" cannot be used: ")[2]
+            problems.append(f"line {number} cannot be carried over: {why}")
         except ValueError as error:
             problems.append(f"line {number} cannot be carried over: {error}.")
         else:
@@ -143,9 +157,11 @@ def _job(
     # As cron does: nothing that was missed is run, and nothing waits for the run before.
     if "on" not in table:
         table["missed"] = "skip"
+        if delay := _random_delay(variables):
+            table["jitter"] = f"{delay}m"
     table["overlap"] = "allow"
     notes += _notes(variables)
-    return Job(number, _named(command, names), table, tuple(notes))
+    return Job(number, _named(command, names), command.strip(), table, tuple(notes))
 
 
 _NOT_IN_ENV: Final = frozenset({"CRON_TZ", "MAILTO", "MAILFROM", "RANDOM_DELAY", "HOME", "SHELL", "CONTENT_TYPE"})
@@ -154,8 +170,14 @@ _NOT_IN_ENV: Final = frozenset({"CRON_TZ", "MAILTO", "MAILFROM", "RANDOM_DELAY",
 def _notes(variables: Mapping[str, str]) -> Iterator[str]:
     if variables.get("MAILTO"):
         yield f"Its output was mailed to {variables['MAILTO']}; here it is kept, and `alert` tells of failures."
-    if variables.get("RANDOM_DELAY", "0") != "0":
-        yield f"RANDOM_DELAY was {variables['RANDOM_DELAY']} minutes; `jitter` is what it is called here."
+    if _random_delay(variables):
+        yield "RANDOM_DELAY is `jitter` here: the same for each time, and another for each automation."
+
+
+def _random_delay(variables: Mapping[str, str]) -> int:
+    """cronie's, in minutes."""
+    said = variables.get("RANDOM_DELAY", "")
+    return int(said) if said.isdecimal() else 0
 
 
 def _trigger(line: str) -> tuple[dict[str, str], str]:
@@ -184,7 +206,7 @@ def _trigger(line: str) -> tuple[dict[str, str], str]:
 def _split(command: str) -> tuple[str, str | None]:
     """A command, and what it is fed: `%` ends it, and is a new line behind that; `\\%` is a plain one."""
     parts = [part.replace("\\%", "%") for part in re.split(r"(?<!\\)%", command)]
-    return parts[0], "\n".join(parts[1:]) + "\n" if len(parts) > 1 else None
+    return parts[0], "\n".join(parts[1:]).removesuffix("\n") + "\n" if len(parts) > 1 else None
 
 
 def _fed(command: str, fed: str | None) -> str:
@@ -207,20 +229,23 @@ def _named(command: str, taken: set[str]) -> str:
         words = command.split()
     name = ""
     is_managed = False
-    after_cd = False
-    for word in words:
+    skips = False  # an argument of what names no job: a directory, a file, a time
+    # A script within the line, as of `sh -c`, is looked through as well.
+    for word in " ".join(words).split():
         last = word.rstrip(";").rsplit("/", 1)[-1]
-        if after_cd:
-            after_cd = False
+        if skips and not word.startswith("-"):
+            skips = False
             continue
-        if word == "cd":
-            after_cd = True
+        if last in ("cd", "flock", ".", "source"):
+            skips = True
             continue
         if last == "manage.py":
             is_managed = True
             continue
         plain = last.removesuffix(".sh").removesuffix(".py").removesuffix(".pl")
-        if last in _WRAPPERS or word[:1] in "-&|(){}<>!" or "=" in word or not re.search("[A-Za-z]", plain):
+        if last in _WRAPPERS or _SPAN.fullmatch(last) or word[:1] in "-&|(){}<>!" or "=" in word:
+            continue
+        if not re.search("[A-Za-z]", plain):
             continue
         name = plain
         break

@@ -98,6 +98,29 @@ class TestForms:
         assert found.table["cwd"] == "/srv" and "env" not in found.table
         assert found.table["shell"] == """exec /bin/bash -c '[[ -e '"'"'a b'"'"' ]] && x'"""
 
+    def test_a_random_delay_is_jitter(self) -> None:
+        first, second = read("RANDOM_DELAY=30\n@daily a\nRANDOM_DELAY=0\n@daily b\n").jobs
+        assert first.table["jitter"] == "30m" and "RANDOM_DELAY is `jitter` here" in first.notes[0]
+        assert "jitter" not in second.table and second.notes == () and "env" not in first.table
+
+    def test_of_real_ones(self) -> None:
+        """Names, ranges with steps, lists, several lines of one program, blanks between, empty MAILTO."""
+        text = (
+            "SHELL=/bin/bash\nPATH=/usr/bin:/bin\nMAILTO=\n\n"
+            "*/15 8-18/2 1,15 jan-mar,Nov MON-FRI  ./manage.py send_queued_mail >> /var/log/mail.log 2>&1\n"
+            '0 22 * * 1-5\tmail -s "It\'s 10pm" joe%Joe,%%Where are your kids?%\n'
+            '23 0-23/2 * * * echo "run 23 minutes after midn, 2am, 4am ..., everyday"\n'
+            "  0   7 * * 5-7    /opt/spaces.sh   arg\n"
+        )
+        found = read(text)
+        assert found.problems == ()
+        assert [(each.name, each.table["cron"]) for each in found.jobs] == [
+            ("send_queued_mail", "*/15 8-18/2 1,15 jan-mar,Nov MON-FRI"),
+            ("mail", "0 22 * * 1-5"),
+            ("echo", "23 0-23/2 * * *"),
+            ("spaces", "0 7 * * 5-7"),
+        ]
+
 
 class TestPercents:
     def test_one_that_is_escaped_is_plain(self) -> None:
@@ -107,6 +130,8 @@ class TestPercents:
         """As cron does: what stands behind the first is its input, the others end lines (crontab(5))."""
         shell = job(r"0 0 * * * cat - /dev/null%it's \%1%%last").table["shell"]
         assert subprocess.run(["/bin/sh", "-c", shell], capture_output=True, text=True).stdout == "it's %1\n\nlast\n"
+        shell = job("0 0 * * * cat%ends with one%").table["shell"]
+        assert subprocess.run(["/bin/sh", "-c", shell], capture_output=True, text=True).stdout == "ends with one\n"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +142,7 @@ class TestPercents:
         ("* * * * *", "line 1 cannot be carried over: it has 5 fields: five and a command are needed."),
         ("nonsense", "line 1 cannot be carried over: it has 1 fields"),
         ("@daily", "line 1 cannot be carried over: it has no command."),
-        ("61 * * * * x", 'cron is "61 * * * *": bad minute'),
+        ("61 * * * * x", 'line 1 cannot be carried over: cron is "61 * * * *": bad minute'),
         ("0 0 30 2 * x", 'cron is "0 0 30 2 *"'),
         ("CRON_TZ=Mars/Base\n@daily x", "tz is 'Mars/Base', which is no time zone"),
     ],
@@ -137,10 +162,24 @@ def test_names_say_what_is_run_and_are_each_their_own() -> None:
         "[ -d /x ]",
         "2>&1",
         'unbalanced "quote',
+        "sleep 60 && /srv/shop/bin/start.sh",
+        "flock -n /tmp/x.lock timeout 5m /opt/run",
+        "sh -c 'sleep 5; late'",
     ]
     found = read("\n".join(f"@daily {line}" for line in lines))
     assert found.problems == ()
-    assert [each.name for each in found.jobs] == ["clearsessions", "report", "l", "report-2", "x", "job", "unbalanced"]
+    assert [each.name for each in found.jobs] == [
+        "clearsessions",
+        "report",
+        "sync",
+        "report-2",
+        "x",
+        "job",
+        "unbalanced",
+        "start",
+        "run",
+        "late",
+    ]
 
 
 def test_any_text_becomes_the_toml_that_means_it() -> None:

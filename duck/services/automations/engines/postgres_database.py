@@ -203,7 +203,7 @@ class Database:
                 what = "cannot be reached" if isinstance(error, psycopg.OperationalError) else what
             said = " ".join(str(error).split()) or type(error).__name__
             raise StoreError(
-                f"The store of automations at {shown(self._address or '')} {what}: {said.rstrip('.')}."
+                f"The store of automations at {shown(self._address or '')} {what}: {said.rstrip('.?')}."
             ) from error
 
     def _open(self) -> _Connection:

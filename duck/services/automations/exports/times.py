@@ -14,6 +14,7 @@ from duck.services.automations.schedule import (
     CalendarSchedule,
     CronSchedule,
     DailySchedule,
+    ExcludingSchedule,
     IntervalSchedule,
     MomentsSchedule,
 )
@@ -116,7 +117,9 @@ def _of(schedule: Schedule) -> list[Times]:
         return [times for each in schedule.schedules for times in _of(each)]
     if isinstance(schedule, MomentsSchedule):
         raise NotSaid("moments of one year")
-    raise NotSaid("all_of and except")
+    if isinstance(schedule, ExcludingSchedule):
+        raise NotSaid("times that `except` leaves out")
+    raise NotSaid("times that all triggers of all_of have in common")
 
 
 def _of_cron(schedule: CronSchedule) -> Times:
