@@ -106,6 +106,7 @@ def deaf(ctx):
 
 def slow(ctx):
     note(f"slow {ctx.attempt} {os.getpid()}")
+    print("slow has begun")
     until = os.environ["NOTES"] + ".go"
     while not os.path.exists(until):
         time.sleep(0.05)
@@ -208,7 +209,7 @@ class CeleryNode:
             on_output=self.said.append,
             on_declared=self._declared,
         )
-        self.jobs = CeleryJobs(of, app=app, silent_s=silent_s, again_s=AGAIN_S)
+        self.jobs = CeleryJobs(of, app=app, base="http://127.0.0.1:9", silent_s=silent_s, again_s=AGAIN_S)
         self.dispatcher = Dispatcher(self.inbox, self.engine, self.jobs, name)
         self._declarations: dict[str, Declaration] = {}
 

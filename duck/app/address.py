@@ -90,3 +90,13 @@ def public_addresses(listeners: Iterable[socket.socket], listening: ListeningVie
 def is_tcp(listener: socket.socket) -> bool:
     """Whether `listener` has a host and a port."""
     return listener.family in (socket.AF_INET, socket.AF_INET6)
+
+
+def is_of_this_machine(url: str) -> bool:
+    """Whether the host of `url` means another machine on each: `localhost`, or an address such as 127.0.0.1."""
+    host = urlsplit(url).hostname or ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified

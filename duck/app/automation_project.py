@@ -121,9 +121,9 @@ def django_jobs(settings: Settings, of: JobProject) -> DjangoJobs:
     )
 
 
-def celery_jobs(settings: Settings, of: JobProject) -> CeleryJobs:
-    """What has the Celery of `of` carry out all runs."""
-    return CeleryJobs(of, app=settings["CELERY_APP"] or "")
+def celery_jobs(settings: Settings, of: JobProject, base: str | None = None) -> CeleryJobs:
+    """What has the Celery of `of` carry out all runs; `base` is what URLs of the project's own are of."""
+    return CeleryJobs(of, app=settings["CELERY_APP"] or "", base=base)
 
 
 def discover(settings: Settings) -> Found:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from duck.app.address import is_of_this_machine
 from duck.app.alert_mail import JobMail
 from duck.app.automation_declarations import Found, read_channels
 from duck.app.automation_engine import open_engine
@@ -98,6 +99,8 @@ class Automations:
         self._side = ProjectSide(settings)
         self._inbox = inbox or Inbox()
         in_celery = settings["AUTOMATION_ENGINE"] == "celery"
+        site: str | None = settings["AUTOMATION_SITE"]
+        base = site.rstrip("/") if site is not None else base
         of = self._side.for_jobs(settings, self._inbox, self._failed, self._printed)
         self._jobs: DjangoJobs | CeleryJobs | None = None
         self._mail_jobs: DjangoJobs | None = None
@@ -105,7 +108,9 @@ class Automations:
         if of is not None:
             runs_in = replace(of, on_declared=self._declared)
             if in_celery:
-                self._jobs = celery_jobs(settings, runs_in)
+                # On another machine "localhost" is another site.
+                known = base if site is not None or (base is not None and not is_of_this_machine(base)) else None
+                self._jobs = celery_jobs(settings, runs_in, known)
                 # Mail is no run that Celery could know of; its process is started with the first one.
                 mails = self._mail_jobs = django_jobs(settings, of)
             else:

@@ -41,6 +41,7 @@ PREFIX = "duck:"
 BEAT_S = 2.0
 OUTPUT_CHARACTERS = 16_384
 _MOST_UNSAID = 1000
+_MOST_TOLD = 16
 
 
 class Attempt:
@@ -49,6 +50,8 @@ class Attempt:
     Attributes:
         because: why it was asked to end: the state that it has then.
         ended: how it ended, while the database has not been told.
+        printed: how many characters it has printed in all.
+        told: of how many of them the database has been told.
     """
 
     def __init__(self, told: dict[str, Any]) -> None:
@@ -59,13 +62,16 @@ class Attempt:
         self.thread = threading.get_ident()
         self.is_main = threading.current_thread() is threading.main_thread()
         self.because = ""
-        self.ended: tuple[str, str, str] | None = None
+        self.ended: tuple[str, str, str, int] | None = None
         self.facts: dict[str, Any] | None = None
+        self.printed = 0
+        self.told = 0
         self._output = ""
         self._is_cut = False
 
     def add(self, text: str) -> None:
         """It printed `text`."""
+        self.printed += len(text)
         self._output += text
         if len(self._output) > 2 * OUTPUT_CHARACTERS:
             self._output = self._output[-OUTPUT_CHARACTERS:]
@@ -116,7 +122,7 @@ class Attempts:
 
     def end(self, attempt: Attempt, state: str, reason: str) -> None:
         """It ended so; where the database is away, it is told later."""
-        ended = (state, reason, attempt.output)
+        ended = (state, reason, attempt.output, attempt.printed)
         try:
             Executions().end(attempt.key, *ended)
         except Exception as error:
@@ -165,6 +171,10 @@ class Attempts:
                         self._unsaid.pop(attempt.key, None)
             going_on = [attempt for attempt in attempts if attempt.ended is None]
             ends = executions.beat([attempt.key for attempt in going_on])
+            # Floods last: of few at a time, and of each once in a while, so that the database has others' work to do.
+            for attempt in sorted((each for each in going_on if each.printed != each.told), key=_told)[:_MOST_TOLD]:
+                attempt.told = attempt.printed
+                executions.print(attempt.key, attempt.output, attempt.told)
         except Exception as error:
             logger.warning("The database cannot be told that runs go on: %s", error)
             connections.close_all()
@@ -186,6 +196,10 @@ class Attempts:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(attempt.thread), ctypes.py_object(SoftTimeLimitExceeded)
                 )
+
+
+def _told(attempt: Attempt) -> int:
+    return attempt.told
 
 
 attempts = Attempts()

@@ -15,11 +15,13 @@ from duck.app.automation_declarations import read_all
 from duck.app.automation_engine import open_engine
 from duck.app.automation_project import ProjectSide
 from duck.app.automations import Automations
+from duck.backend.django.celery_jobs import CeleryJobs
 from duck.exceptions import SettingsError, StoreError
 from duck.services.automations.engine import Ended
 from duck.services.automations.run import Cause, State
 from duck.services.inbox import Inbox
 from duck.settings import load
+from tests.services.automations.test_alerts import Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -196,6 +198,58 @@ def test_a_stop_that_is_said_again_has_it_end_now_though_alerts_are_on_their_way
     assert done == ["second"] and mail.is_given_up
     node.kill()
     inbox.close()
+
+
+@pytest.mark.parametrize(
+    ("site", "base", "told"),
+    [
+        (None, None, None),
+        (None, "https://shop.example.org", "https://shop.example.org"),
+        (None, "http://localhost:8000", None),
+        (None, "http://127.0.0.1:8000", None),
+        ("http://localhost:8000/", "https://shop.example.org", "http://localhost:8000"),
+    ],
+)
+def test_celerys_workers_are_told_no_address_that_is_of_this_machine_alone_unless_somebody_says_so(
+    tmp_path: Path, site: str | None, base: str | None, told: str | None
+) -> None:
+    (tmp_path / "manage.py").write_text("")
+    settings = load.load({}, {}, tmp_path).with_values(
+        STATE_DIR=tmp_path.parent / f"{tmp_path.name}-state", AUTOMATION_ENGINE="celery", AUTOMATION_SITE=site
+    )
+    inbox = Inbox()
+    node = Automations(settings, inbox=inbox, base=base)
+    assert isinstance(node._jobs, CeleryJobs) and node._jobs._base == told
+    node.kill()
+    node._engine.close()
+    inbox.close()
+
+
+def test_a_url_of_the_projects_own_is_asked_where_the_settings_say(settings: Settings) -> None:
+    receiver = Receiver()
+    (settings.base_dir / "duck.toml").write_text(
+        'use_django = false\n[automations.own]\nurl = "/hook"\nmethod = "POST"\nbody = "{}"\n'
+    )
+    settings = load.load({}, {}, settings.base_dir).with_values(
+        STATE_DIR=settings["STATE_DIR"], AUTOMATION_SITE=receiver.url.removesuffix("/hooks/T0K3N") + "/"
+    )
+    engine = open_engine(settings, ProjectSide(settings))
+    (own,) = read_all(settings, None).declarations
+    engine.register([own])
+    run = engine.enqueue(own, engine.now(), Cause.HAND)
+    assert Automations(settings, run_id=run.id).run() == 0
+    found = engine.run(run.id)
+    assert found is not None and (found.state, found.reason) == (State.SUCCEEDED, "")
+    assert [path for path, _, _ in receiver.got] == ["/hook"]
+    receiver.server.shutdown()
+    receiver.server.server_close()
+    engine.close()
+
+
+@pytest.mark.parametrize("wrong", ["shop.example.org", "ftp://shop", "https://shop.example.org/app", "https://x?a"])
+def test_an_address_that_cannot_be_used_is_refused(tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(SettingsError, match="give an address without a path"):
+        load.load({"AUTOMATION_SITE": wrong}, {}, tmp_path)
 
 
 def test_what_mails_alerts_beside_celery_is_of_the_new_code_after_a_reload(

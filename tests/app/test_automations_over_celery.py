@@ -47,6 +47,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "check": {"command": "check"},
     "shell": {"shell": "echo $DUCK_KEY; exit 3"},
     "url": {"url": HTTP},
+    "own-url": {"url": "/hook"},
     "nightly": {"task": "site1.tasks.nightly", "kwargs": {"days": 7}},
     "again": {"task": "site1.tasks:again"},
     "stubborn": {"task": "site1.tasks.stubborn"},
@@ -93,12 +94,27 @@ class TestWhatIsCarriedOut:
         assert run.output.rstrip().endswith("ValueError: no ducks")
 
     def test_a_command_a_shell_command_and_a_url(self, node: CeleryNode) -> None:
-        ids = {name: node.enqueue(name) for name in ("check", "shell", "url")}
+        ids = {name: node.enqueue(name) for name in ("check", "shell", "url", "own-url")}
         runs = {name: node.end_of(run_id) for name, run_id in ids.items()}
         assert runs["check"].state is State.SUCCEEDED and "no issues" in runs["check"].output
         assert (runs["shell"].state, runs["shell"].reason) == (State.FAILED, "exit code 3")
         assert runs["shell"].output == f"{runs['shell'].key}\n"
         assert runs["url"].state is State.FAILED and runs["url"].reason.startswith(f"{HTTP} cannot be asked")
+        assert runs["own-url"].reason.startswith(f"{HTTP}hook cannot be asked")
+
+    def test_what_it_prints_can_be_read_while_it_runs(self, node: CeleryNode) -> None:
+        run_id = node.enqueue("slow")
+
+        def printed() -> str:
+            run = node.engine.run(run_id)
+            assert run is not None and not run.state.is_over and run.printed == len(run.output)
+            return run.output
+
+        node.serve(printed)
+        assert printed() == "slow has begun\n"
+        node.site.let_go()
+        run = node.end_of(run_id)
+        assert (run.state, run.output, run.printed) == (State.SUCCEEDED, "slow has begun\n", 15)
 
     def test_a_task_of_the_projects_own(self, node: CeleryNode) -> None:
         run = node.run("nightly")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from duck.backend.django.worker.outside import Failed, run_shell
+from duck.backend.django.worker.outside import Failed, ask_url, run_shell
 from tests.alive import is_alive
 
 
@@ -38,3 +38,14 @@ def test_all_that_it_prints_comes_whole(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == "\u20ac\u20ac\u20ac\u20ac\u20ac\n" * 5000
     with pytest.raises(Failed, match="exit code 3"):
         shell("exit 3")
+
+
+def test_a_path_is_of_the_site_whose_address_it_is_told() -> None:
+    context = {"key": "job", "scheduled_for": "2026-05-01T00:30:00Z"}
+    told = {"target": "/hook", "details": {}, "context": context, "timeout_s": 5.0}
+    with pytest.raises(Failed, match=r"^http://127\.0\.0\.1:1/hook cannot be asked: "):
+        ask_url({**told, "base": "http://127.0.0.1:1"})
+    with pytest.raises(
+        Failed, match=r"^/hook is of the project itself, whose address is not known here; set AUTOMATION"
+    ):
+        ask_url({**told, "base": None})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 
 from duck.cli import settings as shown_settings
 from duck.cli.automations import crontab, runs
+from duck.cli.automations.runs import Heard
 from duck.services.automations.run import Cause, Run, State
 from duck.settings.load import load
 
@@ -82,3 +84,20 @@ def test_tables_are_written_behind_secrets_by_a_file_that_is_nobody_elses(
     crontab._append(target, ['[automations.two]\nshell = "true"\n'])
     assert before == [0o600] and target.stat().st_mode & 0o777 == 0o640
     assert target.read_text().count("[automations.") == 2
+
+
+def test_who_follows_hears_each_try_once_and_none_of_the_one_before_again() -> None:
+    run = Run(7, "job", "r", datetime(2026, 5, 1, tzinfo=UTC), Cause.HAND, State.RUNNING, attempt=1)
+
+    def of(attempt: int, output: str) -> Run:
+        return replace(run, attempt=attempt, output=output, printed=len(output))
+
+    heard = Heard(1)
+    told = [of(1, ""), of(1, "one\n"), of(1, "one\ntwo\n"), of(1, "one\ntwo\n")]  # and it failed
+    told += [of(2, "one\ntwo\n"), of(2, "x\n"), of(2, "x\ny\n"), of(3, "x\ny\n"), of(3, "x\ny\nzzz\n")]
+    assert [heard.news(each) for each in told] == [
+        *("", "one\n", "two\n", ""),
+        *("", "x\n", "y\n", "", "x\ny\nzzz\n"),
+    ]
+    late = Heard(2)  # came when the second try had printed nothing yet
+    assert [late.news(each) for each in (of(2, "one\ntwo\n"), of(2, "x\n"))] == ["one\ntwo\n", "x\n"]

@@ -66,8 +66,14 @@ class Executions:
         """This one is put off for so long."""
         self._rows([key]).filter(state=RUNNING).update(state=WAITING, waits_s=seconds, beats=F("beats") + 1)
 
-    def end(self, key: Key, state: str, reason: str, output: str) -> None:
+    def print(self, key: Key, output: str, printed: int) -> None:
+        """This one has printed so many characters until now, of which `output` is the end."""
+        run, attempt = key
+        self._runs().filter(id=run, attempt=attempt, state=RUNNING).update(output=clean(output), printed=printed)
+
+    def end(self, key: Key, state: str, reason: str, output: str, printed: int = 0) -> None:
         """This one ended so."""
+        self.print(key, output, printed)
         values = {"state": state, "reason": clean(reason), "output": clean(output)}
         self._rows([key]).filter(state__in=GOES_ON).update(**values)
 
@@ -81,12 +87,14 @@ class Executions:
                 found[row["run_id"], row["attempt"]] = row
         return found
 
-    def told(self, keys: Sequence[Key]) -> dict[Key, tuple[str, str]]:
-        """Reason and output of each."""
-        found: dict[Key, tuple[str, str]] = {}
+    def told(self, keys: Sequence[Key]) -> dict[Key, tuple[str, str, int]]:
+        """Reason, the end of the output, and how many characters were printed in all, of each."""
+        found: dict[Key, tuple[str, str, int]] = {}
+        columns = ("run_id", "attempt", "reason", "output", "run__printed")
         for part in _parts(keys):
-            for run, attempt, reason, output in self._rows(part).values_list("run_id", "attempt", "reason", "output"):
-                found[run, attempt] = (reason, output)
+            for run, attempt, reason, output, printed in self._rows(part).values_list(*columns):
+                # A run that is between two nodes is told of nothing.
+                found[run, attempt] = (reason, output, max(printed, len(output)))
         return found
 
     def is_wanted(self, key: Key) -> bool:

@@ -21,6 +21,7 @@ from duck.backend.django.job_host import START_S, JobHost
 from duck.exceptions import ProjectError
 from duck.services.automations.declaration import LANES
 from duck.services.automations.engine import NOTHING_PRINTED, Ended
+from duck.services.automations.executors.url import TIMEOUT_S
 from duck.services.automations.run import State
 from duck.services.exit import exit_sentence
 
@@ -50,8 +51,11 @@ class Sent:
         because: why it is to end; the state that it has then.
     """
 
-    def __init__(self, run: Run, declaration: Declaration, ended: Callable[[Ended], None]) -> None:
+    def __init__(
+        self, run: Run, declaration: Declaration, ended: Callable[[Ended], None], base: str | None = None
+    ) -> None:
         self.run = run
+        self.base = base
         self.declaration = declaration
         self.ended = ended
         self.was_sent = False
@@ -77,7 +81,9 @@ class Sent:
             "target": declaration.target,
             "details": declaration.details_table,
             "context": declaration.context(run),
-            "timeout_s": declaration.timeout_s,
+            # A request that names no time has one, for an answer may come a byte at a time.
+            "timeout_s": declaration.timeout_s or (TIMEOUT_S if declaration.kind == "url" else None),
+            "base": self.base,
             "grace_s": declaration.grace_s,
             "was_sent": self.was_sent,
         }
@@ -88,6 +94,7 @@ class CeleryJobs:
 
     Args:
         app: what `celery -A` is given; looked for where it is empty.
+        base: what URLs that begin with `/` are of, as workers on any machine reach it; None where that is not known.
         silent_s, again_s: see worker/carrier.py.
     """
 
@@ -96,12 +103,14 @@ class CeleryJobs:
         of: JobProject,
         *,
         app: str,
+        base: str | None = None,
         silent_s: float = SILENT_S,
         again_s: float = AGAIN_S,
     ) -> None:
         self._of = of
         self._inbox = of.inbox
         self._celery = {"app": app, "silent_s": silent_s, "again_s": again_s}
+        self._base = base
         self._host: JobHost | None = None
         self._old: list[JobHost] = []
         self._runs: dict[int, Sent] = {}
@@ -147,11 +156,11 @@ class CeleryJobs:
 
     def start(self, run: Run, declaration: Declaration, ended: Callable[[Ended], None]) -> None:
         """See `Executor`."""
-        self._runs[run.id] = Sent(run, declaration, ended)
+        self._runs[run.id] = Sent(run, declaration, ended, self._base)
         self._tell(self._runs[run.id])
 
     def printed(self) -> Mapping[int, Printed]:
-        """See `Executor`: it is known when a run is over."""
+        """See `Executor`: its worker tells the store by itself."""
         return NOTHING_PRINTED
 
     def cancel(self, run_id: int) -> None:
@@ -236,7 +245,8 @@ class CeleryJobs:
             if sent.declaration.timeout_s is not None:
                 self._force_after(sent, sent.declaration.timeout_s + sent.declaration.grace_s)
         elif name == "ended":
-            self._finish(sent, Ended(State(event["state"]), str(event["reason"]), None, str(event["output"])))
+            state, reason, output = State(event["state"]), str(event["reason"]), str(event["output"])
+            self._finish(sent, Ended(state, reason, None, output, printed=int(event["printed"])))
         elif name == "silent":
             self._lost(sent, str(event["worker"]))
         elif name == "kept":  # another node has it by now

@@ -99,11 +99,9 @@ def _follow(engine: Engine, run: Run, *, as_json: bool) -> int:
 
     if run.state is State.QUEUED and not somebody_lives(engine):
         click.echo(f"Run {run.id} waits, and no node runs that could carry it out.", err=True)
-    printed, attempt, found = 0, run.attempt, run
+    heard, found = Heard(run.attempt), run
     while True:
-        # Of another try the output begins anew.
-        text = _news(found, printed if found.attempt == attempt else 0)
-        printed, attempt = found.printed, found.attempt
+        text = heard.news(found)
         if as_json:
             told = {"state": found.state.value, "reason": found.reason, "text": text}
             if text or found.state.is_over:
@@ -117,6 +115,27 @@ def _follow(engine: Engine, run: Run, *, as_json: bool) -> int:
     if not as_json:
         say_run(found)
     return OK if found.state is State.SUCCEEDED else FAILED
+
+
+class Heard:
+    """What of a run's output was printed here already."""
+
+    def __init__(self, attempt: int) -> None:
+        self._attempt = attempt
+        self._printed = 0
+        self._output = ""
+
+    def news(self, run: Run) -> str:
+        """What it has printed since. Of another try the output begins anew, and until then is that of the one before.
+
+        It begins anew as well where less was printed than before: what was there was of an earlier try.
+        """
+        is_other = run.attempt != self._attempt
+        if is_other and (run.printed, run.output) == (self._printed, self._output):
+            return ""
+        text = _news(run, 0 if is_other or run.printed < self._printed else self._printed)
+        self._attempt, self._printed, self._output = run.attempt, run.printed, run.output
+        return text
 
 
 def _news(run: Run, printed: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from duck.settings import kinds
 from duck.settings.kinds import Kind
@@ -28,6 +29,14 @@ def _check_database(value: str | None) -> None:
     # Its value is not repeated: it may hold a password.
     if value is not None and not value.startswith(("postgresql://", "postgres://")):
         raise ValueError('give a URL such as "postgresql://user@host/name"')
+
+
+def _check_site(value: str | None) -> None:
+    if value is None:
+        return
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError('give an address without a path, such as "https://shop.example.org"')
 
 
 AUTOMATIONS: Final = (
@@ -92,6 +101,16 @@ AUTOMATIONS: Final = (
         " By default the default database of the project.",
         check=_check_database,
         secret=True,
+    ),
+    Setting(
+        "Automations",
+        "AUTOMATION_SITE",
+        kinds.TEXT.or_none(),
+        None,
+        "The address of the project's own site, such as `https://shop.example.org`, for automations whose `url` begins"
+        " with `/`. By default that of the Duck beside which they run; Celery's workers are told none that is of one"
+        " machine alone.",
+        check=_check_site,
     ),
     Setting(
         "Automations",

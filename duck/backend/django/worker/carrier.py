@@ -2,8 +2,10 @@
 
     App -> process    carry(run, attempt, task, kind, target, ..., was_sent)   interrupt(run, is_late)   forget(run)
     process -> App    sent(run)   unsent(run, reason)   refused(run, reason)   begun(run, worker)
-                      ended(run, state, reason, output)   silent(run, worker)   kept(run), each with its attempt
+                      ended(run, state, reason, output, printed)   silent(run, worker)   kept(run)
                       broker(reachable, reason)   waits(count, for_s)
+
+What is said of a run names its attempt, too.
 
 The main thread looks at the store, a second one speaks to the broker: either may wait for long, and the other goes on.
 A message that no worker has begun is sent again after a while, as the same task: a broker may have lost it, and whoever
@@ -136,8 +138,8 @@ class Carrier:
                 self._send_when_due(carried, now)
             elif carried.key in told:
                 self._begun_at, self._begun_latest = now, max(self._begun_latest, carried.sent_at)
-                reason, output = told[carried.key]
-                self._end(carried, "ended", state=row["state"], reason=reason, output=output)
+                reason, output, printed = told[carried.key]
+                self._end(carried, "ended", state=row["state"], reason=reason, output=output, printed=printed)
             else:
                 self._watch(carried, row, now)
         self._tell_of_waiting(now)

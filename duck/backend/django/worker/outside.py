@@ -109,7 +109,9 @@ def ask_url(told: Dict[str, Any]) -> None:
     """
     url, details, context = told["target"], told["details"], told["context"]
     if url.startswith("/"):
-        raise Failed(f"{url} is of the project itself, which nobody serves here; give a whole URL")
+        if not told.get("base"):
+            raise Failed(f"{url} is of the project itself, whose address is not known here; set AUTOMATION_SITE")
+        url = told["base"] + url
     headers = {
         "Idempotency-Key": context["key"],
         "Duck-Scheduled-For": context["scheduled_for"],

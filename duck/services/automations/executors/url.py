@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from duck.services.inbox import Inbox, Timer
 
 # Of one that names no time of its own.
-_TIMEOUT_S: Final = 60.0
+TIMEOUT_S: Final = 60.0
 
 
 class Requests:
@@ -44,14 +44,14 @@ class Requests:
     def start(self, run: Run, declaration: Declaration, ended: Callable[[Ended], None]) -> None:
         """See `Executor`."""
         # httpx waits so long for each part of an answer, which may come a byte at a time.
-        timeout_s = declaration.timeout_s or _TIMEOUT_S
+        timeout_s = declaration.timeout_s or TIMEOUT_S
         late = partial(self._over, run.id, _late(timeout_s))
         exchange = Exchange()
         self._running[run.id] = ended, self._inbox.call_later(timeout_s, late), exchange
         url = declaration.target
         if url.startswith("/"):
             if self._base is None:
-                reason = f"{url} is of the project itself, which nobody serves here; give a whole URL"
+                reason = f"{url} is of the project itself, which nobody serves here; set AUTOMATION_SITE"
                 self._inbox.post(lambda: self._over(run.id, Ended(State.FAILED, reason)))
                 return
             url = self._base + url
