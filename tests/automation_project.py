@@ -133,6 +133,9 @@ class KeptLink:
         """See `StoreLink`."""
         return self._link.call(name, arguments)
 
+    def attend(self, inbox: Any, on_change: Any) -> None:
+        """Nothing: a test waits."""
+
     def close(self) -> None:
         """Nothing."""
 

@@ -2,6 +2,12 @@
 
 It is started when it is first needed, and anew, after a while, when it has ended or has not answered in time. What the
 project prints there is read while an answer is waited for.
+
+Who has more to do than to wait (`attend`) waits for seconds only, and hears when there is something to be had:
+
+    asked ──answer──> told
+      └─3 s─> late ──answer──> kept for who asks the same again, or of no use
+                └─15 s in all─> ended, and started anew: nothing is waited for meanwhile
 """
 
 from __future__ import annotations
@@ -18,15 +24,19 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django.handles import Handles
-from duck.exceptions import CrowdedError, ProjectError, StoreError
+from duck.backend.django.store_question import LateAnswers, Question, TimedOut, understood
+from duck.exceptions import ProjectError, StoreError
 from duck.services.exit import exit_sentence
 
 if TYPE_CHECKING:
     from duck.backend.django.discover import Interpreter, Project
+    from duck.services.inbox import Inbox, Timer
 
 START_S: Final = 60.0
 # Less than the time after which others give up a node that has said nothing.
 CALL_S: Final = 15.0
+# So long waits who has more to do; a run that has lasted too long is ended so late at most.
+PATIENCE_S: Final = 3.0
 _FIRST_AGAIN_S: Final = 0.5
 _MOST_AGAIN_S: Final = 15.0
 _CLOSE_S: Final = 2.0
@@ -69,6 +79,13 @@ class StoreProcess:
         self._not_before = 0.0
         self._wait_s = 0.0
         self._why = ""
+        self._late: Question | None = None
+        self._answers = LateAnswers()
+        self._patience_s: float | None = None
+        self._inbox: Inbox | None = None
+        self._on_change: Callable[[], None] = lambda: None
+        self._watched: list[int] = []
+        self._timer: Timer | None = None
 
     @property
     def pid(self) -> int | None:
@@ -76,21 +93,41 @@ class StoreProcess:
         return self._handles.pid if self._handles is not None else None
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What the store answers (backend/django/worker/store.py): `result`, `now` and `age`.
+        """What the store answers (backend/django/worker/store.py): `result`, `now` and `age`; `is_late` for True.
 
         Raises:
             StoreError: it refuses, has ended, or has not answered in time; in the last two cases it may have done it.
         """
+        asked = json.dumps([name, arguments]).encode()
+        kept = self._answers.take(asked, time.monotonic())
+        if kept is not None:
+            return understood(kept)
         self._bring_up()
-        assert self._peer is not None
-        data = json.dumps([name, arguments]).encode()
-        deadline = time.monotonic() + self._call_s
-        self._send(struct.pack("!I", len(data)) + data, deadline)
-        answer = self._receive(deadline)
+        if self._late is not None:
+            answer = self._settle(asked)
+            if answer is not None:
+                return understood(answer)
+        now = time.monotonic()
+        question = Question(name, asked, now + self._call_s)
+        deadline = question.deadline if self._patience_s is None else min(question.deadline, now + self._patience_s)
+        try:
+            answer = self._exchange(question, deadline)
+        except TimedOut:
+            if deadline == question.deadline:
+                self._fail_late()
+            self._late = question
+            self._watch(question.deadline)
+            raise StoreError(
+                f"The project's database has not answered within {self._patience_s:g} s; it is waited for still."
+            ) from None
         self._wait_s = 0.0
-        if "refused" in answer:
-            raise (CrowdedError if answer.get("crowded") else StoreError)(str(answer["refused"]))
-        return answer
+        return understood(answer)
+
+    def attend(self, inbox: Inbox, on_change: Callable[[], None], patience_s: float = PATIENCE_S) -> None:
+        """Wait for `patience_s` at most from now on, for who serves `inbox` on this thread; `on_change` is called there
+        when it is worth to ask again.
+        """
+        self._inbox, self._on_change, self._patience_s = inbox, on_change, patience_s
 
     def close(self) -> None:
         """End the process."""
@@ -112,6 +149,8 @@ class StoreProcess:
         if not self._is_ready:
             # The first one is waited for; of one that is started anew there is more to do meanwhile.
             patience_s = self._start_s if self.generation == 1 else self._call_s
+            if self._patience_s is not None:
+                patience_s = 0.0
             self._begin(min(now + patience_s, self._started + self._start_s))
 
     def _spawn(self) -> None:
@@ -145,13 +184,75 @@ class StoreProcess:
         """
         try:
             answer = self._receive(deadline)
-        except _Late:
+        except TimedOut:
             if time.monotonic() < self._started + self._start_s:
+                self._watch(self._started + self._start_s)
                 raise StoreError("The process that asks the project's database is being started.") from None
             self._fail(f"The project was not loaded for its store of automations within {self._start_s:g} s.")
         if "failed" in answer:
             self._fail(f"The project cannot be loaded for its store of automations: {answer['failed']}.")
+        self._unwatch()
         self._is_ready = True
+
+    def _settle(self, asked: bytes) -> dict[str, Any] | None:
+        """Have the answer to what was asked before, without waiting; it is returned to who asks the same.
+
+        Raises:
+            StoreError: it is not there yet, or will not come.
+        """
+        late = self._late
+        assert late is not None
+        try:
+            answer = {**self._exchange(late, 0.0), "is_late": True}
+        except TimedOut:
+            if time.monotonic() >= late.deadline:
+                self._fail_late()
+            self._watch(late.deadline)
+            raise StoreError("The project's database has not answered yet.") from None
+        self._late = None
+        self._unwatch()
+        if late.asked == asked:
+            return answer
+        self._answers.keep(late, answer, time.monotonic())
+        return None
+
+    # -- while it is not waited for ---------------------------------------------------------------------------------
+
+    def _watch(self, deadline: float) -> None:
+        """Hear when an answer begins to come, and when it is too late for one; what is printed meanwhile is taken."""
+        self._unwatch()
+        if self._inbox is None or self._peer is None or self._handles is None:
+            return
+        handles = self._handles
+        self._watched = [self._peer.fileno(), handles.output]
+        self._inbox.watch(self._watched[0], self._changed)
+        self._inbox.watch(self._watched[1], lambda: self._printing(handles))
+        self._timer = self._inbox.call_later(max(0.0, deadline - time.monotonic()), self._changed)
+
+    def _printing(self, handles: Handles) -> None:
+        if not self._drain(handles) and self._inbox is not None:
+            self._inbox.unwatch(handles.output)  # its end, which the peer tells of as well
+
+    def _changed(self) -> None:
+        self._unwatch()
+        self._on_change()
+
+    def _unwatch(self) -> None:
+        if self._inbox is not None:
+            for descriptor in self._watched:
+                self._inbox.unwatch(descriptor)
+        self._watched = []
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _fail_late(self) -> None:
+        """It does not answer.
+
+        Raises:
+            StoreError: always.
+        """
+        self._fail(f"The project's database has not answered within {self._call_s:g} s.")
 
     def _fail(self, why: str) -> None:
         """It is of no more use.
@@ -167,9 +268,13 @@ class StoreProcess:
         self._why = why
         self._wait_s = min(max(2 * self._wait_s, _FIRST_AGAIN_S), _MOST_AGAIN_S)
         self._not_before = time.monotonic() + self._wait_s
+        if self._inbox is not None:
+            self._timer = self._inbox.call_later(self._wait_s, self._changed)
 
     def _end(self, patience_s: float) -> int:
         """End the process within so many seconds, by force after that; its exit code."""
+        self._unwatch()
+        self._late = None
         handles, peer = self._handles, self._peer
         self._handles = self._peer = None
         if handles is None or peer is None:
@@ -192,22 +297,29 @@ class StoreProcess:
 
     # -- bytes ----------------------------------------------------------------------------------------------------
 
-    def _send(self, data: bytes, deadline: float) -> None:
+    def _exchange(self, question: Question, deadline: float) -> dict[str, Any]:
+        """Send what is still to be sent of it, and receive the answer.
+
+        Raises:
+            TimedOut: not by then; it may be gone on with.
+            StoreError: the process has ended.
+        """
         assert self._peer is not None
-        left = memoryview(data)
-        while left:
+        while question.left:
             try:
-                left = left[self._peer.send(left) :]
+                question.left = question.left[self._peer.send(question.left) :]
             except BlockingIOError:
                 self._wait(select.POLLOUT, deadline)
             except OSError:
                 self._gone()
+        return self._receive(deadline)
 
     def _receive(self, deadline: float) -> dict[str, Any]:
         """The next message.
 
         Raises:
-            StoreError: not in time, or it has ended.
+            TimedOut: not in time.
+            StoreError: it has ended.
         """
         assert self._peer is not None
         while True:
@@ -232,13 +344,15 @@ class StoreProcess:
             self._unread += data
 
     def _wait(self, event: int, deadline: float) -> None:
-        """Until the peer can be read or written; what is printed meanwhile is taken, so that nobody waits for that."""
+        """Until the peer can be read or written; what is printed meanwhile is taken, so that nobody waits for that.
+
+        Raises:
+            TimedOut: not by then.
+        """
         assert self._peer is not None and self._handles is not None
         left_s = deadline - time.monotonic()
         if left_s <= 0:
-            if not self._is_ready:
-                raise _Late
-            self._fail(f"The project's database has not answered within {self._call_s:g} s.")
+            raise TimedOut
         poll = select.poll()
         poll.register(self._peer, event)
         poll.register(self._handles.output, select.POLLIN)
@@ -273,7 +387,3 @@ class StoreProcess:
         why = exit_sentence("The process that asks the project's database", code) + last
         self._again(why)
         raise StoreError(why)
-
-
-class _Late(Exception):
-    """The first word has not come in time."""

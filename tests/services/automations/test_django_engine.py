@@ -58,6 +58,9 @@ class Link:
             raise StoreError("The answer is lost.")
         return {"result": self.answers.get(name), "now": number(self.shown), "age": 0.0}
 
+    def attend(self, inbox: Any, on_change: Any) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

@@ -99,6 +99,9 @@ class _Between:
             self._then()
         return answer
 
+    def attend(self, inbox: Any, on_change: Any) -> None:
+        pass
+
     def close(self) -> None:
         self._link.close()
 

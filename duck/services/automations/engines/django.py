@@ -40,11 +40,15 @@ class StoreLink(Protocol):
     """Asks the store."""
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`result`, what the store's clock showed (`now`, microseconds), and how many seconds ago (`age`).
+        """`result`, what the store's clock showed (`now`, microseconds), and how many seconds ago (`age`); where the
+        answer `is_late`, it is longer ago.
 
         Raises:
             StoreError: there is no answer, or a refusal.
         """
+
+    def attend(self, inbox: Inbox, on_change: Callable[[], None]) -> None:
+        """Wait for seconds only from now on; `on_change` is called on the inbox's thread when to ask is worth it."""
 
     def close(self) -> None:
         """Nothing more is asked."""
@@ -64,18 +68,22 @@ class DjangoEngine:
 
     def _ask(self, method: str, **arguments: Any) -> Any:
         answer = self._link.call(method, arguments)
-        self._clock = _Reading(answer["now"], answer["age"])
+        if not answer.get("is_late"):
+            self._clock = _Reading(answer["now"], answer["age"])
         return answer["result"]
 
     # -- an Engine ------------------------------------------------------------------------------------------------
 
     def attend(self, inbox: Inbox, on_change: Callable[[], None]) -> None:
-        """See `Engine`: no database of the ORM's tells anybody."""
+        """See `Engine`: no database of the ORM's tells anybody, but what it answers late is told of."""
+        self._link.attend(inbox, on_change)
 
     def now(self) -> datetime:
         """See `Engine`: the database's clock."""
         if self._clock is None or not self._clock.is_good:
             self._ask("now")
+            if self._clock is None or not self._clock.is_good:
+                self._ask("now")  # the first was answered late
             assert self._clock is not None
         return self._clock.now()
 

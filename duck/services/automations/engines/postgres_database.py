@@ -1,8 +1,8 @@
 """A connection to PostgreSQL for one thread that must not wait for ever; opened when it is needed, and again once lost.
 
 psycopg waits as long as a server takes. Here each answer has a deadline on this side, for a network that is cut says
-nothing; and the server has deadlines of its own, so that a node which is stopped in the middle of a transaction holds
-up the others for seconds only.
+nothing, and so has what servers of names are asked; and the server has deadlines of its own, so that a node which is
+stopped in the middle of a transaction holds up the others for seconds only.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from duck.exceptions import ProjectError, SettingsError, StoreError
+from duck.services.automations.engines.postgres_address import Resolver
 from duck.services.automations.engines.postgres_schema import SCHEMA, prepare
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ class Database:
     def __init__(self, address: Callable[[], str]) -> None:
         self._tell_address = address
         self._address: str | None = None
+        self._resolver = Resolver()
         self._connection: _Connection | None = None
         self._inbox: Inbox | None = None
         self._on_change: Callable[[], None] = lambda: None
@@ -222,7 +224,7 @@ class Database:
                 ' "postgresql://user@host:5432/name", with % and two digits for every %, / or : of a password.'
             )
         connection = _Connection.connect(
-            self._address, autocommit=True, connect_timeout=_CONNECT_S, row_factory=dict_row
+            self._resolver.resolve(self._address), autocommit=True, connect_timeout=_CONNECT_S, row_factory=dict_row
         )
         try:
             for name, value in _SESSION.items():
