@@ -320,7 +320,7 @@ class Automations:
         self._declared_again_s = min(max(2 * self._declared_again_s, _FIRST_AGAIN_S), _MOST_AGAIN_S)
         if why != self._undeclared:
             self._undeclared = why
-            logger.error("%s Nothing is run until then; it is tried again by itself.", why)
+            logger.error("%s Nothing is run until that is mended; it is tried again by itself.", why)
             self.on_unloaded(why)
         self._declared_again = self._inbox.call_later(self._declared_again_s, lambda: self._declare(found))
 

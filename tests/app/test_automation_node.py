@@ -144,7 +144,7 @@ def test_what_cannot_be_declared_is_told_once_and_again_when_it_changes_and_trie
     with caplog.at_level("INFO", "duck.automations"):
         inbox.run()
     said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    again = "Nothing is run until then; it is tried again by itself."
+    again = "Nothing is run until that is mended; it is tried again by itself."
     assert said == [f"No PostgreSQL. {again}", f"No psycopg. {again}"] and unloaded == ["No PostgreSQL.", "No psycopg."]
     assert waits == [0.011, 0.022, *[0.044] * 5]
     assert "The store of automations can be used now." in caplog.messages

@@ -62,6 +62,44 @@ def test_the_history_of_a_mistyped_name_is_no_empty_one(site: Site) -> None:
     assert (done.returncode, done.stderr) == (0, "There are no runs of something-else.\n")
 
 
+class TestWhatCannotRunHere:
+    def test_one_that_is_off_is_not_queued_for_ever(self, site: Site) -> None:
+        site.toml.write_text(site.toml.read_text().replace('every = "7m"', 'every = "7m"\nenabled = false'))
+        for arguments in (("run", "odd"), ("run", "odd", "--wait")):
+            done = site.call(*arguments)
+            assert done.returncode == 1
+            assert done.stderr.startswith(f"duck: odd is off (`enabled` is false in {site.toml}:13); take that out")
+        assert site.call("backfill", "odd", "--from", "2026-01-01", "--to", "2026-01-01", "--yes").returncode == 1
+        assert site.runs("odd") == []
+
+    def test_one_of_another_tag_is_not_waited_for_where_no_node_is(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site.toml.write_text(site.toml.read_text().replace('every = "7m"', 'every = "7m"\nrun_on = "mail"'))
+        done = site.call("run", "odd", "--wait")
+        assert (
+            done.returncode == 1 and "no node is there; start one, or give this command AUTOMATION_TAGS" in done.stderr
+        )
+        assert site.runs("odd") == []
+        monkeypatch.setenv("DUCK_AUTOMATION_TAGS", "mail")
+        done = site.call("run", "odd", "--wait")
+        assert done.returncode == 0, done.stderr
+
+    def test_an_export_says_so(self, site: Site) -> None:
+        text = site.toml.read_text()
+        site.toml.write_text(text.replace('every = "7m"', 'every = "1h"\nrun_on = "each"'))
+        for kind in ("crontab", "systemd", "k8s"):
+            (left,) = json.loads(site.call("export", "odd", f"--{kind}", "--json").stdout)["left"]
+            assert left.startswith("odd (every 1h) cannot be said") and left.endswith(": it runs on each node of Duck.")
+        site.toml.write_text(text.replace('every = "7m"', 'every = "1h"\nrun_on = "mail"'))
+        for kind in ("crontab", "systemd", "k8s"):
+            told = json.loads(site.call("export", "odd", f"--{kind}", "--json").stdout)
+            assert told["left"] == ['odd: run_on = "mail": it is run only where AUTOMATION_TAGS has that.']
+            assert any(told["left"][0][5:] in text for text in told["files"].values())
+        for option, kind in (("--user", "k8s"), ("--image", "crontab")):
+            assert f"{option} goes with" in site.call("export", "odd", option, "x", f"--{kind}").stderr
+
+
 class TestTimesThatClocksShowTwiceOrNever:
     def test_a_span_holds_both_of_those_that_come_twice(self, site: Site) -> None:
         with open(site.toml, "a") as file:

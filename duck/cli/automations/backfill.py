@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from duck.cli.automations.place import engine_of, found_in, offer_automations, options, somebody_lives, the_one
+from duck.cli.automations.place import (
+    engine_of,
+    found_in,
+    offer_automations,
+    options,
+    refuse_off,
+    somebody_lives,
+    the_one,
+)
 from duck.cli.automations.shown import iso, local, print_table, run_values
 from duck.cli.main import FAILED, OK
 from duck.cli.options import load_settings
@@ -47,6 +55,7 @@ def backfill(name: str, first: str, last: str, dry_run: bool, yes: bool, as_json
     settings = load_settings(given)
     found, engine = found_in(settings), engine_of(settings)
     declaration = the_one(found, name)
+    refuse_off(declaration)
     if declaration.plan.schedule is None:
         raise ApplicationError(
             f"{name} has no planned times ({declaration.when}); `duck automations run {name}` runs it."

@@ -47,7 +47,7 @@ def list_(as_json: bool, **given: Any) -> int:
             [
                 {
                     "name": row["name"],
-                    "when": row["when"],
+                    "when": f"{row['when']}, {row['zone']}" if "tz" in row["trigger"] else row["when"],
                     "next": local(row["next"], found.zone) if row["next"] else row["state"],
                     "last": last(row["last"], found),
                 }

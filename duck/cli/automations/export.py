@@ -54,6 +54,9 @@ def export(
 
     if kind is None:
         raise click.UsageError("Give one of --systemd, --crontab and --k8s.")
+    for option, value, of in (("--user", who, "systemd"), ("--image", image, "k8s")):
+        if value is not None and kind != of:
+            raise click.UsageError(f"{option} goes with --{of}.")
     settings = load_settings(given)
     found = found_in(settings)
     declarations = [the_one(found, name) for name in names] or list(found.declarations)

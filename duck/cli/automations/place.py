@@ -95,6 +95,18 @@ def the_one(found: Found, name: str) -> Declaration:
     raise _unknown(name, names, "`duck automations list` shows those that are.")
 
 
+def refuse_off(declaration: Declaration) -> None:
+    """Refuse one that is declared to never run: what was queued for it would wait for ever.
+
+    Raises:
+        ApplicationError: see above.
+    """
+    if not declaration.enabled:
+        raise ApplicationError(
+            f"{declaration.name} is off (`enabled` is false in {declaration.origin}); take that out to have it run."
+        )
+
+
 def engine_that_knows(settings: Settings, name: str) -> Engine:
     """What keeps the runs, told of the automation of that name where it has not been.
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from duck.cli.automations.place import engine_of, found_in, offer_automations, options, somebody_lives, the_one
+from duck.cli.automations.place import (
+    engine_of,
+    found_in,
+    offer_automations,
+    options,
+    refuse_off,
+    somebody_lives,
+    the_one,
+)
 from duck.cli.automations.shown import print_output, reason_of, run_values, say_run
 from duck.cli.main import FAILED, OK
 from duck.cli.options import load_settings
@@ -22,6 +30,9 @@ if TYPE_CHECKING:
     from duck.settings.load import Settings
 
 _WAIT_S: Final = 3600.0
+# What a run has to be for who waits for its end, and for who does not.
+_DONE: Final = (State.SUCCEEDED,)
+_BEGUN: Final = (State.SUCCEEDED, State.QUEUED, State.RUNNING)
 
 
 @click.command()
@@ -63,6 +74,13 @@ def _run_now(settings: Settings, name: str, *, wait: bool, as_json: bool) -> int
 
     found, engine = found_in(settings), engine_of(settings)
     declaration = the_one(found, name)
+    refuse_off(declaration)
+    is_elsewhere = not declaration.is_for_each and declaration.run_on not in ("any", *settings["AUTOMATION_TAGS"])
+    if wait and is_elsewhere and not somebody_lives(engine):
+        raise ApplicationError(
+            f"{name} runs on nodes with the tag {declaration.run_on!r} alone, and no node is there; start one, or give"
+            f" this command AUTOMATION_TAGS with it (DUCK_AUTOMATION_TAGS={declaration.run_on})."
+        )
     if name not in engine.standings():
         engine.register([declaration])
     if declaration.is_for_each:
@@ -79,7 +97,7 @@ def _run_now(settings: Settings, name: str, *, wait: bool, as_json: bool) -> int
         click.echo(f"Run {run.id} of {name} is {run.state}{f': {reason_of(run)}' if run.reason else ''}.")
         if not run.state.is_over and not somebody_lives(engine):
             click.echo("No node runs that could carry it out; start `duck automations run`, or give --wait.", err=True)
-    return OK if run.state in (State.SUCCEEDED, State.QUEUED, State.RUNNING) else FAILED
+    return OK if run.state in (_DONE if wait else _BEGUN) else FAILED
 
 
 def _run_on_each(engine: Engine, declaration: Declaration, *, wait: bool, as_json: bool) -> int:
@@ -106,8 +124,7 @@ def _run_on_each(engine: Engine, declaration: Declaration, *, wait: bool, as_jso
             say_run(run)
         elif not as_json:
             click.echo(f"Run {run.id} of {run.name} is {run.state} for {run.for_node}.")
-    good = (State.SUCCEEDED, State.QUEUED, State.RUNNING)
-    return OK if all(run.state in good for run in runs) else FAILED
+    return OK if all(run.state in (_DONE if wait else _BEGUN) for run in runs) else FAILED
 
 
 def _see_through(settings: Settings, engine: Engine, run: Run) -> Run:

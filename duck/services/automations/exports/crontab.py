@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from duck.services.automations.exports.export import BESIDE, Command, Export
-from duck.services.automations.exports.times import NotSaid, times_of
+from duck.services.automations.exports.times import NotSaid, refuse_each, tag_notes, times_of
 
 if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
@@ -33,6 +33,10 @@ def crontab(declarations: Sequence[Declaration], command: Command, zone: str) ->
         call = _call(declaration.name, command)
         events = [event.name for event in declaration.plan.events]
         try:
+            refuse_each(declaration)
+            for note in tag_notes(declaration):
+                left.append(f"{declaration.name}: {note}")
+                by_zone[zone].append(f"# {left[-1]}")
             if events == ["start"] and declaration.plan.schedule is None:
                 by_zone[zone].append(f"@reboot {call}")
                 continue

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.services.automations.exports.export import BESIDE, Command, Export
-from duck.services.automations.exports.times import NotSaid, times_of
+from duck.services.automations.exports.times import NotSaid, refuse_each, tag_notes, times_of
 
 if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
@@ -29,13 +29,14 @@ def k8s(declarations: Sequence[Declaration], command: Command, image: str = IMAG
         if not declaration.enabled:
             continue
         try:
+            refuse_each(declaration)
             times = times_of(declaration)
             expressions = [(each.expression, each.zone) for each in times]
         except NotSaid as why:
             left.append(f"{declaration.name} ({declaration.when}) cannot be said as a CronJob: {why}.")
             documents.append(f"# {left[-1]}\n")
             continue
-        notes = []
+        notes = tag_notes(declaration)
         if declaration.missed == "all":
             notes.append('missed = "all": Kubernetes starts it once for all that was missed.')
         if declaration.jitter_s:

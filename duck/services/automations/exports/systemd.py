@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from duck.services.automations.exports.export import BESIDE, Command, Export
-from duck.services.automations.exports.times import NotSaid, Times, moments_of, times_of
+from duck.services.automations.exports.times import NotSaid, Times, moments_of, refuse_each, tag_notes, times_of
 from duck.services.automations.schedule import IntervalSchedule
 
 if TYPE_CHECKING:
@@ -29,10 +29,12 @@ def systemd(declarations: Sequence[Declaration], command: Command, now: datetime
             continue
         unit = f"duck-{declaration.name}"  # of characters that units may have
         try:
+            refuse_each(declaration)
             triggers, notes = _triggers(declaration, now)
         except NotSaid as why:
             left.append(f"{declaration.name} ({declaration.when}) cannot be said as a timer: {why}.")
             continue
+        notes += tag_notes(declaration)
         if declaration.missed == "all":
             notes.append('missed = "all": systemd starts it once for all that was missed.')
         left += [f"{declaration.name}: {note}" for note in notes]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from cronsim import CronSim
 
+from duck.services.automations.declaration import EACH
 from duck.services.automations.schedule import (
     AnySchedule,
     CalendarSchedule,
@@ -83,6 +84,23 @@ class Times:
             raise NotSaid("a day of the month that is a certain weekday, too")
         fields = (self.minutes, self.hours, self.days, self.months, self.weekdays)
         return " ".join(_field(numbers, full) for numbers, full in zip(fields, _FULL, strict=True))
+
+
+def refuse_each(declaration: Declaration) -> None:
+    """Refuse what runs on each node: who starts one run by hand needs nodes that are there.
+
+    Raises:
+        NotSaid: see above.
+    """
+    if declaration.is_for_each:
+        raise NotSaid("it runs on each node of Duck")
+
+
+def tag_notes(declaration: Declaration) -> list[str]:
+    """What there is to say of a tag."""
+    if declaration.run_on in ("any", EACH):
+        return []
+    return [f'run_on = "{declaration.run_on}": it is run only where AUTOMATION_TAGS has that.']
 
 
 def times_of(declaration: Declaration) -> list[Times]:
