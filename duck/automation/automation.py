@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -117,7 +118,8 @@ class Automation:
 
     Args:
         callback: what is called where `execute` is not overridden.
-        name: by default that of the class, or of the callback.
+        name: by default that of the class, or of the callback. Words that it has are joined with `-` where a name of
+            one word is needed, as by commands: `Weekly report` is run by `duck automations run Weekly-report`.
         threaded: run in a thread of the job's process rather than in a process of its own.
         async_: run on a loop there, where `execute`, or the callback, is a coroutine function.
         start_time: the first time it runs: `datetime`, ISO 8601, or `"immediate"`.
@@ -202,7 +204,10 @@ class Automation:
         """One run here and now, for a test; see `duck.automation.testing.run` for what it may be told."""
         from .testing import run
 
-        return run(self.name, self, **facts)
+        return run(self._one_word(), self, **facts)
+
+    def _one_word(self) -> str:
+        return re.sub(r"[^A-Za-z0-9_.-]+", "-", self.name).strip("-") or type(self).__name__
 
     def trigger(self) -> Trigger:
         """Its own times, as `start_time`, `schedules` and `interval` say them.
@@ -229,9 +234,11 @@ class Automation:
     def report(self, place: str, origin: str) -> dict[str, Any]:
         """As `Declared.report`; `place` is `module:name`."""
         table = {**self.trigger().table, "call": place, "run_in": self._place()}
-        if self.description:
-            table["description"] = self.description.partition("\n")[0]
-        return {"name": self.name, "table": table, "origin": origin}
+        name = self._one_word()
+        description = self.description.partition("\n")[0] or ("" if name == self.name else self.name)
+        if description:
+            table["description"] = description
+        return {"name": name, "table": table, "origin": origin}
 
 
 def _now() -> datetime:

@@ -125,6 +125,14 @@ def test_an_object_may_have_its_work_awaited_and_hooks_around_each_run() -> None
     assert Automation(print, async_=True).report("jobs:it", "jobs.py")["table"]["run_in"] == "thread"
 
 
+def test_an_object_may_be_called_by_several_words() -> None:
+    report = Automation(lambda: None, "Weekly report (sales)")
+    assert report.name == "Weekly report (sales)"
+    told = report.report("jobs:report", "jobs.py")
+    assert (told["name"], told["table"]["description"]) == ("Weekly-report-sales", "Weekly report (sales)")
+    assert report.run_for_test().contexts[0].name == "Weekly-report-sales"
+
+
 def test_triggers_have_a_place_of_their_own_and_a_name_for_people() -> None:
     from duck.automation import trigger
 
