@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from tests.redis_server import RedisServer
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what keeps processors busy for minutes (tests/rerun) behind what measures memory and reloads under load.
+
+    Then the rest is there to be run beside it.
+    """
+    again = [item for item in items if item.nodeid.startswith("tests/rerun/")]
+    others = [item for item in items if not item.nodeid.startswith("tests/rerun/")]
+    place = max((number for number, item in enumerate(others, 1) if item.nodeid.startswith("tests/load/")), default=0)
+    items[:] = others[:place] + again + others[place:]
+
+
 @pytest.fixture(autouse=True)
 def logs_as_before() -> Iterator[None]:
     """An App that ran within a test has Duck's messages written to the console; the tests after it look for them."""

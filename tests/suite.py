@@ -135,9 +135,5 @@ def judge(first: Outcomes, second: Outcomes | None) -> Totals:
 
 
 def spread_out() -> list[str]:
-    """For pytest: several processes, for most tests wait; each file stays in one, in order.
-
-    So the tests that are run again on other Pythons and on native modules (tests/rerun), which keep processors busy
-    for minutes, come after what measures memory and reloads under load, and have the last part beside them.
-    """
+    """For pytest: several processes, for most tests wait; each file stays in one, in order (tests/conftest.py)."""
     return ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile", "--no-loadscope-reorder", "tests"]

@@ -9,34 +9,46 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+
+from tests import suite
+from tests.outcomes import LEFT_OUT
 
 ROOT = Path(__file__).resolve().parents[2]
 # Two parts, each a test of its own: a process of the test run that has two tests to do is given no third.
 PURE = ("tests/wire", "tests/net")
 WHOLE = ("tests/proxy", "tests/app/test_runserver.py::TestServing", "tests/app/test_runserver.py::TestReload")
 PARTS = pytest.mark.parametrize("suites", [PURE, WHOLE], ids=["bytes", "projects"])
+# All have passed here. Each place runs another third of what takes bytes and gives values, and none is run nowhere.
+SAMPLED = ("tests/wire", "tests/net", "tests/proxy")
 # On a machine that is busy with two more.
 LONGEST_S = 900
 
 
 def run_front_tests(
-    python: str, suites: Sequence[str], package: Path, directory: Path, third_of: Sequence[str] = ()
-) -> int:
+    python: str,
+    suites: Sequence[str],
+    package: Path,
+    directory: Path,
+    third: int,
+    name: str,
+    record_property: Callable[[str, object], None],
+) -> None:
     """Run `suites` with the interpreter `python` on the Duck in `package`; hypothesis notes its finds in `directory`.
 
-    Args:
-        third_of: directories, of whose tests a fixed third is run.
+    Of SAMPLED a third, unless all was asked for; the totals of the run say so.
 
-    Returns:
-        How many tests were run.
+    Args:
+        third: which, from 0 to 2.
+        name: of what the tests are run on, for that sentence.
 
     Raises:
         AssertionError: one of them failed; with the end of what pytest said.
     """
+    sampled = [] if os.environ.get(suite.FULL) else [each for each in suites if each in SAMPLED]
     # Of the tests that call this, nothing else is to be seen.
     variables = {key: value for key, value in os.environ.items() if not key.startswith(("VIRTUAL_ENV", "PYTEST_"))}
     variables |= {
@@ -47,9 +59,11 @@ def run_front_tests(
     # The Ducks that are started there would each compile all of it.
     subprocess.run([python, "-m", "compileall", "-q", "duck"], cwd=package, check=True, timeout=LONGEST_S)
     command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "-k", "not asyncio"]
-    command += ["-p", "tests.rerun.sample", *(f"--third-of={each}" for each in third_of), *suites]
+    command += ["-p", "tests.rerun.sample", "--third", str(third), *(f"--of={each}" for each in sampled), *suites]
     done = subprocess.run(command, cwd=package, env=variables, capture_output=True, text=True, timeout=LONGEST_S)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     passed = re.search(r"(\d+) passed", done.stdout.splitlines()[-1])
     assert passed is not None, done.stdout[-4000:]
-    return int(passed[1])
+    if sampled:
+        sentence = f"{name} ran {passed[1]} tests of {', '.join(suites)}, and two thirds of {', '.join(sampled)} not"
+        record_property(LEFT_OUT, f"{sentence}: `manage_duck.py test --full` runs all.")

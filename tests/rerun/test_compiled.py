@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -35,6 +35,6 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @PARTS
 @pytest.mark.timeout(LONGEST_S + 600)
 def test_the_tests_of_the_hot_code_pass_on_native_modules(
-    suites: Sequence[str], compiled: Path, tmp_path: Path
+    suites: Sequence[str], compiled: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    run_front_tests(sys.executable, suites, compiled, tmp_path)
+    run_front_tests(sys.executable, suites, compiled, tmp_path, 2, "The compiled form", record_property)

@@ -114,7 +114,7 @@ class Faults:
         self._outcome = Outcome()
 
     def run(self, firings: int, pause_s: float = 1.0) -> Outcome:
-        """Let faults follow each other until there were so many firings; the nodes are ended.
+        """Let faults follow each other until there were so many firings and each fault; the nodes are ended.
 
         Raises:
             Failed: nothing is planned or run.
@@ -123,7 +123,7 @@ class Faults:
         until = first + timedelta(seconds=firings)
         faults = ("kill", "stop", *self._store.faults)
         for turn in itertools.count():
-            if self._now() >= until:
+            if turn >= len(faults) and self._now() >= until:
                 break
             fault = faults[turn % len(faults)]
             self._fault(fault, (turn + turn // len(faults)) % NODES)  # each node has each of them in its turn
