@@ -14,7 +14,7 @@ from typing import Final
 
 from duck.exceptions import LimitExceeded, ProtocolError
 from duck.wire.fields import LINE_BYTES, Fields, is_name, split_lines, tokens
-from duck.wire.head import FieldBlock
+from duck.wire.head import FieldBlock, RequestHead
 from duck.wire.memory import Memory
 
 # Fields that mean something to whoever frames the message; everything else is only passed on.
@@ -231,6 +231,22 @@ def replace_fields(known: FieldBlock, fields: Fields) -> FieldBlock:
         elif kind not in (0, HOST, CONTENT_LENGTH, DATE):
             changed.hops.append(index)
     return changed
+
+
+def with_fields(request: RequestHead, fields: Fields) -> RequestHead:
+    """`request` with other fields; framing and connection stay what they were, whatever the fields say."""
+    return RequestHead(
+        request.method,
+        request.target,
+        replace_fields(request.block, fields),
+        scheme=request.scheme,
+        authority=request.authority,
+        version=request.version,
+        content_length=request.content_length,
+        keep_alive=request.keep_alive,
+        expects_continue=request.expects_continue,
+        upgrade=request.upgrade,
+    )
 
 
 def check_authority(authority: bytes) -> None:

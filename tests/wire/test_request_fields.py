@@ -3,7 +3,7 @@
 import pytest
 
 from duck.exceptions import LimitExceeded, ProtocolError
-from duck.wire.field_block import field_block, kind_of, request_fields
+from duck.wire.field_block import field_block, kind_of, request_fields, with_fields
 from tests.wire.request_head import parse, refusal
 
 # -- lines ------------------------------------------------------------------------------------------------------------
@@ -482,3 +482,13 @@ def test_a_copy_of_a_request_says_the_same_and_is_changed_alone() -> None:
     copy.authority = b"elsewhere.example"
     assert request.authority == b"example.org"
     assert request.fields is request.fields  # made once
+
+
+def test_a_request_with_other_fields_is_framed_and_kept_alive_as_it_was() -> None:
+    request = parse(b"Cookie: a=b", b"Content-Length: 3", b"Connection: close", start=b"POST /a?b HTTP/1.1")
+    others = [(b"Accept", b"*/*"), (b"Transfer-Encoding", b"chunked"), (b"X-Forwarded-For", b"192.0.2.1")]
+    changed = with_fields(request, others)
+    assert changed.fields == others and request.cookie == b"a=b"
+    assert (changed.method, changed.target, changed.authority) == (b"POST", b"/a?b", b"example.org")
+    assert (changed.content_length, changed.keep_alive, changed.block.close) == (3, False, True)
+    assert (changed.block.hops, changed.block.claims) == ([1], [2])

@@ -12,7 +12,7 @@ from duck.http.calls import in_thread
 from duck.http.core.collector import Collector
 from duck.http.headers import Headers
 from duck.http.response import HttpResponse
-from duck.wire.field_block import replace_fields
+from duck.wire.field_block import with_fields
 from duck.wire.head import RequestHead, ResponseHead
 
 if TYPE_CHECKING:
@@ -190,19 +190,8 @@ def for_a_loop(handler: AsyncHttpProxyHandler | HttpProxyHandler) -> AsyncHttpPr
 
 
 def _with_fields(head: RequestHead, headers: Headers) -> RequestHead:
-    """`head` with other fields; framing and connection stay what they were, whatever the fields say."""
+    """`head` with `headers`, but for what says how the message is framed, and where it goes."""
     kept = (b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"te", b"expect")
     fields = [pair for pair in headers.fields if pair[0].lower() not in kept]
     fields[:0] = [pair for pair in head.fields if pair[0].lower() in kept]
-    return RequestHead(
-        head.method,
-        head.target,
-        replace_fields(head.block, fields),
-        scheme=head.scheme,
-        authority=head.authority,
-        version=head.version,
-        content_length=head.content_length,
-        keep_alive=head.keep_alive,
-        expects_continue=head.expects_continue,
-        upgrade=head.upgrade,
-    )
+    return with_fields(head, fields)

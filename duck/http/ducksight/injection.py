@@ -23,9 +23,8 @@ from duck.exceptions import BackendError
 from duck.http.ducksight.client import CLIENT_PATH, version
 from duck.http.ducksight.insertion import Insertion
 from duck.http.ducksight.policy import is_sandboxed, widen
-from duck.wire.field_block import replace_fields
+from duck.wire.field_block import with_fields
 from duck.wire.fields import get, get_all, tokens
-from duck.wire.head import RequestHead
 from duck.wire.render import accepts_html
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from duck.net.exchange import Exchange
     from duck.net.interfaces import Duplex, ResponseSink
     from duck.wire.fields import Fields
-    from duck.wire.head import ResponseHead
+    from duck.wire.head import RequestHead, ResponseHead
 
 # Where a browser shows what comes; `object` and `embed` are seldom pages, and never ones of their own.
 _DESTINATIONS: Final = (b"document", b"iframe", b"frame")
@@ -137,18 +136,7 @@ def without_codings(request: RequestHead, at: str) -> RequestHead:
                 continue
         fields.append((name, value))
     fields.append((b"Accept-Encoding", b"identity"))  # without the field any coding would be acceptable
-    changed = request.copy()
-    return RequestHead(
-        changed.method,
-        changed.target,
-        replace_fields(changed.block, fields),
-        scheme=changed.scheme,
-        authority=changed.authority,
-        version=changed.version,
-        content_length=changed.content_length,
-        keep_alive=changed.keep_alive,
-        expects_continue=changed.expects_continue,
-    )
+    return with_fields(request, fields)
 
 
 def own_tag(tag: bytes, at: str) -> bytes:
