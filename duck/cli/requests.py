@@ -15,6 +15,7 @@ import click
 from duck.cli.instances import find_instances, none_runs
 from duck.cli.main import NOT_RUNNING, OK
 from duck.exceptions import ApplicationError
+from duck.net.amounts import millis_text, size_text
 
 if TYPE_CHECKING:
     from duck.services.instance import InstanceInfo
@@ -193,16 +194,16 @@ def table(rows: Sequence[Mapping[str, Any]], *, fixed: bool = False) -> list[str
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     queries = ""
     if row["queries"] is not None:
-        queries = f"{row['queries']} in {_millis(row['database_ms'])}" if row["queries"] else "0"
+        queries = f"{row['queries']} in {millis_text(row['database_ms'])}" if row["queries"] else "0"
     status = str(row["status"] or "") if row["state"] == "done" else f"{row['status'] or ''} {row['state']}".strip()
     again = f"  (again, of {row['replay_of']})" if row["replay_of"] else ""
     return (
         str(row["id"]),
         datetime.fromisoformat(row["time"]).astimezone().strftime("%H:%M:%S"),
         status,
-        _millis(row["duration_ms"]),
+        millis_text(row["duration_ms"]),
         queries,
-        _size(row["sent_bytes"]),
+        size_text(row["sent_bytes"]),
         printable(row["answered_by"]),
         f"{printable(row['method'])} {printable(row['target'])}{again}",
     )
@@ -239,8 +240,8 @@ def _timing(timing: Mapping[str, float | None]) -> Iterator[str]:
             yield f"  {name:<9} {'not measured':>12}"
         else:
             bar = "#" * round(_BAR * value / total) if total else ""
-            yield f"  {name:<9} {_millis(value):>12}  {bar}".rstrip()
-    yield f"  {'total':<9} {_millis(total):>12}"
+            yield f"  {name:<9} {millis_text(value):>12}  {bar}".rstrip()
+    yield f"  {'total':<9} {millis_text(total):>12}"
 
 
 def _part(part: Mapping[str, Any]) -> Iterator[str]:
@@ -261,15 +262,3 @@ def _part(part: Mapping[str, Any]) -> Iterator[str]:
 def printable(text: str) -> str:
     """`text` without what a terminal would obey."""
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
-
-
-def _millis(value: float) -> str:
-    if value >= 10_000:
-        return f"{value / 1000:.1f} s"
-    return f"{value:.0f} ms" if value >= 100 else f"{value:.1f} ms"
-
-
-def _size(value: int) -> str:
-    if value < 1000:
-        return f"{value} B"
-    return f"{value / 1000:.1f} kB" if value < 1_000_000 else f"{value / 1_000_000:.1f} MB"

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from duck.logs import paint
+from duck.net.amounts import size_text
 from duck.net.exchange import FILES
 from duck.net.log_text import safe, safe_text
 
@@ -111,7 +112,7 @@ class DevLines:
             return self._first_line
         unmodified = f" ({self._unmodified} not modified)" if self._unmodified else ""
         duration = _duration(self._last - self._first)
-        text = f"  + {count} static files{unmodified}, {_size(self._size)}, {duration}"
+        text = f"  + {count} static files{unmodified}, {size_text(self._size)}, {duration}"
         return f"{self._stamp} {paint(text, _DIM, self._colour)}"
 
     def at_once(self) -> None:
@@ -165,7 +166,7 @@ class DevLines:
         request = exchange.request
         seconds = exchange.ended_at - exchange.started
         method, shown = safe(request.method), str(status) if status else "---"
-        size, duration = _size(exchange.bytes_sent), _duration(seconds)
+        size, duration = size_text(exchange.bytes_sent), _duration(seconds)
         cost = "" if exchange.measure is None else ", " + _cost(exchange.measure)
         error = f" ({safe_text(str(exchange.error))})" if exchange.error is not None else ""
         # The stamp has ten characters, and between the parts stand five.
@@ -210,14 +211,6 @@ def _status_colour(status: int) -> str:
     if status >= 400:
         return _YELLOW
     return _CYAN if status >= 300 or status < 200 else _GREEN
-
-
-def _size(size: int) -> str:
-    if size < 1000:
-        return f"{size} B"
-    if size < 1_000_000:
-        return f"{size / 1000:.1f} kB"
-    return f"{size / 1_000_000:.1f} MB"
 
 
 def _duration(seconds: float) -> str:

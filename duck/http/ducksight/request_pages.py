@@ -12,6 +12,8 @@ from datetime import datetime
 from html import escape
 from typing import Any, Final
 
+from duck.net.amounts import millis_text, size_text
+
 PATH: Final = "/.duck/requests"
 
 POLICY: Final = (
@@ -112,14 +114,14 @@ def timing_bar(timing: Mapping[str, float | None]) -> str:
         if share > 0:
             bar.append(f'<rect class="{name}" x="{at:.3f}%" width="{share:.3f}%" height="100%"/>')
             at += share
-        rows.append(_part(name, title, meaning, _millis(value), f"{share:.0f} %"))
+        rows.append(_part(name, title, meaning, millis_text(value), f"{share:.0f} %"))
     said = ", ".join(
-        f"{title} {_millis(timing[f'{name}_ms'] or 0.0)}" for name, title, _ in PARTS if timing[f"{name}_ms"]
+        f"{title} {millis_text(timing[f'{name}_ms'] or 0.0)}" for name, title, _ in PARTS if timing[f"{name}_ms"]
     )
     return (
         f'<svg class="bar" role="img" aria-label="{escape(said)}">{"".join(bar)}</svg>'
         f'<table class="timing">{"".join(rows)}<tr class="total"><td></td><th>All</th>'
-        f'<td class="number">{_millis(total)}</td><td></td><td></td></tr></table>'
+        f'<td class="number">{millis_text(total)}</td><td></td><td></td></tr></table>'
     )
 
 
@@ -157,7 +159,7 @@ def _filters(wanted: Mapping[str, Any]) -> str:
 def _row(row: Mapping[str, Any]) -> str:
     number = row["id"]
     again = '<span class="tag">again</span>' if row["replay_of"] else ""
-    queries = "" if row["queries"] is None else f"{row['queries']:d} in {_millis(row['database_ms'])}"
+    queries = "" if row["queries"] is None else f"{row['queries']:d} in {millis_text(row['database_ms'])}"
     if row["queries"] == 0:
         queries = "0"
     lasts = row["state"] in ("waiting", "answering", "open")
@@ -166,8 +168,8 @@ def _row(row: Mapping[str, Any]) -> str:
         f'<td class="method">{escape(row["method"])}</td>'
         f'<td class="path"><a href="{PATH}/{number:d}">{escape(row["target"])}</a>{again}</td>'
         f'<td>{_status(row)}</td><td class="soft">{escape(row["answered_by"])}</td>'
-        f'<td class="number">{_size(row["sent_bytes"])}</td><td class="number">{queries}</td>'
-        f'<td class="number{" soft" if lasts else ""}">{_millis(row["duration_ms"])}</td></tr>'
+        f'<td class="number">{size_text(row["sent_bytes"])}</td><td class="number">{queries}</td>'
+        f'<td class="number{" soft" if lasts else ""}">{millis_text(row["duration_ms"])}</td></tr>'
     )
 
 
@@ -182,8 +184,8 @@ def _nothing(wanted: Mapping[str, Any]) -> str:
 
 def _facts(told: Mapping[str, Any]) -> str:
     facts = [
-        _millis(told["duration_ms"]),
-        _size(told["sent_bytes"]),
+        millis_text(told["duration_ms"]),
+        size_text(told["sent_bytes"]),
         told["type"],
         f"by {told['answered_by']}",
     ]
@@ -213,7 +215,7 @@ def _body(body: Mapping[str, Any]) -> str:
     kind = body["kind"]
     if kind == "none":
         return '<p class="note">No body.</p>'
-    facts = [body["type"], _size(body["size"]), f"{body['coding']}, undone here" if body["coding"] else ""]
+    facts = [body["type"], size_text(body["size"]), f"{body['coding']}, undone here" if body["coding"] else ""]
     shown = f"<h3>Body <small>{escape(' · '.join(fact for fact in facts if fact))}</small></h3>"
     if kind == "form":
         shown += _fields(body["fields"])
@@ -245,18 +247,6 @@ def _status(row: Mapping[str, Any]) -> str:
     kind = "failed" if state == "cut" else f"s{status // 100}"
     more = "" if state == "done" else f" {state}"
     return f'<span class="status {kind}">{status:d}{escape(more)}</span>'
-
-
-def _millis(value: float) -> str:
-    if value >= 10_000:
-        return f"{value / 1000:.1f} s"
-    return f"{value:.0f} ms" if value >= 100 else f"{value:.1f} ms"
-
-
-def _size(value: int) -> str:
-    if value < 1000:
-        return f"{value} B"
-    return f"{value / 1000:.1f} kB" if value < 1_000_000 else f"{value / 1_000_000:.1f} MB"
 
 
 def _clock(stamp: str) -> str:
