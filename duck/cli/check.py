@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from duck.cli.main import FAILED, OK
-from duck.cli.options import load_settings, setting_options
+from duck.cli.options import load_settings, project_timeout, setting_options
 from duck.cli.serve import refuse_own_code_as_root
 from duck.exceptions import ApplicationError, SettingsError
 
@@ -25,14 +25,7 @@ _COLOURS: Final = {"ok": "green", "warning": "yellow", "error": "red"}
 @click.option(
     "--measure", is_flag=True, help="Ask the project for a page, through WSGI and ASGI, and say what it costs."
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(1, 3600),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long the project may take.",
-)
+@project_timeout
 @setting_options("settings")
 def check(as_json: bool, measure: bool, timeout: float, **given: Any) -> int:
     """Look at everything that a start needs, and start nothing.

@@ -43,6 +43,17 @@ def options_of(*names: str) -> Callable[[_F], _F]:
     return add
 
 
+# Of a command that asks the project something.
+project_timeout = click.option(
+    "--timeout",
+    type=click.FloatRange(1, 3600),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the project may take.",
+)
+
+
 def load_settings(given: dict[str, Any], *, problems: list[SettingsError] | None = None, **more: Any) -> Settings:
     """The settings of a start in the working directory.
 

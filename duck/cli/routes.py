@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from duck.cli.main import OK
-from duck.cli.options import load_settings, setting_options
+from duck.cli.options import load_settings, project_timeout, setting_options
 from duck.exceptions import ApplicationError
 
 _TITLES: Final = {"side": "answered by", "pattern": "pattern", "name": "name", "view": "view"}
@@ -17,14 +17,7 @@ _TITLES: Final = {"side": "answered by", "pattern": "pattern", "name": "name", "
 @click.command()
 @click.argument("path", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(1, 3600),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long the project may take.",
-)
+@project_timeout
 @setting_options("settings")
 def routes(path: str | None, as_json: bool, timeout: float, **given: Any) -> int:
     """Show who answers what: static and media files, Duck's own views, Django's.

@@ -9,11 +9,15 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from duck.services.inbox import Inbox
 from tests.backend.link_client import Worker
+
+if TYPE_CHECKING:
+    from tests.backend.pond import MakePond
 
 MakeProject = Callable[..., Path]
 MakeWorker = Callable[..., Worker]
@@ -143,6 +147,22 @@ def run_directory() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="duck-"))
     yield directory
     shutil.rmtree(directory)
+
+
+@pytest.fixture
+def inbox() -> Iterator[Inbox]:
+    inbox = Inbox()
+    yield inbox
+    inbox.close()
+
+
+@pytest.fixture
+def make_pond(inbox: Inbox, run_directory: Path, make_project: MakeProject) -> Iterator[MakePond]:
+    """A function that makes a project of one application and a backend with spares; all end with the test."""
+    from tests.backend.pond import ponds  # which takes from here
+
+    with ponds(inbox, run_directory, make_project) as make:
+        yield make
 
 
 @pytest.fixture

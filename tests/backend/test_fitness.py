@@ -4,32 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from duck.services.inbox import Inbox
-from tests.backend.pond import MODELS, MakePond, ponds
-
-if TYPE_CHECKING:
-    from tests.backend.conftest import MakeProject
+from tests.backend.pond import MODELS, MakePond
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="spares are copies of processes, on Linux alone")
-
-
-@pytest.fixture
-def inbox() -> Iterator[Inbox]:
-    inbox = Inbox()
-    yield inbox
-    inbox.close()
-
-
-@pytest.fixture
-def make_pond(inbox: Inbox, run_directory: Path, make_project: MakeProject) -> Iterator[MakePond]:
-    with ponds(inbox, run_directory, make_project) as make:
-        yield make
 
 
 @pytest.mark.parametrize(

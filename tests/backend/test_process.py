@@ -19,7 +19,6 @@ import pytest
 from duck.backend.django.discover import Interpreter, find_project
 from duck.backend.django.process import BackendOptions, DjangoBackend, DjangoProcess, WorkerSpec
 from duck.exceptions import ProjectError
-from duck.services.inbox import Inbox
 from tests.alive import still_alive
 from tests.backend.conftest import VIEWS
 from tests.backend.link_client import TIMEOUT_S, LinkClient
@@ -28,16 +27,10 @@ from tests.waiting import serve_until
 if TYPE_CHECKING:
     from duck.backend.django.process import Failure
     from duck.proxy.upstream import Generation
+    from duck.services.inbox import Inbox
     from tests.backend.conftest import MakeProject
 
 HERE = Interpreter(sys.executable, "the tests", "3.11", "5.2")
-
-
-@pytest.fixture
-def inbox() -> Iterator[Inbox]:
-    inbox = Inbox()
-    yield inbox
-    inbox.close()
 
 
 class Recorder:

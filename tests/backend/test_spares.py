@@ -14,31 +14,18 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from duck.services.inbox import Inbox
 from duck.services.reaper import Reaper
 from tests.backend.link_client import TIMEOUT_S, LinkClient
-from tests.backend.pond import MODELS, SETTINGS, URLS, VIEWS, MakePond, ponds
+from tests.backend.pond import MODELS, SETTINGS, URLS, VIEWS, MakePond
 from tests.backend.test_debugger import APP as APP_AT_TERMINAL
 from tests.backend.test_debugger import User
 from tests.backend.test_process import Recorder
 
 if TYPE_CHECKING:
+    from duck.services.inbox import Inbox
     from tests.backend.conftest import MakeProject
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="spares are copies of processes, on Linux alone")
-
-
-@pytest.fixture
-def inbox() -> Iterator[Inbox]:
-    inbox = Inbox()
-    yield inbox
-    inbox.close()
-
-
-@pytest.fixture
-def make_pond(inbox: Inbox, run_directory: Path, make_project: MakeProject) -> Iterator[MakePond]:
-    with ponds(inbox, run_directory, make_project) as make:
-        yield make
 
 
 def test_what_changed_decides_from_which_spare_a_process_goes_on(make_pond: MakePond) -> None:

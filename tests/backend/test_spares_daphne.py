@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from duck.backend.django.discover import Interpreter
-from duck.services.inbox import Inbox
-from tests.backend.pond import MODELS, URLS, VIEWS, MakePond, Pond, ponds
+from tests.backend.pond import MODELS, URLS, VIEWS, MakePond, Pond
 from tests.backend.test_worker_asgi import echo, fetch
 from tests.environments import environment
-
-if TYPE_CHECKING:
-    from tests.backend.conftest import MakeProject
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="spares are copies of processes, on Linux alone"),
@@ -46,19 +40,6 @@ class Echo(WebsocketConsumer):
 
 application = ProtocolTypeRouter({"http": django_application, "websocket": URLRouter([path("echo", Echo.as_asgi())])})
 """
-
-
-@pytest.fixture
-def inbox() -> Iterator[Inbox]:
-    inbox = Inbox()
-    yield inbox
-    inbox.close()
-
-
-@pytest.fixture
-def make_pond(inbox: Inbox, run_directory: Path, make_project: MakeProject) -> Iterator[MakePond]:
-    with ponds(inbox, run_directory, make_project) as make:
-        yield make
 
 
 def state_of(pond: Pond) -> dict[str, Any]:

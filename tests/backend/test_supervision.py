@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from duck.services.inbox import Inbox
 from tests.alive import is_alive
 from tests.backend.conftest import VIEWS
 from tests.backend.link_client import LinkClient
@@ -23,6 +22,7 @@ from tests.backend.test_process import Recorder
 if TYPE_CHECKING:
     from duck.backend.django.process import Failure
     from duck.proxy.upstream import Generation, Upstream
+    from duck.services.inbox import Inbox
     from tests.backend.conftest import MakeProject
 
 MakeBackend = Callable[..., Recorder]
@@ -55,13 +55,6 @@ def ill(request):
 urlpatterns += [path("pid", pid), path("lock", lock), path("nap", nap), path("leak", leak), path("health", health),
                 path("ill", ill)]
 """
-
-
-@pytest.fixture
-def inbox() -> Iterator[Inbox]:
-    inbox = Inbox()
-    yield inbox
-    inbox.close()
 
 
 @pytest.fixture

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from duck.services.inbox import Inbox
-from tests.backend.pond import MODELS, MakePond, ponds
-
-if TYPE_CHECKING:
-    from tests.backend.conftest import MakeProject
+from tests.backend.pond import MODELS, MakePond
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it is looked at in spares, on Linux alone")
 
@@ -47,19 +41,6 @@ class Migration(migrations.Migration):
     operations = [migrations.AddField("boat", "length", models.IntegerField(default=0))]
 """
 LENGTH = "    length = models.IntegerField(default=0)\n"
-
-
-@pytest.fixture
-def inbox() -> Iterator[Inbox]:
-    inbox = Inbox()
-    yield inbox
-    inbox.close()
-
-
-@pytest.fixture
-def make_pond(inbox: Inbox, run_directory: Path, make_project: MakeProject) -> Iterator[MakePond]:
-    with ponds(inbox, run_directory, make_project) as make:
-        yield make
 
 
 def test_a_changed_model_is_told_of_until_its_migration_is_made(
