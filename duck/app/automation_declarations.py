@@ -72,20 +72,40 @@ def read_all(settings: Settings, told: Mapping[str, Any] | None, place: Place | 
             after = dict(event.details).get("name")
             if event.name == "automation" and after not in found:
                 who = f"{declaration.origin}: the automation {declaration.name!r}"
-                near = difflib.get_close_matches(str(after), found, 1)
-                right = f"did you mean {near[0]}?" if near else f"give one of {_some(found)}."
+                others = [name for name in found if name != declaration.name]
+                near = difflib.get_close_matches(str(after), others, 1)
+                right = f"give one of {_some(others)}." if others else "declare it."
+                right = f"did you mean {near[0]}?" if near else right
                 problems.append(f"{who} waits for {after!r}, which is not there; {right}")
     problems += _hooks_that_differ(found.values())
     problems += _alert_problems(settings, found.values())
     missing, warnings = look_around(settings, found.values(), place or Place(settings.base_dir))
     problems += missing
     tracebacks = tuple(str(each["traceback"]) for each in told.get("failed", ()))
-    return Found(tuple(found.values()), tuple(problems), zone, tracebacks, tuple(warnings))
+    return Found(tuple(found.values()), tuple(problems), zone, tracebacks, (*warnings, *_circles(found)))
 
 
 def _some(names: Iterable[str]) -> str:
     first = list(names)
     return ", ".join(first[:5]) + (f" and {len(first) - 5} more" if len(first) > 5 else "")
+
+
+def _circles(found: Mapping[str, Declaration]) -> Iterator[str]:
+    """Sentences on those that wait for one another in a circle, each told once; one may be wanted."""
+    before = {
+        name: [str(dict(each.details)["name"]) for each in declaration.plan.events if each.name == "automation"]
+        for name, declaration in found.items()
+    }
+    told: set[str] = set()
+    for name in before:
+        trail, after = [name], before[name]
+        while len(after) == 1 and after[0] not in trail and after[0] in before:
+            trail.append(after[0])
+            after = before[after[0]]
+        if name in after and told.isdisjoint(trail):
+            told.update(trail)
+            chain = " -> ".join([name, *reversed(trail)])
+            yield f"{found[name].origin}: {chain} start one another without end, once one of them has begun."
 
 
 def _hooks_that_differ(declarations: Iterable[Declaration]) -> list[str]:

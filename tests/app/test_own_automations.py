@@ -125,3 +125,24 @@ def test_where_nothing_needs_a_process_none_is_started(site: Path) -> None:
     (site / "automations.py").unlink()
     found = found_in(site, 'AUTOMATIONS = {"a": {"shell": "true"}}\n')
     assert [each.name for each in found.declarations] == ["a"]
+
+
+def test_what_starts_itself_without_end_is_a_warning(site: Path) -> None:
+    (site / "automations.py").unlink()
+    found = found_in(
+        site,
+        """AUTOMATIONS = {
+    "a": {"shell": "true", "on": "automation", "name": "c"},
+    "b": {"shell": "true", "on": "automation", "name": "a"},
+    "c": {"shell": "true", "any_of": [{"on": "automation", "name": "b"}, {"every": "1d"}]},
+    "own": {"shell": "true", "on": "automation", "name": "own", "outcome": "ended"},
+    "last": {"shell": "true", "on": "automation", "name": "a"},
+}
+""",
+    )
+    place = f"{site / 'settings.py'}:1"
+    assert found.problems == ()
+    assert found.warnings == (
+        f"{place}: a -> b -> c -> a start one another without end, once one of them has begun.",
+        f"{place}: own -> own start one another without end, once one of them has begun.",
+    )

@@ -54,7 +54,7 @@ def list_(as_json: bool, **given: Any) -> int:
                 for row in rows
             ]
         )
-        if not rows:
+        if not rows and not found.problems:
             click.echo("No automations are declared here.", err=True)
         print_problems(found)
     return FAILED if found.problems else OK

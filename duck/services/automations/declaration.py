@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -32,6 +32,31 @@ EACH: Final = "each"
 _BESIDE_TRIGGERS: Final = ("tz", "start", "except", *DETAILS)
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _BACKOFF: Final = re.compile(r"exp:(.+?)\.\.(.+)")
+# What other schedulers call it.
+_ELSEWHERE: Final = {
+    "schedule": "cron",
+    "crontab": "cron",
+    "interval": "every",
+    "period": "every",
+    "timezone": "tz",
+    "time_zone": "tz",
+    "zone": "tz",
+    "cmd": "shell",
+    "script": "shell",
+    "run": "shell",
+    "func": "call",
+    "function": "call",
+    "retries": "retry",
+    "max_retries": "retry",
+    "concurrency": "overlap",
+    "max_instances": "overlap",
+    "misfire_grace_time": "within",
+    "tag": "run_on",
+    "tags": "run_on",
+    "exclude": "except",
+    "directory": "cwd",
+    "environment": "env",
+}
 _NOWHERE: Final = Path()
 _DAY_S: Final = 86_400.0
 # How often a run whose node was lost is tried again at least, where `on_crash` says so and `retry` nothing more.
@@ -188,13 +213,17 @@ def _read(name: str, table: Any, origin: str, zone: ZoneInfo) -> Declaration:
     known = (*TARGETS, *TARGETS[kind], *KEYS, *_BESIDE_TRIGGERS, *_OPTIONS, "description")
     for key in table:
         if key not in known:
-            elsewhere = [f"`{each}`" for each, beside in TARGETS.items() if key in beside]
-            if elsewhere:
-                raise ValueError(f"{key} does not go with `{kind}`: it is of {' and '.join(elsewhere)}; leave it out")
-            near = difflib.get_close_matches(str(key), known, 1)
+            owners = [f"`{each}`" for each, beside in TARGETS.items() if key in beside]
+            if owners:
+                raise ValueError(f"{key} does not go with `{kind}`: it is of {' and '.join(owners)}; leave it out")
+            elsewhere = _ELSEWHERE.get(str(key))
+            near = [elsewhere] if elsewhere else difflib.get_close_matches(str(key), known, 1, 0.7)
+            near = [word for word in near if word in known]
             raise ValueError(f"{key} is not known: {f'give {near[0]}, if you mean that' if near else 'leave it out'}")
     trigger = _trigger_of(table)
-    plan = read_trigger(trigger, zone) if any(key in KEYS for key in trigger) else Plan(None, (), zone)
+    if trigger and not any(key in KEYS for key in trigger):
+        raise ValueError(f"{' and '.join(trigger)} goes with a trigger, and there is none: give {', '.join(KEYS[:6])}")
+    plan = read_trigger(trigger, zone) if trigger else Plan(None, (), zone)
     options = {_OPTIONS[key][0]: _option(key, table[key]) for key in _OPTIONS if key in table}
     if options.get("missed") == "all" or any(event.name in TELLING for event in plan.events):
         # Each of them counts: they come at once, so that with `skip` the first would stand for all.
@@ -208,7 +237,7 @@ def _read(name: str, table: Any, origin: str, zone: ZoneInfo) -> Declaration:
         kind=kind,
         target=table[kind],
         details=json.dumps(details, sort_keys=True, default=str),
-        trigger=(told := json.dumps(without_secrets(trigger), sort_keys=True, default=str)),
+        trigger=(told := json.dumps(without_secrets(trigger), sort_keys=True, default=_as_json)),
         revision=_revision(told, plan.zone),
         sentence=str(table.get("description", "")),
         when=_in_words(trigger),
@@ -260,6 +289,10 @@ def _with_unit(period: Any) -> str:
     return write_duration(seconds) if bare and seconds is not None else str(period).strip()
 
 
+def _as_json(value: Any) -> Any:
+    return value.total_seconds() if isinstance(value, timedelta) else str(value)
+
+
 def _revision(trigger: str, zone: ZoneInfo) -> str:
     told = f"[{trigger}, {json.dumps(zone.key)}]"
     return hashlib.sha256(told.encode()).hexdigest()[:12]
@@ -284,9 +317,13 @@ def _choice(*words: str) -> Callable[[Any], Any]:
     return lambda said: kind.read(said, _NOWHERE)
 
 
-def _duration(said: Any) -> float:
-    value: float = kinds.duration().read(plain_duration(said), _NOWHERE)
+def _duration(said: Any, *, zero: bool = False) -> float:
+    value: float = kinds.duration(zero_is_off=zero).read(plain_duration(said), _NOWHERE)
     return value
+
+
+def _duration_or_none(said: Any) -> float:
+    return _duration(said, zero=True)
 
 
 def _backoff(said: Any) -> Backoff:
@@ -296,7 +333,7 @@ def _backoff(said: Any) -> Backoff:
             raise ValueError("the second time has to be the longer one")
         return Backoff(first, most)
     try:
-        wait = _duration(said)
+        wait = _duration(said, zero=True)
     except ValueError:
         raise ValueError('give a time such as "30s", or "exp:30s..10m" for twice as long each time') from None
     return Backoff(wait, wait)
@@ -331,10 +368,10 @@ _OPTIONS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "within": ("within_s", _duration),
     "overlap": ("overlap", _choice(*OVERLAPS)),
     "timeout": ("timeout_s", _duration),
-    "grace": ("grace_s", _duration),
+    "grace": ("grace_s", _duration_or_none),
     "retry": ("retry", _retry),
     "backoff": ("backoff", _backoff),
-    "jitter": ("jitter_s", _duration),
+    "jitter": ("jitter_s", _duration_or_none),
     "on_crash": ("on_crash", _choice(*ON_CRASH)),
     "run_in": ("run_in", _choice(*PLACES)),
     "run_on": ("run_on", _tag),

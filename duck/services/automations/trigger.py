@@ -39,6 +39,7 @@ _NICKNAMES: Final = {
     "@hourly": "0 * * * *",
 }
 _WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_SPANS: Final = ("years", "months", "weeks", "days")
 _SHORTEST_S: Final = 1.0
 _IN_MONTHS: Final = re.compile(r"\s*[\d.]*\s*(M|mo|mth|months?|y|yr|years?)\s*")
 _MONTHS: Final = (
@@ -135,10 +136,12 @@ def _calendar(table: Mapping[str, Any], zone: ZoneInfo) -> _Read:
     said = table["calendar"]
     if not isinstance(said, Mapping):
         raise ValueError(f'calendar is {said!r}: give a table such as {{weeks = 2, start = "2026-01-05"}}')
-    spans = [key for key in ("years", "months", "weeks", "days") if key in said]
+    spans = [key for key in _SPANS if key in said]
     if len(spans) != 1:
-        said = f"{' and '.join(spans)} are {len(spans)} of them" if spans else "there is none"
-        raise ValueError(f"calendar needs one of years, months, weeks and days, and {said}")
+        told = f"{' and '.join(spans)} are {len(spans)} of them" if spans else "there is none"
+        singular = next((key for key in said if f"{key}s" in _SPANS), None)
+        hint = f": give {singular}s, if you mean {singular}" if singular is not None and not spans else ""
+        raise ValueError(f"calendar needs one of years, months, weeks and days, and {told}{hint}")
     count = said[spans[0]]
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 10_000:
         raise ValueError(f"calendar.{spans[0]} is {count!r}: give a whole number from 1 to 10000")
@@ -201,7 +204,7 @@ def _excluding(table: Mapping[str, Any], zone: ZoneInfo) -> _Read:
                 raise ValueError(f'except.dates holds {each!r}: give a day of each year such as "12-25"') from None
             anniversaries.add((month, day))
         else:
-            dates.add(_date("except.dates", each))
+            dates.add(_date("except.dates", each, 'a day such as "2026-12-25", or "12-25" for each year'))
     weekdays = {_weekday(each) for each in _some("except.weekdays", said.get("weekdays", []), '"sat"', least=0)}
     between = []
     for pair in _some("except.between", said.get("between", []), '["22:00", "06:00"]', least=0):
@@ -254,7 +257,7 @@ def _plans(key: str, table: Mapping[str, Any], zone: ZoneInfo) -> list[Plan]:
 
 def _some(key: str, said: Any, example: str, *, least: int = 1) -> Sequence[Any]:
     """What `key` lists; one alone may stand without a list."""
-    if isinstance(said, str | Mapping | date):
+    if isinstance(said, str | Mapping | date | time):
         return [said]
     if not isinstance(said, Sequence) or len(said) < least:
         raise ValueError(f"{key} is {said!r}: give a list such as [{example}]")
@@ -282,18 +285,23 @@ def _moment(key: str, said: Any, zone: ZoneInfo) -> datetime:
         except ValueError:
             pass
     if not isinstance(said, datetime):
-        raise ValueError(f'{key} is {said!r}: give a date and a time, such as "2026-12-24T18:00"')
+        raise ValueError(f'{key} is {_shown(said)}: give a date and a time, such as "2026-12-24T18:00"')
     return said.astimezone(UTC) if said.tzinfo is not None else said.replace(tzinfo=zone).astimezone(UTC)
 
 
-def _date(key: str, said: Any) -> date:
+def _shown(said: Any) -> str:
+    """As it was written."""
+    return said.isoformat() if isinstance(said, date | time) else repr(said)
+
+
+def _date(key: str, said: Any, right: str = 'a date such as "2026-01-05"') -> date:
     if isinstance(said, str):
         try:
             said = date.fromisoformat(said)
         except ValueError:
             pass
     if not isinstance(said, date) or isinstance(said, datetime):
-        raise ValueError(f'{key} is {said!r}: give a date such as "2026-01-05"')
+        raise ValueError(f"{key} is {_shown(said)}: give {right}")
     return said
 
 
@@ -304,7 +312,7 @@ def _time(key: str, said: Any) -> time:
         except ValueError:
             pass
     if not isinstance(said, time) or said.tzinfo is not None:
-        raise ValueError(f'{key} is {said!r}: give a time of day such as "02:30"')
+        raise ValueError(f'{key} is {_shown(said)}: give a time of day such as "02:30"')
     return said
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from duck.automation import all_of, any_of, at, calendar, cron, daily_at, every, on
+from duck.automation import Trigger, all_of, any_of, at, calendar, cron, daily_at, every, on
 from duck.exceptions import SettingsError
 from duck.services.automations import declaration as module
 from duck.services.automations.declaration import Declaration, events_of, read_declaration
@@ -41,6 +41,8 @@ def shown(declaration: Declaration, count: int = 2) -> list[str]:
         (calendar(years=1, start="2026-05-04", tz="UTC"), ["04 00:00", "04 00:00"]),
         (daily_at("14:00", "02:30"), ["01 00:30", "01 12:00"]),
         (at("2026-05-24T18:00"), ["24 16:00"]),
+        (Trigger({"daily_at": time(2, 30)}), ["01 00:30"]),  # as TOML has it
+        (every(timedelta(hours=6)), ["01 06:00"]),
         (any_of(daily_at("14:00"), cron("0 9 * * mon")), ["01 12:00", "02 12:00"]),
         (all_of(daily_at("09:00"), cron("* * * * mon")), ["04 07:00", "11 07:00"]),
         (daily_at("09:00").excluding(weekdays=["sat", "sunday"], dates="05-04"), ["01 07:00", "05 07:00"]),
@@ -142,6 +144,18 @@ def test_defaults_are_the_safe_ones() -> None:
     assert declaration.within_s == timedelta(days=1).total_seconds()
 
 
+def test_a_timedelta_of_settings_in_python_is_a_duration() -> None:
+    hour = timedelta(hours=1)
+    declaration = read(every=hour, timeout=hour, backoff=hour, within=hour)
+    assert (declaration.when, declaration.timeout_s, declaration.backoff.first_s) == ("every 1h", 3600.0, 3600.0)
+    assert declaration.trigger == '{"every": 3600.0}'
+
+
+def test_none_of_what_may_be_none_is_said_by_0() -> None:
+    declaration = read(every="1h", jitter=0, grace="0s", backoff=0)
+    assert (declaration.jitter_s, declaration.grace_s, declaration.backoff.wait_s(3)) == (0.0, 0.0, 0.0)
+
+
 def test_only_another_schedule_is_another_revision() -> None:
     first = read(cron="30 2 * * *")
     assert first.revision == read(cron="30 2 * * *", timeout="1h").revision
@@ -230,6 +244,16 @@ def test_only_another_schedule_is_another_revision() -> None:
         ({"every": "1h", "cwd": "/tmp"}, "cwd does not go with `command`: it is of `shell`; leave it out"),
         ({"every": "1h", "except": {"dates": ["13-45"]}}, "except.dates holds '13-45': give a day of each year"),
         ({"cron": "@daily x"}, "which is not known"),
+        ({"schedule": "@daily"}, "schedule is not known: give cron, if you mean that"),
+        ({"every": "1h", "timezone": "UTC"}, "timezone is not known: give tz, if you mean that"),
+        ({"every": "1h", "directory": "/x"}, "directory is not known: leave it out"),
+        ({"tz": "UTC"}, "tz goes with a trigger, and there is none: give cron, every, calendar, daily_at, at, on"),
+        ({"path": "in/*.csv"}, "path goes with a trigger, and there is none"),
+        ({"except": {"weekdays": ["sat"]}}, "no trigger is there: give one of cron"),
+        ({"at": date(2026, 12, 24)}, "at is 2026-12-24: give a date and a time"),
+        ({"calendar": {"month": 1, "start": "2026-01-01"}}, "and there is none: give months, if you mean month"),
+        ({"every": "1h", "except": {"dates": ["24.12."]}}, 'give a day such as "2026-12-25", or "12-25" for each year'),
+        ({"every": "1h", "timeout": 0}, "timeout is 0: give seconds as a number"),
         ({"cron": "x"}, 'cron is "x", which has 1 field: give five'),
     ],
 )
