@@ -7,9 +7,12 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import NoReturn
+
+_NEVER_IMPORTED = r"/tests?/|/locale/"
 
 
 class Absent(Exception):
@@ -83,16 +86,25 @@ def made(python: str, requirements: tuple[str, ...]) -> str:
 
 
 def _make(base: str, directory: Path, executable: Path, python: str, requirements: tuple[str, ...]) -> None:
+    """Make it with the pip of the tests' own environment, and compile what may be imported: half the work of the usual.
+
+    A pip of its own takes 6 s of a processor, and packages bring tests: those of Twisted are half of it.
+    """
     shutil.rmtree(directory, ignore_errors=True)
-    subprocess.run([base, "-m", "venv", str(directory)], check=True, capture_output=True)
+    subprocess.run([base, "-m", "venv", "--without-pip", str(directory)], check=True, capture_output=True)
     if requirements:
-        command = [str(executable), "-m", "pip", "install", "-q", "--disable-pip-version-check", *requirements]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        # pip is run by that Python, which has to compile it the first time.
+        environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        command = [sys.executable, "-m", "pip", "--python", str(executable), "install", "-q", "--no-compile"]
+        done = subprocess.run([*command, *requirements], env=environ, capture_output=True, text=True, check=False)
         if done.returncode:
             shutil.rmtree(directory, ignore_errors=True)
             raise NotInstalled(
                 f"{', '.join(requirements)} could not be installed for Python {python}: {done.stderr.strip()}"
             )
+        # Its answer is of no matter: a package may have files for other Pythons, or templates.
+        compiling = [str(executable), "-m", "compileall", "-qq", "-x", _NEVER_IMPORTED, str(directory)]
+        subprocess.run(compiling, capture_output=True, check=False)
     (directory / ".complete").touch()
 
 

@@ -55,15 +55,15 @@ urlpatterns = [path("stream", stream)]
 """
 
 
-@pytest.mark.parametrize(("name", "requirement"), SERVERS)
+@pytest.mark.parametrize(("name", "requirements"), SERVERS, ids=[name for name, _ in SERVERS])
 def test_a_streamed_page_has_its_client_before_its_end_and_is_measured(
     start: Callable[..., Duck],
     ask: Callable[..., subprocess.CompletedProcess[str]],
     tmp_path: Path,
     name: str,
-    requirement: str,
+    requirements: tuple[str, ...],
 ) -> None:
-    python = environment("3.11", ("Django==5.2.*", requirement))
+    python = environment("3.11", requirements)
     (tmp_path / "project").mkdir()
     project = start_project(python, tmp_path / "project")
     (project / "mysite" / "asgi.py").write_text(ASGI)

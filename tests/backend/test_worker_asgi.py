@@ -185,14 +185,19 @@ def test_an_asgi_entry_can_be_named(make_project: MakeProject, make_worker: Make
     assert worker.ready["entry"] == "other:application"
 
 
-SERVERS = [("uvicorn", "uvicorn[standard]"), ("daphne", "daphne"), ("hypercorn", "hypercorn")]
+# Each with Django in an environment that other tests have as well.
+SERVERS = [
+    ("uvicorn", ("Django==5.2.*", "uvicorn[standard]")),
+    ("daphne", ("channels", "daphne", "Django>=5.2,<5.3")),
+    ("hypercorn", ("Django==5.2.*", "hypercorn")),
+]
 
 
-@pytest.mark.parametrize(("name", "requirement"), SERVERS)
+@pytest.mark.parametrize(("name", "requirements"), SERVERS, ids=[name for name, _ in SERVERS])
 def test_the_projects_own_server_is_driven(
-    make_worker: MakeWorker, tmp_path: Path, name: str, requirement: str
+    make_worker: MakeWorker, tmp_path: Path, name: str, requirements: tuple[str, ...]
 ) -> None:
-    python = environment("3.11", ("Django==5.2.*", requirement))
+    python = environment("3.11", requirements)
     project = start_project(python, tmp_path)
     (project / "mysite" / "asgi.py").write_text(OWN_HTTP)
     worker = start(make_worker, project, python=python)

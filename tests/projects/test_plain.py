@@ -57,7 +57,7 @@ def plain(tool: Tool) -> None:
 
 
 @pytest.fixture(
-    scope="module", params=[("3.10", "Django>=4.2,<4.3"), ("3.13", "Django>=6.0,<6.1")], ids=lambda given: given[1]
+    scope="module", params=[("3.10", "Django==4.2.*"), ("3.13", "Django==6.0.*")], ids=lambda given: given[1]
 )
 def site(serve: Serve, request: pytest.FixtureRequest) -> Pair:
     # wsgiref says so where the client says nothing; Duck, as other servers, leaves it out.
