@@ -139,6 +139,31 @@ def tracked():
     print("tracked", os.getpid())
 
 @automation()
+def closes_output():
+    print("before", os.getpid())
+    sys.stdout.close()
+    os.close(2)
+
+@automation()
+def redirects_output():
+    print("before", os.getpid(), flush=True)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.stdout = open(os.devnull, "w")
+    print("unseen")
+
+@automation()
+def screams():
+    raise ValueError("x" * 3_000_000)
+
+class Unspeakable(Exception):
+    def __str__(self):
+        raise RuntimeError("not that")
+
+@automation()
+def unspeakable():
+    raise Unspeakable
+
+@automation()
 def floods():
     for number in range(200_000):
         print("line", number)
@@ -436,6 +461,39 @@ def test_of_a_flood_the_end_is_kept(works: Works) -> None:
     assert len(ended.output) <= 16_500
 
 
+@pytest.mark.parametrize("call", ["closes_output", "redirects_output"])
+def test_one_may_close_its_output_or_have_it_go_elsewhere(works: Works, call: str) -> None:
+    ended = works.run(call)
+    assert (ended.state, ended.output.split()[0]) == (State.SUCCEEDED, "before")
+    pid = ended.output.split()[1]
+    assert works.run("plain").output == f"plain {pid}\n", "the next one prints as ever, in the same process"
+
+
+@pytest.mark.parametrize("lane", ["process", "thread"])
+def test_one_that_fails_with_a_text_of_megabytes_or_none_at_all_is_told(works: Works, lane: str) -> None:
+    ended = works.run("screams", run_in=lane)
+    assert ended.state is State.FAILED and len(ended.reason) < 2100
+    assert ended.reason.startswith("ValueError: xxx") and ended.reason.endswith("x [...]")
+    assert ended.output.startswith("[...]\n")
+    ended = works.run("unspeakable", run_in=lane)
+    assert (ended.state, ended.reason) == (State.FAILED, "Unspeakable")
+
+
+def test_the_line_at_the_end_of_an_output_ends_no_run_that_goes_on(works: Works) -> None:
+    """A job could print it; and how a run has ended may be told long after it, where the machine is busy."""
+    run, ended = works.begin(works.declaration("hangs"))
+    works.serve(works.printing("hanging"))
+    (host,) = (host for host in works.jobs._hosts if run.id in host.jobs)
+    works.jobs._printed(host, f"\0duck ended {run.id}\n")
+    passed: list[int] = []
+    works.inbox.call_later(1.2, lambda: passed.append(1))
+    works.serve(lambda: passed)
+    assert not ended
+    works.jobs.cancel(run.id)
+    works.serve(lambda: ended)
+    assert ended[0].state is State.CANCELLED
+
+
 class TestEnding:
     def test_at_its_deadline_it_is_asked_to_end(self, works: Works) -> None:
         ended = works.run("hangs", timeout=0.3)
@@ -544,6 +602,26 @@ def test_a_process_that_holds_much_is_recycled_and_one_that_leaks_on_is_ended(ro
     ended = works.run("leaks_elsewhere")
     assert (ended.state, ended.code) == (State.FAILED, -9)
     assert re.fullmatch(r"its processes held \d+ MB, of 400 MB allowed \(AUTOMATION_MEMORY\)", ended.reason)
+    assert works.run("plain").state is State.SUCCEEDED
+    works.jobs.kill()
+    works.serve(lambda: not works.jobs.pids)
+    works.inbox.close()
+
+
+def test_thousands_that_are_declared_in_code_are_all_told(root: Path) -> None:
+    (root / "shop" / "automations.py").write_text(
+        "from duck.automation import automation, cron\n"
+        "def declare(number):\n"
+        '    def job(): "Does what it does, again and again, day after day, for whoever has asked for it."\n'
+        "    job.__name__ = job.__qualname__ = f'job_with_a_name_that_is_long_{number}'\n"
+        "    globals()[job.__name__] = automation(cron('30 2 * * *', tz='Europe/Berlin'))(job)\n"
+        "for number in range(5000):\n    declare(number)\n"
+    )
+    works = Works(root)
+    works.jobs.begin()
+    works.serve(lambda: works.found)
+    (root / "shop" / "automations.py").unlink()
+    assert sum(each["name"].startswith("job_with") for each in works.found[0]["declared"]) == 5000
     assert works.run("plain").state is State.SUCCEEDED
     works.jobs.kill()
     works.serve(lambda: not works.jobs.pids)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from traceback import FrameSummary
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from duck.backend.django import stack
 from duck.backend.django.handles import Ends, Handles, WorkerSpec
@@ -44,7 +44,6 @@ EXIT_FAILED: Final = 3  # backend.django.worker.failure: the failure has been re
 
 _READ_BYTES = 65_536
 _MAX_LINE_BYTES = 65_536
-_MAX_MESSAGE_BYTES = 1 << 20  # of its control socket; what is longer is no message
 _TERM_AFTER_S = 0.5  # after the deadline of a stop, which the process keeps by itself
 _KILL_AFTER_S = 1.5
 _STACK_AFTER_S = 0.25  # a signal is served at once, by a process that runs at all
@@ -53,12 +52,17 @@ _STACK_AFTER_S = 0.25  # a signal is served at once, by a process that runs at a
 class DjangoProcess:
     """One OS process. Everything is called, and calls back, on the inbox's thread.
 
+    Attributes:
+        max_message_bytes: what is longer on its control socket is no message.
+
     Callbacks:
         on_event(event): a message of its control socket (the contract of backend/django/worker), as a dictionary.
         on_output(text): a line of its stdout and stderr with its line end; without one while a debugger prompts, or
             where a line is longer than 64 KiB.
         on_exit(code): it is gone, and with it its group; all output was delivered before. Negative: the signal.
     """
+
+    max_message_bytes: ClassVar[int] = 1 << 20
 
     def __init__(
         self,
@@ -81,7 +85,7 @@ class DjangoProcess:
         self._on_output = on_output
         self._on_exit = on_exit
         self._line = b""
-        self._messages = JsonLines(_MAX_MESSAGE_BYTES, self._garbled)
+        self._messages = JsonLines(self.max_message_bytes, self._garbled)
         self._timers: list[Timer] = []
         self._is_traceable = False
         self._asked = 0  # to refresh, the number of the last one

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from duck.backend.django.child import EXITED, DjangoProcess
 from duck.backend.django.handles import Handles, WorkerSpec
@@ -32,6 +32,9 @@ class JobHost(DjangoProcess):
     Attributes:
         has_failed: it was told why the project cannot be loaded in it.
     """
+
+    # It tells all that is declared at once, some hundred bytes for each.
+    max_message_bytes: ClassVar[int] = 32 << 20
 
     def __init__(
         self,
@@ -71,6 +74,8 @@ class Job:
 
     Attributes:
         because: why it is to end; the state that it has then.
+        facts: how it ended, as its process says.
+        is_printed: all that it printed has come.
     """
 
     def __init__(self, run: Run, declaration: Declaration, ended: Callable[[Ended], None]) -> None:
@@ -81,4 +86,5 @@ class Job:
         self.tail = Tail()
         self.because: State | None = None
         self.facts: dict[str, Any] | None = None
+        self.is_printed = False
         self.timers: list[Timer] = []

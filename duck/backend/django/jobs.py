@@ -10,7 +10,6 @@ replaced when the code is.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -37,6 +36,8 @@ logger = logging.getLogger("duck.automations")
 _END_OF_OUTPUT: Final = "\0duck ended "
 # What waits on a loop costs next to nothing.
 _LOOP_RUNS: Final = 1000
+# So long the end of an output is waited for, when its run has ended.
+_PRINTED_S: Final = 5.0
 
 
 class DjangoJobs:
@@ -121,7 +122,7 @@ class DjangoJobs:
     def cancel(self, run_id: int) -> None:
         """See `Executor`."""
         job = self._jobs.get(run_id)
-        if job is not None and job.because is None:
+        if job is not None:
             self._interrupt(job, State.CANCELLED)
 
     def stop(self, deadline_s: float, done: Callable[[], None]) -> None:
@@ -244,16 +245,19 @@ class DjangoJobs:
             ends = host.jobs.get(event["run"])
             if ends is not None:
                 ends.facts = event
-                if host.lane != "process":
+                if host.lane != "process" or ends.is_printed:
                     self._finish(ends)
+                else:  # the end of its output may be read after this; it is not waited for for ever
+                    ends.timers.append(self._inbox.call_later(_PRINTED_S, partial(self._finish, ends)))
 
     def _printed(self, host: JobHost, text: str) -> None:
         if text.startswith(_END_OF_OUTPUT):
             host.held = ""
             job = host.jobs.get(int(text[len(_END_OF_OUTPUT) :]))
             if job is not None:
-                # The message may be read after the line.
-                self._inbox.call_later(0.0, partial(self._finish_when_told, job, time.monotonic() + 1.0))
+                job.is_printed = True
+                if job.facts is not None:
+                    self._finish(job)
             return
         if host.lane == "process" and host.jobs:
             # An empty line may be the one before the end of output.
@@ -264,17 +268,11 @@ class DjangoJobs:
         else:
             self._of.on_output(text)
 
-    def _finish_when_told(self, job: Job, deadline: float) -> None:
-        if job.facts is None and job.run.id in self._jobs and time.monotonic() < deadline:
-            self._inbox.call_later(0.005, partial(self._finish_when_told, job, deadline))
-        else:
-            self._finish(job)
-
     # -- the end of a run -------------------------------------------------------------------------------------------
 
     def _interrupt(self, job: Job, because: State) -> None:
         """Ask a run to end, and see to it after its grace."""
-        if job.run.id not in self._jobs:
+        if job.run.id not in self._jobs or job.because is not None:
             return
         job.because = because
         if job.host is None:

@@ -34,6 +34,7 @@ class Tail:
     def add(self, text: str) -> None:
         """`text` was printed."""
         self.count += len(text)
+        self.is_cut |= len(text) > self._most
         text = text[-self._most :]
         self._parts.append(text)
         self._size += len(text)

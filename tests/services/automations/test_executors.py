@@ -292,3 +292,13 @@ def test_shell_commands_and_urls_do_not_wait_for_job_processes(tmp_path: Path) -
 def test_what_needs_a_project_is_taken_where_there_is_none_so_that_it_is_told(works: Works) -> None:
     assert works.executor.room()["process"] == 1
     assert works.run(command="check").reason == "there is no Django project here for command"
+
+
+def test_what_cannot_be_started_is_nobodys(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(run: Run, declaration: Declaration, ended: Callable[[Ended], None]) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(works.shell, "start", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        works.begin(shell="true")
+    assert works.executor._owners == {}

@@ -17,6 +17,10 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 from .declared import has_django
 from .failure import message_of, text_of
 
+# Longer messages the App takes for none, and of a longer output it keeps the end.
+_MOST_REASON = 2_000
+_MOST_TRACEBACK = 65_536
+
 
 class Cancelled(BaseException):
     """Raised into a run that is to end; no `except Exception` of the project's takes it for a failure of its own."""
@@ -89,11 +93,18 @@ async def carry_out_async(told: Dict[str, Any], ended: Dict[str, Any]) -> None:
 def _failure(error: BaseException) -> Dict[str, Any]:
     if isinstance(error, Cancelled):
         return {"state": "cancelled", "reason": "", "traceback": ""}
-    if isinstance(error, SystemExit):
-        if error.code in (None, 0):
-            return {"state": "succeeded", "reason": "", "traceback": ""}
-        return {"state": "failed", "reason": f"SystemExit: {error.code}", "traceback": ""}
-    return {"state": "failed", "reason": message_of(error), "traceback": text_of(error)}
+    if isinstance(error, SystemExit) and error.code in (None, 0):
+        return {"state": "succeeded", "reason": "", "traceback": ""}
+    try:
+        if isinstance(error, SystemExit):
+            reason, text = f"SystemExit: {error.code}", ""
+        else:
+            reason, text = message_of(error), text_of(error)
+    except Exception:  # of the project's own, whose texts cannot be had
+        reason, text = type(error).__name__, ""
+    if len(reason) > _MOST_REASON:
+        reason = f"{reason[:_MOST_REASON]} [...]"
+    return {"state": "failed", "reason": reason, "traceback": text[-_MOST_TRACEBACK:]}
 
 
 def _call(told: Dict[str, Any]) -> str:

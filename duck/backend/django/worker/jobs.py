@@ -27,6 +27,7 @@ from .databases import default_database
 from .declared import find_automations, has_django
 from .failure import EXIT_FAILED, describe
 from .job import Cancelled, SharedStream, carry_out, carry_out_async, current_run, log_to_output
+from .job_output import JobOutput
 from .launch import enter_directory, run_aside, set_up
 from .left import end_left
 from .problems import problems_of
@@ -57,6 +58,7 @@ class JobProcess:
         self._waiting: Set[int] = set()  # told, not begun, and wanted still
         self._lock = threading.Lock()
         self._signals: Optional[Signals] = None
+        self._printing = JobOutput()
         self._conditions = Conditions(lambda name, is_true: self.control.send("condition", name=name, true=is_true))
 
     def run(self) -> int:
@@ -168,11 +170,7 @@ class JobProcess:
         if self._signals is not None:
             self._signals.whole = ()
         left = end_left()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # Behind all that it printed: whoever reads both knows by it that the output is complete.
-        # It begins a line, whether or not the output ended one; the reader leaves the line end out.
-        os.write(1, b"\n\0duck ended %d\n" % told["run"])
+        self._printing.end(told["run"])
         self.control.send("ended", run=told["run"], left=left, **ended)
 
     def _terminated(self, number: int, frame: Any) -> None:

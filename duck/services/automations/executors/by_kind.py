@@ -47,7 +47,11 @@ class ByKind:
             self._owners.pop(run.id, None)
             ended(how)
 
-        executor.start(run, declaration, over)
+        try:
+            executor.start(run, declaration, over)
+        except BaseException:
+            self._owners.pop(run.id, None)
+            raise
 
     def printed(self) -> Mapping[int, Printed]:
         """See `Executor`."""
