@@ -86,6 +86,9 @@ class AutomationsCheckup:
             engine.leave("doctor")
         except DuckError as error:
             yield Finding(ERROR, "store", str(error))
+            if engine is not None:
+                engine.close()
+                engine = None
         else:
             yield Finding(OK, "store", "The store can be read and written.")
         now = engine.now() if engine is not None else self._clock.now()

@@ -151,6 +151,22 @@ class PageTests(AdminTestCase):
         self.assertIn('<pre class="duck-output" tabindex="0">printed &lt;script&gt;', page)
         self.assertIn(self.url(), page)
 
+    def test_who_has_run_it_by_hand_is_said(self):
+        run = Run(name="nightly", revision="r1", planned=1, not_before=1, created=1, state="queued", cause="hand")
+        for event, cause in ((json.dumps({"by": "chief"}), "hand, by chief"), ("", "hand")):
+            run.event = event
+            run.save()
+            page = self.page(self.viewer, "change", run.pk, "run")
+            self.assertIn(f">{cause}</td>", page)
+            self.assertNotIn("Told by the event", page)
+
+    def test_lists_have_their_own_names_and_reasons_before_what_a_narrow_window_cuts(self):
+        self.client.force_login(self.viewer)
+        for model, name in (("automation", "Automations"), ("run", "Runs")):
+            page = self.client.get(self.url("changelist", model=model)).content.decode()
+            self.assertIn(f"<h1>{name}</h1>", page)
+        self.assertLess(page.index("column-reason"), page.index("column-node"))
+
     def test_runs_of_one_automation_are_listed(self):
         self.client.force_login(self.viewer)
         page = self.client.get(self.url("changelist", model="run") + "?name=nightly").content.decode()

@@ -239,6 +239,20 @@ class TestDoctor:
         assert found["store"].level == "error" and "file is not a database" in found["store"].sentence
         assert found["declarations"].sentence == "no."
 
+    def test_one_that_opens_and_does_not_answer_is_told_once_and_the_rest_is_looked_at(
+        self, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As a database that the project has not migrated."""
+
+        def refuse(*given: Any) -> Any:
+            raise StoreError("The tables are not there.")
+
+        doctor.declare("never", at="2020-01-01T00:00")
+        for name in ("leave", "now", "nodes"):
+            monkeypatch.setattr(AgedEngine, name, refuse)
+        found = [*doctor.told("store"), *doctor.told("schedule")]
+        assert [level for level, _ in found] == ["error", "warning"] and found[0][1] == "The tables are not there."
+
     @pytest.mark.parametrize(("off_s", "level"), [(1.0, "ok"), (5.0, "warning"), (-45.0, "error")])
     def test_clocks(self, doctor: Doctor, off_s: float, level: str) -> None:
         doctor.clock.off_s = off_s

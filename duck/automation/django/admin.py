@@ -16,9 +16,10 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
+from django.utils.text import capfirst
 
 from ..admission import Crowded
-from .cells import after, badge, facts_rows, latest_runs, link_to, run_row, standing_of, state_of
+from .cells import after, badge, cause_rows, facts_rows, latest_runs, link_to, run_row, standing_of, state_of
 from .chart import BARS, chart
 from .database import HAND, OPEN
 from .models import Automation, Run
@@ -63,6 +64,11 @@ class _Steered(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """All of them."""
         return [field.name for field in self.model._meta.concrete_fields]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list, which is not there to have something changed."""
+        heading = {"title": capfirst(str(self.opts.verbose_name_plural))}
+        return super().changelist_view(request, {**heading, **(extra_context or {})})
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -281,7 +287,7 @@ class AutomationAdmin(_Steered):
 class RunAdmin(_Steered):
     """Runs, and what they printed."""
 
-    list_display = ("planned_at", "name", "outcome", "took", "cause", "attempt", "node", "reason")
+    list_display = ("planned_at", "name", "outcome", "reason", "took", "cause", "attempt", "node")
     list_filter = ("state", "cause")
     search_fields = ("name", "reason", "node")
     show_full_result_count = False
@@ -312,8 +318,7 @@ class RunAdmin(_Steered):
             ("State", badge(*state_of(found))),
             ("Reason", found.reason),
             ("Planned for", number_shown(found.planned)),
-            ("Cause", found.cause),
-            ("Told by the event", found.event),
+            *cause_rows(found),
             ("Started", number_shown(found.started)),
             ("Ended", number_shown(found.ended)),
             ("Took", span_shown(took_s(found, now))),

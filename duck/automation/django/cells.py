@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.urls import reverse
 from django.utils.html import format_html
 
-from .database import OPEN
+from .database import HAND, OPEN
 from .models import Automation, Run
 from .shown import DAY, number_shown, paused_shown, shown, span_shown, took_s, zone
 
@@ -60,6 +61,17 @@ def link_to(model: type[Any], key: Any, text: str) -> SafeString | str:
         return text
     url = reverse(f"admin:duck_automations_{model._meta.model_name}_change", args=(key,))
     return format_html('<a href="{}">{}</a>', url, text)
+
+
+def cause_rows(run: Run) -> list[tuple[str, str]]:
+    """Why it runs: of a run by hand by whom, of others what an event told."""
+    if run.cause == HAND:
+        try:
+            by = json.loads(run.event)["by"]
+        except (ValueError, LookupError, TypeError):
+            return [("Cause", run.cause)]
+        return [("Cause", f"{run.cause}, by {by}")]
+    return [("Cause", run.cause), ("Told by the event", run.event)]
 
 
 def run_row(run: Run, now: int) -> dict[str, Any]:
