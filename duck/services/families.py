@@ -1,35 +1,51 @@
-"""Families of figures in the form of Prometheus, made of plain values."""
+"""Families of figures in the form of Prometheus, made of plain values.
+
+Its client takes as long to be imported as a tenth of what Duck imports for a start, and is needed by who is asked.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
+if TYPE_CHECKING:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+    from prometheus_client.registry import Collector
 
 Samples = list[tuple[dict[str, str], float]]
 
 
-class Families(Collector):
+def exposition(families: Iterable[Metric]) -> bytes:
+    """All of them in the text format of Prometheus, version 0.0.4."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(cast("Collector", _Made(list(families))))
+    return generate_latest(registry)
+
+
+class _Made:
     """Families that were made already, as a registry asks for them."""
 
-    def __init__(self, families: Iterable[Metric]) -> None:
-        self._families = list(families)
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
 
     def collect(self) -> list[Metric]:
-        """See `Collector`."""
         return self._families
 
 
 def counter(name: str, text: str, samples: Samples) -> Metric:
     """A counter; `name` without `_total`, labels and value of each sample."""
+    from prometheus_client.core import CounterMetricFamily
+
     return _filled(CounterMetricFamily(name, text, labels=_labels(samples)), samples)
 
 
 def gauge(name: str, text: str, samples: Samples) -> Metric:
     """A gauge: labels and value of each sample."""
+    from prometheus_client.core import GaugeMetricFamily
+
     return _filled(GaugeMetricFamily(name, text, labels=_labels(samples)), samples)
 
 
@@ -45,6 +61,8 @@ def _labels(samples: Samples) -> list[str]:
 
 def histogram(name: str, text: str, bounds: Iterable[float], told: Mapping[str, Any]) -> Metric:
     """A histogram without labels; `told` has the `counts` of its buckets, the last without bound, and the `sum`."""
+    from prometheus_client.core import HistogramMetricFamily
+
     uppers = [*(repr(float(bound)) for bound in bounds), "+Inf"]
     counts = told.get("counts") or [0] * len(uppers)
     family = HistogramMetricFamily(name, text)

@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from prometheus_client import CollectorRegistry, generate_latest
-
 from duck.net.stats import BYTES, SECONDS, merge
 from duck.services.automation_metrics import automation_families
-from duck.services.families import Families, counter, gauge, histogram
+from duck.services.families import counter, exposition, gauge, histogram
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -148,11 +146,10 @@ class Metrics:
         """
         processes = list(processes)
         self._add_up(processes)
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(Families(self._families(state, processes, restarts or {})))
+        families = list(self._families(state, processes, restarts or {}))
         if self.automations.total:
-            registry.register(Families(automation_families(self.automations.total, succeeded or {})))
-        return generate_latest(registry)
+            families += automation_families(self.automations.total, succeeded or {})
+        return exposition(families)
 
     def _add_up(self, processes: list[Mapping[str, Any]]) -> None:
         """Keep the processor time of processes that have ended since they were last seen."""

@@ -62,7 +62,7 @@ def _codes() -> list[tuple[int, int, int]]:
     return codes
 
 
-def _steps() -> tuple[list[int], list[bytes]]:
+def _fill() -> None:
     """For each state and four bits: the next state, with `_MAY_END`, or `_FAILED`; and the byte that became complete.
 
     A state is a node within the tree, 0 its root.
@@ -100,12 +100,13 @@ def _steps() -> tuple[list[int], list[bytes]]:
                 node |= _MAY_END
             nexts.append(node)
             outs.append(out)
-    return nexts, outs
+    _NEXT[:] = nexts  # two threads that both do this do the same
+    _OUT[:] = outs  # at last: it says that they are filled
 
 
-_tables: Final = _steps()
-_NEXT: Final = _tables[0]
-_OUT: Final = _tables[1]
+# Filled by the first string: most processes that import this never get one.
+_NEXT: Final[list[int]] = []
+_OUT: Final[list[bytes]] = []
 
 
 class _State:
@@ -121,6 +122,8 @@ class _State:
 
     def step(self, byte: int) -> _State:
         """Make the step for `byte`."""
+        if not _OUT:
+            _fill()
         first = self._number << 4 | byte >> 4
         number = _NEXT[first]
         out = _OUT[first]

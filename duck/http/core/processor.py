@@ -10,7 +10,6 @@ from duck.exceptions import BackendUnreachable, ExpectingNoResponse
 from duck.http.response import ErrorResponse, HttpResponse
 from duck.http.routing import DJANGO, NotAllowed, match_path
 from duck.http.views import call_view
-from duck.http.websocket import WebSocketView
 
 if TYPE_CHECKING:
     from duck.http.core.lane import Lane
@@ -58,9 +57,12 @@ class AsyncRequestProcessor:
             allowed = ", ".join(sorted(match.methods))
             return ErrorResponse(405, request=request, headers={"Allow": allowed})
         request.url_match = match
-        if inspect.isclass(match.view) and issubclass(match.view, WebSocketView):
-            await match.view(request, *match.args, **match.kwargs).serve()
-            raise ExpectingNoResponse("a WebSocket view answers by itself")
+        if inspect.isclass(match.view):
+            from duck.http.websocket import WebSocketView  # slow to be imported: whoever derives from it has done that
+
+            if issubclass(match.view, WebSocketView):
+                await match.view(request, *match.args, **match.kwargs).serve()
+                raise ExpectingNoResponse("a WebSocket view answers by itself")
         return await call_view(match, request)
 
     async def get_django_response(self) -> HttpProxyResponse:

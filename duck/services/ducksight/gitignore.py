@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from pathspec import PathSpec
+if TYPE_CHECKING:
+    from pathspec import PathSpec
 
 NAME: Final = ".gitignore"
 _MAX_BYTES: Final = 1 << 20
 
 # Its GitIgnoreSpec answers for files, and there a directory that is let in again counts less than a name that is not.
-_Spec = PathSpec[Any]
+_Spec: TypeAlias = "PathSpec[Any]"
 
 
 class GitIgnore:
@@ -74,6 +75,8 @@ class GitIgnore:
             try:
                 with open(path, encoding="utf-8", errors="surrogateescape") as file:
                     lines = file.read(_MAX_BYTES).splitlines()
+                from pathspec import PathSpec  # slow to be imported, and needed where there are such files
+
                 specs.append(PathSpec.from_lines("gitignore", lines))
             except (OSError, ValueError):
                 continue  # none, or one that Git would not read either
