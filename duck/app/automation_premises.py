@@ -67,8 +67,8 @@ def look_around(
 
 def _missing(declaration: Declaration, root: Path) -> Iterator[str]:
     """What is not there of the files that it names."""
-    if declaration.kind == "shell" and "cwd" in (details := declaration.details_table):
-        directory = directory_of(root, details)
+    if declaration.kind == "shell" and declaration.details != "{}" and "cwd" in declaration.details_table:
+        directory = directory_of(root, declaration.details_table)
         if not _is_there(directory):
             yield f"runs in {directory}, which is not there; make it, or give another cwd."
         elif directory.exists() and not directory.is_dir():

@@ -112,6 +112,12 @@ def test_check_tells_them_and_what_cannot_be_imported(project: Project) -> None:
     assert [each["sentence"] for each in found if each["level"] == "warning"] == [WARNING]
 
 
+def test_the_doctor_tells_them_and_what_others_may_have_as_a_warning(project: Project) -> None:
+    found = [each for each in project.json("automations", "doctor")["findings"] if each["topic"] == "declarations"]
+    assert [each["sentence"] for each in found if each["level"] == "error"] == expected(project.root)
+    assert [each["sentence"] for each in found if each["level"] == "warning"] == [WARNING]
+
+
 def test_a_node_tells_them_as_it_starts(project: Project) -> None:
     log = project.root / "log"
     with log.open("w") as said:

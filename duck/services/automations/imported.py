@@ -143,7 +143,10 @@ def _job(
     if "on" in trigger:
         notes.append("@reboot is at the start of the machine; this is at each start of a node of Duck.")
     if user:
-        notes.append(f"It ran as {user}; here it runs as the user that runs Duck.")
+        home_too = variables.get("HOME") is None
+        here = " in the project's directory," if home_too else ""
+        there = ", in that user's home" if home_too else ""
+        notes.append(f"It ran as {user}{there}; here it runs{here} as the user that runs Duck.")
     table: dict[str, Any] = {"shell": _in_shell(_fed(command.strip(), fed), variables.get("SHELL", "")), **trigger}
     zone = variables.get("CRON_TZ", "")
     if zone and "cron" in trigger:

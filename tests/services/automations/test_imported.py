@@ -61,7 +61,11 @@ class TestForms:
         ]
         assert found.jobs[0].table["shell"] == "cd / && run-parts --report /etc/cron.hourly"
         assert "cwd" not in found.jobs[0].table
-        assert found.jobs[0].notes == ("It ran as root; here it runs as the user that runs Duck.",)
+        assert found.jobs[0].notes == (
+            "It ran as root, in that user's home; here it runs in the project's directory, as the user that runs Duck.",
+        )
+        (elsewhere,) = read("HOME=/srv\n@daily root x\n", system=True).jobs
+        assert elsewhere.notes == ("It ran as root; here it runs as the user that runs Duck.",)
 
     @pytest.mark.parametrize(
         ("line", "trigger"),
