@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .trigger import AutomationTrigger, Trigger, at, condition, every, on
+from .trigger import AutomationTrigger, Trigger, any_of, at, condition, every, on
 
 if TYPE_CHECKING:
     from .testing import Ran
@@ -212,7 +212,8 @@ class Automation:
     def trigger(self) -> Trigger:
         """Its own times, as `start_time`, `schedules` and `interval` say them.
 
-        Of a number of runs that begins `"immediate"`ly the times are counted from now.
+        Of a number of runs that begins `"immediate"`ly the first is at the start of a node, and the others are counted
+        from now: a first planned time would have passed before the node plans.
         """
         first = None if self.start_time == "immediate" else self.start_time
         if self.schedules == -1 and self.interval:
@@ -223,7 +224,8 @@ class Automation:
         if isinstance(self.interval, str):
             raise ValueError(f"interval is {self.interval!r}: give seconds as a number where schedules is not -1")
         step = self.interval if isinstance(self.interval, timedelta) else timedelta(seconds=self.interval)
-        return at(*(begin + number * step for number in range(self.schedules)))
+        moments = [begin + number * step for number in range(self.schedules)]
+        return at(*moments) if first else any_of(on("start"), at(*moments[1:]))
 
     def _place(self) -> str:
         work = self.callback if self.callback is not None and type(self).execute is Automation.execute else self.execute

@@ -6,6 +6,7 @@ import inspect
 import re
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,9 @@ def test_objects_are_what_their_page_says(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out == "hello\n"
     for name in inspect.signature(Automation).parameters:
         assert f"`{name}`" in page, name
+    three = Automation(print, schedules=3, interval=60).trigger().table["any_of"]
+    first, second = (datetime.fromisoformat(each) for each in three[1]["at"])
+    assert three[0] == {"on": "start"} and second - first == timedelta(seconds=60)
     moment = "2026-05-01T06:00:00"
     assert Automation(print, start_time=moment).trigger() == at(moment)
     assert Automation(print, start_time=moment, schedules=-1, interval=60).trigger() == every(60, start=moment)

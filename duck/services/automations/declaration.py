@@ -30,6 +30,7 @@ PLACES: Final = ("process", "thread", "loop")
 LANES: Final = (*PLACES, "shell", "url")
 EACH: Final = "each"
 _BESIDE_TRIGGERS: Final = ("tz", "start", "except", *DETAILS)
+_MOST_WORDS: Final = 3
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _BACKOFF: Final = re.compile(r"exp:(.+?)\.\.(.+)")
 # What other schedulers call it.
@@ -276,7 +277,9 @@ def _in_words(trigger: Mapping[str, Any]) -> str:
     if key == "every":
         return f"every {_with_unit(said)}"
     if isinstance(said, list | tuple):
-        said = ", ".join(str(each) for each in said)
+        more = [f"and {len(said) - _MOST_WORDS} more"] if len(said) > _MOST_WORDS + 1 else []
+        shown = said[:_MOST_WORDS] if more else said
+        said = " ".join([", ".join(str(each) for each in shown), *more])
     details = " ".join(str(trigger[each]) for each in DETAILS if each in trigger and each not in SECRETS)
     return " ".join(f"{key.replace('_', ' ')} {said} {details}".split())
 

@@ -68,6 +68,12 @@ def test_events_are_read_with_their_details() -> None:
     assert shown(declaration, 1) == ["02 00:00"]
 
 
+def test_of_many_moments_the_first_are_shown() -> None:
+    moments = [f"2026-05-0{day}" for day in range(1, 8)]
+    assert read(at=moments).when == "at 2026-05-01, 2026-05-02, 2026-05-03 and 4 more"
+    assert read(at=moments[:4]).when == "at 2026-05-01, 2026-05-02, 2026-05-03, 2026-05-04"
+
+
 def test_what_tells_of_each_thing_queues_its_runs_by_default() -> None:
     assert read(on="file", path="in/*.csv").overlap == "queue_all"
     assert read(every="1h", missed="all").overlap == "queue_all", "with skip the first would stand for all"
