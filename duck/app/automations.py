@@ -191,6 +191,7 @@ class Automations:
             self.reload()
             return
         if self._signal:
+            self._alerts.close(0.0)  # who says it twice waits for nobody
             self.kill()
             self._inbox.stop()
             return

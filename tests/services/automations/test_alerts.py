@@ -405,6 +405,25 @@ class TestReceivers:
         assert "The alert 'late' of last has not reached ops: nothing is sent there any more." in caplog.text
         may_go_on.set()
 
+    def test_who_closes_it_twice_waits_for_the_shorter_time_and_is_told_once(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        is_sending, may_go_on = threading.Event(), threading.Event()
+
+        def send(values: dict[str, Any]) -> None:
+            is_sending.set()
+            may_go_on.wait(60)
+
+        outbox = Outbox("ops", send)
+        outbox.put({"event": "failed", "automation": "job"})
+        assert is_sending.wait(30)
+        began = time.monotonic()
+        outbox.close(0.0)
+        outbox.close(50.0)
+        assert time.monotonic() - began < 25.0
+        assert caplog.text.count("has not reached") == 1
+        may_go_on.set()
+
     def test_what_waits_for_a_channel_that_is_another_now_is_told_in_the_log(
         self, works: Works, receiver: Receiver, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -69,13 +69,18 @@ class Outbox:
         return self._thread is None or not self._thread.is_alive()
 
     def close(self, within_s: float) -> None:
-        """Send what waits, as far as that is done within so many seconds; then the process ends, and that is logged."""
+        """Send what waits, as far as that is done within so many seconds; then the process ends, and that is logged.
+
+        May be said again; the shorter time counts.
+        """
         self.hurry()
-        self._deadline = time.monotonic() + within_s
+        now = time.monotonic()
+        self._deadline = min(self._deadline, now + within_s)
         if self._thread is not None:
-            self._thread.join(within_s)
-        if self._sending is not None:
-            self._lose(self._sending, "Duck has ended before")
+            self._thread.join(max(0.0, self._deadline - now))
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            self._lose(sending, "Duck has ended before")
         self._drop("Duck has ended before")
 
     def discard(self) -> None:
