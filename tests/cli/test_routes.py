@@ -5,12 +5,17 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import subprocess
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.app.conftest import Duck, variables
 
 Ask = Callable[..., subprocess.CompletedProcess[str]]
 Routes = Callable[..., Any]
@@ -39,8 +44,7 @@ urlpatterns = [
 """
 
 
-@pytest.fixture
-def site(project: Path) -> Path:
+def make_site(project: Path) -> Path:
     (project / "site1" / "urls.py").write_text(URLS)
     (project / "reeds" / "static").mkdir(parents=True)
     (project / "reeds" / "__init__.py").touch()
@@ -52,8 +56,34 @@ def site(project: Path) -> Path:
     return project
 
 
+@pytest.fixture(scope="module")
+def site(made_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all, which none of them alters."""
+    return make_site(Path(shutil.copytree(made_project, tmp_path_factory.mktemp("site") / "project")))
+
+
 @pytest.fixture
-def routes(ask: Ask, site: Path) -> Routes:
+def own_site(project: Path) -> Path:
+    return make_site(project)
+
+
+@pytest.fixture(scope="module")
+def duck(site: Path) -> Iterator[Duck]:
+    """It serves the site."""
+    with tempfile.TemporaryDirectory(prefix="duck-", dir="/tmp") as run_dir:
+        command = [sys.executable, "-m", "duck", "runserver", "--port", "0", "--no-reload"]
+        duck = Duck(command, site, variables(Path(run_dir), Path(run_dir) / "state"))
+        duck.wait_for("is ready after")
+        yield duck
+        duck.close()
+
+
+@pytest.fixture
+def routes(ask_here: Ask, site: Path) -> Routes:
+    return telling(ask_here, site)
+
+
+def telling(ask: Ask, site: Path) -> Routes:
     def run(*arguments: str, cwd: Path = site, **environ: str) -> Any:
         done = ask(cwd, "routes", "--json", *arguments, **environ)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -105,30 +135,30 @@ class TestTheTable:
         ("/.duck/ready", "reserved", "Duck's own", "In development"),
     ],
 )
-def test_one_path_has_one_answer_with_its_reason(routes: Routes, path: str, side: str, view: str, reason: str) -> None:
+def test_one_path_has_one_answer_with_its_reason_and_that_is_served(
+    routes: Routes, duck: Duck, path: str, side: str, view: str, reason: str
+) -> None:
     said = routes(path)
     assert said["side"] == side
     assert said["view"].endswith(view) if view else said["view"] == ""
     assert reason in said["reason"]
+    if side != "reserved" and path.startswith("/"):
+        assert (status_of(duck, path) == 200) == bool(said["view"])
 
 
-def test_what_is_said_is_what_is_served(routes: Routes, site: Path, start: Callable[..., Any]) -> None:
-    duck = start(site)
-    duck.wait_for("is ready after")
-    port = int(duck.url.rpartition(":")[2])
-    files = ("/static/reed.txt", "/static/x", "/media/a.txt")
-    for path in ("/", "/ponds/7/", "/ponds/x/../7/", "/%72eeds/", "/reeds", *files):
-        # Not httpx, which resolves the dots itself.
-        connection = http.client.HTTPConnection("localhost", port, timeout=20)
-        connection.request("GET", path)
-        status = connection.getresponse().status
-        connection.close()
-        assert (status == 200) == bool(routes(path)["view"]), path
+def status_of(duck: Duck, path: str) -> int:
+    """Not by httpx, which resolves the dots itself."""
+    connection = http.client.HTTPConnection("localhost", int(duck.url.rpartition(":")[2]), timeout=20)
+    connection.request("GET", path)
+    status = connection.getresponse().status
+    connection.close()
+    return status
 
 
-def test_a_file_that_is_not_there_goes_on_to_the_views(routes: Routes) -> None:
+def test_a_file_that_is_not_there_goes_on_to_the_views(routes: Routes, duck: Duck) -> None:
     said = routes("/static/nope.css")
     assert said["side"] == "django"
+    assert said["view"] == "" and status_of(duck, "/static/nope.css") == 404
     assert said["passed"] == [
         "STATIC_URL is /static/, and there is no file nope.css in the finders: it goes on to the views."
     ]
@@ -141,9 +171,9 @@ def test_beside_the_prefix_nobody_answers(routes: Routes) -> None:
     assert (said["view"], said["reason"]) == ("site1.urls.Reeds", "/shop/reeds/ matches, called reeds.")
 
 
-def test_a_project_that_cannot_be_loaded_is_one_sentence(ask: Ask, site: Path) -> None:
-    (site / "site1" / "urls.py").write_text("1 / 0\n")
-    done = ask(site, "routes")
+def test_a_project_that_cannot_be_loaded_is_one_sentence(ask: Ask, own_site: Path) -> None:
+    (own_site / "site1" / "urls.py").write_text("1 / 0\n")
+    done = ask(own_site, "routes")
     assert done.returncode == 1
     assert "cannot be told: ZeroDivisionError: division by zero; mend it at" in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -151,8 +181,13 @@ def test_a_project_that_cannot_be_loaded_is_one_sentence(ask: Ask, site: Path) -
 
 class TestADuckProject:
     @pytest.fixture
-    def pond(self, site: Path) -> Path:
-        directory = site.parent / "pond"
+    def routes(self, ask: Ask, site: Path) -> Routes:
+        """By a process of its own: it imports the Duck project."""
+        return telling(ask, site)
+
+    @pytest.fixture
+    def pond(self, site: Path, tmp_path: Path) -> Path:
+        directory = tmp_path / "pond"
         directory.mkdir()
         (directory / "main.py").write_text("from duck.app import App\nApp().run()\n")
         (directory / "settings.py").write_text(
@@ -199,8 +234,8 @@ class TestADuckProject:
         assert f"is still at {pond / 'urls.py'}:2; see to that line" in done.stderr
 
 
-def test_a_front_end_has_its_own_paths_and_modules(ask: Ask, site: Path) -> None:
-    source = site / "frontend" / "src"
+def test_a_front_end_has_its_own_paths_and_modules(ask_here: Ask, own_site: Path) -> None:
+    source = own_site / "frontend" / "src"
     source.mkdir(parents=True)
     (source / "main.ts").touch()
     tools = source.parent / "node_modules" / ".bin"
@@ -210,7 +245,7 @@ def test_a_front_end_has_its_own_paths_and_modules(ask: Ask, site: Path) -> None
     (source.parent / "vite.config.ts").write_text("export default { base: '/static/' }")
 
     def asked(path: str, *arguments: str) -> Any:
-        return json.loads(ask(site, "routes", "--json", path, *arguments, DUCK_FRONTEND_PATHS="/ws").stdout)
+        return json.loads(ask_here(own_site, "routes", "--json", path, *arguments, DUCK_FRONTEND_PATHS="/ws").stdout)
 
     assert asked("/static/@vite/client")["side"] == "frontend"
     assert asked("/ws")["side"] == "frontend"
@@ -220,7 +255,7 @@ def test_a_front_end_has_its_own_paths_and_modules(ask: Ask, site: Path) -> None
     assert asked("/static/a b.ts")["side"] == "django"
     assert asked("/static/@vite/client", *SERVE)["side"] == "django"
     assert asked("/static/@vite/client", "--no-frontend")["side"] == "django"
-    rows = json.loads(ask(site, "routes", "--json").stdout)["routes"]
+    rows = json.loads(ask_here(own_site, "routes", "--json").stdout)["routes"]
     assert [row["pattern"] for row in rows if row["side"] == "frontend"] == [
         "/static/@vite/…",
         f"/static/…, modules in {source.parent}",
