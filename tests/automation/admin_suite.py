@@ -160,6 +160,14 @@ class PageTests(AdminTestCase):
             self.assertIn(f">{cause}</td>", page)
             self.assertNotIn("Told by the event", page)
 
+    def test_what_waits_for_another_try_takes_no_time(self):
+        run = Run.objects.create(
+            name="nightly", revision="r1", planned=1, not_before=1, created=1, state="queued", started=1, attempt=1
+        )
+        self.assertNotIn("Took", self.page(self.viewer, "change", run.pk, "run"))
+        Run.objects.filter(pk=run.pk).update(state="running")
+        self.assertIn("Took", self.page(self.viewer, "change", run.pk, "run"))
+
     def test_lists_have_their_own_names_and_reasons_before_what_a_narrow_window_cuts(self):
         self.client.force_login(self.viewer)
         for model, name in (("automation", "Automations"), ("run", "Runs")):

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from duck.cli import settings as shown_settings
 from duck.cli.automations import crontab, runs
 from duck.cli.automations.runs import Heard
+from duck.cli.automations.shown import took
 from duck.services.automations.run import Cause, Run, State
 from duck.settings.load import load
 
@@ -58,6 +59,13 @@ def test_of_its_output_colours_stay_and_nothing_else(more: tuple[str, ...]) -> N
 def test_a_reason_is_one_line() -> None:
     lines = said(runs.history).splitlines()
     assert len(lines) == 2 and lines[1].endswith("ValueError: a\\x1b]0;title\\x07 Run 8 of other succeeded")
+
+
+def test_what_waits_for_another_try_takes_no_time() -> None:
+    begun = replace(RUN, state=State.QUEUED, started=datetime(2026, 5, 1, tzinfo=UTC))
+    assert took(begun) == ""
+    assert took(replace(begun, state=State.FAILED, ended=datetime(2026, 5, 1, 0, 0, 9, tzinfo=UTC))) == "9.0 s"
+    assert took(replace(begun, state=State.RUNNING)).endswith(" min")
 
 
 def test_secrets_of_webhooks_and_variables_of_shells_are_not_among_the_settings(tmp_path: Path) -> None:

@@ -54,8 +54,8 @@ def read_local(text: str) -> datetime:
 
 
 def took_s(run: Run, now: int) -> float | None:
-    """How many seconds a run took, or has taken; None where it has not begun."""
-    if run.started is None:
+    """How many seconds a run took, or has taken; None where it has not begun, or waits for another try."""
+    if run.started is None or (run.ended is None and run.state != "running"):
         return None
     return max(0.0, ((run.ended or now) - run.started) / 1e6)
 

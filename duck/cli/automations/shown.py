@@ -160,8 +160,8 @@ def say_output(text: str) -> None:
 
 
 def took(run: Run) -> str:
-    """How long a run took, or takes."""
-    if run.started is None:
+    """How long a run took, or takes; nothing of one that waits for another try."""
+    if run.started is None or (run.ended is None and run.state.value != "running"):
         return ""
     seconds = ((run.ended or datetime.now(UTC)) - run.started).total_seconds()
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
