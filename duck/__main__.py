@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -25,6 +27,8 @@ def open_standard_streams() -> None:
 def main() -> int:
     """Run the command line of this process; returns the exit code (docs/reference/cli.md lists them)."""
     open_standard_streams()
+    # What is about to end need not be searched for cycles again and again: that is a tenth of a short life's time.
+    atexit.register(gc.freeze)
     try:
         from duck.cli.clash import clash_sentence
 
