@@ -111,6 +111,19 @@ def test_where_the_tables_are_missing_every_command_says_what_to_run(tmp_path: P
     assert "Traceback" not in done.stderr
 
 
+def test_a_node_that_was_started_before_its_tables_were_made_goes_on_then(tmp_path: Path) -> None:
+    root = write_project(tmp_path)
+    nodes = Nodes(root, tmp_path / "state")
+    nodes.start()
+    try:
+        nodes.wait(lambda: "run `duck manage migrate duck_automations`" in nodes.log())
+        assert " succeeded " not in nodes.log()
+        migrate(root)
+        nodes.wait(lambda: " succeeded " in nodes.log())
+    finally:
+        nodes.end()
+
+
 def test_without_a_project_there_is_no_such_store(tmp_path: Path) -> None:
     nodes = Nodes(write_project(tmp_path), tmp_path / "state")
     (nodes.root / "duck.toml").write_text('automation_engine = "django"\nuse_django = false\n')

@@ -21,7 +21,7 @@ STEPS = Path(__file__).with_name("store_steps.py")
 MOST = {
     "claim": 6,
     "take": 6,
-    "idle take": 2,
+    "idle take": 1,
     "beat": 3,
     "finish": 3,
     "enqueue": 4,
@@ -30,7 +30,8 @@ MOST = {
     "paused": 2,
     "standings": 2,
     "crowded": 2,
-    "silent": 2,
+    "look": 2,
+    "beat that tells": 5,
 }
 
 

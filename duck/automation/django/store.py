@@ -19,7 +19,7 @@ from ..admission import QUEUED, RUNNING
 from ..text import MOST_EVENT, output_of, reason_of, remembered
 from .claims import Claims
 from .database import BACKFILL, CANCELLED, COLUMNS, LOST, OPEN, SCHEDULE, parts, retried
-from .models import FOREVER, Node, Run, Told
+from .models import FOREVER, Automation, Node, Run, Told
 from .taking import Taking
 
 _PRUNED_AT_ONCE = 5_000
@@ -72,18 +72,28 @@ class Store(Claims, Taking):
         """These runs go on at `node`; those of them that are to end.
 
         Args:
-            told: name, facts and coming times of automations, for people.
+            told: name, facts and coming times of automations, for people; the last two empty where they hold still.
             printed: of runs that have printed more, the id, the end of it, and how many characters it was in all.
         """
         with self._change() as now:
-            for name, facts, coming in told:
-                self._named([name]).update(facts=facts, coming=coming, told=now)
+            self._tell([(facts, coming, now, name) for name, facts, coming in told if facts])
+            for part in parts([name for name, facts, _ in told if not facts]):
+                self._named(part).update(told=now)
             own = self._runs().filter(id__in=runs, state=RUNNING, node=node)
             own.update(beat=now)
             for run_id, text, count in printed:
                 own.filter(id=run_id).update(output=output_of(text), printed=count)
             go_on = set(own.filter(cancels=False).values_list("id", flat=True))
         return [each for each in runs if each not in go_on]
+
+    def _tell(self, told: Sequence[tuple[str, str, int, str]]) -> None:
+        """Facts, coming times, the moment and the name of each: many at a time, which the ORM has no cheap way for."""
+        if told:
+            quoted = self.connection.ops.quote_name
+            columns = ", ".join(f"{quoted(column)} = %s" for column in ("facts", "coming", "told"))
+            table = quoted(Automation._meta.db_table)
+            with self.connection.cursor() as cursor:
+                cursor.executemany(f"UPDATE {table} SET {columns} WHERE {quoted('name')} = %s", told)
 
     @retried
     def finish(
@@ -122,6 +132,13 @@ class Store(Claims, Taking):
                 values["event"] = remembered(whose.values_list("event", flat=True).get())
             whose.update(**values, **ends)
             return True
+
+    @retried
+    def look(self, silent_s: float) -> list[Any]:
+        """What `silent` and `paused` give, for one question."""
+        goes_on = f"state = '{RUNNING}' AND beat < {{now}} - {round(silent_s * 1e6)}"
+        may_be = self._seen(goes_on, f"state = '{QUEUED}' AND for_node <> ''")
+        return [self.silent(silent_s) if any(may_be) else [], self.paused()]
 
     def silent(self, silent_s: float) -> list[list[Any]]:
         """Id, name, node, for_node, attempt and cancels of what goes on or waits where nobody spoke for so long."""

@@ -43,6 +43,9 @@ class Taking(Database):
             self._declared = declared
         if self._declared is None:
             return None
+        # Nearly always nothing waits.
+        if not self._seen(f"state = '{QUEUED}' AND not_before <= {{now}}")[0] and held is None:
+            return []
         now = self.now()
         unheard: list[int] = []
         if held is not None:

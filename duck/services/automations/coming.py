@@ -1,7 +1,7 @@
 """Coming: what nodes tell of their automations, for people who look where Duck's schedules cannot be asked.
 
 Facts of each declaration and its next planned times are told once, and again before the times run out; a few at a time,
-so that ten thousand automations delay nothing.
+so that ten thousand automations delay nothing. Each hour it is said that they still hold.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.services.automations.engines.local_rows import number
@@ -25,7 +25,7 @@ ALWAYS: Final = 5
 AGAIN: Final = timedelta(hours=1)
 _AT_ONCE: Final = 25
 
-# Name, facts and coming times; the last two as JSON.
+# Name, facts and coming times; the last two as JSON, and empty where they are as they were told.
 Told = tuple[str, str, str]
 
 
@@ -35,31 +35,41 @@ class Coming:
     def __init__(self) -> None:
         self._declared: dict[str, Declaration] = {}
         self._heap: list[tuple[datetime, str]] = []
+        self._holds: dict[str, datetime] = {}  # until when what was told does
 
     def declare(self, declarations: Sequence[Declaration], now: datetime) -> None:
         """These, and no others, from now on."""
         self._declared = {each.name: each for each in declarations}
         self._heap = [(now, each.name) for each in declarations]
         heapq.heapify(self._heap)
+        self._holds = {}
 
     def take(self, now: datetime, most: int = _AT_ONCE) -> list[Told]:
         """What is to be told now."""
         told: list[Told] = []
         while self._heap and self._heap[0][0] <= now and len(told) < most:
             _, name = heapq.heappop(self._heap)
-            declaration = self._declared[name]
-            schedule = declaration.plan.schedule
-            times = upcoming(schedule, now, TIMES) if schedule is not None else []
-            zone = declaration.plan.zone
-            coming = [[number(at), oddity(at, zone)] for at in times]
-            told.append((name, json.dumps(facts_of(declaration)), json.dumps(coming)))
-            runs_out = times[-ALWAYS] if len(times) == TIMES else now + AGAIN
-            heapq.heappush(self._heap, (min(runs_out, now + AGAIN), name))
+            if name in self._holds and now < self._holds[name]:
+                told.append((name, "", ""))
+            else:
+                self._holds[name] = self._tell(self._declared[name], now, told)
+            heapq.heappush(self._heap, (min(self._holds[name], now + AGAIN), name))
         return told
+
+    def _tell(self, declaration: Declaration, now: datetime, told: list[Told]) -> datetime:
+        """Add what is to be told of it; until when that holds."""
+        schedule = declaration.plan.schedule
+        times = upcoming(schedule, now, TIMES) if schedule is not None else []
+        zone = declaration.plan.zone
+        coming = [[number(at), oddity(at, zone)] for at in times]
+        told.append((declaration.name, json.dumps(facts_of(declaration)), json.dumps(coming)))
+        return times[-ALWAYS] if len(times) == TIMES else datetime.max.replace(tzinfo=UTC)
 
     def forget(self, told: Sequence[Told], now: datetime) -> None:
         """It could not be told after all."""
         names = {name for name, _, _ in told}
+        for name in names:
+            self._holds.pop(name, None)
         self._heap = [(now if name in names else at, name) for at, name in self._heap]
         heapq.heapify(self._heap)
 

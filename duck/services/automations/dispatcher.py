@@ -314,6 +314,10 @@ class Dispatcher:
             if run.state is State.SKIPPED:
                 self._tell("skipped", declaration, run)
                 continue
+            if run.id in self._running:  # it was given up while this node was not heard, and goes on here still
+                at = self._now() + timedelta(seconds=BEAT_S)
+                self._engine.finish(run, Ended(State.QUEUED, run.reason, retry_at=at, counts=False))
+                continue
             self._running[run.id] = (run, declaration)
             self._tell("started", declaration, run)
             try:

@@ -50,13 +50,25 @@ def test_odd_days_are_marked() -> None:
     assert [note for _, note in json.loads(told)][:2] == ["clocks go forward by 1 h at 02:00", ""]
 
 
-def test_what_has_no_schedule_has_facts_alone_and_is_told_once_an_hour() -> None:
+def test_what_has_no_schedule_has_facts_alone_and_holds_as_is_said_once_an_hour() -> None:
     coming = Coming()
     coming.declare([declared(on="start")], NOW)
     ((_, _, told),) = coming.take(NOW)
     assert told == "[]"
     assert coming.take(NOW + timedelta(minutes=59)) == []
-    assert len(coming.take(NOW + timedelta(minutes=60))) == 1
+    later = NOW + timedelta(minutes=60)
+    again = coming.take(later)
+    assert again == [("job", "", "")]
+    coming.forget(again, later)
+    assert coming.take(later)[0][1] != "", "whether the store has it is not known"
+
+
+def test_times_that_do_not_run_out_hold_for_an_hour_and_another() -> None:
+    coming = Coming()
+    coming.declare([declared(every="30m")], NOW)
+    coming.take(NOW)
+    told = [coming.take(NOW + timedelta(hours=hours)) for hours in (1, 2, 3, 4)]
+    assert [bool(facts) for ((_, facts, _),) in told] == [False, False, False, True]
 
 
 def test_of_many_a_few_are_told_at_once_and_all_in_turn() -> None:

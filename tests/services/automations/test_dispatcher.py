@@ -819,3 +819,27 @@ class TestClocks:
         assert node.engine.runs()[0].state is State.RUNNING
         node.wait(seconds=2)
         assert node.engine.runs()[0].state is State.LOST, "he has not said so since"
+
+
+def test_what_was_given_up_and_goes_on_here_is_not_begun_here_beside_itself(node: Node) -> None:
+    """The node was not heard for a while, and takes its own run again before it has learnt that it lost it."""
+    job = declared(every="365d", on_crash="retry", backoff="1ms", retry=5)
+    node.begin(job)
+    node.engine.enqueue(job, node.engine.now(), Cause.HAND)
+    node.serve(lambda: node.hands.started)
+    (first,) = node.hands.started
+    (again,) = node.engine.give_up(-1.0, {"job": job})
+    assert again.state is State.QUEUED
+    node.turns()
+    assert len(node.hands.started) == 1
+    node.wait(seconds=3)
+    assert node.hands.cancelled == [first.id], "it has learnt it"
+    node.hands.end(first, Ended(State.CANCELLED))
+    node.wait(seconds=3)
+    node.serve(lambda: len(node.hands.started) == 2)
+    second = node.hands.started[1]
+    assert (second.id, second.attempt) == (first.id, 2)
+    node.hands.end(second, Ended(State.SUCCEEDED))
+    node.turns()
+    found = node.engine.run(first.id)
+    assert found is not None and found.state is State.SUCCEEDED

@@ -48,7 +48,13 @@ class Link:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.answers: dict[str, Any] = {"take": [], "silent": [], "paused": {}, "register": {}, "beat": []}
+        self.answers: dict[str, Any] = {
+            "take": [],
+            "look": [[], {"held": number(NOW)}],
+            "paused": {},
+            "register": {},
+            "beat": [],
+        }
         self.is_lost = False
         self.shown = NOW
 
@@ -152,7 +158,7 @@ class TestFewQuestions:
         engine.now()
         assert link.asked == [("take", {"node": "a", "room": {"process": 1}})]
 
-    def test_a_heartbeat_of_nothing_is_two_once_people_have_been_told(
+    def test_a_heartbeat_of_nothing_is_one_once_people_have_been_told(
         self, engine: DjangoEngine, link: Link, clock: Clock
     ) -> None:
         job = declared()
@@ -161,8 +167,9 @@ class TestFewQuestions:
         link.asked.clear()
         engine.beat("a", [])
         engine.give_up(30.0, {"job": job})
-        engine.paused()
-        assert link.names == ["silent", "paused"]
+        assert engine.paused() == {"held": NOW}
+        assert link.names == ["look"]
+        assert engine.paused() == {}, "what was known is known once"
 
     def test_a_store_that_has_forgotten_what_is_declared_is_told_again(self, engine: DjangoEngine, link: Link) -> None:
         here = {"job": declared()}

@@ -80,7 +80,7 @@ def test_what_is_cancelled_while_its_node_is_given_up_is_not_tried_again(in_djan
     assert isinstance(engine, DjangoEngine)
     engine.register([job])
     run = started(engine, job, soon())
-    engine._link = _Between(engine._link, "silent", lambda: other.cancel(run.id))
+    engine._link = _Between(engine._link, "look", lambda: other.cancel(run.id))
     (given_up,) = engine.give_up(-1.0, {"job": job})
     assert (given_up.id, given_up.state) == (run.id, State.LOST)
 

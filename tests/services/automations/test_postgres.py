@@ -150,18 +150,41 @@ class TestTables:
         with pytest.raises(StoreError, match="made by a newer Duck"):
             site.open().register([])
 
-    def test_a_role_that_may_not_make_them_is_a_sentence(self, site: Site) -> None:
+    @pytest.fixture
+    def guest(self, site: Site) -> Iterator[PostgresEngine]:
+        """The engine of a role that has no rights in the database."""
         site.ask("CREATE ROLE guest LOGIN")
-        try:
-            url = site.server.url(site.database).replace("duck@", "guest@")
-            engine = PostgresEngine(lambda: url)
+        engine = PostgresEngine(lambda: site.server.url(site.database).replace("duck@", "guest@"))
+        yield engine
+        engine.close()
+        site.ask("DROP OWNED BY guest CASCADE")
+        site.ask("DROP ROLE guest")
+
+    def test_a_role_that_may_not_make_them_is_a_sentence_until_it_may(self, site: Site, guest: PostgresEngine) -> None:
+        for _ in range(2):
             with pytest.raises(
                 StoreError, match=r"permission denied for database .*: GRANT CREATE ON DATABASE .* TO guest\."
             ):
-                engine.register([])
-            engine.close()
-        finally:
-            site.ask("DROP ROLE guest")
+                guest.register([])
+        site.ask(f"GRANT CREATE ON DATABASE {site.database} TO guest")
+        assert "job" in guest.register([declared()])
+
+    def test_so_is_one_that_may_not_use_those_that_another_has_made(self, site: Site, guest: PostgresEngine) -> None:
+        site.open().register([declared()])
+        with pytest.raises(
+            StoreError,
+            match=r"refuses: permission denied for schema duck_automations; .*: GRANT USAGE ON SCHEMA duck_automations",
+        ):
+            guest.standings()
+        site.ask("GRANT USAGE ON SCHEMA duck_automations TO guest")
+        with pytest.raises(StoreError, match=r"refuses: permission denied for table .*; let the role use all of it"):
+            guest.standings()
+        site.ask("GRANT ALL ON ALL TABLES IN SCHEMA duck_automations TO guest")
+        site.ask("GRANT ALL ON ALL SEQUENCES IN SCHEMA duck_automations TO guest")
+        job = declared()
+        guest.enqueue(job, guest.now(), Cause.HAND)
+        (run,) = take(guest, "a", job)
+        assert guest.finish(run, Ended(State.SUCCEEDED))
 
 
 class TestConnections:

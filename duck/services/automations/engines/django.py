@@ -61,12 +61,14 @@ class DjangoEngine:
         self._link = link
         self._coming = Coming()
         self._clock: _Reading | None = None
+        self._paused: dict[str, int] | None = None  # as the last answer had it
         self._told: Mapping[str, Declaration] | None = None  # what the store was told to take runs of
         self._held: set[int] = set()  # runs that were given to this node
         self._unheard: datetime | None = None  # since when such may have been given without its knowing
         self._unsure: set[int] = set()  # runs of which it does not know whether the store knows their end
 
     def _ask(self, method: str, **arguments: Any) -> Any:
+        self._paused = None
         answer = self._link.call(method, arguments)
         if not answer.get("is_late"):
             self._clock = _Reading(answer["now"], answer["age"])
@@ -218,7 +220,8 @@ class DjangoEngine:
     def give_up(self, silent_s: float, declarations: Mapping[str, Declaration]) -> list[Run]:
         """See `Engine`."""
         decided = []
-        for run_id, name, node, for_node, attempt, is_to_end in self._ask("silent", silent_s=silent_s):
+        silent, paused = self._ask("look", silent_s=silent_s)
+        for run_id, name, node, for_node, attempt, is_to_end in silent:
             reason = f"its node {node or for_node} fell silent"
             decision: tuple[float | None, str, bool] = (None, reason, True)
             if not (for_node or is_to_end):
@@ -226,6 +229,7 @@ class DjangoEngine:
             wait_s, reason, counts = decision
             decided.append((run_id, attempt, reason, wait_s, counts))
         if not decided:
+            self._paused = paused  # which is asked next
             return []
         return [run_of(row) for row in self._ask("give_up", silent_s=silent_s, decided=decided)]
 
@@ -250,8 +254,10 @@ class DjangoEngine:
         self._ask("resume", name=name)
 
     def paused(self) -> dict[str, datetime]:
-        """See `Engine`."""
-        return {name: moment(until) for name, until in self._ask("paused").items()}
+        """See `Engine`; where `give_up` was asked just before, it is known already."""
+        paused = self._paused if self._paused is not None else self._ask("paused")
+        self._paused = None
+        return {name: moment(until) for name, until in paused.items()}
 
     def standings(self) -> dict[str, Standing]:
         """See `Engine`."""

@@ -45,6 +45,9 @@ _SESSION: Final = {
     "statement_timeout": "5000",
     "application_name": "duck automations",
 }
+_RIGHTS: Final = (
+    f"let the role use all of it: GRANT USAGE ON SCHEMA {SCHEMA}, and ALL ON ALL TABLES and SEQUENCES in it"
+)
 # What psycopg's generators ask for and are told, 1 to read and 2 to write, is what selectors have for it.
 _Selector: Final[Callable[[], selectors.BaseSelector]] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
@@ -204,6 +207,8 @@ class Database:
                 self.close()
                 what = "cannot be reached" if isinstance(error, psycopg.OperationalError) else what
             said = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, psycopg.errors.InsufficientPrivilege):
+                said = f"{error.diag.message_primary or said}; {_RIGHTS}"
             raise StoreError(
                 f"The store of automations at {shown(self._address or '')} {what}: {said.rstrip('.?')}."
             ) from error
