@@ -40,21 +40,25 @@ class Load:
 
     # -- start and stop -----------------------------------------------------------------------------------------------
 
-    def start_steady(self) -> None:
-        """One or two clients of each kind."""
+    def start_steady(self, pause: float = 1.0) -> None:
+        """One or two clients of each kind; between two requests each of them pauses so many times as long."""
         for _ in range(2):
-            self.add(self.keep_asking(lambda: Request("GET", "/pid", check=_has_pid), every_s=0.02))
-            self.add(self.keep_asking(lambda: Request("GET", "/pid", check=_has_pid), every_s=0.03, kept=False))
-            self.add(self.keep_asking(lambda: _post(_SMALL), every_s=0.04))
-            self.add(self.keep_talking())
-        self.add(self.keep_asking(lambda: _post(_BODY), every_s=0.1))
-        self.add(self.keep_asking(lambda: _post(_BODY, chunked=True), every_s=0.1, kept=False))
-        self.add(self.keep_asking(lambda: Request("GET", "/sleep?s=0.2", check=_has_pid), every_s=0.02))
-        self.add(self.keep_asking(lambda: Request("POST", "/sleep?s=0.2", body=b"", check=_has_pid), every_s=0.02))
-        self.add(self.keep_asking(lambda: Request("GET", "/big?mb=1", check=_is_big), every_s=0.2))
-        self.add(self.keep_asking(lambda: Request("GET", "/events?n=10&every=0.1", check=_has_events), every_s=0.1))
-        self.add(self.keep_asking(lambda: _post(_SMALL * 200, piece_bytes=256, pause_s=0.25), every_s=0.1))
-        self.add(self.keep_pipelining(3, every_s=0.1))
+            self.add(self.keep_asking(lambda: Request("GET", "/pid", check=_has_pid), every_s=0.02 * pause))
+            self.add(self.keep_asking(lambda: Request("GET", "/pid", check=_has_pid), every_s=0.03 * pause, kept=False))
+            self.add(self.keep_asking(lambda: _post(_SMALL), every_s=0.04 * pause))
+            self.add(self.keep_talking(0.1 * pause))
+        self.add(self.keep_asking(lambda: _post(_BODY), every_s=0.1 * pause))
+        self.add(self.keep_asking(lambda: _post(_BODY, chunked=True), every_s=0.1 * pause, kept=False))
+        self.add(self.keep_asking(lambda: Request("GET", "/sleep?s=0.2", check=_has_pid), every_s=0.02 * pause))
+        self.add(
+            self.keep_asking(lambda: Request("POST", "/sleep?s=0.2", body=b"", check=_has_pid), every_s=0.02 * pause)
+        )
+        self.add(self.keep_asking(lambda: Request("GET", "/big?mb=1", check=_is_big), every_s=0.2 * pause))
+        self.add(
+            self.keep_asking(lambda: Request("GET", "/events?n=10&every=0.1", check=_has_events), every_s=0.1 * pause)
+        )
+        self.add(self.keep_asking(lambda: _post(_SMALL * 200, piece_bytes=256, pause_s=0.25), every_s=0.1 * pause))
+        self.add(self.keep_pipelining(3, every_s=0.1 * pause))
 
     def add(self, client: Coroutine[None, None, None]) -> None:
         """One client more."""

@@ -24,6 +24,12 @@ def project(made_project: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made_project, tmp_path / "site"))
 
 
+@pytest.fixture(scope="module")
+def shared_project(made_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all tests of a module."""
+    return Path(shutil.copytree(made_project, tmp_path_factory.mktemp("shared") / "site"))
+
+
 @pytest.fixture
 def serve(project: Path) -> Iterator[Callable[..., Served]]:
     """Start `duck serve`; it is ready when this returns."""

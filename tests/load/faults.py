@@ -30,6 +30,7 @@ class Plan:
         reloads: of the project, of which the last is begun well before the end.
         self_reloads: of Duck itself, between them.
         django_every_s, front_every_s: between two kills; 0 for none.
+        pause: as of `Load.start_steady`.
     """
 
     seconds: float
@@ -37,6 +38,7 @@ class Plan:
     self_reloads: int
     django_every_s: float = 3.0
     front_every_s: float = 5.0
+    pause: float = 1.0
 
 
 @dataclass
@@ -101,7 +103,7 @@ class Faults:
         before = await settled(self._served)
         told = Told(before, before)
         load = Load(self._served.port)
-        load.start_steady()
+        load.start_steady(self._plan.pause)
         self._end = time.monotonic() + self._plan.seconds
         try:
             async with asyncio.TaskGroup() as group:

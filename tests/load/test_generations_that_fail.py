@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -16,6 +16,7 @@ import pytest
 from tests.alive import still_alive
 from tests.load.attribution import Role
 from tests.load.clients import Load
+from tests.load.faults import settled
 from tests.load.http1 import Request
 from tests.load.outcome import End
 from tests.load.project import LATER_MIGRATION
@@ -33,6 +34,26 @@ from django.core import checks
 def complain(app_configs, **kwargs):
     return [checks.Error("the colour is wrong", id="things.E001")]
 """
+
+
+@pytest.fixture(scope="module")
+def running(shared_project: Path) -> Iterator[Served]:
+    served = Served(shared_project, variables={"DUCK_DJANGO_SERVER_WAIT_TIME": "60"})
+    served.start()
+    yield served
+    served.stop()
+
+
+@pytest.fixture
+def served(running: Served, shared_project: Path) -> Iterator[Served]:
+    """One Duck for all that reload it; what a test spoils of the project is as before after it."""
+    before = {path: path.read_bytes() for path in shared_project.rglob("*.py")}
+    yield running
+    for path in shared_project.rglob("*.py"):
+        if path not in before:
+            path.unlink()
+    for path, content in before.items():
+        path.write_bytes(content)
 
 
 @contextlib.asynccontextmanager
@@ -88,20 +109,26 @@ def lack_a_migration(project: Path) -> None:
         (break_import, "not_there"),
         (break_syntax, "SyntaxError"),
         (end_at_import, "7"),
-        (hang_at_import, "not ready in 4 s"),
         (fail_a_check, "the colour is wrong"),
         (lack_a_migration, "0002_size"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
 def test_the_old_generation_serves_on_and_the_command_says_why(
-    serve: Serve, project: Path, spoil: Callable[[Path], None], reason: str
+    served: Served, shared_project: Path, spoil: Callable[[Path], None], reason: str
 ) -> None:
-    # A busy machine may take longer to come to what is wrong than one should wait for what hangs.
-    wait_s = "4" if spoil is hang_at_import else "60"
-    served = serve(variables={"DUCK_DJANGO_SERVER_WAIT_TIME": wait_s})
+    serves_on(served, shared_project, spoil, reason)
+
+
+def test_the_old_generation_serves_on_where_the_new_one_hangs(serve: Serve, project: Path) -> None:
+    # Of its own, for a busy machine may take longer to come to what is wrong than one should wait for what hangs.
+    served = serve(variables={"DUCK_DJANGO_SERVER_WAIT_TIME": "4"})
+    serves_on(served, project, hang_at_import, "not ready in 4 s")
+
+
+def serves_on(served: Served, project: Path, spoil: Callable[[Path], None], reason: str) -> None:
+    before = asyncio.run(settled(served))
     django = set(served.pids(Role.DJANGO))
-    before = served.census()
     spoil(project)
     done, load = reload(served)
     assert done.status == 1, done.text
@@ -114,35 +141,36 @@ def test_the_old_generation_serves_on_and_the_command_says_why(
     assert set(served.pids(Role.DJANGO)) == django
 
 
-def test_mended_code_is_taken_over_after_one_that_failed(serve: Serve, project: Path) -> None:
-    served = serve()
+def test_mended_code_is_taken_over_after_one_that_failed(served: Served, shared_project: Path) -> None:
     django = set(served.pids(Role.DJANGO))
-    break_import(project)
+    break_import(shared_project)
     assert reload(served)[0].status == 1
-    (project / "site1" / "version.py").write_text('VERSION = "two"\n')
+    (shared_project / "site1" / "version.py").write_text('VERSION = "two"\n')
     done, load = reload(served)
     assert done.status == 0, done.text
     served.wait_until(lambda: not django & set(served.pids(Role.DJANGO)), "served by new processes alone")
     assert set(load.pids()) - django or served.pids(Role.DJANGO)
 
 
+def test_sighup_reloads(served: Served) -> None:
+    django = set(served.pids(Role.DJANGO))
+    psutil.Process(served.pid).send_signal(signal.SIGHUP)
+    served.wait_until(lambda: served.pids(Role.DJANGO) and not django & set(served.pids(Role.DJANGO)), "reloaded")
+
+
 def test_a_killed_app_leaves_nothing_after_two_seconds_and_the_next_start_works_at_once(serve: Serve) -> None:
     served = serve()
-    for _ in range(2):
-        children = [process for process in served.family() if process.pid != served.pid]
-        assert len(children) >= 4
-        began = time.monotonic()
-        served.kill()
-        alive = still_alive(children, 2.0)
-        assert alive == [], f"left after {time.monotonic() - began:.1f} s: {alive}"
-        served.start()  # on the same port, in the same run directory
-        assert set(served.pids(Role.DJANGO)).isdisjoint(child.pid for child in children)
-
-
-def test_a_killed_app_whose_views_spin_leaves_nothing_either(serve: Serve) -> None:
-    served = serve()
+    children = [process for process in served.family() if process.pid != served.pid]
+    assert len(children) >= 4
+    began = time.monotonic()
+    served.kill()
+    alive = still_alive(children, 2.0)
+    assert alive == [], f"left after {time.monotonic() - began:.1f} s: {alive}"
+    served.start()  # on the same port, in the same run directory
+    assert set(served.pids(Role.DJANGO)).isdisjoint(child.pid for child in children)
 
     async def spin() -> None:
+        """Nor where its views spin."""
         load = Load(served.port)
         for _ in range(4):
             load.add(load.keep_asking(lambda: Request("GET", "/spin?s=60"), every_s=0))
@@ -156,13 +184,6 @@ def test_a_killed_app_whose_views_spin_leaves_nothing_either(serve: Serve) -> No
             await load.abandon()
 
     asyncio.run(spin())
-
-
-def test_sighup_reloads(serve: Serve) -> None:
-    served = serve()
-    django = set(served.pids(Role.DJANGO))
-    psutil.Process(served.pid).send_signal(signal.SIGHUP)
-    served.wait_until(lambda: served.pids(Role.DJANGO) and not django & set(served.pids(Role.DJANGO)), "reloaded")
 
 
 def test_a_stop_finishes_what_runs_and_leaves_nothing(serve: Serve) -> None:
