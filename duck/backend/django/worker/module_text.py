@@ -55,6 +55,8 @@ def names_of(module: str) -> Optional[Bound]:
                 found[alias.asname or alias.name.partition(".")[0]] = None
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             found[node.id] = None
+        elif isinstance(node, ast.Attribute) and node.attr == "modules":
+            return None  # another object may take its place in sys.modules
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _HIDDEN:
             return None
     for inner in ast.walk(tree):
