@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django.discover import Interpreter, Project
+from duck.backend.django.worker.settings_file import entries_in
 from duck.services.automations.declaration import events_of
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def is_by_names(name: str, table: Any) -> bool:
 
 
 def origins(settings: Settings) -> Callable[[str], str]:
-    """Where each entry of AUTOMATIONS was given: in `duck.toml` the line of its own table, where it has one."""
+    """Where each entry of AUTOMATIONS was given: the line of its table, or of its key in Python, where it has one."""
     whole, lines = settings.origin("AUTOMATIONS"), dict[str, int]()
     file = settings.file
     if whole.source == "file" and file is not None and file.suffix == ".toml":
@@ -41,14 +42,17 @@ def origins(settings: Settings) -> Callable[[str], str]:
             for number, content in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
                 if match := _HEADER.match(content):
                     lines.setdefault(match[1] or match[2] or match[3], number)
+    elif whole.source == "file" and file is not None:
+        lines.update(entries_in("AUTOMATIONS", str(file)))
     return lambda name: f"{file}:{lines[name]}" if name in lines else str(whole)
 
 
 def own_source(settings: Settings) -> dict[str, Any]:
     """What a job process is told of it (see `worker.declared`): where to look, and for what."""
-    origin, tables = str(settings.origin("AUTOMATIONS")), settings["AUTOMATIONS"].items()
+    tables = settings["AUTOMATIONS"].items()
     places = origins(settings)
-    named = {name: table["trigger"] for name, table in tables if is_by_names(name, table)}
+    by_names = [(name, table["trigger"]) for name, table in tables if is_by_names(name, table)]
+    named = {name: {"trigger": trigger, "origin": places(name)} for name, trigger in by_names}
     # They are told in the environment, which has a bound: of very many the first are looked for.
     waiting = [
         {"name": name, "table": table, "origin": places(name)}
@@ -65,7 +69,6 @@ def own_source(settings: Settings) -> dict[str, Any]:
     return {
         "path": str(settings.base_dir) if settings.is_duck_project else "",
         "named": named,
-        "origin": origin,
         "events": waiting,
         "targets": targets,
     }

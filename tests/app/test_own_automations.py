@@ -72,11 +72,11 @@ def test_a_class_may_be_named_and_a_wrong_name_is_told(site: Path) -> None:
 """
     found = found_in(site, settings)
     assert {each.name for each in found.declarations} == {"Report", "hourly", "plain"}
-    place = f"{site / 'settings.py'}:1"
+    place = site / "settings.py"
     assert found.problems == (
-        f"{place}: automations.Nobody cannot be imported: AttributeError: module 'automations' has no attribute"
+        f"{place}:3: automations.Nobody cannot be imported: AttributeError: module 'automations' has no attribute"
         " 'Nobody'.",
-        f"{place}: automations.hourly cannot be imported: TypeError: automations.hourly is no Automation.",
+        f"{place}:4: automations.hourly cannot be imported: TypeError: automations.hourly is no Automation.",
     )
 
 
@@ -140,9 +140,9 @@ def test_what_starts_itself_without_end_is_a_warning(site: Path) -> None:
 }
 """,
     )
-    place = f"{site / 'settings.py'}:1"
+    place = site / "settings.py"
     assert found.problems == ()
     assert found.warnings == (
-        f"{place}: a -> b -> c -> a start one another without end, once one of them has begun.",
-        f"{place}: own -> own start one another without end, once one of them has begun.",
+        f"{place}:2: a -> b -> c -> a start one another without end, once one of them has begun.",
+        f"{place}:5: own -> own start one another without end, once one of them has begun.",
     )

@@ -20,8 +20,8 @@ def find_automations(own: Dict[str, Any]) -> Dict[str, Any]:
     """What is declared, and what could not be imported.
 
     Args:
-        own: what Duck's own settings name: `path` of a Duck project, whose modules come last; `named`, triggers by the
-            dotted names of Automation objects; `origin` of these.
+        own: what Duck's own settings name: `path` of a Duck project, whose modules come last; `named`, by the
+            dotted names of Automation objects their `trigger` and `origin`.
 
     Returns:
         `declared`: name, table and origin of each; `failed`: origin, message and traceback of each module, and of each
@@ -42,8 +42,8 @@ def find_automations(own: Dict[str, Any]) -> Dict[str, Any]:
             continue
         declared.extend(_of_module(module, failed))
     named = _of_settings(failed, refused)
-    for name, trigger in own.get("named", {}).items():
-        named.extend(_of_names(name, trigger, own["origin"], failed))
+    for name, said in own.get("named", {}).items():
+        named.extend(_of_names(name, said["trigger"], said["origin"], failed))
     # What settings give a trigger has that one, though its module would be looked through as well.
     again = {report["table"]["call"] for report in named if report.get("by_names")}
     declared = [report for report in declared if report["table"].get("call") not in again]

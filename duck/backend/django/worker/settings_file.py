@@ -18,7 +18,7 @@ def entries_of(setting: str, value: Any) -> Callable[[str], str]:
     files = _files(setting, value)
     lines: Dict[str, str] = {}
     for file in files:
-        for name, line in _entries(setting, file):
+        for name, line in entries_in(setting, file):
             lines.setdefault(name, f"{file}:{line}")
     whole = next(iter(files), f"{setting} of the settings")
     return lambda name: lines.get(name, whole)
@@ -36,8 +36,8 @@ def _files(setting: str, value: Any) -> List[str]:
     return list(dict.fromkeys(found))
 
 
-def _entries(setting: str, file: str) -> Iterator[Tuple[str, int]]:
-    """Names and lines of what is put into the dictionary in that file."""
+def entries_in(setting: str, file: str) -> Iterator[Tuple[str, int]]:
+    """Names and lines of what a module puts into the dictionary `setting`; nothing where it is no Python."""
     try:
         with open(file, "rb") as source:
             tree = ast.parse(source.read(), file)
