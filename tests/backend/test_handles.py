@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from duck.backend.django.handles import Ends, Handles, WorkerSpec
-from duck.backend.django.spares import PAGES, Spares
+from duck.backend.django.spares import PAGES, Spare, Spares
+from duck.backend.django.worker.orphan import fork_orphan
 from duck.exceptions import ProjectError
 from duck.services.inbox import Inbox
 
@@ -81,3 +82,23 @@ def test_a_spare_that_cannot_be_copied_for_that_is_passed_over(monkeypatch: pyte
     assert list(points) == ["setup"], "a start leaves as many as there is room for"
     points["setup"].close()
     inbox.close()
+
+
+def test_nothing_is_kept_of_a_copy_that_there_is_no_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    spare = Spare.__new__(Spare)
+    spare.stage = "libraries"
+    before = len(os.listdir("/proc/self/fd"))
+    few_pipes(monkeypatch, 5)
+    with pytest.raises(OSError, match="Too many open files"):
+        spare.copy(WorkerSpec(cwd=".", manage=None, address=""), lambda handles, points, why: None)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_nor_of_a_process_that_cannot_copy_itself(monkeypatch: pytest.MonkeyPatch, left: int) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr("os.fork", lambda: pytest.fail("it has forked"))
+    few_pipes(monkeypatch, left)
+    with pytest.raises(OSError, match="Too many open files"):
+        fork_orphan(1)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -78,10 +78,21 @@ class Spare:
         )
 
     def copy(self, spec: WorkerSpec, answered: Callable[[Handles | None, Mapping[str, Ends], str], None]) -> None:
-        """Have a process go on from here; `answered` is told its handles and points, or why there is none."""
+        """Have a process go on from here; `answered` is told its handles and points, or why there is none.
+
+        Raises:
+            OSError: the system has no room for the descriptors.
+        """
         ends = Ends()
         ahead = STAGES[STAGES.index(self.stage) + 1 :] if spec.role != SOCKETS else ()
-        points = {stage: Ends() for stage in ahead}
+        points: dict[str, Ends] = {}
+        try:
+            for stage in ahead:
+                points[stage] = Ends()
+        except OSError:
+            for one in (ends, *points.values()):
+                one.close()
+            raise
         given: list[int] = []
 
         def place(theirs: Mapping[str, int]) -> dict[str, int]:

@@ -18,14 +18,15 @@ def fork_orphan(parent: int) -> int:
     Raises:
         OSError: the system has no room for it.
     """
-    go_out, go_in = os.pipe()
-    told_out, told_in = os.pipe()
+    descriptors = list(os.pipe())
     try:
+        descriptors += os.pipe()
         middle = os.fork()
     except OSError:
-        for descriptor in (go_out, go_in, told_out, told_in):
+        for descriptor in descriptors:
             os.close(descriptor)
         raise
+    go_out, go_in, told_out, told_in = descriptors
     if middle == 0:
         # Whatever fails, no third process must come back from here.
         try:
