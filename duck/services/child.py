@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from duck.exceptions import ApplicationError
 from duck.services.exit import ExitWatch
-from duck.services.json_lines import JsonLines
+from duck.services.incoming import Incoming
 from duck.services.outgoing import Outgoing
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("duck.services")
 
-_READ_BYTES: Final = 262_144
 _MAX_UNREAD: Final = 16 << 20  # a message of the child's that is longer is none
 
 
@@ -60,10 +59,10 @@ class Child:
         self._inbox = inbox
         self._control = control
         self._lifeline = lifeline
-        self._said = JsonLines(_MAX_UNREAD, self._garbled)
         control.setblocking(False)
         self._outgoing = Outgoing(inbox, control)
-        inbox.watch(control, self._readable)
+        self._incoming = Incoming(inbox, control, _MAX_UNREAD, lambda message: self.on_message(message), self._garbled)
+        self._incoming.listen()
         self._exit = ExitWatch(inbox, pid, process, self._exited)
 
     @classmethod
@@ -118,7 +117,7 @@ class Child:
             os.set_inheritable(descriptor, False)
         control = socket.socket(fileno=values["control"])
         child = cls(inbox, values["pid"], control, values["lifeline"], values["started"])
-        child._said.unread = values.get("unread", "").encode("latin-1")
+        child._incoming.go_on(values.get("unread", "").encode("latin-1"))
         child._outgoing.go_on(values.get("unsent", "").encode("latin-1"))
         return child
 
@@ -132,7 +131,7 @@ class Child:
             "lifeline": self._lifeline,
             "started": self.started,
             # Messages of which one half has passed: without the other, what follows would be none.
-            "unread": self._said.unread.decode("latin-1"),
+            "unread": self._incoming.unread.decode("latin-1"),
             "unsent": self._outgoing.unsent.decode("latin-1"),
         }
 
@@ -163,21 +162,6 @@ class Child:
         """Seconds since it was spawned."""
         return time.monotonic() - self.started
 
-    def _readable(self) -> None:
-        if self.has_exited:
-            return  # unwatched in the same turn of the inbox
-        try:
-            data = self._control.recv(_READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._inbox.unwatch(self._control)
-            return
-        for message in self._said.feed(data):
-            self.on_message(message)
-
     def _garbled(self) -> None:
         logger.warning("The process %d said what is no message.", self.pid)
 
@@ -186,11 +170,10 @@ class Child:
             return
         self.kill()
         code = self._exit.reap()
-        for _ in range(64):  # what it said last; bounded
-            self._readable()
+        self._incoming.take_last()
         self.has_exited = True
         self._outgoing.close()
-        self._inbox.unwatch(self._control)
+        self._incoming.close()
         self._control.close()
         os.close(self._lifeline)
         self.on_exit(code)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.backend.django.worker.control import die_with_parent, end_group, tie_group
-from duck.services.json_lines import JsonLines
+from duck.services.incoming import Incoming
 from duck.services.outgoing import MOST_BYTES, Outgoing
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("duck.services")
 
-_READ_BYTES: Final = 262_144
 _LAST_S: Final = 5.0
 
 
@@ -43,19 +42,17 @@ class Parent:
         most_read: int,
         most_unsent: int = MOST_BYTES,
     ) -> None:
-        self._inbox = inbox
-        self._on_message = on_message
         self._control = socket.socket(fileno=told["control_fd"])
         for descriptor in (told["control_fd"], told["lifeline_fd"]):
             os.set_inheritable(descriptor, False)
         die_with_parent(told["parent"], is_tied=tie_group(told["lifeline_fd"]))
         self._control.setblocking(False)
-        self._said = JsonLines(most_read, _garbled)
+        self._incoming = Incoming(inbox, self._control, most_read, on_message, _garbled, end_group)
         self._outgoing = Outgoing(inbox, self._control, most_unsent)
 
     def listen(self) -> None:
         """Take messages from now on; those that came before come first."""
-        self._inbox.watch(self._control, self._readable)
+        self._incoming.listen()
 
     def send(self, event: str, **facts: Any) -> None:
         """Say something, without waiting for it."""
@@ -69,18 +66,6 @@ class Parent:
     def stands_still(self) -> bool:
         """Whether it has not read what it was told."""
         return self._outgoing.waits
-
-    def _readable(self) -> None:
-        try:
-            data = self._control.recv(_READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            end_group()
-        for message in self._said.feed(data):
-            self._on_message(message)
 
 
 def _garbled() -> None:

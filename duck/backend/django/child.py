@@ -23,7 +23,7 @@ from duck.backend.django import stack
 from duck.backend.django.handles import Ends, Handles, WorkerSpec
 from duck.exceptions import ProjectError
 from duck.services.exit import ExitWatch
-from duck.services.json_lines import JsonLines
+from duck.services.incoming import Incoming
 from duck.services.outgoing import Outgoing
 from duck.services.plain_values import revived
 
@@ -44,6 +44,7 @@ EXIT_FAILED: Final = 3  # backend.django.worker.failure: the failure has been re
 
 _READ_BYTES = 65_536
 _MAX_LINE_BYTES = 65_536
+_LAST_READS = 64  # of what it left in its output; a descendant that left its group may write on
 _TERM_AFTER_S = 0.5  # after the deadline of a stop, which the process keeps by itself
 _KILL_AFTER_S = 1.5
 _STACK_AFTER_S = 0.25  # a signal is served at once, by a process that runs at all
@@ -85,7 +86,6 @@ class DjangoProcess:
         self._on_output = on_output
         self._on_exit = on_exit
         self._line = b""
-        self._messages = JsonLines(self.max_message_bytes, self._garbled)
         self._timers: list[Timer] = []
         self._is_traceable = False
         self._asked = 0  # to refresh, the number of the last one
@@ -98,9 +98,10 @@ class DjangoProcess:
         self._stack = handles.stack
         self._control.setblocking(False)
         self._outgoing = Outgoing(inbox, self._control)
+        self._incoming = Incoming(inbox, self._control, self.max_message_bytes, self._take, self._garbled)
         os.set_blocking(self._output, False)
         os.set_blocking(self._stack, False)
-        inbox.watch(self._control, self._control_readable)
+        self._incoming.listen()
         inbox.watch(self._output, self._output_readable)
         self._exit = ExitWatch(inbox, self.pid, handles.process, self._exited)
 
@@ -159,7 +160,7 @@ class DjangoProcess:
         process.state = _STATES[values["state"]]
         process._is_traceable = values["traceable"]
         process._line = values["line"].encode("latin-1")
-        process._messages.unread = values["message"].encode("latin-1")
+        process._incoming.go_on(values["message"].encode("latin-1"))
         process._outgoing.go_on(values.get("unsent", "").encode("latin-1"))
         return process
 
@@ -181,7 +182,7 @@ class DjangoProcess:
             "state": self.state,
             "traceable": self._is_traceable,
             "line": self._line.decode("latin-1"),
-            "message": self._messages.unread.decode("latin-1"),
+            "message": self._incoming.unread.decode("latin-1"),
             "unsent": self._outgoing.unsent.decode("latin-1"),
         }
 
@@ -264,21 +265,6 @@ class DjangoProcess:
 
     # -- control and output ---------------------------------------------------------------------------------------
 
-    def _control_readable(self) -> None:
-        if self.state is EXITED:
-            return  # unwatched in the same turn of the inbox
-        try:
-            data = self._control.recv(_READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._inbox.unwatch(self._control)
-            return
-        for event in self._messages.feed(data):
-            self._take(event)
-
     def _garbled(self) -> None:
         # The project shares the process, and may write to a descriptor that it closed before.
         if not self._is_garbled:
@@ -338,8 +324,9 @@ class DjangoProcess:
         # Before the process is reaped its number, which is the group's, cannot be another's.
         self.kill()
         code = self._exit.reap()
-        self._drain(self._control_readable)
-        self._drain(self._output_readable)
+        self._incoming.take_last()
+        for _ in range(_LAST_READS):
+            self._output_readable()
         if self._line:
             self._line += b"\n"
             self._deliver_partial()
@@ -347,7 +334,7 @@ class DjangoProcess:
         for timer in self._timers:
             timer.cancel()
         self._outgoing.close()
-        self._inbox.unwatch(self._control)
+        self._incoming.close()
         self._inbox.unwatch(self._output)
         self._control.close()
         os.close(self._lifeline)
@@ -359,8 +346,3 @@ class DjangoProcess:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
         self._on_exit(code)
-
-    def _drain(self, read: Callable[[], None]) -> None:
-        """Take what a dead process left in a pipe; bounded, since a descendant that left the group may go on."""
-        for _ in range(64):
-            read()
