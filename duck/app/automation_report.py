@@ -28,12 +28,14 @@ class NodeReport:
         counts: an `Observer`.
         zone: whose clocks tell what comes next.
         unusable: how many declarations cannot be used.
+        hindered: why nothing that is declared is run, "" where it is.
     """
 
     def __init__(self, engine: Engine, state: Callable[[], Mapping[str, Any]]) -> None:
         self.counts = Figures()
         self.zone = ZoneInfo("UTC")
         self.unusable = 0
+        self.hindered = ""
         self._engine = engine
         self._state = state
         self._queued = 0
@@ -58,6 +60,9 @@ class NodeReport:
             is_past = datetime.fromisoformat(following["at"]) <= datetime.now(UTC)
             when = "now" if is_past else f"at {_local(following['at'], self.zone)}"
             said["next"] = f"{following['name']} {when}"
+        if self.hindered:
+            # Of the store that was not got at the dispatcher knows nothing yet.
+            said.update(store="not in use", hindered=self.hindered)
         return {**said, "unusable": self.unusable}
 
     def figures(self, *, asks_store: bool) -> dict[str, Any]:

@@ -301,7 +301,8 @@ class Automations:
             self._put_off(f"What is declared could not be taken up ({type(error).__name__}: {error}).", found)
             return
         if self._undeclared:
-            self._undeclared, self._declared_again_s = "", 0.0
+            self._undeclared = self.report.hindered = ""
+            self._declared_again_s = 0.0
             logger.info("The store of automations can be used now.")
         if self._run_id is None:
             self._attend(found)
@@ -320,7 +321,7 @@ class Automations:
         """Try again ever more seldom; said once, and again when something else is the matter."""
         self._declared_again_s = min(max(2 * self._declared_again_s, _FIRST_AGAIN_S), _MOST_AGAIN_S)
         if why != self._undeclared:
-            self._undeclared = why
+            self._undeclared = self.report.hindered = why
             logger.error("%s Nothing is run until that is mended; it is tried again by itself.", why)
             self.on_unloaded(why)
         self._declared_again = self._inbox.call_later(self._declared_again_s, lambda: self._declare(found))

@@ -123,7 +123,13 @@ def test_what_cannot_be_declared_is_told_once_and_again_when_it_changes_and_trie
     node = Automations(settings, inbox=inbox)
     unloaded: list[str] = []
     waits: list[float] = []
-    node.on_unloaded, node.on_declared = unloaded.append, lambda count: inbox.stop()
+
+    def told(why: str) -> None:
+        unloaded.append(why)
+        status = node.report.status()
+        assert (status["store"], status["hindered"]) == ("not in use", why)
+
+    node.on_unloaded, node.on_declared = told, lambda count: inbox.stop()
     declare, later = node._dispatcher.declare, inbox.call_later
     reasons = iter(["No PostgreSQL."] * 5 + ["No psycopg."] * 2)
 
@@ -148,6 +154,8 @@ def test_what_cannot_be_declared_is_told_once_and_again_when_it_changes_and_trie
     assert said == [f"No PostgreSQL. {again}", f"No psycopg. {again}"] and unloaded == ["No PostgreSQL.", "No psycopg."]
     assert waits == [0.011, 0.022, *[0.044] * 5]
     assert "The store of automations can be used now." in caplog.messages
+    status = node.report.status()
+    assert status["store"] == "reachable" and "hindered" not in status
     node.kill()
     inbox.close()
 
