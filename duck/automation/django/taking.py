@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db.models import Case, Exists, F, OuterRef, QuerySet, Value, When
+from django.db.models import Exists, F, OuterRef
 
 from ..admission import QUEUED, RUNNING, SKIPPED, missed_beyond
 from .database import BACKFILL, CHUNK, COLUMNS, SCHEDULE, Database, parts, retried
+from .models import Run
 
 if TYPE_CHECKING:
-    from .models import Run
+    from django.db.models import QuerySet
 
 
 class Taking(Database):
@@ -62,18 +63,33 @@ class Taking(Database):
         same = {"name": OuterRef("name"), "for_node": OuterRef("for_node")}
         return Exists(self._runs().filter(state=RUNNING, **same).order_by())
 
+    def _waiting(self, node: str, now: int, start: int) -> list[tuple[Any, ...]]:
+        """Id, name, for_node, planned, cause and attempt of what `node` may take, and whether a run of the same
+        automation goes on; in order, a page of it. In plain SQL, for the ORM takes longer to make it than to ask it.
+        """
+        table = self.connection.ops.quote_name(Run._meta.db_table)
+        busy = (
+            f"EXISTS(SELECT 1 FROM {table} AS other WHERE other.state = '{RUNNING}' AND other.name = run.name"
+            " AND other.for_node = run.for_node)"
+        )
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT id, name, for_node, planned, cause, attempt, {busy} FROM {table} AS run"
+                f" WHERE state = '{QUEUED}' AND not_before <= %s AND for_node IN ('', %s)"
+                f" ORDER BY CASE WHEN cause = '{BACKFILL}' THEN 1 ELSE 0 END, not_before, planned, id"
+                f" LIMIT {CHUNK} OFFSET {start}",
+                (now, node),
+            )
+            return list(cursor.fetchall())
+
     def _choose(self, node: str, now: int, room: dict[str, int], declared: dict[str, Sequence[Any]]) -> list[_Chosen]:
         """What may start, in order; no row is locked, and nearly always there is none."""
         left = {lane: count for lane, count in room.items() if count > 0}
         chosen: list[_Chosen] = []
         begun: set[tuple[str, str]] = set()
-        last = Case(When(cause=BACKFILL, then=Value(1)), default=Value(0))
-        waiting = self._runs().filter(state=QUEUED, not_before__lte=now, for_node__in=("", node))
-        waiting = waiting.order_by(last, "not_before", "planned", "id").annotate(is_busy=self._busy())
-        columns = ("id", "name", "for_node", "planned", "cause", "attempt", "is_busy")
         start = 0
         while left:
-            page = list(waiting.values_list(*columns)[start : start + CHUNK])
+            page = self._waiting(node, now, start)
             for run_id, name, whose, planned, cause, attempt, is_busy in page:
                 lane, overlap, most_us, delay_us = declared.get(name, ("", "", 0, 0))
                 if left.get(lane, 0) <= 0:
