@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,21 @@ def fronts(status: Callable[[], dict[str, Any]]) -> list[int]:
     ]
 
 
+@contextmanager
+def asking_slowly(duck: Duck, began: Path) -> Iterator[None]:
+    """While the block runs a request has begun; it is answered all the same."""
+    answers: list[str] = []
+    asking = threading.Thread(target=lambda: answers.append(duck.get(f"/slow?began={began}&s=1").text))
+    asking.start()
+    wait_until(began.exists)
+    yield
+    asking.join(20)
+    assert answers == ["slow"]
+
+
 class TestFrontWorkers:
-    def test_as_many_processes_as_asked_for_serve_and_the_app_only_watches(
-        self, serve: Serve, project: Path, status: Callable[[], dict[str, Any]]
+    def test_as_many_as_asked_for_serve_the_app_only_watches_and_one_that_is_killed_is_replaced(
+        self, serve: Serve, project: Path, tmp_path: Path, status: Callable[[], dict[str, Any]]
     ) -> None:
         duck = serve(project, "--workers", "2")
         assert duck.get().text == "one"
@@ -64,20 +77,16 @@ class TestFrontWorkers:
         for pid in fronts(status):
             assert psutil.Process(pid).ppid() == duck.pid
         wait_until(lambda: status()["front"]["requests"] >= 1)
-
-    def test_one_that_is_killed_is_replaced_and_nobody_who_connects_is_refused(
-        self, serve: Serve, project: Path, status: Callable[[], dict[str, Any]]
-    ) -> None:
-        duck = serve(project, "--workers", "2")
-        assert duck.get().text == "one"
-        wait_until(lambda: len(fronts(status)) == 2)
         killed = set(fronts(status))
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
+        # Nobody who connects is refused.
         assert [duck.get().text for _ in range(5)] == ["one"] * 5
         wait_until(lambda: len(fronts(status)) == 2)
         assert not killed & set(fronts(status))
         assert "was ended by SIGKILL. Another one is started." in duck.text
+        # SIGTERM: the other of the two signals that stop is sent below.
+        self.stops(duck, signal.SIGTERM, tmp_path)
 
     def test_one_that_hangs_says_where_and_is_replaced(
         self, serve: Serve, project: Path, status: Callable[[], dict[str, Any]]
@@ -98,32 +107,17 @@ class TestFrontWorkers:
         assert duck.get().text == "one"
         wait_until(lambda: len(fronts(status)) == 1)
         (pid,) = fronts(status)
-        began = tmp_path / "began"
-        answers: list[str] = []
-        asking = threading.Thread(target=lambda: answers.append(duck.get(f"/slow?began={began}&s=1").text))
-        asking.start()
-        wait_until(began.exists)
-        os.kill(pid, signal.SIGTERM)
-        asking.join(20)
-        assert answers == ["slow"]
+        with asking_slowly(duck, tmp_path / "began"):
+            os.kill(pid, signal.SIGTERM)
         assert duck.get().text == "one"
+        self.stops(duck, signal.SIGINT, tmp_path)
 
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-    def test_a_stop_finishes_what_runs_and_leaves_nobody(
-        self, serve: Serve, project: Path, tmp_path: Path, number: signal.Signals
-    ) -> None:
-        duck = serve(project, "--workers", "2")
-        assert duck.get().text == "one"
+    def stops(self, duck: Duck, number: signal.Signals, where: Path) -> None:
+        """It finishes what runs, and leaves nobody."""
         family = duck.children()
-        began = tmp_path / "began"
-        answers: list[str] = []
-        asking = threading.Thread(target=lambda: answers.append(duck.get(f"/slow?began={began}&s=1").text))
-        asking.start()
-        wait_until(began.exists)
-        duck.signal(number)
-        assert duck.wait() == 128 + number
-        asking.join(20)
-        assert answers == ["slow"]
+        with asking_slowly(duck, where / "began-before-the-end"):
+            duck.signal(number)
+            assert duck.wait() == 128 + number
         assert not [process for process in family if process.is_running() and process.status() != "zombie"]
 
     def test_with_the_app_killed_nothing_is_left_and_the_next_start_works_at_once(
@@ -144,8 +138,10 @@ def admin(duck: Duck) -> str:
 
 
 class TestAdminAddress:
-    def test_it_tells_of_life_readiness_figures_and_state(self, serve: Serve, project: Path) -> None:
-        duck = serve(project, "--workers", "2")
+    def test_it_tells_of_life_readiness_figures_and_state_and_counts_go_on_when_workers_are_killed(
+        self, serve: Serve, project: Path, status: Callable[[], dict[str, Any]]
+    ) -> None:
+        duck = serve(project, "--workers", "2", "--drain-delay", "2")
         assert duck.get().text == "one"
         url = admin(duck)
         wait_until(lambda: httpx.get(f"{url}/readyz", timeout=60).status_code == 200)
@@ -154,19 +150,20 @@ class TestAdminAddress:
         text = httpx.get(f"{url}/metrics", timeout=60).text
         assert 'duck_requests_total{method="GET",status="2xx"} 1.0' in text
         wait_until(lambda: "duck_front_loops 2.0" in httpx.get(f"{url}/metrics", timeout=60).text)
-
-    def test_counts_go_on_when_a_worker_is_killed(
-        self, serve: Serve, project: Path, status: Callable[[], dict[str, Any]]
-    ) -> None:
-        duck = serve(project, "--workers", "1")
-        assert [duck.get().text for _ in range(3)] == ["one"] * 3
-        url = admin(duck)
+        assert [duck.get().text for _ in range(2)] == ["one"] * 2
         line = 'duck_requests_total{method="GET",status="2xx"} 3.0'
         wait_until(lambda: line in httpx.get(f"{url}/metrics", timeout=60).text)
-        (pid,) = fronts(status)
-        os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: fronts(status) not in ([], [pid]))
+        killed = set(fronts(status))
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: len(fronts(status)) == 2 and not killed & set(fronts(status)))
         assert line in httpx.get(f"{url}/metrics", timeout=60).text
+        # After SIGTERM it is not ready while requests are still answered.
+        duck.signal(signal.SIGTERM)
+        wait_until(lambda: httpx.get(f"{url}/readyz", timeout=60).status_code == 503)
+        assert httpx.get(f"{url}/readyz", timeout=60).text == "not ready: stopping\n"
+        assert duck.get().text == "one"
+        assert duck.wait() == 128 + signal.SIGTERM
 
     def test_before_django_is_there_it_is_alive_and_not_ready(self, serve: Serve, project: Path) -> None:
         (project / "site1" / "version.py").write_text("import time; time.sleep(2)\nVERSION = 'late'\n")
@@ -176,16 +173,6 @@ class TestAdminAddress:
         answer = httpx.get(f"{url}/readyz", timeout=60)
         assert (answer.status_code, answer.text[:9]) == (503, "not ready")
         wait_until(lambda: httpx.get(f"{url}/readyz", timeout=60).status_code == 200)
-
-    def test_after_sigterm_it_is_not_ready_while_requests_are_still_answered(self, serve: Serve, project: Path) -> None:
-        duck = serve(project, "--workers", "1", "--drain-delay", "2")
-        assert duck.get().text == "one"
-        url = admin(duck)
-        duck.signal(signal.SIGTERM)
-        wait_until(lambda: httpx.get(f"{url}/readyz", timeout=60).status_code == 503)
-        assert httpx.get(f"{url}/readyz", timeout=60).text == "not ready: stopping\n"
-        assert duck.get().text == "one"
-        assert duck.wait() == 128 + signal.SIGTERM
 
 
 class TestDebug:
@@ -219,17 +206,16 @@ class TestDebug:
 
 
 class TestDjangoProcesses:
-    def test_as_many_as_asked_for_share_the_work(self, serve: Serve, project: Path) -> None:
+    def test_as_many_as_asked_for_share_the_work_and_go_on_without_one_that_is_killed(
+        self, serve: Serve, project: Path
+    ) -> None:
         duck = serve(project, "--workers", "2", "--django-workers", "3", "--django-threads", "1")
         assert duck.get().text == "one"
         assert "3 Django with 1 threads each: up to 3 connections to a database" in duck.text
         with ThreadPoolExecutor(12) as pool:
             pids = set(pool.map(lambda _: duck.get("/pid").text, range(200)))
         assert len(pids) == 3
-
-    def test_one_that_is_killed_is_replaced_while_the_others_go_on(self, serve: Serve, project: Path) -> None:
-        duck = serve(project, "--workers", "1", "--django-workers", "2")
-        assert duck.get().text == "one"
+        # One that is killed is replaced while the others go on.
         with Asking(duck) as asking:
             os.kill(int(duck.get("/pid").text), signal.SIGKILL)
             duck.wait_for("was ended by SIGKILL")
@@ -304,37 +290,31 @@ class TestReload:
     ) -> None:
         duck = serve(project, "--workers", "2")
         assert duck.get().text == "one"
-        (project / "site1" / "version.py").write_text('VERSION = "two"\n')
+        version = project / "site1" / "version.py"
+        version.write_text('VERSION = "two"\n')
         with Asking(duck) as asking:
             result = ask(project, "reload")
             assert result.returncode == 0, result.stderr
             assert "Generation 2 serves after" in result.stdout
             assert duck.get().text == "two"
         assert set(asking.answers) <= {(200, "one"), (200, "two")}
-
-    def test_sighup_does_the_same(self, serve: Serve, project: Path) -> None:
-        duck = serve(project, "--workers", "1")
-        assert duck.get().text == "one"
-        (project / "site1" / "version.py").write_text('VERSION = "two"\n')
+        # SIGHUP does the same.
+        version.write_text('VERSION = "three"\n')
         duck.signal(signal.SIGHUP)
-        wait_until(lambda: duck.get().text == "two")
+        wait_until(lambda: duck.get().text == "three")
         assert duck.process.poll() is None
-
-    def test_code_that_cannot_be_imported_changes_nothing_and_the_command_says_why(
-        self, serve: Serve, project: Path, ask: Ask
-    ) -> None:
-        duck = serve(project, "--workers", "1")
-        assert duck.get().text == "one"
-        (project / "site1" / "version.py").write_text("VERSION = no_such_name\n")
+        # Code that cannot be imported changes nothing, and the command says why.
+        wait_until(lambda: {duck.get().text for _ in range(10)} == {"three"})
+        version.write_text("VERSION = no_such_name\n")
         with Asking(duck) as asking:
             result = ask(project, "reload")
         assert result.returncode == 1
         assert "what ran before serves on" in result.stderr
         assert "no_such_name" in result.stderr
-        assert set(asking.answers) == {(200, "one")}
-        (project / "site1" / "version.py").write_text('VERSION = "three"\n')
+        assert set(asking.answers) == {(200, "three")}
+        version.write_text('VERSION = "four"\n')
         assert ask(project, "reload").returncode == 0
-        assert duck.get().text == "three"
+        assert duck.get().text == "four"
 
     def test_where_none_runs_the_command_says_so(self, project: Path, ask: Ask) -> None:
         result = ask(project, "reload")
