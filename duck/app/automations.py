@@ -289,6 +289,8 @@ class Automations:
         declarations = found.declarations if self._run_id is None else unplanned(found.declarations)
         try:
             self._dispatcher.declare(declarations)
+            if self._jobs is not None:
+                self._jobs.keep_to(found.declarations)
             self._alerts.declare(found.declarations)
             self.report.recall(each.name for each in declarations)
             if not self._has_started:

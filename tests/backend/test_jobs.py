@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -649,6 +650,23 @@ def test_a_project_that_cannot_be_loaded_is_told(tmp_path: Path) -> None:
     works.jobs.begin()
     works.serve(lambda: works.failures)
     assert works.failures[0][0] == "ZeroDivisionError: division by zero"
+    works.serve(lambda: not works.jobs.pids)
+    works.inbox.close()
+
+
+def test_what_waits_while_the_project_is_loaded_again_begins_as_it_is_declared_then(root: Path) -> None:
+    works = Works(root)
+    works.jobs.begin()
+    works.serve(lambda: works.found)
+    works.jobs.reload()
+    _, gone = works.begin(works.declaration("renamed"))
+    before, after = works.declaration("fails"), works.declaration("blank")
+    _, kept = works.begin(replace(before, name="job"))
+    works.jobs.keep_to([replace(after, name="job")])
+    works.serve(lambda: gone and kept)
+    assert (gone[0].state, gone[0].reason) == (State.CANCELLED, "it was declared no more when it was to begin")
+    assert (kept[0].state, kept[0].output) == (State.SUCCEEDED, "a\n\n")
+    works.jobs.kill()
     works.serve(lambda: not works.jobs.pids)
     works.inbox.close()
 

@@ -139,6 +139,9 @@ class CeleryJobs:
     def warm(self, lanes: Collection[str]) -> None:
         """See `DjangoJobs`: Celery's workers are there."""
 
+    def keep_to(self, declarations: Collection[Declaration]) -> None:
+        """See `DjangoJobs`: nothing waits here, for the broker has it already."""
+
     def reload(self) -> None:
         """Load the project anew."""
         if self._host is not None:

@@ -95,6 +95,22 @@ class DjangoJobs:
             self._retire(host)
         self._shared = None
 
+    def keep_to(self, declarations: Collection[Declaration]) -> None:
+        """Begin what waits for a process as it is declared now, and not what is declared no more.
+
+        A process that has loaded the project since knows nothing of it: its function may be gone.
+        """
+        declared = {each.name: each for each in declarations}
+        for job in tuple(self._unplaced):
+            if job.declaration.kind == "mail":
+                continue  # of Duck's own
+            now = declared.get(job.declaration.name)
+            if now is None:
+                job.facts = {"state": State.CANCELLED, "reason": "it was declared no more when it was to begin"}
+                self._finish(job)
+            elif now.lane == job.declaration.lane:
+                job.declaration = now
+
     # -- an Executor ------------------------------------------------------------------------------------------------
 
     def room(self) -> Mapping[str, int]:
