@@ -29,11 +29,30 @@ Report = Callable[[Path], dict[str, Any]]
 
 
 class TestServing:
-    def test_a_project_is_served_and_a_request_during_the_start_waits(self, start: Start, project: Path) -> None:
+    def test_a_request_during_the_start_waits_the_banner_says_what_runs_and_nothing_is_written_into_the_project(
+        self, start: Start, project: Path
+    ) -> None:
+        def listing() -> dict[str, float]:
+            found = (path for path in project.rglob("*") if path.name != "db.sqlite3")
+            return {str(path): path.stat().st_mtime for path in found}
+
+        before = listing()
         duck = start(project)
         assert duck.get().text == "one"  # sent as soon as the address is known
         duck.wait_for("is ready after")
         assert duck.get("/static/admin/css/base.css").status_code == 200
+        text = duck.text
+        assert f"Duck {duck.pid}" in text
+        assert sys.executable in text
+        assert str(project) in text
+        assert "Ctrl-C" in text
+        assert "duck stop" in text
+        assert f"Django {duck.get('/pid').text}" in text
+        duck.get("/?x=1")
+        assert " 200 GET /?x=1" in duck.wait_for("GET /?x=1")
+        duck.signal(signal.SIGTERM)
+        duck.wait()
+        assert listing() == before
 
     def test_a_static_file_asked_for_while_django_starts_or_starts_again_is_found(
         self, start: Start, project: Path, until_watched: Callable[[Path, int], None]
@@ -53,37 +72,12 @@ class TestServing:
                 assert time.monotonic() < end
         assert set(answers) == {200}
 
-    def test_the_banner_names_addresses_interpreter_version_processes_and_the_way_to_stop(
-        self, start: Start, project: Path
-    ) -> None:
-        duck = start(project)
-        duck.wait_for("is ready after")
-        text = duck.text
-        assert f"Duck {duck.pid}" in text
-        assert sys.executable in text
-        assert str(project) in text
-        assert "Ctrl-C" in text
-        assert "duck stop" in text
-        assert f"Django {duck.get('/pid').text}" in text
-
     def test_an_active_environment_without_django_is_told_of(self, start: Start, project: Path, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         duck = start(project, VIRTUAL_ENV=str(tmp_path / "empty"))
         line = duck.wait_for("was passed over")
         assert line.startswith(f"Warning: {tmp_path / 'empty'} (from VIRTUAL_ENV) was passed over: no Python is in it;")
         assert f"{sys.executable} is taken instead." in line
-
-    def test_nothing_is_written_into_the_project(self, start: Start, project: Path) -> None:
-        def listing() -> dict[str, float]:
-            found = (path for path in project.rglob("*") if path.name != "db.sqlite3")
-            return {str(path): path.stat().st_mtime for path in found}
-
-        before = listing()
-        duck = start(project)
-        assert duck.get().status_code == 200
-        duck.signal(signal.SIGTERM)
-        duck.wait()
-        assert listing() == before
 
     def test_a_unix_socket_can_be_listened_on(self, start: Start, project: Path, run_dir: Path) -> None:
         path = run_dir / "web.sock"
@@ -95,14 +89,9 @@ class TestServing:
         duck.wait()
         assert not path.exists()
 
-    def test_each_request_has_a_line_in_the_access_log(self, start: Start, project: Path) -> None:
-        duck = start(project)
-        duck.get("/?x=1")
-        assert " 200 GET /?x=1" in duck.wait_for("GET /?x=1")
-
 
 class TestRefused:
-    def test_a_second_duck_for_the_same_project_is_refused_with_pid_and_address(
+    def test_a_second_duck_for_the_same_project_is_refused_with_pid_and_address_and_by_another_name_it_is_another(
         self, start: Start, project: Path
     ) -> None:
         first = start(project)
@@ -112,10 +101,8 @@ class TestRefused:
         assert f"process id {first.pid}" in second.text
         assert url in second.text
         assert "Traceback" not in second.text
-
-    def test_another_name_is_another_duck(self, start: Start, project: Path) -> None:
-        first, second = start(project), start(project, "--name", "other")
-        assert first.get().text == second.get().text == "one"
+        other = start(project, "--name", "other")
+        assert first.get().text == other.get().text == "one"
 
     def test_a_busy_port_is_one_sentence_with_who_holds_it_and_nothing_is_started(
         self, start: Start, project: Path, run_dir: Path
@@ -266,7 +253,9 @@ class TestConsole:
 
 
 class TestControl:
-    def test_status_shows_every_process(self, start: Start, ask: Ask, project: Path) -> None:
+    def test_status_shows_every_process_and_stop_returns_when_all_has_ended(
+        self, start: Start, ask: Ask, project: Path
+    ) -> None:
         duck = start(project)
         duck.wait_for("is ready after")
         duck.get()
@@ -283,10 +272,6 @@ class TestControl:
         assert (django["role"], django["generation"]) == ("django pages", 1)
         assert django["pid"] == int(duck.get("/pid").text)
         assert all(process["memory_bytes"] > 1_000_000 and process["uptime_s"] > 0 for process in (app, django))
-
-    def test_stop_returns_when_all_has_ended(self, start: Start, ask: Ask, project: Path) -> None:
-        duck = start(project)
-        duck.wait_for("is ready after")
         children = duck.children()
         done = ask(project, "stop", "--json")
         assert done.returncode == 0, done.stderr
