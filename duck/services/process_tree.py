@@ -19,6 +19,8 @@ def trees(roots: Collection[int]) -> dict[int, list[psutil.Process]]:
     """
     if not roots:
         return {}
+    # It keeps what it has seen, and leaves out, once, a process whose number was another's when it looked before.
+    psutil.process_iter.cache_clear()
     known: dict[int, psutil.Process] = {}
     children: dict[int, list[int]] = {}
     for process in psutil.process_iter(["ppid"]):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from duck.services.process_tree import kill_all, proportional_bytes, resident_bytes, trees
@@ -47,6 +48,17 @@ def test_a_tree_has_what_was_started_whatever_its_session_and_shared_memory_coun
         time.sleep(0.01)
     assert resident_bytes(tree[process.pid]) == proportional_bytes(tree[process.pid]) == 0
     kill_all(tree[process.pid])
+
+
+def test_a_process_whose_number_was_another_s_is_seen_at_once() -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        try:
+            (seen,) = (each for each in psutil.process_iter() if each.pid == process.pid)
+            seen._create_time = 1.0  # as of one that has ended: numbers cannot be given out at will
+            seen._ident = (process.pid, 1.0)
+            assert [each.pid for each in trees([process.pid])[process.pid]] == [process.pid]
+        finally:
+            process.kill()
 
 
 def test_no_roots_are_no_trees(monkeypatch: pytest.MonkeyPatch) -> None:
