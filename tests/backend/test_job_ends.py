@@ -37,6 +37,8 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Callable[..., JobProcess]:
     # As in a Duck project without Django; other tests of this process may have had one.
     monkeypatch.setattr(module, "has_django", lambda: False)
     monkeypatch.setattr(job_module, "has_django", lambda: False)
+    # Here this is the process of the tests, whose children (databases, say) are no run's.
+    monkeypatch.setattr(module, "end_left", lambda: 0)
 
     def made(lane: str) -> JobProcess:
         told = {"own": {}, "plain": True, "celery": {}, "lane": lane, "cwd": "."}

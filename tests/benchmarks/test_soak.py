@@ -85,8 +85,9 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 @pytest.mark.timeout(240)
 def test_memory_and_descriptors_of_every_process_are_flat_under_load(served: Served) -> None:
-    # What a process does for the first time takes memory for as long as half a minute: hence more slack than an hour's.
-    soaked = asyncio.run(soak(served, 80, sample_every_s=0.5, slack_bytes=2 * MIB))
+    # What a process does for the first time, each of its threads for itself, takes memory for more than half a minute,
+    # and up to 3 MiB in the second half: hence more slack than an hour's. 4 MiB are 1 KiB for each of its answers then.
+    soaked = asyncio.run(soak(served, 80, sample_every_s=0.5, slack_bytes=4 * MIB))
     assert not soaked.wrong, str(soaked)
     assert len(soaked.tracks) >= 5, str(soaked)
     assert soaked.report.total > 80 * 40, str(soaked)
