@@ -264,6 +264,7 @@ class App:
         if self.lifecycle.on_own_thread() or not self.lifecycle.started:
             return
         self.lifecycle.ending.ended.wait(self.lifecycle.ending.longest_s + 15.0)
+        self._runner.join(15.0)
         self.background.stop(wait=no_exit and wait_for_thread_pool_executor_shutdown)
         if not no_exit and self.disable_ipc_handler:
             raise SystemExit(0)

@@ -109,6 +109,11 @@ class Runner:
         app.register_signals()
         return 0
 
+    def join(self, timeout_s: float) -> None:
+        """Wait until what ran on a thread of its own is over, its settings forgotten included; on that one, at once."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+
     def _give_signals_back(self) -> None:
         if threading.current_thread() is threading.main_thread():
             for number, handler in self._previous_handlers.items():

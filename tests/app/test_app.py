@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from duck.exceptions import ApplicationError, SettingsError, SSLError
 from duck.http.core.httpd.httpd import BaseMicroServer, BaseServer
 from duck.http.core.httpd.servers import HTTPServer, MicroHTTPServer
 from duck.meta import Meta
+from duck.settings import current
 from tests.waiting import wait_until
 
 # The reference's parameters, in order, with their defaults.
@@ -273,6 +275,20 @@ class TestRunning:
         assert App.instances() == 0
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", app.lifecycle.port)) != 0
+
+    def test_what_is_made_after_a_stop_finds_nothing_of_what_was(
+        self, app: Recording, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        forget = app._forget
+
+        def later() -> None:
+            time.sleep(0.5)  # as where its thread has to wait for a processor
+            forget()
+
+        monkeypatch.setattr(app, "_forget", later)
+        app.run()
+        app.stop(no_exit=True)
+        assert current() is None and App.instances() == 0
 
     def test_a_microapp_ends_with_its_parent(self, app: Recording) -> None:
         app.run()
