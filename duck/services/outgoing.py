@@ -5,6 +5,7 @@ The other end reads them with `JsonLines`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Mapping
@@ -67,6 +68,7 @@ class Outgoing:
             if len(self._unsent) >= self._most_bytes:
                 return False
             self._unsent += data
+            self._watch()
             return True
         try:
             sent = self._connection.send(data)
@@ -76,10 +78,16 @@ class Outgoing:
             return False
         if sent < len(data):
             self._unsent += data[sent:]
-            # The inbox watches the socket itself for what comes from it.
-            self._watched = self._connection.dup()
-            self._inbox.watch(self._watched, self._writable, writable=True)
+            self._watch()
         return True
+
+    def _watch(self) -> None:
+        """Go on when there is room. Where no descriptor is left, the next message tries again."""
+        if self._watched is None:
+            with contextlib.suppress(OSError):
+                # The inbox watches the socket itself for what comes from it.
+                self._watched = self._connection.dup()
+                self._inbox.watch(self._watched, self._writable, writable=True)
 
     def flush(self, within_s: float) -> None:
         """Send what waits, and wait for the other process so many seconds: before this one ends."""

@@ -42,7 +42,9 @@ from duck.backend.django.process import BackendOptions, DjangoBackend
 from duck.services.inbox import Inbox
 inbox = Inbox()
 def say(*words):
-    print(*words, flush=True)
+    # In one piece: the debugger of the other process writes to the same terminal.
+    sys.stdout.write(" ".join(map(str, words)) + "\\n")
+    sys.stdout.flush()
 backend = DjangoBackend(
     find_project(Path({project!r})), Interpreter(sys.executable, "", "", ""),
     BackendOptions(run_directory={directory!r}, threads=2), inbox,

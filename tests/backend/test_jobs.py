@@ -18,11 +18,13 @@ import psutil
 import pytest
 
 from duck.app.alert_mail import JobMail
+from duck.backend.django import jobs as module
 from duck.backend.django.child import EXITED, READY
 from duck.backend.django.discover import find_interpreter, find_project
 from duck.backend.django.job_memory import MemoryBound
 from duck.backend.django.job_project import JobProject
 from duck.backend.django.jobs import DjangoJobs
+from duck.exceptions import ProjectError
 from duck.services.automations.declaration import Declaration, read_declaration
 from duck.services.automations.run import Cause, Run, State
 from duck.services.inbox import Inbox
@@ -101,6 +103,14 @@ def naps():
     print("napping", flush=True)
     while True:
         time.sleep(0.05)  # between two of these a thread hears that it is to end
+
+@automation()
+def unblocks():
+    os.set_blocking(1, False)
+
+@automation()
+def blocking():
+    print(os.get_blocking(1))
 
 @automation()
 def deaf():
@@ -493,6 +503,22 @@ def test_the_line_at_the_end_of_an_output_ends_no_run_that_goes_on(works: Works)
     works.jobs.cancel(run.id)
     works.serve(lambda: ended)
     assert ended[0].state is State.CANCELLED
+
+
+def test_a_process_that_the_system_refuses_is_tried_again(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: Any, **more: Any) -> None:
+        monkeypatch.undo()
+        raise ProjectError("no process can be started: Too many open files")
+
+    monkeypatch.setattr(module, "_SPAWN_AGAIN_S", 0.1)
+    monkeypatch.setattr(module, "JobHost", refused)
+    assert works.run("started_at_once", run_in="thread").state is State.SUCCEEDED
+    assert "Too many open files" in works.failures[0][0]
+
+
+def test_a_run_that_has_its_output_not_wait_leaves_that_to_nobody(works: Works) -> None:
+    assert works.run("unblocks").state is State.SUCCEEDED
+    assert works.run("blocking").output == "True\n"
 
 
 class TestEnding:

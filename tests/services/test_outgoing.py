@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -55,6 +56,17 @@ def ends() -> Iterator[Ends]:
     made.inbox.close()
     made.ours.close()
     made.theirs.close()
+
+
+def test_where_no_descriptor_is_left_the_next_message_tries_again(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*arguments: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("socket.socket.dup", none_left)
+        count = ends.fill()
+    assert ends.outgoing.send(MESSAGE)
+    assert ends.read(count + 1) == [MESSAGE] * (count + 1)
 
 
 def test_more_than_a_socket_holds_arrives_whole_and_in_order(ends: Ends) -> None:

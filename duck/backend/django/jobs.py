@@ -38,6 +38,7 @@ _END_OF_OUTPUT: Final = "\0duck ended "
 _LOOP_RUNS: Final = 1000
 # So long the end of an output is waited for, when its run has ended.
 _PRINTED_S: Final = 5.0
+_SPAWN_AGAIN_S: Final = 5.0  # after one that the system refused
 
 
 class DjangoJobs:
@@ -169,6 +170,7 @@ class DjangoJobs:
             host = JobHost(lane, self._of, self._event, self._printed, self._exited)
         except ProjectError as error:
             self._of.on_failed(str(error), "")
+            self._inbox.call_later(_SPAWN_AGAIN_S, self._place_waiting)
             return None
         self._hosts.append(host)
         self._inbox.call_later(START_S, partial(self._too_late, host))
@@ -212,6 +214,11 @@ class DjangoJobs:
                 return
         self._unplaced.append(job)
 
+    def _place_waiting(self) -> None:
+        unplaced, self._unplaced = self._unplaced, []
+        for job in unplaced:
+            self._place(job)
+
     def _begin(self, job: Job, host: JobHost) -> None:
         run, declaration = job.run, job.declaration
         job.host = host
@@ -247,9 +254,7 @@ class DjangoJobs:
         if name == "ready":
             if host.tells and not host.retires:
                 self._of.on_declared(event)
-            unplaced, self._unplaced = self._unplaced, []
-            for job in unplaced:
-                self._place(job)
+            self._place_waiting()
         elif name == "failed":
             host.has_failed = True
             self._of.on_failed(str(event["message"]), str(event.get("traceback", "")))

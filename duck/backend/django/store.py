@@ -36,7 +36,7 @@ START_S: Final = 60.0
 # Less than the time after which others give up a node that has said nothing.
 CALL_S: Final = 15.0
 # So long waits who has more to do; a run that has lasted too long is ended so late at most.
-PATIENCE_S: Final = 3.0
+PATIENCE_S: Final = 10.0
 _FIRST_AGAIN_S: Final = 0.5
 _MOST_AGAIN_S: Final = 15.0
 _CLOSE_S: Final = 2.0

@@ -243,6 +243,8 @@ class Dispatcher:
                 self._claim(now)
                 self._take_events()
                 self._take()
+            if not self._has_stopped:
+                self._prune(now)
             if self._again_s:
                 logger.info("The store of automations can be reached again.")
             self._again_s = 0.0
@@ -306,17 +308,18 @@ class Dispatcher:
 
     def _take(self) -> None:
         """Start what is queued and has room."""
+        others: list[tuple[Run, Ended]] = []  # told last: where the store fails, all that was taken has been started
         for run in self._engine.take(self.node, self._here, self._executor.room()):
             declaration = self._declared.get(run.name)
             if declaration is None:  # taken by a turn whose answer was lost, and taken away since
-                self._engine.finish(run, Ended(State.CANCELLED, "it is not declared any more"))
+                others.append((run, Ended(State.CANCELLED, "it is not declared any more")))
                 continue
             if run.state is State.SKIPPED:
                 self._tell("skipped", declaration, run)
                 continue
             if run.id in self._running:  # it was given up while this node was not heard, and goes on here still
                 at = self._now() + timedelta(seconds=BEAT_S)
-                self._engine.finish(run, Ended(State.QUEUED, run.reason, retry_at=at, counts=False))
+                others.append((run, Ended(State.QUEUED, run.reason, retry_at=at, counts=False)))
                 continue
             self._running[run.id] = (run, declaration)
             self._tell("started", declaration, run)
@@ -326,6 +329,8 @@ class Dispatcher:
                 logger.exception("The run %s of %s cannot be started.", run.id, run.name)
                 if run.id in self._running:
                     self._ended(run, Ended(State.FAILED, f"it cannot be started: {error}"))
+        for run, ended in others:
+            self._engine.finish(run, ended)
 
     def takes(self, declaration: Declaration) -> bool:
         """Whether its runs may be carried out by this node."""
@@ -346,10 +351,13 @@ class Dispatcher:
         self._join(now)
         self._see_pauses(now)
         self._crowd.look(self._engine.crowded)
-        if now - self._last_prune >= timedelta(seconds=_PRUNE_S) or now < self._last_prune:
-            self._engine.prune(self._keep, self._keep_s)
-            self._last_prune = now
         self._last_beat = now
+
+    def _prune(self, now: datetime) -> None:
+        """Forget old history: last in a turn, and once in an hour though it fails, for nothing waits for it."""
+        if now - self._last_prune >= timedelta(seconds=_PRUNE_S) or now < self._last_prune:
+            self._last_prune = now
+            self._engine.prune(self._keep, self._keep_s)
 
     def _join(self, now: datetime) -> None:
         """Be one of the nodes that are known to live, and on each of which something may run."""
@@ -429,7 +437,7 @@ class Dispatcher:
                 outcome = "succeeded" if run.state is State.SUCCEEDED else "failed"
                 for each in (outcome, "ended"):
                     details = {"name": run.name, "outcome": each}
-                    self.happened("automation", details, run.told_of(), node=run.for_node)
+                    self.happened("automation", details, run.told_of(), node=run.for_node, at=run.ended)
                 self._tell("ended", declaration, run)
             del self._untold[0]
 

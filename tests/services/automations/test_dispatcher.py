@@ -629,6 +629,46 @@ class TestFaults:
         node.serve(lambda: node.hands.started)
         assert "The dispatcher of automations failed; it goes on in" in caplog.text
 
+    def test_history_that_cannot_be_forgotten_in_time_holds_nothing_up(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[int] = []
+
+        def slow(*arguments: Any) -> None:
+            asked.append(1)
+            raise StoreError("The store has not answered.")
+
+        monkeypatch.setattr(node.engine, "prune", slow)
+        job = declared(overlap="allow")
+        node.begin(job)
+        for count in (1, 2):
+            node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+            node.serve(lambda count=count: len(node.hands.started) == count)  # type: ignore[misc]
+        assert asked == [1]
+
+    def test_what_was_taken_is_started_though_the_store_is_lost_meanwhile(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gone, job = declared("gone"), declared()
+        node.begin(gone, job)
+        node.engine.enqueue(gone, datetime.now(UTC), Cause.HAND)
+        node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+        taken = node.engine.take
+
+        def late(*arguments: Any) -> list[Run]:
+            runs = taken(*arguments)
+            if runs:
+                node.dispatcher._declared.pop("gone")  # as where the answer to an earlier turn comes now
+            return runs
+
+        def lost(*arguments: Any) -> bool:
+            monkeypatch.undo()
+            raise StoreError("The store is away.")
+
+        monkeypatch.setattr(node.engine, "take", late)
+        monkeypatch.setattr(node.engine, "finish", lost)
+        node.serve(lambda: [run.name for run in node.hands.started] == ["job"])
+
     def test_a_run_that_cannot_be_started_has_failed_and_the_next_one_starts(
         self, node: Node, monkeypatch: pytest.MonkeyPatch
     ) -> None:

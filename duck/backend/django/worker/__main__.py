@@ -3,8 +3,6 @@
 Run as a file. Its directory, which Python puts first on the path, is taken off before anything else is imported.
 """
 
-import atexit
-import gc
 import os
 import sys
 
@@ -37,8 +35,6 @@ def _load() -> None:
 if __name__ == "__main__":
     _leave_path()
     _load()
-    # After all that the project has registered: what is about to end need not be searched for cycles again and again.
-    atexit.register(gc.freeze)
     from importlib import import_module
 
     _ROLES = {"_DUCK_COMMAND": "command", "_DUCK_JOBS": "jobs", "_DUCK_STORE": "store"}

@@ -23,10 +23,14 @@ class JobOutput:
         for stream in (sys.stdout, sys.stderr, *self._streams):
             _flush(stream)
         # It begins a line, whether or not the output ended one; the reader leaves the line end out.
-        os.write(self._descriptor, b"\n\0duck ended %d\n" % run)
-        for number in (1, 2):
-            if not _is_same(self._descriptor, number):
-                os.dup2(self._descriptor, number)
+        try:
+            os.set_blocking(self._descriptor, True)  # a run may have made it otherwise, for all that share it
+            os.write(self._descriptor, b"\n\0duck ended %d\n" % run)
+            for number in (1, 2):
+                if not _is_same(self._descriptor, number):
+                    os.dup2(self._descriptor, number)
+        except OSError:
+            pass  # its end is told all the same, and believed without this word
         self._streams = (_usable(self._streams[0], 1), _usable(self._streams[1], 2))
         sys.stdout, sys.stderr = self._streams
 
