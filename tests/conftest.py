@@ -30,6 +30,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
+def settings_as_before() -> Iterator[None]:
+    """A command, or an App, that a test runs in its own process installs settings; the next App would take them."""
+    from duck import settings
+
+    before = settings.current()
+    yield
+    settings.install(before)
+
+
+@pytest.fixture(autouse=True)
 def logs_as_before() -> Iterator[None]:
     """An App that ran within a test has Duck's messages written to the console; the tests after it look for them."""
     logger = logging.getLogger("duck")
