@@ -18,7 +18,6 @@ import psutil
 import pytest
 
 from duck.app.alert_mail import JobMail
-from duck.backend.django import jobs as module
 from duck.backend.django.child import EXITED, READY
 from duck.backend.django.discover import find_interpreter, find_project
 from duck.backend.django.job_memory import MemoryBound
@@ -506,12 +505,14 @@ def test_the_line_at_the_end_of_an_output_ends_no_run_that_goes_on(works: Works)
 
 
 def test_a_process_that_the_system_refuses_is_tried_again(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = DjangoJobs._spawn.__globals__["JobHost"]
+
     def refused(*arguments: Any, **more: Any) -> None:
-        monkeypatch.undo()
+        monkeypatch.setitem(DjangoJobs._spawn.__globals__, "JobHost", real)
         raise ProjectError("no process can be started: Too many open files")
 
-    monkeypatch.setattr(module, "_SPAWN_AGAIN_S", 0.1)
-    monkeypatch.setattr(module, "JobHost", refused)
+    monkeypatch.setitem(DjangoJobs._spawn.__globals__, "_SPAWN_AGAIN_S", 0.1)
+    monkeypatch.setitem(DjangoJobs._spawn.__globals__, "JobHost", refused)
     assert works.run("started_at_once", run_in="thread").state is State.SUCCEEDED
     assert "Too many open files" in works.failures[0][0]
 
