@@ -263,6 +263,11 @@ class Works:
         self.jobs.start(run, declaration, ended.append)
         return run, ended
 
+    def close(self) -> None:
+        self.jobs.kill()
+        self.serve(lambda: not self.jobs.pids)
+        self.inbox.close()
+
     def run(self, call: str, **table: Any) -> Ended:
         _, ended = self.begin(self.declaration(call, **table))
         self.serve(lambda: ended)
@@ -279,9 +284,15 @@ def works(root: Path) -> Iterator[Works]:
     made.jobs.begin()
     made.serve(lambda: made.found)
     yield made
-    made.jobs.kill()
-    made.serve(lambda: not made.jobs.pids)
-    made.inbox.close()
+    made.close()
+
+
+@pytest.fixture
+def cold(root: Path) -> Iterator[Works]:
+    """Of this test alone; it has no process yet."""
+    made = Works(root)
+    yield made
+    made.close()
 
 
 def test_what_a_project_declares_is_told(works: Works, root: Path) -> None:
@@ -504,7 +515,7 @@ def test_the_line_at_the_end_of_an_output_ends_no_run_that_goes_on(works: Works)
     assert ended[0].state is State.CANCELLED
 
 
-def test_a_process_that_the_system_refuses_is_tried_again(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_the_system_refuses_is_tried_again(cold: Works, monkeypatch: pytest.MonkeyPatch) -> None:
     real = DjangoJobs._spawn.__globals__["JobHost"]
 
     def refused(*arguments: Any, **more: Any) -> None:
@@ -513,8 +524,26 @@ def test_a_process_that_the_system_refuses_is_tried_again(works: Works, monkeypa
 
     monkeypatch.setitem(DjangoJobs._spawn.__globals__, "_SPAWN_AGAIN_S", 0.1)
     monkeypatch.setitem(DjangoJobs._spawn.__globals__, "JobHost", refused)
-    assert works.run("started_at_once", run_in="thread").state is State.SUCCEEDED
-    assert "Too many open files" in works.failures[0][0]
+    assert cold.run("started_at_once", run_in="thread").state is State.SUCCEEDED
+    assert "Too many open files" in cold.failures[0][0]
+
+
+def test_however_many_runs_wait_for_one_it_is_tried_once_in_a_while(
+    cold: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*arguments: Any, **more: Any) -> None:
+        raise ProjectError("no process can be started: Too many open files")
+
+    monkeypatch.setitem(DjangoJobs._spawn.__globals__, "_SPAWN_AGAIN_S", 0.2)
+    monkeypatch.setitem(DjangoJobs._spawn.__globals__, "JobHost", refused)
+    waiting = cold.declaration("started_at_once", run_in="thread")
+    for _ in range(5):
+        cold.begin(waiting)
+    # Five fail as they come; so do five at each time that it is tried again, and no more than that.
+    over: list[int] = []
+    cold.inbox.call_later(1.5, lambda: over.append(1))
+    cold.serve(lambda: over)
+    assert 10 <= len(cold.failures) <= 45
 
 
 def test_a_run_that_has_its_output_not_wait_leaves_that_to_nobody(works: Works) -> None:
@@ -631,9 +660,7 @@ def test_a_process_that_holds_much_is_recycled_and_one_that_leaks_on_is_ended(ro
     assert (ended.state, ended.code) == (State.FAILED, -9)
     assert re.fullmatch(r"its processes held \d+ MB, of 400 MB allowed \(AUTOMATION_MEMORY\)", ended.reason)
     assert works.run("plain").state is State.SUCCEEDED
-    works.jobs.kill()
-    works.serve(lambda: not works.jobs.pids)
-    works.inbox.close()
+    works.close()
 
 
 def test_thousands_that_are_declared_in_code_are_all_told(root: Path) -> None:

@@ -63,6 +63,7 @@ class DjangoJobs:
         self._inbox = of.inbox
         self._memory = memory or MemoryBound()
         self._weighing: Timer | None = None
+        self._spawning: Timer | None = None  # to try again
         self._processes = processes
         self._threads = threads
         self._recycle = recycle
@@ -170,7 +171,8 @@ class DjangoJobs:
             host = JobHost(lane, self._of, self._event, self._printed, self._exited)
         except ProjectError as error:
             self._of.on_failed(str(error), "")
-            self._inbox.call_later(_SPAWN_AGAIN_S, self._place_waiting)
+            if self._spawning is None:  # for all that wait
+                self._spawning = self._inbox.call_later(_SPAWN_AGAIN_S, self._spawn_again)
             return None
         self._hosts.append(host)
         self._inbox.call_later(START_S, partial(self._too_late, host))
@@ -213,6 +215,10 @@ class DjangoJobs:
                 self._begin(job, self._shared)
                 return
         self._unplaced.append(job)
+
+    def _spawn_again(self) -> None:
+        self._spawning = None
+        self._place_waiting()
 
     def _place_waiting(self) -> None:
         unplaced, self._unplaced = self._unplaced, []
