@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from duck.services.inbox import Inbox
     from tests.postgres import Postgres
     from tests.redis_server import RedisServer
 
@@ -68,6 +69,16 @@ def authorities_read_once() -> Iterator[None]:
     ssl.create_default_context = create
     yield
     ssl.create_default_context = make
+
+
+@pytest.fixture
+def inbox() -> Iterator[Inbox]:
+    """An inbox that the test serves."""
+    from duck.services.inbox import Inbox
+
+    made = Inbox()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

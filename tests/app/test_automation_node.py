@@ -76,6 +76,17 @@ def test_it_carries_it_out_with_what_waits_for_its_end_and_nothing_else(settings
     engine.close()
 
 
+def fail_once(monkeypatch: pytest.MonkeyPatch, node: Automations, error: Exception) -> None:
+    """The next time that it declares something, that fails."""
+    declare = node._dispatcher.declare
+
+    def failing(declarations: object) -> None:
+        monkeypatch.setattr(node._dispatcher, "declare", declare)
+        raise error
+
+    monkeypatch.setattr(node._dispatcher, "declare", failing)
+
+
 def test_what_could_not_be_declared_does_not_come_back_over_what_is_declared_since(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,13 +95,7 @@ def test_what_could_not_be_declared_does_not_come_back_over_what_is_declared_sin
     node = Automations(settings, inbox=inbox)
     counts: list[int] = []
     node.on_declared = counts.append
-    declare = node._dispatcher.declare
-
-    def away(declarations: object) -> None:
-        monkeypatch.setattr(node._dispatcher, "declare", declare)
-        raise StoreError("The store is away.")
-
-    monkeypatch.setattr(node._dispatcher, "declare", away)
+    fail_once(monkeypatch, node, StoreError("The store is away."))
     found = read_all(settings, None)
     node._use(found)
     node._use(dataclasses.replace(found, declarations=found.declarations[:1]))
@@ -291,13 +296,7 @@ def test_what_fails_as_it_is_declared_is_logged_and_tried_again(
     node = Automations(settings, inbox=inbox)
     counts: list[int] = []
     node.on_declared = counts.append
-    declare = node._dispatcher.declare
-
-    def broken(declarations: object) -> None:
-        monkeypatch.setattr(node._dispatcher, "declare", declare)
-        raise ValueError("quack")
-
-    monkeypatch.setattr(node._dispatcher, "declare", broken)
+    fail_once(monkeypatch, node, ValueError("quack"))
     node.begin()
     while not counts:
         inbox.run_once(1.0)

@@ -13,17 +13,9 @@ from duck.app.unloaded import Unloaded
 from duck.backend.django.version import Failure
 from duck.http.site import SiteConfig
 from duck.net.clock import Clock
-from duck.services.inbox import Inbox
 from duck.settings.load import load
 
 FAULT = {"type": "fault", "fault": {"kind": "syntax"}}
-
-
-@pytest.fixture
-def inbox():
-    made = Inbox()
-    yield made
-    made.close()
 
 
 def browsers_of(tmp_path, inbox, front=None, **values):

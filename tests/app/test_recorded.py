@@ -9,7 +9,6 @@ import pytest
 from duck.app import recorded
 from duck.app.recorded import commanded, gather
 from duck.http.ducksight.config import DuckSightConfig
-from duck.services.inbox import Inbox
 
 
 class Site:
@@ -25,13 +24,6 @@ class Site:
         self.thread = threading.current_thread()
         if self.answer != "nothing":
             tell(self.answer)
-
-
-@pytest.fixture
-def inbox():
-    made = Inbox()
-    yield made
-    made.close()
 
 
 @pytest.fixture

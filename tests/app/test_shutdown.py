@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-
-import pytest
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from duck.app.shutdown import Shutdown, State
-from duck.services.inbox import Inbox
+
+if TYPE_CHECKING:
+    from duck.services.inbox import Inbox
 
 Done = Callable[[], None]
 
@@ -48,13 +49,6 @@ class Ending:
 
     def status(self) -> dict[str, str]:
         return {}
-
-
-@pytest.fixture
-def inbox() -> Iterator[Inbox]:
-    inbox = Inbox()
-    yield inbox
-    inbox.close()
 
 
 def turn(inbox: Inbox) -> None:

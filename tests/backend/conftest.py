@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from duck.services.inbox import Inbox
 from tests.backend.link_client import Worker
 
 if TYPE_CHECKING:
+    from duck.services.inbox import Inbox
     from tests.backend.pond import MakePond
 
 MakeProject = Callable[..., Path]
@@ -147,13 +147,6 @@ def run_directory() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="duck-"))
     yield directory
     shutil.rmtree(directory)
-
-
-@pytest.fixture
-def inbox() -> Iterator[Inbox]:
-    inbox = Inbox()
-    yield inbox
-    inbox.close()
 
 
 @pytest.fixture

@@ -162,59 +162,46 @@ class TestAlone:
         yield
         signal.signal(signal.SIGTERM, before)
 
-    def run(self, process: JobProcess, capfd: pytest.CaptureFixture[str]) -> dict[str, Any]:
-        control: Any = process.control
-        process._command(told("process"))
-        process._run_alone(process._runs.get())  # type: ignore[arg-type]
-        assert capfd.readouterr().out.endswith("\n\0duck ended 7\n")
-        (end,) = control.ends
-        return dict(end)
+    @pytest.fixture
+    def end_of(
+        self, make: Callable[..., JobProcess], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> Callable[[Callable[[JobProcess], dict[str, Any]]], str]:
+        """How a run ends whose work is `carried`, which gets its process."""
 
-    def test_one_that_is_asked_twice_to_end_tells_its_end_once(
-        self,
-        make: Callable[..., JobProcess],
-        monkeypatch: pytest.MonkeyPatch,
-        capfd: pytest.CaptureFixture[str],
-    ) -> None:
-        process = make("process")
+        def run(carried: Callable[[JobProcess], dict[str, Any]]) -> str:
+            process = make("process")
+            control: Any = process.control
+            monkeypatch.setattr(module, "carry_out", lambda told: carried(process))
+            process._command(told("process"))
+            process._run_alone(process._runs.get())  # type: ignore[arg-type]
+            assert capfd.readouterr().out.endswith("\n\0duck ended 7\n")
+            (end,) = control.ends
+            return str(end["state"])
 
-        def carried(told: dict[str, Any]) -> dict[str, Any]:
+        return run
+
+    def test_one_that_is_asked_twice_to_end_tells_its_end_once(self, end_of: Callable[..., str]) -> None:
+        def carried(process: JobProcess) -> dict[str, Any]:
             try:
                 process._cancel(7)
             finally:
                 process._cancel(7)  # while it is still being closed
             raise AssertionError("it was not interrupted")
 
-        monkeypatch.setattr(module, "carry_out", carried)
-        assert self.run(process, capfd)["state"] == "cancelled"
+        assert end_of(carried) == "cancelled"
 
-    def test_what_was_meant_for_the_run_before_is_not_for_the_next(
-        self,
-        make: Callable[..., JobProcess],
-        monkeypatch: pytest.MonkeyPatch,
-        capfd: pytest.CaptureFixture[str],
-    ) -> None:
-        process = make("process")
-
-        def carried(told: dict[str, Any]) -> dict[str, Any]:
+    def test_what_was_meant_for_the_run_before_is_not_for_the_next(self, end_of: Callable[..., str]) -> None:
+        def carried(process: JobProcess) -> dict[str, Any]:
             process._cancel(6)
             return dict(SUCCEEDED)
 
-        monkeypatch.setattr(module, "carry_out", carried)
-        assert self.run(process, capfd)["state"] == "succeeded"
+        assert end_of(carried) == "succeeded"
 
-    def test_one_hears_though_the_run_before_has_set_a_handler_of_its_own(
-        self,
-        make: Callable[..., JobProcess],
-        monkeypatch: pytest.MonkeyPatch,
-        capfd: pytest.CaptureFixture[str],
-    ) -> None:
-        process = make("process")
+    def test_one_hears_though_the_run_before_has_set_a_handler_of_its_own(self, end_of: Callable[..., str]) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
-        def carried(told: dict[str, Any]) -> dict[str, Any]:
+        def carried(process: JobProcess) -> dict[str, Any]:
             process._cancel(7)
             return dict(SUCCEEDED)
 
-        monkeypatch.setattr(module, "carry_out", carried)
-        assert self.run(process, capfd)["state"] == "cancelled"
+        assert end_of(carried) == "cancelled"

@@ -62,13 +62,6 @@ class Heard:
 
 
 @pytest.fixture
-def inbox() -> Iterator[Inbox]:
-    made = Inbox()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def heard(inbox: Inbox) -> Iterator[Heard]:
     made = Heard(inbox, Child.spawn(inbox, [sys.executable, "-c", ECHO], VARIABLE, {"value": 7}, []))
     yield made

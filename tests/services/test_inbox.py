@@ -5,19 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from functools import partial
-
-import pytest
+from typing import TYPE_CHECKING
 
 from duck.services.inbox import Inbox
 
-
-@pytest.fixture
-def inbox() -> Iterator[Inbox]:
-    inbox = Inbox()
-    yield inbox
-    inbox.close()
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_posted_calls_run_in_order_on_the_inboxs_thread(inbox: Inbox) -> None:

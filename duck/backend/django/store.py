@@ -6,8 +6,8 @@ project prints there is read while an answer is waited for.
 Who has more to do than to wait (`attend`) waits for seconds only, and hears when there is something to be had:
 
     asked ──answer──> told
-      └─3 s─> late ──answer──> kept for who asks the same again, or of no use
-                └─15 s in all─> ended, and started anew: nothing is waited for meanwhile
+      └─10 s─> late ──answer──> kept for who asks the same again, or of no use
+                 └─15 s in all─> ended, and started anew: nothing is waited for meanwhile
 """
 
 from __future__ import annotations

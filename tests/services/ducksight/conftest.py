@@ -6,13 +6,15 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from duck.services.ducksight import Burst, ChangeFilter, DuckSight
-from duck.services.inbox import Inbox
 from tests.waiting import serve_until
+
+if TYPE_CHECKING:
+    from duck.services.inbox import Inbox
 
 DEADLINE_S = 45.0
 
@@ -56,13 +58,6 @@ class Watched:
             if str(mark) in call:
                 call.remove(str(mark))
         self.calls[:] = [call for call in self.calls if call]
-
-
-@pytest.fixture
-def inbox() -> Iterator[Inbox]:
-    inbox = Inbox()
-    yield inbox
-    inbox.close()
 
 
 @pytest.fixture

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 class CeleryEngine(DjangoEngine):
     """An `Engine`."""
 
-    def _after_crash(
-        self, declaration: Declaration | None, attempt: int, reason: str
+    def _after_silence(
+        self, declaration: Declaration | None, *, node: str, for_node: str, attempt: int, is_to_end: bool
     ) -> tuple[float | None, str, bool]:
-        return 0.0, reason, False
+        wait_s, reason, counts = super()._after_silence(
+            None, node=node, for_node=for_node, attempt=attempt, is_to_end=is_to_end
+        )
+        return (wait_s, reason, counts) if for_node or is_to_end else (0.0, reason, False)

@@ -19,6 +19,7 @@ from duck.services.automations.due import PUNCTUAL
 from duck.services.automations.engine import KEPT_MOST, NOTHING_PRINTED, Ended, Node, Printed, Standing
 from duck.services.automations.engines.local_rows import maybe, moment, node_of, number, run_of
 from duck.services.automations.run import State
+from duck.services.automations.silence import after_silence
 
 if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
@@ -222,24 +223,21 @@ class DjangoEngine:
         decided = []
         silent, paused = self._ask("look", silent_s=silent_s)
         for run_id, name, node, for_node, attempt, is_to_end in silent:
-            reason = f"its node {node or for_node} fell silent"
-            decision: tuple[float | None, str, bool] = (None, reason, True)
-            if not (for_node or is_to_end):
-                decision = self._after_crash(declarations.get(name), attempt, reason)
-            wait_s, reason, counts = decision
+            wait_s, reason, counts = self._after_silence(
+                declarations.get(name), node=node, for_node=for_node, attempt=attempt, is_to_end=bool(is_to_end)
+            )
             decided.append((run_id, attempt, reason, wait_s, counts))
         if not decided:
             self._paused = paused  # which is asked next
             return []
         return [run_of(row) for row in self._ask("give_up", silent_s=silent_s, decided=decided)]
 
-    def _after_crash(
-        self, declaration: Declaration | None, attempt: int, reason: str
+    def _after_silence(
+        self, declaration: Declaration | None, *, node: str, for_node: str, attempt: int, is_to_end: bool
     ) -> tuple[float | None, str, bool]:
-        """See `Declaration.after_crash`, of a run of a silent node; and whether its attempt counts."""
-        if declaration is None:
-            return None, reason, True
-        return *declaration.after_crash(attempt, reason), True
+        """See `after_silence`; and whether its attempt counts."""
+        wait_s, reason = after_silence(declaration, node=node, for_node=for_node, attempt=attempt, is_to_end=is_to_end)
+        return wait_s, reason, True
 
     def cancel(self, run_id: int) -> bool:
         """See `Engine`."""

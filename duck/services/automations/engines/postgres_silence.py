@@ -10,6 +10,7 @@ from psycopg import sql
 
 from duck.services.automations.engines.postgres_runs import COLUMNS, finish_job, forget_event, hold, read_run
 from duck.services.automations.run import Run, State
+from duck.services.automations.silence import after_silence
 
 if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
@@ -37,12 +38,13 @@ def give_up(database: Database, silent_s: float, declarations: Mapping[str, Decl
             (silent_s, silent_s, names),
         ).fetchall()
         for row in rows:
-            declaration = declarations.get(row["name"])
-            reason = f"its node {row['node'] or row['for_node']} fell silent"
-            is_over = row["for_node"] or row["cancels"]
-            wait_s = None
-            if declaration is not None and not is_over:
-                wait_s, reason = declaration.after_crash(row["attempt"], reason)
+            wait_s, reason = after_silence(
+                declarations.get(row["name"]),
+                node=row["node"],
+                for_node=row["for_node"],
+                attempt=row["attempt"],
+                is_to_end=bool(row["cancels"]),
+            )
             if wait_s is not None:
                 at = row["now"] + timedelta(seconds=wait_s)
                 jobs.retry_job_by_id(row["job_id"], at)
