@@ -83,9 +83,9 @@ class Database:
 
     def __init__(self, using: str | None = None) -> None:
         self.using = using or router.db_for_write(Run)
-        # While something is answered: what the clock showed at first, and when that was by this process's steady one.
+        # While something is answered: what the clock showed at first, and what this machine's two showed then.
         self._read: int | None = None
-        self._read_at = 0.0
+        self._read_at = (0.0, 0.0)
         self._shown: int | None = None  # when it was read last
         self._is_answering = False
 
@@ -94,8 +94,10 @@ class Database:
         """Django's connection of this thread."""
         return connections[self.using]
 
-    def answer(self, name: str, arguments: dict[str, Any]) -> tuple[Any, int, float]:
-        """What the method of that name gives, what the clock showed meanwhile, and how many seconds ago that was."""
+    def answer(self, name: str, arguments: dict[str, Any]) -> tuple[Any, int, tuple[float, float]]:
+        """What the method of that name gives, what the clock showed meanwhile, and what this machine's two showed then:
+        the steady one, which is the same in all of its processes, and the other.
+        """
         self._read, self._is_answering = None, True
         method = getattr(self, name)
         try:
@@ -105,7 +107,7 @@ class Database:
             now = self.now()
         finally:
             self._read, self._is_answering = None, False
-        return result, now, time.monotonic() - self._read_at
+        return result, now, self._read_at
 
     def now(self) -> int:
         """What the store's clock shows. A connection that was lost meanwhile is made anew."""
@@ -142,7 +144,7 @@ class Database:
                 now, *met = cursor.fetchone()
         self._shown = int(now)
         if self._read is None and self._is_answering:
-            self._read, self._read_at = self._shown, time.monotonic()
+            self._read, self._read_at = self._shown, (time.monotonic(), time.time())
         return [bool(each) for each in met]
 
     def _look(self) -> int:
@@ -176,7 +178,7 @@ class Database:
         except (OperationalError, InterfaceError) as error:
             raise _Unbegun(*error.args) from error
         if self._read is None and self._is_answering:
-            self._read, self._read_at = now, time.monotonic()
+            self._read, self._read_at = now, (time.monotonic(), time.time())
         return self._read if self._read is not None else now
 
     def _lock(self, rows: QuerySet[Any], *, skips: bool = False) -> QuerySet[Any]:

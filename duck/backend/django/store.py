@@ -6,8 +6,10 @@ project prints there is read while an answer is waited for.
 Who has more to do than to wait (`attend`) waits for seconds only, and hears when there is something to be had:
 
     asked ──answer──> told
-      └─10 s─> late ──answer──> kept for who asks the same again, or of no use
+      └─10 s─> late ──answer──> kept for who asks the same again, or of no use; the next are waited for longer
                  └─15 s in all─> ended, and started anew: nothing is waited for meanwhile
+
+A store that has answered late is waited for 15 s for a while: what takes several questions would never be done else.
 """
 
 from __future__ import annotations
@@ -35,8 +37,10 @@ if TYPE_CHECKING:
 START_S: Final = 60.0
 # Less than the time after which others give up a node that has said nothing.
 CALL_S: Final = 15.0
-# So long waits who has more to do; a run that has lasted too long is ended so late at most.
+# So long waits who has more to do, for one answer; a run that has lasted too long is ended so much later.
 PATIENCE_S: Final = 10.0
+# A store that has answered late is given its time for so long since.
+_SLOW_S: Final = 60.0
 _FIRST_AGAIN_S: Final = 0.5
 _MOST_AGAIN_S: Final = 15.0
 _CLOSE_S: Final = 2.0
@@ -82,6 +86,7 @@ class StoreProcess:
         self._late: Question | None = None
         self._answers = LateAnswers()
         self._patience_s: float | None = None
+        self._slow_until = 0.0
         self._inbox: Inbox | None = None
         self._on_change: Callable[[], None] = lambda: None
         self._watched: list[int] = []
@@ -93,7 +98,7 @@ class StoreProcess:
         return self._handles.pid if self._handles is not None else None
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What the store answers (backend/django/worker/store.py): `result`, `now` and `age`; `is_late` for True.
+        """What the store answers (backend/django/worker/store.py): `result`, `now` and `read`.
 
         Raises:
             StoreError: it refuses, has ended, or has not answered in time; in the last two cases it may have done it.
@@ -108,8 +113,10 @@ class StoreProcess:
             if answer is not None:
                 return understood(answer)
         now = time.monotonic()
-        question = Question(name, asked, now + self._call_s)
-        deadline = question.deadline if self._patience_s is None else min(question.deadline, now + self._patience_s)
+        question = Question(name, asked, now, now + self._call_s)
+        deadline = question.deadline
+        if self._patience_s is not None and now >= self._slow_until:
+            deadline = min(deadline, now + self._patience_s)
         try:
             answer = self._exchange(question, deadline)
         except TimedOut:
@@ -120,7 +127,7 @@ class StoreProcess:
             raise StoreError(
                 f"The project's database has not answered within {self._patience_s:g} s; it is waited for still."
             ) from None
-        self._wait_s = 0.0
+        self._answered(question)
         return understood(answer)
 
     def attend(self, inbox: Inbox, on_change: Callable[[], None], patience_s: float = PATIENCE_S) -> None:
@@ -203,7 +210,7 @@ class StoreProcess:
         late = self._late
         assert late is not None
         try:
-            answer = {**self._exchange(late, 0.0), "is_late": True}
+            answer = self._exchange(late, 0.0)
         except TimedOut:
             if time.monotonic() >= late.deadline:
                 self._fail_late()
@@ -211,10 +218,18 @@ class StoreProcess:
             raise StoreError("The project's database has not answered yet.") from None
         self._late = None
         self._unwatch()
+        self._answered(late)
         if late.asked == asked:
             return answer
         self._answers.keep(late, answer, time.monotonic())
         return None
+
+    def _answered(self, question: Question) -> None:
+        """It works; whether it is slow at that."""
+        self._wait_s = 0.0
+        now = time.monotonic()
+        if self._patience_s is not None and now - question.since > self._patience_s:
+            self._slow_until = now + _SLOW_S
 
     # -- while it is not waited for ---------------------------------------------------------------------------------
 

@@ -19,12 +19,14 @@ class Question:
     Attributes:
         asked: as it is sent.
         left: what is still to be sent of it.
+        since, deadline: when it was asked, and by when it is answered, by a steady clock.
     """
 
-    def __init__(self, name: str, asked: bytes, deadline: float) -> None:
+    def __init__(self, name: str, asked: bytes, since: float, deadline: float) -> None:
         self.name = name
         self.asked = asked
         self.left = memoryview(struct.pack("!I", len(asked)) + asked)
+        self.since = since
         self.deadline = deadline
 
 

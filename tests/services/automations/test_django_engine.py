@@ -62,7 +62,11 @@ class Link:
         self.asked.append((name, dict(arguments)))
         if self.is_lost:
             raise StoreError("The answer is lost.")
-        return {"result": self.answers.get(name), "now": number(self.shown), "age": 0.0}
+        return self.answer(self.answers.get(name))
+
+    def answer(self, result: Any, age_s: float = 0.0) -> Mapping[str, Any]:
+        read = [django.time.monotonic() - age_s, django.time.time() - age_s]
+        return {"result": result, "now": number(self.shown), "read": read}
 
     def attend(self, inbox: Any, on_change: Any) -> None:
         pass
@@ -126,9 +130,27 @@ class TestTheClock:
     def test_what_has_passed_since_it_was_read_counts(self, link: Link, clock: Clock) -> None:
         class Slow(Link):
             def call(self, name: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-                return {**super().call(name, arguments), "age": 1.5}
+                return self.answer(super().call(name, arguments)["result"], 1.5)
 
         assert DjangoEngine(Slow()).now() == NOW + timedelta(seconds=1.5)
+
+    def test_an_old_answer_is_not_counted_on_from(self, link: Link, clock: Clock) -> None:
+        ages = iter([60.0, 0.5])
+        link.call = lambda name, arguments: link.answer(None, next(ages))  # type: ignore[method-assign]
+        assert DjangoEngine(link).now() == NOW + timedelta(seconds=0.5)
+
+    def test_nor_one_before_which_the_machine_slept(self, link: Link, clock: Clock) -> None:
+        slept = iter([3600.0, 0.0])
+
+        def call(name: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+            answer = link.answer(None)
+            clock.wall += next(slept)
+            link.asked.append((name, dict(arguments)))
+            return answer
+
+        link.call = call  # type: ignore[method-assign]
+        assert DjangoEngine(link).now() == NOW
+        assert link.names == ["now", "now"]
 
     @pytest.mark.parametrize(
         "passes",
@@ -178,7 +200,7 @@ class TestFewQuestions:
         answers = iter([None, [ROW]])
         link.answers = {"take": None}
         link.call = lambda name, arguments: (  # type: ignore[method-assign]
-            link.asked.append((name, dict(arguments))) or {"result": next(answers), "now": number(NOW), "age": 0.0}
+            link.asked.append((name, dict(arguments))) or link.answer(next(answers))
         )
         (run,) = engine.take("a", here, {"process": 1})
         assert run.id == 7

@@ -2,7 +2,8 @@
 
     App -> process    call: [name of a method of `duck.automation.django.store.Store`, its arguments by name]
     process -> App    {"ready": pid} or {"failed": sentence}, once
-                      {"result": value, "now": microseconds of the store's clock, "age": seconds since it was read}
+                      {"result": value, "now": microseconds of the store's clock, "read": what the steady clock of
+                      this machine and its other one showed then, in seconds}
                       {"refused": sentence}: nothing was changed, or nobody knows; with "crowded" where a run more is
                       not queued, for too many wait
 
@@ -89,7 +90,7 @@ class StoreProcess:
 
         try:
             self._check_migrated()
-            result, now, age_s = self._store.answer(name, arguments)
+            result, now, read = self._store.answer(name, arguments)
         except (Refused, StartError) as error:
             return {"refused": str(error)}
         except Crowded as error:
@@ -100,7 +101,7 @@ class StoreProcess:
         except Exception as error:
             self._store.connection.close()
             return {"refused": f"The store of the project's automations failed: {message_of(error)}."}
-        return {"result": result, "now": now, "age": age_s}
+        return {"result": result, "now": now, "read": read}
 
     def _check_migrated(self) -> None:
         """Whether the tables are those of this Duck; asked until they are."""

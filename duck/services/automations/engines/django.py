@@ -41,8 +41,8 @@ class StoreLink(Protocol):
     """Asks the store."""
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`result`, what the store's clock showed (`now`, microseconds), and how many seconds ago (`age`); where the
-        answer `is_late`, it is longer ago.
+        """`result`, what the store's clock showed (`now`, microseconds), and what this machine's two showed then
+        (`read`, seconds: its steady one, and the other).
 
         Raises:
             StoreError: there is no answer, or a refusal.
@@ -71,8 +71,7 @@ class DjangoEngine:
     def _ask(self, method: str, **arguments: Any) -> Any:
         self._paused = None
         answer = self._link.call(method, arguments)
-        if not answer.get("is_late"):
-            self._clock = _Reading(answer["now"], answer["age"])
+        self._clock = _Reading(answer["now"], *answer["read"])
         return answer["result"]
 
     # -- an Engine ------------------------------------------------------------------------------------------------
@@ -86,7 +85,7 @@ class DjangoEngine:
         if self._clock is None or not self._clock.is_good:
             self._ask("now")
             if self._clock is None or not self._clock.is_good:
-                self._ask("now")  # the first was answered late
+                self._ask("now")  # the first answer was old when it came
             assert self._clock is not None
         return self._clock.now()
 
@@ -290,15 +289,15 @@ class DjangoEngine:
 
 
 class _Reading:
-    """What the store's clock showed, `age_s` seconds before now, and what it shows by that since.
+    """What the store's clock showed when this machine's showed `steady` and `wall`, and what it shows by that since.
 
     It is never ahead of the store's: what a question takes on its way is left out.
     """
 
-    def __init__(self, shown: int, age_s: float) -> None:
+    def __init__(self, shown: int, steady: float, wall: float) -> None:
         self._shown = moment(shown)
-        self._steady = time.monotonic() - age_s
-        self._wall = time.time() - age_s
+        self._steady = steady
+        self._wall = wall
 
     @property
     def is_good(self) -> bool:
