@@ -63,6 +63,8 @@ SERVERS = {
 # Where Debian keeps the programs of PostgreSQL, which are not in the PATH.
 BESIDE_PATH = Path("/usr/lib/postgresql")
 POLICY = Path("/usr/sbin/policy-rc.d")
+# What .venv need not have as bytecode: it is native, or is run once at most.
+SELDOM_IMPORTED = r"/tests?/|/locale/|/(mypyc?|pip|pkg_resources|setuptools|pygments/lexers|pygments/styles)/"
 FULL = "--full"
 
 
@@ -99,8 +101,8 @@ def test(arguments: list[str]) -> int:
     suite.compile_sources(ROOT)
     failed = []
     if not arguments:
-        others = [("documentation", docs_command()), ("collection", suite.collect_command())]
-        failed = steps.run_lanes(ROOT, [lint_steps(), others], say)
+        others = [[("documentation", docs_command())], [("collection", suite.collect_command())]]
+        failed = steps.run_lanes(ROOT, [lint_steps(), *others], say)
     say("pytest ...")
     started = time.monotonic()
     totals = suite.run(ROOT, arguments or suite.spread_out(), say, again=not arguments)
@@ -392,18 +394,24 @@ def install(python: Path, groups: tuple[str, ...], needed: list[str]) -> None:
     STAMP.unlink(missing_ok=True)
     purpose = f" for {', '.join(groups)}" if groups else ""
     say(f"installing Duck and what it needs{purpose} into {ENVIRONMENT}")
-    wanted = [*needed, *requirements(groups)]
-    command = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-compile"]
-    command += ["-e", str(ROOT), *dict.fromkeys(wanted)]
-    code = subprocess.call(command, cwd=ROOT, stdin=subprocess.DEVNULL)
-    if code != 0:
-        sys.exit(f"pip could not install Duck's dependencies into {ENVIRONMENT}: its message above says why.")
+    arguments = ["-e", str(ROOT), *dict.fromkeys([*needed, *requirements(groups)])]
+    if not ("test" in groups and installs_quickly(python, arguments)):
+        command = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-compile"]
+        if subprocess.call([*command, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL) != 0:
+            sys.exit(f"pip could not install Duck's dependencies into {ENVIRONMENT}: its message above says why.")
     # pip would compile one file after the other; all processors do it in half the time. What cannot be compiled is
     # imported by nobody.
     packages = [*ENVIRONMENT.glob("lib/*/site-packages"), *ENVIRONMENT.glob("Lib/site-packages")]
-    runs([str(python), "-m", "compileall", "-qq", "-j", "0", *map(str, packages)])
+    runs([str(python), "-m", "compileall", "-qq", "-j", "0", "-x", SELDOM_IMPORTED, *map(str, packages)])
     STAMP.write_text(json.dumps({"pyproject": pyproject_hash(), "groups": groups}))
     MAKING.unlink(missing_ok=True)
+
+
+def installs_quickly(python: Path, arguments: list[str]) -> bool:
+    """Whether uv has installed `arguments`; the many packages of the tests take pip a minute, most of it waiting."""
+    from tests import installing  # not there beside a lone copy of this file
+
+    return installing.get_uv(python) and installing.install_by_uv(python, ["--link-mode", "copy", *arguments], python)
 
 
 def is_stale(groups: tuple[str, ...]) -> bool:

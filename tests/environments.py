@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
+from tests.installing import install_by_uv
+
 _NEVER_IMPORTED = r"/tests?/|/locale/"
 
 
@@ -68,7 +70,7 @@ def made(python: str, requirements: tuple[str, ...]) -> str:
 
     Raises:
         Absent: there is no such Python.
-        NotInstalled: pip could not install them.
+        NotInstalled: neither uv nor pip could install them.
     """
     base = find_python(python)
     if base is None:
@@ -86,26 +88,31 @@ def made(python: str, requirements: tuple[str, ...]) -> str:
 
 
 def _make(base: str, directory: Path, executable: Path, python: str, requirements: tuple[str, ...]) -> None:
-    """Make it with the pip of the tests' own environment, and compile what may be imported: half the work of the usual.
+    """Make it with the uv or the pip of the tests' own environment, and compile what may be imported.
 
     A pip of its own takes 6 s of a processor, and packages bring tests: those of Twisted are half of it.
     """
     shutil.rmtree(directory, ignore_errors=True)
     subprocess.run([base, "-m", "venv", "--without-pip", str(directory)], check=True, capture_output=True)
     if requirements:
-        # pip is run by that Python, which has to compile it the first time.
-        environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        command = [sys.executable, "-m", "pip", "--python", str(executable), "install", "-q", "--no-compile"]
-        done = subprocess.run([*command, *requirements], env=environ, capture_output=True, text=True, check=False)
-        if done.returncode:
-            shutil.rmtree(directory, ignore_errors=True)
-            raise NotInstalled(
-                f"{', '.join(requirements)} could not be installed for Python {python}: {done.stderr.strip()}"
-            )
+        if not install_by_uv(executable, requirements):
+            _install_by_pip(directory, executable, python, requirements)
         # Its answer is of no matter: a package may have files for other Pythons, or templates.
         compiling = [str(executable), "-m", "compileall", "-qq", "-x", _NEVER_IMPORTED, str(directory)]
         subprocess.run(compiling, capture_output=True, check=False)
     (directory / ".complete").touch()
+
+
+def _install_by_pip(directory: Path, executable: Path, python: str, requirements: tuple[str, ...]) -> None:
+    # pip is run by that Python, which has to compile it the first time.
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-m", "pip", "--python", str(executable), "install", "-q", "--no-compile"]
+    done = subprocess.run([*command, *requirements], env=environ, capture_output=True, text=True, check=False)
+    if done.returncode:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise NotInstalled(
+            f"{', '.join(requirements)} could not be installed for Python {python}: {done.stderr.strip()}"
+        )
 
 
 def _skip(why: str) -> NoReturn:

@@ -188,6 +188,34 @@ def test_an_environment_is_stale_when_the_project_file_has_changed(
     assert manage.is_stale(("test",))
 
 
+@pytest.mark.parametrize(
+    ("groups", "quickly", "programs"),
+    [
+        ((), True, ["pip", "compileall"]),
+        (("test",), True, ["uv", "compileall"]),
+        (("test",), False, ["uv", "pip", "compileall"]),
+    ],
+    ids=["to serve a project", "tests", "tests without uv"],
+)
+def test_what_tests_need_is_installed_quickly_where_it_can_be(
+    manage: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    groups: tuple[str, ...],
+    quickly: bool,
+    programs: list[str],
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(manage, "ENVIRONMENT", tmp_path)
+    monkeypatch.setattr(manage, "MAKING", tmp_path / ".duck-making")
+    monkeypatch.setattr(manage, "STAMP", tmp_path / ".duck-installed.json")
+    monkeypatch.setattr(manage, "installs_quickly", lambda python, arguments: started.append("uv") or quickly)
+    monkeypatch.setattr(manage.subprocess, "call", lambda command, **options: started.append(command[2]) or 0)
+    manage.install(tmp_path / "bin" / "python", groups, manage.requirements(groups))
+    assert started == programs
+    assert not manage.is_stale(groups) and not (tmp_path / ".duck-making").exists()
+
+
 def test_two_at_once_wait_for_each_other(
     manage: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
