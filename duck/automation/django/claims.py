@@ -21,6 +21,7 @@ from .database import (
     SUCCEEDED,
     Database,
     Refused,
+    digest_of,
     parts,
     retried,
     values_of,
@@ -143,19 +144,34 @@ class Claims(Database):
         event: str = "",
         missed: int = 0,
         node: str = "",
+        occasion: str = "",
     ) -> dict[str, Any]:
         """A run that no schedule planned; for `node` alone, where one is named.
+
+        Args:
+            occasion: the run that was queued for it is returned, where there is one.
 
         Raises:
             Crowded: too much of this automation waits.
         """
         due = {"name": name, "revision": revision, "overlap": overlap, "planned": planned, "missed": missed}
-        due |= {"event": event, "runs": True, "for_node": node}
+        due |= {"event": event, "runs": True, "for_node": node, "occasion": digest_of(occasion) if occasion else None}
+        try:
+            return self._enqueue(due, cause)
+        except IntegrityError:  # another has just queued it, which this transaction could not see
+            return self._enqueue(due, cause)
+
+    def _enqueue(self, due: dict[str, Any], cause: str) -> dict[str, Any]:
+        name, node = due["name"], due["for_node"]
         with self._change() as now:
             if not list(self._lock(self._named([name]))):
-                row = Automation(name=name, revision=revision, since=now)
+                row = Automation(name=name, revision=due["revision"], since=now)
                 self._automations().bulk_create([row], ignore_conflicts=True)
                 list(self._lock(self._named([name])))
+            if due["occasion"] is not None:
+                known = self._runs().filter(name=name, for_node=node, occasion=due["occasion"]).first()
+                if known is not None:
+                    return values_of(known)
             batch = _Batch(*self._count_open([name]), now)
             batch.check_room(due)
             if batch.add(due, cause):
@@ -288,6 +304,7 @@ class _Batch:
                 created=self._now,
                 ended=None if state in OPEN else self._now,
                 for_node=whose,
+                occasion=due.get("occasion"),
             )
         )
         return replaces

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,7 +30,7 @@ CANCELLED = "cancelled"
 LOST = "lost"
 
 # As `duck.services.automations.engines.local_rows` reads them.
-COLUMNS = tuple(field.name for field in Run._meta.concrete_fields if field.name not in ("once", "size"))
+COLUMNS = tuple(field.name for field in Run._meta.concrete_fields if field.name not in ("once", "size", "occasion"))
 # How many names or numbers one statement holds.
 CHUNK = 500
 _ATTEMPTS = 3
@@ -230,6 +231,11 @@ class Database:
 def values_of(run: Run) -> dict[str, Any]:
     """The columns of a row that was just made."""
     return {column: getattr(run, column) for column in COLUMNS}
+
+
+def digest_of(key: str) -> str:
+    """Of a text of any length; equal for equal ones alone."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -70,6 +70,7 @@ class Run(models.Model):
             hand there may be any number.
         for_node: the one that it is for; empty for any.
         size: how much `event` told when it came; null for what was queued by an older Duck.
+        occasion: the digest of what it was queued for, once; null for what may be queued any number of times.
     """
 
     id: models.BigAutoField[int, int] = models.BigAutoField(primary_key=True)
@@ -95,6 +96,7 @@ class Run(models.Model):
     for_node: models.CharField[str, str] = models.CharField(max_length=200, default="", blank=True)
     printed: models.BigIntegerField[int, int] = models.BigIntegerField(default=0)
     size: models.IntegerField[int | None, int | None] = models.IntegerField(null=True, blank=True)
+    occasion: models.CharField[str | None, str | None] = models.CharField(max_length=64, null=True, blank=True)
 
     class Meta:
         ordering = ["-id"]
@@ -102,6 +104,7 @@ class Run(models.Model):
             models.UniqueConstraint(
                 fields=["name", "revision", "planned", "for_node", "once"], name="duck_automations_run_once"
             ),
+            models.UniqueConstraint(fields=["name", "for_node", "occasion"], name="duck_automations_run_occasion"),
         ]
         indexes = [
             models.Index(fields=["state", "not_before"], name="duck_automations_run_state"),

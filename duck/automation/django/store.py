@@ -7,7 +7,6 @@ has no such locks: there each change begins by a write, which lets one connectio
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from django.db.models.functions import RowNumber
 from ..admission import QUEUED, RUNNING
 from ..text import MOST_EVENT, output_of, reason_of, remembered
 from .claims import Claims
-from .database import BACKFILL, CANCELLED, COLUMNS, LOST, OPEN, SCHEDULE, parts, retried
+from .database import BACKFILL, CANCELLED, COLUMNS, LOST, OPEN, SCHEDULE, digest_of, parts, retried
 from .models import FOREVER, Automation, Node, Run, Told
 from .taking import Taking
 
@@ -53,10 +52,9 @@ class Store(Claims, Taking):
     @retried
     def once(self, key: str) -> bool:
         """Whether nobody has asked this with `key` before."""
-        digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
         try:
             with self._change() as now:
-                Told(key=digest, at=now).save(using=self.using, force_insert=True)
+                Told(key=digest_of(key), at=now).save(using=self.using, force_insert=True)
         except IntegrityError:
             return False
         return True

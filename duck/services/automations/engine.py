@@ -131,8 +131,13 @@ class Engine(Protocol):
         event: str = "",
         missed: int = 0,
         node: str = "",
+        occasion: str = "",
     ) -> Run:
         """A run that no schedule planned; for `node` alone, where one is named.
+
+        Args:
+            occasion: what it is for, as no other happening is called. A run of this automation that was queued for it
+                (for this node) is returned, and no second one queued, whatever else is said of it now.
 
         Raises:
             CrowdedError: too much of this automation waits; nothing is kept of this one.

@@ -168,6 +168,34 @@ class TestRuns:
         assert runs[0].id != runs[1].id and runs[0].key != runs[1].key
         assert runs[0].event == '{"by": "ada"}'
 
+    def test_for_one_occasion_there_is_one_run_of_each_automation_and_node(self, store: Open) -> None:
+        engine, second, job, other = store(), store(), declared(overlap="allow"), declared("other", overlap="allow")
+        engine.register([job, other])
+        occasion = "17-1-0" * 50
+        first = engine.enqueue(job, soon(1), Cause.EVENT, '{"a": 1}', occasion=occasion)
+        for each in (engine, second):
+            assert each.enqueue(job, soon(2), Cause.EVENT, '{"a": 2}', occasion=occasion) == first
+        made = [
+            engine.enqueue(job, soon(1), Cause.EVENT, occasion=occasion, node="b"),
+            engine.enqueue(other, soon(1), Cause.EVENT, occasion=occasion),
+            engine.enqueue(job, soon(1), Cause.EVENT, occasion="18-1-0"),
+            *(engine.enqueue(job, soon(1), Cause.EVENT) for _ in range(2)),
+        ]
+        assert len({first.id, *(run.id for run in made)}) == 6
+        run = take(engine, "a", job, room=1)[0]
+        assert run.id == first.id
+        engine.finish(run, Ended(State.SUCCEEDED))
+        again = second.enqueue(job, soon(1), Cause.EVENT, occasion=occasion)
+        assert (again.id, again.state) == (first.id, State.SUCCEEDED), "it is not forgotten with its end"
+
+    def test_what_was_passed_over_for_an_occasion_is_not_queued_for_it_later(self, engine: Engine) -> None:
+        job = declared(overlap="skip")
+        engine.register([job])
+        run = started(engine, job, soon(1))
+        assert engine.enqueue(job, soon(2), Cause.EVENT, occasion="x").state is State.SKIPPED
+        engine.finish(run, Ended(State.SUCCEEDED))
+        assert engine.enqueue(job, soon(2), Cause.EVENT, occasion="x").state is State.SKIPPED
+
 
 class TestOverlap:
     @pytest.mark.parametrize(

@@ -124,6 +124,7 @@ class DjangoEngine:
         event: str = "",
         missed: int = 0,
         node: str = "",
+        occasion: str = "",
     ) -> Run:
         """See `Engine`."""
         row = self._ask(
@@ -136,6 +137,7 @@ class DjangoEngine:
             event=event,
             missed=missed,
             node=node,
+            occasion=occasion,
         )
         return run_of(row)
 

@@ -120,11 +120,17 @@ class LocalEngine:
         event: str = "",
         missed: int = 0,
         node: str = "",
+        occasion: str = "",
     ) -> Run:
         """See `Engine`."""
         with self._file.change():
+            known = self._runs.queued_for(declaration.name, node, occasion) if occasion else None
+            if known is not None:
+                return known
             now = number(self.now())
-            return self._runs.insert(declaration, number(planned), cause, now, missed, event=event, node=node)
+            return self._runs.insert(
+                declaration, number(planned), cause, now, missed, event=event, node=node, occasion=occasion
+            )
 
     def backfill(self, declaration: Declaration, times: Sequence[datetime]) -> list[Run]:
         """See `Engine`."""

@@ -73,6 +73,11 @@ SCHEMA: Final = (
     CREATE INDEX run_queued ON run (name, for_node, cause, size, not_before, planned, attempt)
         WHERE state = 'queued'
     """,
+    # What it was queued for, once; null for what may be queued any number of times.
+    """
+    ALTER TABLE run ADD COLUMN occasion TEXT;
+    CREATE UNIQUE INDEX run_occasion ON run (name, for_node, occasion) WHERE occasion IS NOT NULL
+    """,
 )
 
 

@@ -42,6 +42,7 @@ class LocalRuns:
         skips: str = "",
         event: str = "",
         node: str = "",
+        occasion: str = "",
     ) -> Run:
         """A new run, queued or skipped, by what of its automation waits and runs.
 
@@ -66,7 +67,7 @@ class LocalRuns:
             if admission.replaces:
                 which = "name = ? AND for_node = ? AND cause != 'backfill'"
                 self.cancel(which, (name, node), now, REPLACED)
-        return self.add(declaration, planned, cause, now, state, reason, missed, event, node)
+        return self.add(declaration, planned, cause, now, state, reason, missed, event, node, occasion)
 
     def add(
         self,
@@ -79,19 +80,27 @@ class LocalRuns:
         missed: int = 0,
         event: str = "",
         node: str = "",
+        occasion: str = "",
     ) -> Run:
         """A new run as it is told."""
         planned_by = (declaration.name, declaration.revision, planned, cause)
         event = clean(remembered(event) if state.is_over else event)
         cursor = self._db.execute(
             "INSERT INTO run (name, revision, planned, cause, state, reason, not_before, missed, event, size, created,"
-            " ended, for_node) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " ended, for_node, occasion) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(*planned_by, state, reason, now, missed, event, len(event)),
-                *(now, now if state.is_over else None, node),
+                *(now, now if state.is_over else None, node, occasion or None),
             ),
         )
         return self.get(cursor.lastrowid)
+
+    def queued_for(self, name: str, node: str, occasion: str) -> Run | None:
+        """The run of an automation that was queued for that; None where there is none."""
+        found = self._db.execute(
+            "SELECT * FROM run WHERE name = ? AND for_node = ? AND occasion = ?", (name, node, occasion)
+        ).fetchone()
+        return run_of(found) if found is not None else None
 
     def is_backfilled(self, declaration: Declaration, planned: int) -> bool:
         """Whether a planned time was backfilled."""

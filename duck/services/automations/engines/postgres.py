@@ -29,6 +29,7 @@ from duck.services.automations.engines.postgres_runs import (
     finish_job,
     forget_event,
     hold,
+    queued_for,
     read_run,
     skip,
     start,
@@ -126,12 +127,16 @@ class PostgresEngine:
         event: str = "",
         missed: int = 0,
         node: str = "",
+        occasion: str = "",
     ) -> Run:
         """See `Engine`."""
         with self._database.change() as (connection, jobs):
             hold(connection, [declaration.name])
+            known = queued_for(connection, declaration.name, node, occasion) if occasion else None
+            if known is not None:
+                return known
             insertion = Insertion(connection, jobs, [declaration.name])
-            insertion.add(declaration, planned, cause, missed, event=event, node=node)
+            insertion.add(declaration, planned, cause, missed, event=event, node=node, occasion=occasion)
             return insertion.made()[0]
 
     def backfill(self, declaration: Declaration, times: Sequence[datetime]) -> list[Run]:

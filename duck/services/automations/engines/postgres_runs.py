@@ -63,7 +63,7 @@ COLUMNS: Final = sql.SQL(", ").join(map(sql.Identifier, _FIELDS))
 _INSERT: Final = sql.SQL(
     "INSERT INTO duck_run"
     " (job_id, name, revision, planned, cause, state, reason, not_before, missed, event, size, created, ended,"
-    "  for_node) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING {}"
+    "  for_node, occasion) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING {}"
 ).format(COLUMNS)
 # What a run leaves behind that has not begun: nothing of a long event.
 _SHORT: Final = f"event = CASE WHEN state = 'queued' AND size > {MOST_EVENT} THEN '' ELSE event END"
@@ -123,6 +123,15 @@ def claimed(
     )
 
 
+def queued_for(connection: psycopg.Connection[Row], name: str, node: str, occasion: str) -> Run | None:
+    """The run of an automation that was queued for that; None where there is none."""
+    found = connection.execute(
+        sql.SQL("SELECT {} FROM duck_run WHERE name = %s AND for_node = %s AND occasion = %s").format(COLUMNS),
+        (name, node, occasion),
+    ).fetchone()
+    return read_run(found) if found is not None else None
+
+
 class Insertion:
     """New runs of automations that are held."""
 
@@ -154,6 +163,7 @@ class Insertion:
         event: str = "",
         node: str = "",
         skips: str = "",
+        occasion: str = "",
     ) -> None:
         """One more, for `node` alone where one is named; `skips` is why it is not to run, where it is not.
 
@@ -182,7 +192,7 @@ class Insertion:
         event = clean(remembered(event) if state.is_over else event)
         row = (
             *(name, declaration.revision, planned, cause.value, state.value, reason),
-            *(self.now, missed, event, len(event), self.now, ended, node),
+            *(self.now, missed, event, len(event), self.now, ended, node, occasion or None),
         )
         self._unwritten.append((_job(declaration, planned, node) if state is State.QUEUED else None, cause, row))
 

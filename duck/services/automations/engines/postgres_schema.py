@@ -70,6 +70,11 @@ _TABLES: Final[tuple[LiteralString, ...]] = (
     ALTER TABLE duck_run ADD COLUMN size integer NOT NULL DEFAULT 0;
     CREATE INDEX duck_run_queued ON duck_run (name, for_node, cause, size) WHERE state = 'queued';
     """,
+    # What it was queued for, once; null for what may be queued any number of times.
+    """
+    ALTER TABLE duck_run ADD COLUMN occasion text;
+    CREATE UNIQUE INDEX duck_run_occasion ON duck_run (name, for_node, occasion) WHERE occasion IS NOT NULL;
+    """,
 )
 
 
