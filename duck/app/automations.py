@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -159,6 +160,7 @@ class Automations:
         )
         style, colour = views.logs(settings).format, wants_colour(sys.stderr)
         self._output = ProcessOutput("automations", to_console, style=style, colour=colour)
+        self._started_as = f"start of {uuid.uuid4()}"  # names of nodes come again, as in containers
         self._has_started = self._is_loaded = self._is_stopping = self._has_ended = False
         self._unloaded = ""  # why the project cannot be loaded, as told
         self._undeclared = ""  # why it is not declared to the store
@@ -294,7 +296,7 @@ class Automations:
             self._alerts.declare(found.declarations)
             self.report.recall(each.name for each in declarations)
             if not self._has_started:
-                self._dispatcher.happened("start", {}, node=self._dispatcher.node)
+                self._dispatcher.happened("start", {}, node=self._dispatcher.node, occasion=self._started_as)
         except DuckError as error:
             self._put_off(str(error), found)
             return

@@ -1,7 +1,7 @@
 """Dispatcher: has planned times claimed when they are due, and runs carried out; one on each node.
 
     due ──claim──> won ──take──> started ──ended──> finished, or queued for another try
-     ^               └─ skipped, with the reason
+     ^               └─ skipped, with the reason              (`Ends`)
      └── schedules, from what the store says was decided last
 
 Nodes do not know each other. Each says every few seconds that it lives; what a silent one ran is given up by the rest.
@@ -20,10 +20,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.exceptions import CrowdedError, StoreError
+from duck.services.automations.audience import Audience
 from duck.services.automations.clock import ClockWatch, MachineClock
 from duck.services.automations.crowd import Crowd
 from duck.services.automations.declaration import EACH
 from duck.services.automations.due import PUNCTUAL, due
+from duck.services.automations.ends import Ends
 from duck.services.automations.engine import Ended
 from duck.services.automations.run import Cause, Run, State
 
@@ -52,6 +54,8 @@ _MOST_AGAIN_S: Final = 15.0
 _PRUNE_S: Final = 3600.0
 # What is due waits no longer for the ends of others to be kept.
 _MOST_SAYING_S: Final = 0.05
+# A stop tells the store how the last runs ended for so long at least, though they took all of its time.
+_LAST_S: Final = 0.5
 
 
 class Dispatcher:
@@ -91,7 +95,8 @@ class Dispatcher:
         self._keep_s = keep_s
         self._events = events
         self._crowd = Crowd(events)
-        self._observers = observers
+        self._audience = Audience(observers)
+        self._ends = Ends(engine, self._audience, self.happened)
         self._clocks = ClockWatch(engine.now, clock or MachineClock())
         self._declared: dict[str, Declaration] = {}
         self._here: dict[str, Declaration] = {}  # those of them that this node may run
@@ -99,8 +104,6 @@ class Dispatcher:
         self._paused: dict[str, datetime] = {}
         self._next: list[tuple[datetime, str]] = []  # a heap of what is due when, jitter included
         self._running: dict[int, tuple[Run, Declaration]] = {}
-        self._unsaid: list[tuple[Run, Declaration, Ended]] = []  # ends that the store could not be told yet
-        self._untold: list[tuple[Declaration, int]] = []  # ends of runs that others may wait for
         self._tick: Timer | None = None
         self._again_s = 0.0
         self._broken_s = 0.0  # how long it waits after a turn that failed for another reason
@@ -109,6 +112,7 @@ class Dispatcher:
         self._is_flooded = False  # more events wait than were taken
         self._is_stopping = False
         self._has_stopped = False
+        self._stop_until = 0.0
         self._done: Callable[[], None] | None = None
 
     # -- a Service ------------------------------------------------------------------------------------------------
@@ -119,9 +123,13 @@ class Dispatcher:
         self.wake()
 
     def stop(self, deadline_s: float, done: Callable[[], None]) -> None:
-        """Claim nothing more, let what runs end within `deadline_s` seconds, by force after that."""
+        """Claim nothing more, let what runs end within `deadline_s` seconds, by force after that; then `done`.
+
+        The store is told how it ended, again and again until then, where it fails.
+        """
         self._is_stopping = True
         self._done = done
+        self._stop_until = time.monotonic() + deadline_s
         self._executor.stop(deadline_s, self._stopped)
 
     def status(self) -> Mapping[str, Any]:
@@ -181,6 +189,7 @@ class Dispatcher:
         node: str = "",
         besides: Collection[str] = (),
         at: datetime | None = None,
+        occasion: str = "",
     ) -> None:
         """An event: whatever waits for it is queued, but for what is paused, or counts it as missed (`within`).
 
@@ -190,9 +199,10 @@ class Dispatcher:
             node: where it happened, if it is of no other's: what runs on each node runs there alone.
             besides: automations that it has come of, which are not queued.
             at: when it happened; now, where it is not said.
+            occasion: what no other event is called: one that is told again runs nothing a second time.
 
         Raises:
-            StoreError: the store cannot be reached.
+            StoreError: the store cannot be reached; some of what waits for it may be queued, so say it again.
         """
         now = self._engine.now()
         at = min(at or now, now)
@@ -210,7 +220,7 @@ class Dispatcher:
             nodes = [node] if node else [each.name for each in self._engine.nodes(SILENT_S) if each.takes_each]
             for for_node in nodes if declaration.is_for_each else ("",):
                 try:
-                    self._engine.enqueue(declaration, at, Cause.EVENT, told, node=for_node)
+                    self._engine.enqueue(declaration, at, Cause.EVENT, told, node=for_node, occasion=occasion)
                 except CrowdedError as error:
                     self._crowd.refuse(error)
         self.wake()
@@ -228,28 +238,10 @@ class Dispatcher:
     def _turn(self) -> None:
         self._tick = None
         try:
-            now = self._clocks.look()
-            if self._clocks.jumped_s:
-                self._see_jump(now)
-            if self._again_s or self._clocks.jumped_s:
-                # The others could not say that they live either, and are given the time to.
-                self._patient_until = now + timedelta(seconds=SILENT_S)
-            self._say_ends()
-            if now - self._last_beat >= timedelta(seconds=BEAT_S) or now < self._last_beat:
-                self._beat(now)
-            if not self._is_stopping and not self._clocks.excludes:
-                if self._next and now - self._next[0][0] > PUNCTUAL:
-                    self._take()  # what waits since long ago keeps nothing new from being queued
-                self._claim(now)
-                self._take_events()
-                self._take()
-            if not self._has_stopped:
-                self._prune(now)
+            wait_s = self._say_last() if self._has_stopped else self._go_on()
             if self._again_s:
                 logger.info("The store of automations can be reached again.")
-            self._again_s = 0.0
-            wait_s = self._wait_s(self._engine.now())
-            self._broken_s = 0.0
+            self._again_s = self._broken_s = 0.0
         except StoreError as error:
             if not self._again_s:
                 logger.error("%s Planned times wait meanwhile; what runs goes on.", error)
@@ -259,10 +251,38 @@ class Dispatcher:
             # Whatever it was, it must not have been the last turn of a node that says it lives.
             wait_s = self._broken_s = min(max(2 * self._broken_s, _FIRST_AGAIN_S), _MOST_AGAIN_S)
             logger.exception("The dispatcher of automations failed; it goes on in %g s.", wait_s)
+            if self._has_stopped:
+                self._stop_until = 0.0
         if self._has_stopped:
-            self._finish_stop()
-        elif self._tick is None:  # nothing that this turn did has asked for another one at once
+            left_s = self._stop_until - time.monotonic()
+            if left_s <= 0 or not (self._ends.waits or self._audience.waits):
+                self._finish_stop()
+                return
+            wait_s = min(wait_s, left_s, LOOK_S)
+        if self._tick is None:  # nothing that this turn did has asked for another one at once
             self._tick = self._inbox.call_later(wait_s, self._turn)
+
+    def _go_on(self) -> float:
+        """All there is to do now; after how many seconds there is more."""
+        now = self._clocks.look()
+        if self._clocks.jumped_s:
+            self._see_jump(now)
+        if self._again_s or self._clocks.jumped_s:
+            # The others could not say that they live either, and are given the time to.
+            self._patient_until = now + timedelta(seconds=SILENT_S)
+        if not self._ends.say(_MOST_SAYING_S):
+            self.wake()
+        if now - self._last_beat >= timedelta(seconds=BEAT_S) or now < self._last_beat:
+            self._beat(now)
+        if not self._is_stopping and not self._clocks.excludes:
+            if self._next and now - self._next[0][0] > PUNCTUAL:
+                self._take()  # what waits since long ago keeps nothing new from being queued
+            self._claim(now)
+            self._take_events()
+            self._take()
+        self._audience.tell_again()
+        self._prune(now)
+        return self._wait_s(self._engine.now())
 
     def _wait_s(self, now: datetime) -> float:
         wait_s = 0.0 if self._is_flooded else LOOK_S
@@ -293,7 +313,7 @@ class Dispatcher:
             self._plan(declaration)
         for run in won:
             if run.state is State.SKIPPED:
-                self._tell("skipped", self._declared[run.name], run)
+                self._audience.tell("skipped", self._declared[run.name], run)
 
     def _take_events(self) -> None:
         """Queue what waits for events that others have kept for this machine's nodes."""
@@ -304,33 +324,36 @@ class Dispatcher:
             for each in found:
                 besides = [str(name) for name in each.told.get("by", ())]
                 told = json.dumps({**each.told, "id": each.id})
-                self.happened(each.event, each.details, told, besides=besides, at=each.at)
+                try:
+                    self.happened(each.event, each.details, told, besides=besides, at=each.at, occasion=each.id)
+                except StoreError:
+                    self._events.put_off(each)
+                    raise
+                self._events.done(each)
 
     def _take(self) -> None:
         """Start what is queued and has room."""
-        others: list[tuple[Run, Ended]] = []  # told last: where the store fails, all that was taken has been started
         for run in self._engine.take(self.node, self._here, self._executor.room()):
             declaration = self._declared.get(run.name)
             if declaration is None:  # taken by a turn whose answer was lost, and taken away since
-                others.append((run, Ended(State.CANCELLED, "it is not declared any more")))
+                self._end(run, None, Ended(State.CANCELLED, "it is not declared any more"))
                 continue
             if run.state is State.SKIPPED:
-                self._tell("skipped", declaration, run)
+                self._audience.tell("skipped", declaration, run)
                 continue
             if run.id in self._running:  # it was given up while this node was not heard, and goes on here still
                 at = self._now() + timedelta(seconds=BEAT_S)
-                others.append((run, Ended(State.QUEUED, run.reason, retry_at=at, counts=False)))
+                told = (run.reason, run.code, run.output, at, run.printed)
+                self._end(run, declaration, Ended(State.QUEUED, *told, counts=False))
                 continue
             self._running[run.id] = (run, declaration)
-            self._tell("started", declaration, run)
+            self._audience.tell("started", declaration, run)
             try:
                 self._executor.start(run, declaration, partial(self._ended, run))
             except Exception as error:
                 logger.exception("The run %s of %s cannot be started.", run.id, run.name)
                 if run.id in self._running:
                     self._ended(run, Ended(State.FAILED, f"it cannot be started: {error}"))
-        for run, ended in others:
-            self._engine.finish(run, ended)
 
     def takes(self, declaration: Declaration) -> bool:
         """Whether its runs may be carried out by this node."""
@@ -346,8 +369,8 @@ class Dispatcher:
                 logger.warning("The run %s of %s is given up: %s.", run.id, run.name, run.reason)
                 declaration = self._declared.get(run.name)
                 if declaration is not None:
-                    self._untold.append((declaration, run.id))
-            self._tell_ends()
+                    self._ends.given_up(declaration, run.id)
+            self._ends.tell()
         self._join(now)
         self._see_pauses(now)
         self._crowd.look(self._engine.crowded)
@@ -397,8 +420,11 @@ class Dispatcher:
             wait_s, reason = declaration.after_crash(run.attempt, ended.reason)
             ended = replace(ended, reason=reason)
         if wait_s is not None and not self._is_stopping:
-            ended = Ended(State.QUEUED, ended.reason, ended.code, ended.output, self._now() + timedelta(seconds=wait_s))
-        self._unsaid.append((run, declaration, ended))
+            ended = replace(ended, state=State.QUEUED, retry_at=self._now() + timedelta(seconds=wait_s))
+        self._end(run, declaration, ended)
+
+    def _end(self, run: Run, declaration: Declaration | None, ended: Ended) -> None:
+        self._ends.add(run, declaration, ended)
         self.wake()
 
     def _now(self) -> datetime:
@@ -409,55 +435,23 @@ class Dispatcher:
         except StoreError:
             return datetime.now(UTC)
 
-    def _say_ends(self) -> None:
-        """Tell the store how runs ended; those that it could not be told are told first, the next time.
-
-        Each is a change that has to be on the disk: where many have ended at once, what is due comes between.
-        """
-        until = time.monotonic() + _MOST_SAYING_S
-        while self._unsaid:
-            run, declaration, ended = self._unsaid[0]
-            was_ours = self._engine.finish(run, ended)
-            del self._unsaid[0]
-            if was_ours:
-                self._untold.append((declaration, run.id))
-            else:
-                logger.warning("The run %s of %s ended after it had been given up: %s.", run.id, run.name, ended.state)
-            if time.monotonic() > until and self._unsaid and not self._has_stopped:
-                self.wake()
-                break
-        self._tell_ends()
-
-    def _tell_ends(self) -> None:
-        """Queue what waits for the end of a run; at least once, where the store is lost meanwhile."""
-        while self._untold:
-            declaration, run_id = self._untold[0]
-            run = self._engine.run(run_id)
-            if run is not None and run.state.is_over:
-                outcome = "succeeded" if run.state is State.SUCCEEDED else "failed"
-                for each in (outcome, "ended"):
-                    details = {"name": run.name, "outcome": each}
-                    self.happened("automation", details, run.told_of(), node=run.for_node, at=run.ended)
-                self._tell("ended", declaration, run)
-            del self._untold[0]
-
-    def _tell(self, what: str, declaration: Declaration, run: Run) -> None:
-        for observer in self._observers:
-            try:
-                getattr(observer, what)(declaration, run)
-            except Exception:
-                logger.exception("What observes automations failed at %s, %s.", run.name, what)
-
     # -- the end of all -------------------------------------------------------------------------------------------
 
     def _stopped(self) -> None:
+        """Nothing runs any more."""
         self._has_stopped = True
+        self._stop_until = max(self._stop_until, time.monotonic() + _LAST_S)
         self.wake()
 
+    def _say_last(self) -> float:
+        """How all has ended; after how many seconds it is tried again, where that was in vain."""
+        self._ends.say(float("inf"), at_once=True)
+        self._audience.tell_again(at_once=True)
+        return _FIRST_AGAIN_S
+
     def _finish_stop(self) -> None:
-        for run, _, ended in self._unsaid:
-            # Its heartbeat ends now, so that another node, or the next start, gives it up.
-            logger.error("How the run %s of %s ended could not be kept: %s.", run.id, run.name, ended.state)
+        self._ends.give_up()
+        self._audience.give_up()
         done, self._done = self._done, None
         try:
             self._engine.leave(self.node)

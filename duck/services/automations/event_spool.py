@@ -2,7 +2,8 @@
 
     Django workers, fronts, the App, commands ──put──> a file each ──take──> node: enqueue, then remove
 
-An event is taken at least once: where a node dies in between, the next one takes it again. Nodes of one machine share a
+An event is taken at least once: where a node dies in between, the next one takes it again, and the store knows by its
+id what was queued for it. Nodes of one machine share a
 spool, and take turns by a lock that no death leaves behind.
 """
 
@@ -33,6 +34,9 @@ _STALE_S: Final = 3600.0
 # Which webhooks are to send nothing more; for so long after a node has said so.
 _CROWDED: Final = "crowded"
 _CROWDED_S: Final = 30.0
+# So often it is the store that is out of reach, and all wait; after that it may be this one alone.
+_TRIES: Final = 3
+_ASIDE_S: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class EventSpool:
         self.directory = directory
         self._said = ""
         self._stuck: set[str] = set()  # taken, and not to be removed: taken no second time here
+        self._failed: dict[str, tuple[int, float]] = {}  # how often, and when it is to be taken again
 
     def make(self) -> None:
         """Have the directory.
@@ -139,7 +144,7 @@ class EventSpool:
     def taken(self, most: int) -> Iterator[list[Happened]]:
         """The oldest events that wait, at most so many; none while another node takes them.
 
-        They are removed at the end, unless an exception leaves the block.
+        They are removed at the end, unless an exception leaves the block; what is `done` by then is removed anyway.
         """
         if not self._names():
             yield []
@@ -150,13 +155,25 @@ class EventSpool:
             return
         try:
             # Another has taken some of them since.
-            names = [name for name in self._names() if name not in self._stuck][:most]
+            names = [name for name in self._names() if name not in self._stuck]
+            self._failed = {name: self._failed[name] for name in names if name in self._failed}
+            now = time.monotonic()
+            names = [name for name in names if self._failed.get(name, (0, 0.0))[1] <= now][:most]
             found = [happened for name in names if (happened := self._read(name)) is not None]
             yield found
             for happened in found:
                 self._remove(happened.id + SUFFIX)
         finally:
             os.close(lock)
+
+    def done(self, happened: Happened) -> None:
+        """Nothing is left to do for that one, whatever becomes of the others that were taken with it."""
+        self._remove(happened.id + SUFFIX)
+
+    def put_off(self, happened: Happened) -> None:
+        """It has failed; where it does so again and again, it lets the others by."""
+        tries = self._failed.get(happened.id + SUFFIX, (0, 0.0))[0] + 1
+        self._failed[happened.id + SUFFIX] = (tries, time.monotonic() + _ASIDE_S if tries >= _TRIES else 0.0)
 
     def lock(self, name: str = _LOCK) -> int | None:
         """A descriptor that holds the lock of that name until it is closed; None where another node of the machine

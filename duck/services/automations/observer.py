@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 
 class Observer(Protocol):
-    """Is told on the inbox's thread, of what this node does; it must not wait, and what it raises is logged."""
+    """Is told on the inbox's thread, of what this node does, each once; it must not wait, and what it raises is logged.
+
+    Who raises a `StoreError` has done nothing of it, and is told the same again later (`Audience`).
+    """
 
     def started(self, declaration: Declaration, run: Run) -> None:
         """`run` has been taken here, and begins: its first attempt, or another."""

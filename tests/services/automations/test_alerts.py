@@ -240,6 +240,30 @@ class TestWhatIsTold:
         other.close()
         assert receiver.events == ["failed"]
 
+    @pytest.mark.parametrize("method", ["once", "runs"])
+    @pytest.mark.parametrize("is_done", [False, True], ids=["refused", "answer lost"])
+    def test_where_the_store_fails_it_is_told_when_it_is_asked_again(
+        self, works: Works, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, method: str, is_done: bool
+    ) -> None:
+        job = declared()
+        works.declare(job)
+        asked = getattr(works.engine, method)
+
+        def fails(*arguments: Any, **more: Any) -> None:
+            if is_done:
+                asked(*arguments, **more)
+            raise StoreError("The store is away.")
+
+        monkeypatch.setattr(works.engine, method, fails)
+        with pytest.raises(StoreError):
+            works.end(job, State.FAILED)
+        monkeypatch.undo()
+        (run,) = works.engine.runs()
+        for _ in range(2):
+            works.alerts.ended(job, run)
+        works.alerts.close(5.0)
+        assert receiver.events == ["failed"]
+
     def test_a_late_start_once_an_hour(self, works: Works, receiver: Receiver) -> None:
         job = declared(alert_late="2m", overlap="allow")
         works.declare(job)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,144 +14,17 @@ import pytest
 
 from duck.automation import any_of, on
 from duck.exceptions import ProjectError, StoreError
+from duck.services.automations import audience
 from duck.services.automations import dispatcher as module
-from duck.services.automations.clock import MachineClock
-from duck.services.automations.declaration import LANES, Declaration, read_declaration
+from duck.services.automations.declaration import Declaration, read_declaration
 from duck.services.automations.dispatcher import Dispatcher
-from duck.services.automations.engine import NOTHING_PRINTED, Ended, Printed
+from duck.services.automations.engine import Ended, Printed
 from duck.services.automations.engine import Node as Seen
 from duck.services.automations.engines.local import LocalEngine
 from duck.services.automations.event_spool import EventSpool
 from duck.services.automations.run import Cause, Run, State
-from duck.services.inbox import Inbox
-from tests.waiting import DEADLINE_S, serve_until
-
-
-class ClockedEngine(LocalEngine):
-    """Its clock can be set; and it can be out of reach."""
-
-    ahead = timedelta()
-    is_away = False
-
-    def now(self) -> datetime:
-        if self.is_away:
-            raise StoreError("The store is away.")
-        return datetime.now(UTC) + self.ahead
-
-
-class SetClock(MachineClock):
-    """The machine's clock, set as the engine's is unless it is `off_s`; it can have slept, and passes as it is told."""
-
-    def __init__(self, engine: ClockedEngine) -> None:
-        self.engine = engine
-        self.off_s = 0.0
-        self.passed = timedelta()
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.engine.ahead + timedelta(seconds=self.off_s)
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self.passed.total_seconds()
-
-
-class Watching:
-    """An `Observer` that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.started_: list[Run] = []
-        self.over: list[Run] = []
-        self.skipped_: list[Run] = []
-
-    def started(self, declaration: Declaration, run: Run) -> None:
-        self.started_.append(run)
-
-    def ended(self, declaration: Declaration, run: Run) -> None:
-        self.over.append(run)
-
-    def skipped(self, declaration: Declaration, run: Run) -> None:
-        self.skipped_.append(run)
-
-
-class Hands:
-    """Carries runs out when the test says so."""
-
-    def __init__(self, room: int = 10) -> None:
-        self.most = room
-        self.runs: dict[int, tuple[Run, Callable[[Ended], None]]] = {}
-        self.started: list[Run] = []
-        self.cancelled: list[int] = []
-        self.at: list[float] = []
-        self.news: Mapping[int, Printed] = NOTHING_PRINTED
-        self.stopped: Callable[[], None] | None = None
-
-    def room(self) -> Mapping[str, int]:
-        return dict.fromkeys(LANES, self.most - len(self.runs))
-
-    def start(self, run: Run, declaration: Declaration, ended: Callable[[Ended], None]) -> None:
-        self.at.append(time.time())
-        self.started.append(run)
-        self.runs[run.id] = (run, ended)
-
-    def end(self, run: Run, ended: Ended) -> None:
-        self.runs.pop(run.id)[1](ended)
-        if self.stopped is not None and not self.runs:
-            self.stopped()
-
-    def printed(self) -> Mapping[int, Printed]:
-        return self.news
-
-    def cancel(self, run_id: int) -> None:
-        self.cancelled.append(run_id)
-
-    def stop(self, deadline_s: float, done: Callable[[], None]) -> None:
-        self.stopped = done
-        if not self.runs:
-            done()
-
-    def kill(self) -> None:
-        self.runs.clear()
-
-
-class Node:
-    def __init__(self, path: Path, name: str, room: int = 10, events: EventSpool | None = None) -> None:
-        self.inbox = Inbox()
-        self.engine = ClockedEngine(path)
-        self.hands = Hands(room)
-        self.clock = SetClock(self.engine)
-        self.watching = Watching()
-        self.over = self.watching.over
-        self.dispatcher = Dispatcher(
-            self.inbox,
-            self.engine,
-            self.hands,
-            name,
-            events=events,
-            observers=[self.watching],
-            clock=self.clock,
-        )
-
-    def wait(self, **span: float) -> None:
-        """So much time passes, here and at the store."""
-        self.engine.ahead += timedelta(**span)
-        self.clock.passed += timedelta(**span)
-        self.turns()
-
-    def set_clock(self, **span: float) -> None:
-        """Somebody sets the clock of machine and store by so much, or the machine has slept so long."""
-        self.engine.ahead += timedelta(**span)
-        self.turns()
-
-    def begin(self, *declarations: Declaration) -> None:
-        self.dispatcher.declare(declarations)
-        self.dispatcher.start()
-
-    def serve(self, until: Callable[[], object], within_s: float = DEADLINE_S) -> None:
-        serve_until(self.inbox, until, within_s)
-
-    def turns(self, count: int = 3) -> None:
-        for _ in range(count):
-            self.dispatcher.wake()
-            self.inbox.run_once(0.0)
+from tests.dispatcher_node import Node, Watching, declared
+from tests.waiting import DEADLINE_S
 
 
 @pytest.fixture
@@ -166,10 +39,6 @@ def other(tmp_path: Path) -> Iterator[Node]:
     made = Node(tmp_path / "store", "b")
     yield made
     made.inbox.close()
-
-
-def declared(name: str = "job", /, **table: Any) -> Declaration:
-    return read_declaration(name, {"command": "x", **table}, "duck.toml", ZoneInfo("UTC"))
 
 
 def names(nodes: list[Seen]) -> list[str]:
@@ -259,8 +128,12 @@ class TestEnds:
         node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
         for attempt in (1, 2):
             node.serve(lambda attempt=attempt: len(node.hands.started) == attempt)  # type: ignore[misc]
-            node.hands.end(node.hands.started[-1], Ended(State.FAILED, "no"))
+            node.hands.end(node.hands.started[-1], Ended(State.FAILED, "no", 3, "the end", printed=30_000))
         node.serve(lambda: node.over)
+        assert [(run.code, run.output, run.printed) for run in node.hands.started] == [
+            (None, "", 0),
+            (3, "the end", 30_000),
+        ], "what the first try has printed is there until the second has printed more"
         assert [run.attempt for run in node.hands.started] == [1, 2]
         assert len({run.key for run in node.hands.started}) == 1
         assert node.over[0].attempt == 2
@@ -379,6 +252,90 @@ class TestEvents:
         node.engine.is_away = False
         node.serve(lambda: node.hands.started)
         node.inbox.close()
+
+    @pytest.mark.parametrize("is_done", [False, True], ids=["refused", "answered late"])
+    def test_one_that_the_store_fails_at_is_taken_again_and_runs_nothing_twice(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_done: bool
+    ) -> None:
+        """Two wait for it, and the store fails at the second; also where the next node takes it up."""
+        nodes = [Node(tmp_path / "store", name, events=EventSpool(tmp_path / "events")) for name in "ab"]
+        jobs = [declared(name, on="deploy", overlap="allow") for name in ("one", "two")]
+        for node in nodes:
+            node.dispatcher.declare(jobs)
+        enqueue = nodes[0].engine.enqueue
+
+        def fails(declaration: Declaration, *arguments: Any, **more: Any) -> Run:
+            if declaration.name == "one" or is_done:
+                made = enqueue(declaration, *arguments, **more)
+            if declaration.name == "one":
+                return made
+            raise StoreError("The store has not answered.")
+
+        monkeypatch.setattr(nodes[0].engine, "enqueue", fails)
+        nodes[0].dispatcher._events.put("deploy", {}, is_durable=False)  # type: ignore[union-attr]
+        for node in nodes:
+            node.turns()
+        assert sorted(run.name for run in nodes[0].engine.runs()) == ["one", "two"]
+        assert nodes[0].dispatcher._events.waiting() == 0  # type: ignore[union-attr]
+        for node in nodes:
+            node.inbox.close()
+
+    def test_one_that_the_store_refuses_for_ever_holds_up_neither_others_nor_runs(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "_FIRST_AGAIN_S", 0.001)
+        spool = EventSpool(tmp_path / "events")
+        node = Node(tmp_path / "store", "a", events=spool)
+        job = declared("each", on="deploy", overlap="allow")
+        node.begin(job)
+        enqueue = node.engine.enqueue
+        bad = spool.put("deploy", {}, is_durable=False)
+        for _ in range(2):
+            spool.put("deploy", {}, is_durable=False)
+
+        def refuses(*arguments: Any, **more: Any) -> Run:
+            if more.get("occasion") == bad:
+                raise StoreError("Incorrect string value.")
+            return enqueue(*arguments, **more)
+
+        monkeypatch.setattr(node.engine, "enqueue", refuses)
+        node.serve(lambda: len(node.hands.started) == 2)
+        assert spool.waiting() == 1, "it is kept, and tried again"
+        assert node.dispatcher.status()["store"] == "reachable"
+        node.inbox.close()
+
+    def test_of_many_those_that_are_queued_are_done_with_though_the_store_fails_at_the_next(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One that fails each fourth time would never be through with ten."""
+        monkeypatch.setattr(module, "_FIRST_AGAIN_S", 0.001)
+        spool = EventSpool(tmp_path / "events")
+        node = Node(tmp_path / "store", "a", room=100, events=spool)
+        node.begin(declared("each", on="deploy", overlap="allow"))
+        enqueue, asked = node.engine.enqueue, [0]
+        for _ in range(10):
+            spool.put("deploy", {}, is_durable=False)
+
+        def flaky(*arguments: Any, **more: Any) -> Run:
+            asked[0] += 1
+            if asked[0] % 4 == 0:
+                raise StoreError("The store is away.")
+            return enqueue(*arguments, **more)
+
+        monkeypatch.setattr(node.engine, "enqueue", flaky)
+        node.serve(lambda: len(node.hands.started) == 10)
+        assert asked[0] == 13
+        node.inbox.close()
+
+    def test_what_waits_for_either_outcome_of_a_run_runs_once_for_it(self, node: Node) -> None:
+        first = declared("first")
+        either = any_of(on("automation", name="first", outcome="ended"), on("automation", name="first"))
+        node.begin(first, declared("after", **either.table, overlap="allow"))
+        node.engine.enqueue(first, datetime.now(UTC), Cause.HAND)
+        node.serve(lambda: node.hands.started)
+        node.hands.end(node.hands.started[0], Ended(State.SUCCEEDED))
+        node.serve(lambda: node.over)
+        assert [run.name for run in node.engine.runs()] == ["after", "first"]
 
     def test_a_flood_is_taken_in_parts_and_no_planned_time_waits_for_it(self, tmp_path: Path) -> None:
         node = Node(tmp_path / "store", "a", room=1000, events=EventSpool(tmp_path / "events"))
@@ -614,6 +571,31 @@ class TestTheStoreAway:
 
 
 class TestFaults:
+    def test_an_end_that_the_store_refuses_for_ever_holds_up_nothing(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "_FIRST_AGAIN_S", 0.001)
+        job = declared(overlap="allow")
+        node.begin(job)
+        for _ in range(2):
+            node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+        node.serve(lambda: len(node.hands.started) == 2)
+        bad, good = node.hands.started
+        finish = node.engine.finish
+
+        def refuses(run: Run, ended: Ended) -> bool:
+            if run.id == bad.id:
+                raise StoreError("Incorrect string value.")
+            return finish(run, ended)
+
+        monkeypatch.setattr(node.engine, "finish", refuses)
+        node.hands.end(bad, Ended(State.SUCCEEDED))
+        node.hands.end(good, Ended(State.SUCCEEDED))
+        node.serve(lambda: node.over)
+        assert [run.id for run in node.over] == [good.id]
+        node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+        node.serve(lambda: len(node.hands.started) == 3)
+
     def test_a_turn_that_fails_is_not_the_last(
         self, node: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -715,6 +697,54 @@ class TestStopping:
             node.serve(lambda: ended)
         assert "was not told that this node ends" in caplog.text
 
+    def test_how_a_run_ended_is_told_to_a_store_that_fails_until_it_can_be_or_the_deadline_comes(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Once nothing runs it is tried again soon, however long it has waited for the store before."""
+        tries: list[int] = []
+        finish = node.engine.finish
+
+        def fails(run: Run, ended: Ended) -> bool:
+            tries.append(1)
+            if len(tries) < 6:
+                raise StoreError("The store is away.")
+            return finish(run, ended)
+
+        run = self._ending(node, fails, monkeypatch)
+        node.dispatcher._again_s = module._MOST_AGAIN_S
+        done: list[int] = []
+        node.dispatcher.stop(DEADLINE_S, lambda: done.append(1))
+        node.hands.end(run, Ended(State.SUCCEEDED))
+        node.serve(lambda: done)
+        assert [each.id for each in node.over] == [run.id] and len(tries) == 6
+        monkeypatch.undo()
+        found = LocalEngine(node.engine._file.path).run(run.id)
+        assert found is not None and found.state is State.SUCCEEDED
+
+    def test_what_the_store_cannot_be_told_until_the_deadline_is_in_the_log(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fails(run: Run, ended: Ended) -> bool:
+            raise StoreError("The store is away.")
+
+        monkeypatch.setattr(module, "_LAST_S", 0.02)
+        run = self._ending(node, fails, monkeypatch)
+        done: list[int] = []
+        node.dispatcher.stop(0.0, lambda: done.append(1))
+        node.hands.end(run, Ended(State.SUCCEEDED))
+        node.serve(lambda: done)
+        assert f"How the run {run.id} of job ended could not be kept: succeeded." in caplog.text
+
+    def _ending(self, node: Node, finish: Callable[[Run, Ended], bool], monkeypatch: pytest.MonkeyPatch) -> Run:
+        """A run that goes on while the store begins to fail at ends."""
+        job = declared()
+        node.begin(job)
+        node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+        node.serve(lambda: node.hands.started)
+        monkeypatch.setattr(node.engine, "finish", finish)
+        monkeypatch.setattr(module, "_FIRST_AGAIN_S", 0.001)
+        return node.hands.started[0]
+
     def test_with_nothing_to_do_it_ends_at_once(self, node: Node) -> None:
         node.begin(declared())
         done: list[int] = []
@@ -726,6 +756,20 @@ def hourly(minute: int = 30) -> Declaration:
     """In each hour at another minute than now's, so that a test does not run over it."""
     now = datetime.now(UTC)
     return declared(every="1h", start=(now - timedelta(hours=3, minutes=60 - minute)).isoformat())
+
+
+class Asking(Watching):
+    """One that asks the store, which fails it so often."""
+
+    def __init__(self, fails: int) -> None:
+        super().__init__()
+        self.fails = fails
+
+    def ended(self, declaration: Declaration, run: Run) -> None:
+        if self.fails:
+            self.fails -= 1
+            raise StoreError("The store is away.")
+        super().ended(declaration, run)
 
 
 class TestObservers:
@@ -749,6 +793,38 @@ class TestObservers:
         node.begin(hourly())
         node.wait(hours=1)
         assert len(node.hands.started) == 1 and "RuntimeError: quack" in caplog.text
+
+    def test_one_that_the_store_fails_is_told_later_and_no_other_is_told_twice(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(audience, "_FIRST_S", 0.001)
+        asks = Asking(2)
+        node = Node(tmp_path / "store", "a", observers=[asks])
+        job = declared()
+        node.begin(job, declared("after", **outcome_of("job", outcome="failed")))
+        node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+        node.serve(lambda: node.hands.started)
+        node.hands.end(node.hands.started[0], Ended(State.FAILED, "no"))
+        node.serve(lambda: asks.over)
+        assert [run.name for run in asks.over] == [run.name for run in node.over] == ["job"]
+        assert [run.name for run in node.engine.runs()] == ["after", "job"]
+        node.inbox.close()
+
+    def test_what_it_could_not_be_told_it_is_told_at_the_stop(self, tmp_path: Path) -> None:
+        asks = Asking(1)
+        node = Node(tmp_path / "store", "a", observers=[asks])
+        job = declared()
+        node.begin(job)
+        node.engine.enqueue(job, datetime.now(UTC), Cause.HAND)
+        node.serve(lambda: node.hands.started)
+        node.hands.end(node.hands.started[0], Ended(State.FAILED, "no"))
+        node.serve(lambda: node.over)
+        assert asks.over == []
+        done: list[int] = []
+        node.dispatcher.stop(5.0, lambda: done.append(1))
+        node.serve(lambda: done)
+        assert [run.name for run in asks.over] == ["job"]
+        node.inbox.close()
 
     def test_what_runs_have_printed_is_in_the_store_while_they_run(self, node: Node) -> None:
         node.begin(hourly())

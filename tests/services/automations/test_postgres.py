@@ -23,8 +23,8 @@ from duck.services.automations.engines.postgres import PostgresEngine
 from duck.services.automations.engines.postgres_runs import hold
 from duck.services.automations.run import Cause, Run, State
 from duck.services.inbox import Inbox
+from tests.dispatcher_node import Hands
 from tests.relay import Relay
-from tests.services.automations.test_dispatcher import Hands
 from tests.waiting import serve_until
 
 if TYPE_CHECKING:

@@ -32,6 +32,7 @@ _GATHER_S: Final = 1.0
 _SENT_S: Final = 0.02
 # One that is silent already is looked at less often.
 _AGAIN: Final = timedelta(minutes=1)
+_MOST_UNSURE: Final = 1000
 # How many runs back a row of failures is followed.
 _BEFORE: Final = 100
 
@@ -75,6 +76,7 @@ class Alerts:
         self._outboxes: dict[str, Outbox] = {}
         self._declared: dict[str, Declaration] = {}
         self._missed: dict[str, tuple[int, Run]] = {}
+        self._unsure: dict[str, None] = {}  # what the store may have been told that this node tells it
         self._quiet_until: dict[str, datetime] = {}  # before which none of these can have been silent for too long
         self._timer: Timer | None = None
         self._until = float("inf")
@@ -211,14 +213,28 @@ class Alerts:
         """Tell it, unless any node has.
 
         Raises:
-            StoreError: the store cannot be asked.
+            StoreError: the store cannot be asked; nothing was told, and it is to be tried again.
         """
-        if alert is None or not self._engine.once(alert.key):
+        if alert is None or not self._is_ours(alert.key):
             return
         for name in declaration.alert:
             channel = self._channels.get(name)
             if channel is not None:
                 self.send(channel, alert)
+
+    def _is_ours(self, key: str) -> bool:
+        """Whether it is for this node to tell what `key` names.
+
+        Where an answer was lost, the store may have this node's word already, or another node's: rather than that
+        nobody tells it, two may.
+        """
+        was_unsure = key in self._unsure
+        self._unsure[key] = None
+        while len(self._unsure) > _MOST_UNSURE:
+            del self._unsure[next(iter(self._unsure))]
+        is_first = self._engine.once(key)
+        del self._unsure[key]
+        return is_first or was_unsure
 
     def send(self, channel: Channel, alert: Alert) -> None:
         """Tell it there; nothing waits."""
