@@ -37,6 +37,7 @@ def serve() -> Iterator[Serve]:
             below: str = ".",
             duck_below: str | None = None,
             normal: list[tuple[str, str]] | None = None,
+            spares: bool = True,
         ) -> Pair:
             where = Path(tempfile.mkdtemp(prefix="duck-projects-"))
             ends.callback(shutil.rmtree, where)
@@ -45,7 +46,8 @@ def serve() -> Iterator[Serve]:
             one = serve_straight(command, project.directory, where, project.python, project.variables, below)
             ends.callback(one.close)
             there = below if duck_below is None else duck_below
-            other = serve_by_duck(project.directory, where, project.python, project.variables, *arguments, below=there)
+            variables = project.variables | {"DUCK_AUTO_RELOAD_SPARES": str(spares).lower()}
+            other = serve_by_duck(project.directory, where, project.python, variables, *arguments, below=there)
             ends.callback(other.close)
             pair = Pair(one, other, normal or [])
             ends.callback(check_unchanged, pair, before)

@@ -58,7 +58,7 @@ NORMAL: list[tuple[str, str]] = [
     (r"(?<=csrftoken=)\w+", "CSRF"),
     (r"expires=[^;]+", "expires=DATE"),
     (r"(?<=messages=)[^;]+", "SIGNED"),
-    (r"<bdi>[\w/+]{6}\*+</bdi>", "<bdi>HASH</bdi>"),
+    (r"<bdi>[\w/+]{2,6}\*+</bdi>", "<bdi>HASH</bdi>"),
     (r"0x[0-9a-f]{6,}", "ADDRESS"),
 ]
 
@@ -168,8 +168,11 @@ class Pair:
         return self.both(act, f"form of {target}")[1]
 
     def crawl(self, *starts: str, limit: int, leave_out: str = r"logout") -> list[str]:
-        """Visit all that can be reached from `starts`, at most `limit` targets and as many files; all but files."""
-        waiting, seen = deque(starts), dict.fromkeys(starts)
+        """Visit what can be reached from `starts`, at most `limit` targets and as many files; all but files.
+
+        Of pages whose targets differ in numbers and in values of the query alone, one is visited.
+        """
+        waiting, seen = deque(starts), {kind_of(target) for target in starts}
         visited: list[str] = []
         files = 0
         while waiting and len(visited) < limit:
@@ -185,8 +188,9 @@ class Pair:
             if answer.field("Location"):
                 links += Page(f"http://{HOST}{target}", f'<a href="{answer.field("Location")}">').targets()
             for link in links:
-                if link not in seen and not re.search(leave_out, link):
-                    seen[link] = None
+                kind = kind_of(link)
+                if kind not in seen and not re.search(leave_out, link):
+                    seen.add(kind)
                     waiting.append(link)
         return visited
 
@@ -257,6 +261,14 @@ class Pair:
         """Fail with every difference found since the last check."""
         found, self.differences = self.differences, []
         assert not found, f"{len(found)} differences:\n" + "\n".join(map(str, found[:20]))
+
+
+def kind_of(target: str) -> str:
+    """`/pages/3/?order=title` is as `/pages/4/?order=slug`; a file is as no other."""
+    path, _, query = target.partition("?")
+    if path.startswith("/static/"):
+        return target
+    return re.sub(r"\d+", "N", path) + "?" + re.sub(r"=[^&]*", "", query)
 
 
 def around(one: str, other: str) -> tuple[str, str]:

@@ -94,7 +94,7 @@ def src_layout(tool: Tool) -> None:
         "\nfrom django.urls import include\nfrom greetings.views import greeting\n"
         'urlpatterns += [path("greeting/", greeting), path("docs/", include("django.contrib.admindocs.urls"))]\n',
     )
-    tool.migrate(cwd=source)
+    tool.migrate(cwd=source, settings="src/config/settings/base.py")
 
 
 @pytest.fixture(scope="module", params=["here", "above"])
@@ -164,7 +164,7 @@ def configurations(tool: Tool) -> None:
         )
     tool.write("mysite/views.py", GREETINGS)
     tool.append("mysite/urls.py", '\nfrom mysite.views import greeting\nurlpatterns += [path("greeting/", greeting)]\n')
-    tool.migrate()
+    tool.migrate(settings="mysite/defaults.py")
 
 
 def test_configuration_classes_are_set_up_as_manage_py_does(serve: Serve) -> None:
