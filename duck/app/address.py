@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 from duck.exceptions import ApplicationError
 from duck.net.listener import uri_of
 from duck.services.network import network_addresses
+from duck.settings import views
 
 if TYPE_CHECKING:
     from duck.settings.listen import ListenAddress
+    from duck.settings.load import Settings
     from duck.settings.views import ListeningView
 
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -64,6 +66,15 @@ def listen_addresses(listening: ListeningView) -> list[ListenAddress]:
         replace(address, host="::1") if listening.ipv6 and address.host == "localhost" else address
         for address in listening.addresses
     ]
+
+
+def port_beside(settings: Settings, port: int) -> int:
+    """The first port after `port`, the site's, that is not one of its others; 0 where there is none."""
+    https = views.https(settings)
+    taken = {address.port for address in listen_addresses(views.listening(settings))}
+    if https.enabled and https.redirect:
+        taken.add(https.redirect_port)
+    return next((one for one in range(port + 1, 65536) if one not in taken), 0)
 
 
 def public_addresses(listeners: Iterable[socket.socket], listening: ListeningView) -> list[str]:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from duck.app.address import port_beside
 from duck.app.control import report
 from duck.http.admin import Admin
 from duck.net.limits import Limits
@@ -58,7 +59,7 @@ class Overview:
             addresses = [ListenAddress("fd", fd=descriptor) for descriptor in inherited]
         else:
             addresses = _addresses(settings, port)
-        self._sockets = open_listeners(addresses, backlog=_BACKLOG, holder_of=who_holds)
+        self._sockets = open_listeners(addresses, backlog=_BACKLOG, holder_of=who_holds, option="--admin-listen")
         self.addresses = [uri_of(listener) for listener in self._sockets]
 
     def start(self, version: str, kept: Mapping[str, Any] | None) -> None:
@@ -142,4 +143,4 @@ def _addresses(settings: Settings, port: int) -> list[ListenAddress]:
     chosen = settings["PORT"] != 0 and 0 < port < 65535
     if port < 1024 and not settings.is_given("PORT"):
         port = settings["PORT"]  # who was handed port 443 may not have the right to 444
-    return [ListenAddress("http", host="127.0.0.1", port=port + 1 if chosen else 0)]
+    return [ListenAddress("http", host="127.0.0.1", port=port_beside(settings, port) if chosen else 0)]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from duck.app.address import listen_addresses
+from duck.app.address import listen_addresses, port_beside
 from duck.app.automation_own import own_source
 from duck.app.finding import ERROR, OK, WARNING, Finding
 from duck.backend.django.discover import bundle_directory
@@ -132,7 +132,9 @@ def addresses(settings: Settings, duck: InstanceInfo | None) -> Iterator[Finding
     if isinstance(admin, ListenAddress):
         yield _address(admin, duck, "--admin-listen")
     elif admin is not None and 0 < port < 65535 and not settings["LISTEN"]:
-        yield _address(ListenAddress("http", host="127.0.0.1", port=port + 1), duck, "--admin-listen")
+        yield _address(
+            ListenAddress("http", host="127.0.0.1", port=port_beside(settings, port)), duck, "--admin-listen"
+        )
 
 
 def is_reached_from_outside(address: ListenAddress) -> bool:

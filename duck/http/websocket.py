@@ -209,7 +209,7 @@ class WebSocketView:
             return ErrorResponse(400, NOT_A_HANDSHAKE, request=request)
         if not self._origin_is_allowed():
             return ErrorResponse(403, "Pages of that origin may not connect here.", request=request)
-        core = ServerProtocol(
+        core = _Core(
             subprotocols=[_subprotocol(name) for name in self.subprotocols] or None,
             # A client may offer none of ours: it is let in without, as most servers do.
             select_subprotocol=_select if self.subprotocols else None,
@@ -366,6 +366,15 @@ class WebSocketView:
         core = self._core
         close = None if core is None else core.close_rcvd or core.close_sent
         return (1006, "") if close is None else (int(close.code), close.reason)
+
+
+class _Core(ServerProtocol):
+    """The library's, but that a client may close within a message of several frames (RFC 6455 §5.4): it is not 1002."""
+
+    def recv_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None  # of the message that has begun
+        super().recv_frame(frame)
 
 
 _REFUSAL_FIELDS: Final = frozenset(("allow", "sec-websocket-version"))

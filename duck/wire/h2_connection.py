@@ -342,6 +342,8 @@ class Http2Connection(Receiving):
         if stream_id <= self.last_id or not stream_id & 1:
             self._later_block(stream_id, ended, block)
             return
+        if stream_id - self.last_id > 2:
+            self.passed_over = (self.last_id, stream_id)
         self.last_id = stream_id
         decoder = self._decoder
         fields = None

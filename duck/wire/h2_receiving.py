@@ -40,14 +40,16 @@ class Receiving(Sending):
 
     Attributes:
         last_id: of the stream that the client opened last.
+        passed_over: the ids between which it left some out the last time, for it may not use those any more.
         error: why the connection was closed.
     """
 
-    __slots__ = ("_accepts_to", "_due", "_receive_window", "_remembered", "error", "last_id")
+    __slots__ = ("_accepts_to", "_due", "_receive_window", "_remembered", "error", "last_id", "passed_over")
 
     def __init__(self, owner: Http2Owner, now: float, window: int) -> None:
         Sending.__init__(self, owner, now)
         self.last_id = 0
+        self.passed_over = (0, 0)
         self.error: Http2Error | None = None
         self._accepts_to = MAX_WINDOW  # the last stream that is served
         self._receive_window = window
@@ -171,6 +173,9 @@ class Receiving(Sending):
         """A frame of a closed stream may be on its way when Duck resets it, and later not (§5.1)."""
         self._check_not_idle(stream_id)
         self.account.frame()
+        below, above = self.passed_over
+        if below < stream_id < above:
+            raise Http2Error("a stream that was passed over", PROTOCOL_ERROR)  # §5.1.1
         if stream_id not in self._remembered and stream_id <= self._accepts_to:
             raise Http2Error("a frame of a stream that is closed", STREAM_CLOSED)
 

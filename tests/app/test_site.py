@@ -239,6 +239,8 @@ def test_without_a_socket_for_it_a_site_that_systemd_opened_has_no_redirect(
         ({"LISTEN": ("http://0.0.0.0:80",)}, 80, 8001),
         ({"PORT": 443}, 443, 444),
         ({"PORT": 9000}, 9000, 9001),
+        ({"LISTEN": ("http://127.0.0.1:9000", "https://127.0.0.1:9001")}, 9000, 9002),
+        ({"ENABLE_HTTPS": True, "FORCE_HTTPS": True, "PORT": 8079}, 8079, 8081),
         ({"PORT": 0}, 40_000, 0),
     ],
 )

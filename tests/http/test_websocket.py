@@ -87,6 +87,19 @@ def test_fragments_are_one_message():
     conversation(work)
 
 
+def test_a_client_may_close_within_a_message():
+    async def work(port):
+        async with connect(port) as ws:
+            ws.protocol.send_text(b"qu", fin=False)
+            ws.protocol.expect_continuation_frame = False  # it would not do so by itself
+            await ws.close(4001, "enough")
+            assert (ws.close_code, ws.close_reason) == (4001, "enough")
+            assert ws.protocol.close_rcvd.code == 4001
+
+    conversation(work)
+    assert Echo.closed == [(4001, "enough")]
+
+
 def test_the_view_may_end_the_connection_with_its_reason():
     async def work(port):
         async with connect(port) as ws:

@@ -222,8 +222,15 @@ def test_no_client_has_stream_0_or_an_even_one(stream_id, make):
     assert closed_by(make(stream_id)) == frames.PROTOCOL_ERROR
 
 
-def test_ids_ascend():
-    assert closed_by(get(5), get(3)) == frames.STREAM_CLOSED
+@pytest.mark.parametrize("opened", [(3,), (5,), (1, 3, 7)])
+def test_ids_ascend(opened):
+    # Never used, so it is an id out of order (5.1.1) and no stream that is closed (5.1).
+    assert closed_by(*[get(one) for one in opened], get(opened[-1] - 2)) == frames.PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize("closed", [1, 7])
+def test_one_beside_those_passed_over_is_closed(closed):
+    assert closed_by(get(1), get(7), get(closed)) == frames.STREAM_CLOSED
 
 
 @pytest.mark.parametrize("late", [get(), data(b"x"), data(b"", end=True)])

@@ -77,7 +77,8 @@ PRODUCTION: Final = (
         kinds.LISTEN_OR_OFF.or_none(),
         None,
         "Where `/livez`, `/readyz`, `/status` and `/metrics` are answered; `off` for nowhere."
-        " By default 127.0.0.1 and the port after PORT under `duck serve`, nowhere under `runserver`.",
+        " By default 127.0.0.1 and the port after PORT, or the next that LISTEN leaves, under `duck serve`,"
+        " and nowhere under `runserver`.",
         flags=("--admin-listen",),
         metavar="URL",
         of=_SERVE,
