@@ -13,9 +13,16 @@ MEDIA = "MEDIA_URL = '/media/'\nMEDIA_ROOT = BASE_DIR / 'media'\n"
 URLS = """
 from django.conf import settings
 from django.conf.urls.static import static
+from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.urls import include, path, re_path
 from django.views import View
+from django.views.static import serve
+class BasicAuthMiddleware:
+    def __init__(self, get_response):
+        self.get_response = get_response
+    def __call__(self, request):
+        return self.get_response(request)
 def view(request, **kwargs):
     return HttpResponse("view")
 urlpatterns = [{patterns}]
@@ -44,6 +51,13 @@ urlpatterns = [{patterns}]
         (MEDIA, "re_path(r'^media/private/(?P<p>.*)$', view)", "A view of the project"),
         (MEDIA, "path('media/', include([path('private/<int:p>', view)]))", "A view of the project"),
         (MEDIA, "re_path(r'^(?P<p>.*)$', view)", "A view of the project"),
+        (MEDIA, "re_path(r'^media/(?P<path>.*)$', login_required(serve), {'document_root': settings.MEDIA_ROOT})",
+         "A view of the project answers there: django.views.static.serve"),
+        (MEDIA, "*static('/media/', document_root='/elsewhere')", "The project serves '/elsewhere' there"),
+        (MEDIA, "*static(settings.MEDIA_URL, document_root=settings.MEDIA_ROOT),"
+         " *static('/media/private/', document_root='/elsewhere')", "'/elsewhere' at '/media/private/'"),
+        (MEDIA + "MIDDLEWARE += ['mysite.urls.BasicAuthMiddleware']",
+         "*static(settings.MEDIA_URL, document_root=settings.MEDIA_ROOT)", "mysite.urls.BasicAuthMiddleware decides"),
         (MEDIA, "path('media/one', type('V', (View,), {}).as_view())", "A view of the project"),
     ],
 )  # fmt: skip

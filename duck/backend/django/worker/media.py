@@ -7,6 +7,8 @@ import re
 import sys
 from typing import Any, Dict, Iterator, List, Tuple
 
+# Names of classes, Django's LoginRequiredMiddleware and what derives from it among them.
+_ASKS_WHO = re.compile(r"LoginRequired|RequireLogin|Lockdown|BasicAuth", re.IGNORECASE)
 _REGEX_META = re.compile(r"[\\.^$*+?{}\[\]|()]")
 
 
@@ -36,7 +38,7 @@ def _objection(url: str, root: str, manage: str, base_dir: str) -> str:
     for path, what in _precious(manage, base_dir):
         if _holds(real, path):
             return f"MEDIA_ROOT {root!r} holds {what}, which must never be served."
-    return _view_objection(url)
+    return _middleware_objection() or _view_objection(url, real)
 
 
 def _storage_objection(real: str) -> str:
@@ -72,7 +74,26 @@ def _holds(directory: str, path: str) -> bool:
     return real == directory or real.startswith(directory.rstrip(os.sep) + os.sep)
 
 
-def _view_objection(url: str) -> str:
+def _middleware_objection() -> str:
+    """What stands in front of every view and asks visitors who they are; it would not be asked for a file."""
+    from django.conf import settings
+    from django.utils.module_loading import import_string
+    from django.views.static import serve
+
+    for path in settings.MIDDLEWARE:
+        try:
+            middleware = import_string(path)
+        except ImportError:
+            continue  # Django itself tells of it
+        names = [kind.__name__ for kind in getattr(middleware, "__mro__", [])] or [path.rpartition(".")[2]]
+        if not any(_ASKS_WHO.search(name) for name in names):
+            continue
+        if getattr(serve, "login_required", True):  # False where the project says login_not_required(serve)
+            return f"The middleware {path} decides who may see a page, and would not be asked."
+    return ""
+
+
+def _view_objection(url: str, real: str) -> str:
     from django.urls import Resolver404, get_resolver, resolve
 
     for probe in (url + "a.jpg", url + "a/b.jpg"):
@@ -82,24 +103,28 @@ def _view_objection(url: str) -> str:
             continue
         if not _is_static_view(match.func):
             return f"A view of the project answers there: {_name_of(match.func)}."
+        if not _is_root(match.kwargs, real):
+            return f"The project serves {str(match.kwargs.get('document_root'))!r} there, not MEDIA_ROOT."
     prefix = url[1:]
-    for literal, callback in _leaves(get_resolver().url_patterns, ""):
+    for literal, callback, arguments in _leaves(get_resolver().url_patterns, ""):
         if literal.startswith(prefix) and not _is_static_view(callback):
             return f"A view of the project answers there: {_name_of(callback)}."
+        if literal.startswith(prefix) and (literal != prefix or not _is_root(arguments, real)):
+            return f"The project serves {str(arguments.get('document_root'))!r} at '/{literal}'."
     return ""
 
 
-def _leaves(patterns: List[Any], before: str) -> Iterator[Tuple[str, Any]]:
-    """Each view of `patterns` with the literal text that its path starts with."""
+def _leaves(patterns: List[Any], before: str) -> Iterator[Tuple[str, Any, Dict[str, Any]]]:
+    """Each view of `patterns` with the literal text that its path starts with, and its fixed arguments."""
     for pattern in patterns:
         literal, whole = _literal(pattern.pattern)
         if hasattr(pattern, "url_patterns"):
             if whole:
                 yield from _leaves(pattern.url_patterns, before + literal)
             else:
-                yield from ((before + literal, view) for _, view in _leaves(pattern.url_patterns, ""))
+                yield from ((before + literal, *leaf[1:]) for leaf in _leaves(pattern.url_patterns, ""))
         else:
-            yield before + literal, pattern.callback
+            yield before + literal, pattern.callback, pattern.default_args
 
 
 def _literal(pattern: Any) -> Tuple[str, bool]:
@@ -120,9 +145,15 @@ def _literal(pattern: Any) -> Tuple[str, bool]:
 
 
 def _is_static_view(callback: Any) -> bool:
+    """Whether it is Django's own, bare: what is wrapped around it, `login_required` say, is the project's decision."""
     from django.views.static import serve
 
-    return callback is serve or getattr(callback, "__wrapped__", None) is serve
+    return callback is serve
+
+
+def _is_root(arguments: Dict[str, Any], real: str) -> bool:
+    root = arguments.get("document_root")
+    return root is not None and os.path.realpath(root) == real
 
 
 def _name_of(callback: Any) -> str:
