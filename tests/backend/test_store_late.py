@@ -1,4 +1,7 @@
-"""A store process that answers late, or never, to a node that has more to do than to wait."""
+"""A store process that answers late, or never, to a node that has more to do than to wait: what the link makes of it.
+
+What a dispatcher makes of such a link is in `tests/services/automations/test_dispatcher_stores.py`.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +103,9 @@ def waiting(root: Path) -> Iterator[Callable[..., Waiting]]:
         each.inbox.close()
 
 
-def test_one_that_is_late_is_heard_of_and_nothing_is_done_twice(waiting: Callable[..., Waiting]) -> None:
+def test_one_that_is_late_is_heard_of_and_its_answer_is_for_who_asks_the_same_again(
+    waiting: Callable[..., Waiting],
+) -> None:
     node = waiting(call_s=DEADLINE_S)
     node.attend(0.2)
     asked = {"name": "late", "revision": "r", "overlap": "allow", "planned": 1, "cause": "event"}

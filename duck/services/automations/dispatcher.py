@@ -54,6 +54,8 @@ _MOST_AGAIN_S: Final = 15.0
 _PRUNE_S: Final = 3600.0
 # What is due waits no longer for the ends of others to be kept.
 _MOST_SAYING_S: Final = 0.05
+# Of runs that were given up while the store's answer was lost the latest so many are looked at.
+_MOST_LOST: Final = 100
 # A stop tells the store how the last runs ended for so long at least, though they took all of its time.
 _LAST_S: Final = 0.5
 
@@ -109,6 +111,7 @@ class Dispatcher:
         self._broken_s = 0.0  # how long it waits after a turn that failed for another reason
         self._last_beat = self._last_prune = self._last_join = datetime.min.replace(tzinfo=UTC)
         self._patient_until = datetime.min.replace(tzinfo=UTC)
+        self._unheard: datetime | None = None  # since when runs may have been given up without its hearing of it
         self._is_flooded = False  # more events wait than were taken
         self._is_stopping = False
         self._has_stopped = False
@@ -365,16 +368,28 @@ class Dispatcher:
             if run_id in self._running:
                 self._executor.cancel(run_id)
         if not timedelta() < self._patient_until - now <= timedelta(seconds=SILENT_S):
-            for run in self._engine.give_up(SILENT_S, self._declared):
-                logger.warning("The run %s of %s is given up: %s.", run.id, run.name, run.reason)
-                declaration = self._declared.get(run.name)
-                if declaration is not None:
-                    self._ends.given_up(declaration, run.id)
+            self._give_up(now)
             self._ends.tell()
         self._join(now)
         self._see_pauses(now)
         self._crowd.look(self._engine.crowded)
         self._last_beat = now
+
+    def _give_up(self, now: datetime) -> None:
+        """Have the runs of silent nodes given up, and see to what waits for their ends."""
+        since = self._unheard if self._unheard is not None else now
+        self._unheard = since  # until the answer has come: the store may have done it all the same
+        runs = self._engine.give_up(SILENT_S, self._declared)
+        if since < now:
+            lost = self._engine.runs(state=State.LOST, limit=_MOST_LOST)
+            unheard = {run.id: run for run in lost if run.ended and run.ended >= since and run.node != self.node}
+            runs = list((unheard | {run.id: run for run in runs}).values())
+        self._unheard = None
+        for run in runs:
+            logger.warning("The run %s of %s is given up: %s.", run.id, run.name, run.reason)
+            declaration = self._declared.get(run.name)
+            if declaration is not None:
+                self._ends.given_up(declaration, run.id)
 
     def _prune(self, now: datetime) -> None:
         """Forget old history: last in a turn, and once in an hour though it fails, for nothing waits for it."""
