@@ -3,6 +3,7 @@ between. Says it as JSON.
 
     python store_steps.py count             how many statements each operation takes
     python store_steps.py between URL       what becomes of a run that is queued again while it is cancelled
+    python store_steps.py prune             how many runs each call of `prune` forgets, where its time is up at once
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ django.setup()
 
 from django.db import connection  # noqa: E402
 
+from duck.automation.django import pruning  # noqa: E402
+from duck.automation.django.models import Automation, Run  # noqa: E402
 from duck.automation.django.store import Store  # noqa: E402
 
 FAR = 2**52
@@ -93,4 +96,22 @@ def between(url: str) -> dict[str, object]:
     return {"told": told, "other": moved[0], "state": found["state"], "cancels": found["cancels"]}
 
 
-sys.stdout.write(json.dumps(count() if sys.argv[1] == "count" else between(sys.argv[2])))
+def prune() -> list[list[int]]:
+    """Of two automations with 601 runs that are over, and one with one: forgotten, and left of each."""
+    pruning._MOST_S = 0.0
+    Run.objects.all().delete()
+    Automation.objects.all().delete()
+    store = Store()
+    names = {"few": 1, "many": 601, "more": 601}
+    store.register([[name, "r"] for name in names])
+    over = {"revision": "r", "planned": 0, "cause": "hand", "state": "succeeded", "not_before": 0, "created": 0}
+    Run.objects.bulk_create(Run(name=name, ended=0, **over) for name, many in names.items() for _ in range(many))
+    found: list[list[int]] = []
+    while not found or found[-1][1:] != [1, 1, 1]:
+        forgotten = store.prune(1, 0.0)
+        found.append([forgotten, *(Run.objects.filter(name=name).count() for name in names)])
+    return found
+
+
+MODES = {"count": count, "between": between, "prune": prune}
+sys.stdout.write(json.dumps(MODES[sys.argv[1]](*sys.argv[2:])))

@@ -73,3 +73,13 @@ def test_a_run_that_is_queued_again_while_it_is_cancelled_is_cancelled(shop: tup
         "state": "running",
         "cancels": True,
     }
+
+
+def test_what_is_forgotten_is_bounded_and_gone_on_with_where_it_was_left(shop: tuple[Path, str]) -> None:
+    assert steps(shop[0], "prune") == [
+        [0, 1, 601, 601],
+        [500, 1, 101, 601],
+        [100, 1, 1, 601],
+        [500, 1, 1, 101],
+        [100, 1, 1, 1],
+    ]

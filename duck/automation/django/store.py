@@ -11,24 +11,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import IntegrityError
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Window
-from django.db.models.functions import RowNumber
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from ..admission import QUEUED, RUNNING
 from ..text import MOST_EVENT, output_of, reason_of, remembered
 from .claims import Claims
-from .database import BACKFILL, CANCELLED, COLUMNS, LOST, OPEN, SCHEDULE, digest_of, parts, retried
+from .database import CANCELLED, COLUMNS, LOST, digest_of, parts, retried
 from .models import FOREVER, Automation, Node, Run, Told
+from .pruning import Pruning
 from .taking import Taking
 
-_PRUNED_AT_ONCE = 5_000
-# As long as `duck.services.automations.engine` has it: a silent node is known, and what was said once.
-_KEPT_NODE_US = 86_400_000_000
-_KEPT_TOLD_US = 90 * 86_400_000_000
-_KEPT_MOST = 100_000
 
-
-class Store(Claims, Taking):
+class Store(Claims, Taking, Pruning):
     """All of it."""
 
     @retried
@@ -214,32 +208,3 @@ class Store(Claims, Taking):
     def run(self, run: int) -> dict[str, Any] | None:
         """The row of one run."""
         return self._runs().filter(id=run).values(*COLUMNS).first()
-
-    @retried
-    def prune(self, keep: int, keep_s: float, most: int = _KEPT_MOST) -> int:
-        """Forget runs that are over, beyond the latest `keep` of each automation, and older than so many seconds or
-        beyond the latest `most`. It goes on the next time where there is much.
-        """
-        with self._change() as now:
-            self._nodes().filter(beat__lt=now - _KEPT_NODE_US).delete()
-            Told._default_manager.using(self.using).filter(at__lt=now - _KEPT_TOLD_US).delete()
-        old = self._over(now).filter(ended__lt=now - round(keep_s * 1e6)).exclude(id__in=self._latest(keep))
-        gone = list(old.values_list("id", flat=True)[:_PRUNED_AT_ONCE])
-        many = self._over(now).exclude(id__in=self._latest(max(keep, most)))
-        gone += set(many.values_list("id", flat=True)[:_PRUNED_AT_ONCE]).difference(gone)
-        for part in parts(gone):
-            with self._change():
-                self._runs().filter(id__in=part).delete()
-        return len(gone)
-
-    def _latest(self, count: int) -> QuerySet[Run, Any]:
-        """The ids of so many of each automation."""
-        place = Window(RowNumber(), partition_by=[F("name")], order_by=F("id").desc())
-        return self._runs().order_by().annotate(place=place).filter(place__lte=count).values("id")
-
-    def _over(self, now: int) -> QuerySet[Run]:
-        """What is over, but for planned times that may come again, of which the row decides."""
-        known = self._automations().filter(name=OuterRef("name")).order_by()
-        undecided = Exists(known.filter(Q(since__lt=OuterRef("planned")) | Q(since__gt=now)))
-        comes = Q(cause__in=(SCHEDULE, BACKFILL)) & (Q(planned__gt=now) | (Q(for_node="") & undecided))
-        return self._runs().order_by().exclude(state__in=OPEN).exclude(comes)

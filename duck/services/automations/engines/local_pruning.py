@@ -11,21 +11,30 @@ from duck.services.automations.engines.local_rows import number
 
 # Others wait for the file meanwhile: what is left goes the next time.
 _AT_ONCE: Final = 20_000
+# The latest run of each automation that is not among so many of its latest.
+_BEYOND: Final = "(SELECT id FROM run WHERE run.name = known.name ORDER BY id DESC LIMIT 1 OFFSET {})"
+_LONG: Final = (
+    f"SELECT name, old, CASE WHEN old IS NOT NULL THEN {_BEYOND.format('?2')} END AS much FROM"
+    f" (SELECT name, {_BEYOND.format('?1')} AS old FROM (SELECT DISTINCT name FROM run) AS known) AS known"
+)
 
 
 def prune(db: sqlite3.Connection, now: datetime, keep: int, keep_s: float, most: int) -> int:
     """Within one transaction; see `Engine.prune`."""
     db.execute("DELETE FROM told WHERE at < ?", (number(now - KEPT_TOLD),))
     db.execute("DELETE FROM node WHERE beat < ?", (number(now - KEPT_NODE),))
-    gone = db.execute(
-        "DELETE FROM run WHERE id IN ("
-        " SELECT run.id FROM (SELECT id, row_number() OVER (PARTITION BY name ORDER BY id DESC) AS place FROM run)"
-        "  AS placed JOIN run ON run.id = placed.id LEFT JOIN automation ON automation.name = run.name"
-        " WHERE state NOT IN ('queued', 'running') AND place > ?1 AND (ended < ?2 OR place > ?3)"
-        # Of a planned time that may come again, the row decides.
-        "  AND (cause NOT IN ('schedule', 'backfill') OR automation.name IS NULL"
-        "   OR planned <= ?4 AND (for_node != '' OR planned <= since AND since <= ?4))"
-        " LIMIT ?5)",
-        (keep, number(now - timedelta(seconds=keep_s)), most, number(now), _AT_ONCE),
-    )
-    return gone.rowcount
+    before, pruned = number(now - timedelta(seconds=keep_s)), 0
+    for row in db.execute(_LONG, (keep, max(keep, most))).fetchall():
+        if row["old"] is not None and pruned < _AT_ONCE:
+            pruned += db.execute(
+                "DELETE FROM run WHERE id IN ("
+                " SELECT id FROM run LEFT JOIN automation ON automation.name = run.name"
+                " WHERE run.name = ?1 AND id <= ?2 AND state NOT IN ('queued', 'running')"
+                "  AND (ended < ?3 OR id <= ?4)"
+                # Of a planned time that may come again, the row decides.
+                "  AND (cause NOT IN ('schedule', 'backfill') OR automation.name IS NULL"
+                "   OR planned <= ?5 AND (for_node != '' OR planned <= since AND since <= ?5))"
+                " ORDER BY id LIMIT ?6)",
+                (row["name"], row["old"], before, row["much"], number(now), _AT_ONCE - pruned),
+            ).rowcount
+    return pruned
