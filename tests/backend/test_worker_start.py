@@ -159,6 +159,18 @@ def test_a_manage_py_that_starts_itself_again_in_a_child_says_what_to_do(
     assert "say --python" in failure["message"]
 
 
+def test_a_manage_py_that_calls_the_command_is_served_in_its_place(
+    make_project: MakeProject, make_worker: MakeWorker
+) -> None:
+    project = make_project(urls=ECHO_URLS)
+    (project / "manage.py").write_text(
+        "import os, sys, django\nos.environ['DJANGO_SETTINGS_MODULE'] = 'mysite.settings'\ndjango.setup()\n"
+        "from django.core.management import call_command\ncall_command('check')\n"
+        "call_command(*sys.argv[1:])\n"
+    )
+    assert state_of(make_worker(project))["argv"] == ["manage.py", "runserver", "--noreload"]
+
+
 def test_a_manage_py_that_is_a_link_has_the_packages_beside_the_file(
     make_project: MakeProject, make_worker: MakeWorker, tmp_path: Path
 ) -> None:

@@ -103,6 +103,7 @@ def run_as_main(path: str) -> None:
 def _replace_command(management: Any, serve: Callable[[], None], name: str) -> None:
     utility = management.ManagementUtility
     fetch_command = utility.fetch_command
+    call_command = management.call_command
 
     class Command:
         """Stands where the command is looked up."""
@@ -113,7 +114,12 @@ def _replace_command(management: Any, serve: Callable[[], None], name: str) -> N
     def fetch(self: Any, subcommand: str) -> Any:
         return Command() if subcommand == name else fetch_command(self, subcommand)
 
+    def call(command_name: Any, *arguments: Any, **options: Any) -> Any:
+        called = command_name if isinstance(command_name, str) else type(command_name).__module__.rpartition(".")[2]
+        return serve() if called == name else call_command(command_name, *arguments, **options)
+
     utility.fetch_command = fetch
+    management.call_command = call
 
 
 # Whose `runserver` does nothing that Duck does not do.
