@@ -81,7 +81,8 @@ def read_all(settings: Settings, told: Mapping[str, Any] | None, place: Place | 
     problems += _alert_problems(settings, found.values())
     missing, warnings = look_around(settings, found.values(), place or Place(settings.base_dir))
     problems += missing
-    tracebacks = tuple(str(each["traceback"]) for each in told.get("failed", ()))
+    # A module that cannot be imported fails for each that names something in it.
+    tracebacks = tuple(dict.fromkeys(str(each["traceback"]) for each in told.get("failed", ())))
     return Found(tuple(found.values()), tuple(problems), zone, tracebacks, (*warnings, *_circles(found)))
 
 

@@ -7,11 +7,12 @@ processes; never anything that a client chooses. For the thread that owns the Ap
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.net.stats import BYTES, SECONDS, merge
 from duck.services.automation_metrics import automation_families
+from duck.services.automations.labels import bounded
 from duck.services.families import counter, exposition, gauge, histogram
 
 if TYPE_CHECKING:
@@ -66,9 +67,15 @@ class Tally:
 
     Args:
         kept: the `counts` of an earlier one that this one goes on from.
+        bounded: makes what ended sources have counted no longer than is right, given it and what was added last.
     """
 
-    def __init__(self, kept: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        kept: Mapping[str, Any] | None = None,
+        bounded: Callable[[dict[str, Any], Mapping[str, Any]], dict[str, Any]] = lambda counts, latest: counts,
+    ) -> None:
+        self._bounded = bounded
         self._ended: dict[str, Any] = dict(kept or {})
         self._latest: dict[Hashable, Mapping[str, Any]] = {}
 
@@ -80,7 +87,7 @@ class Tally:
         """`source` counts no more: what it counted stays, what it had `now` is gone."""
         snapshot = self._latest.pop(source, None)
         if snapshot is not None:
-            self._ended = merge((self._ended, _without_now(snapshot)))
+            self._ended = self._bounded(merge((self._ended, _without_now(snapshot))), snapshot)
 
     @property
     def sources(self) -> set[Hashable]:
@@ -114,7 +121,7 @@ class Metrics:
     def __init__(self, version: str, started: float, *, kept: Mapping[str, Any] | None = None) -> None:
         kept = kept or {}
         self.fronts = Tally(kept.get("fronts"))
-        self.automations = Tally(kept.get("automations"))
+        self.automations = Tally(kept.get("automations"), bounded)
         self._processes = Tally(kept.get("processes"))
         self._version = version
         self._started = started

@@ -420,9 +420,9 @@ def read_value(setting: Setting, raw: Any, origin: Origin, base: Path) -> Any:
         if setting.check is not None:
             setting.check(value)
     except ValueError as error:
-        # Several of one option come as a tuple, which nobody has written.
+        # Several of one option come as a tuple, which nobody has written; what may hold a secret is not said again.
         plain = ", ".join(map(str, raw)) if isinstance(raw, tuple) else raw
-        shown = "(hidden)" if setting.secret else repr(plain)
+        shown = "used as it is" if setting.secret else repr(plain)
         raise SettingsError(f"{origin.where}: {setting.name} cannot be {shown}: {error}.") from None
     return value
 

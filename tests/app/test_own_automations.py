@@ -146,3 +146,11 @@ def test_what_starts_itself_without_end_is_a_warning(site: Path) -> None:
         f"{place}:2: a -> b -> c -> a start one another without end, once one of them has begun.",
         f"{place}:5: own -> own start one another without end, once one of them has begun.",
     )
+
+
+def test_a_module_that_cannot_be_imported_shows_where_once_however_many_objects_are_named_in_it(site: Path) -> None:
+    (site / "broken.py").write_text("import sys\n\n\nraise RuntimeError('quack')\n")
+    names = [f'    "broken.job{number}": {{"trigger": "duck.automation.NoTrigger"}},\n' for number in range(10)]
+    found = found_in(site, f"AUTOMATIONS = {{\n{''.join(names)}}}\n")
+    assert len([each for each in found.problems if "quack" in each]) == 10
+    assert len(found.tracebacks) == 1 and "line 4" in found.tracebacks[0]

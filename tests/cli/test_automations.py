@@ -117,7 +117,7 @@ class TestByHand:
 
     def test_a_run_is_cancelled(self, site: Site) -> None:
         site.start("--name", "here")
-        run = site.json("run", "long")
+        run = site.json("run", "long")["runs"][0]
         wait_until(lambda: site.runs("long")[0]["state"] == "running")
         assert site.runs("long")[0]["node"] == "here"
         assert site.call("cancel", str(run["id"])).returncode == 0
@@ -167,7 +167,7 @@ class TestFollowing:
         with open(site.directory / "duck.toml", "a") as file:
             file.write('[automations.talks]\nshell = "echo first; while [ ! -e go ]; do sleep 0.1; done; echo last"\n')
         site.start()
-        run = site.json("run", "talks")
+        run = site.json("run", "talks")["runs"][0]
         logs = subprocess.Popen(
             site.command("logs", str(run["id"]), "-f"),
             cwd=site.directory,
@@ -202,7 +202,7 @@ class TestFollowing:
 def test_a_node_ends_in_order_and_its_exit_code_says_by_what(site: Site) -> None:
     node = site.start()
     wait_until(lambda: site.runs())
-    run = site.json("run", "long")
+    run = site.json("run", "long")["runs"][0]
     wait_until(lambda: site.runs("long")[0]["state"] == "running")
     site.call("cancel", str(run["id"]))
     node.send_signal(signal.SIGTERM)

@@ -332,7 +332,7 @@ class _Receiver(BaseHTTPRequestHandler):
 
 
 def test_who_follows_a_run_that_nobody_would_carry_out_is_told(site: Site) -> None:
-    run_id = site.json("run", "by-hand")["id"]
+    run_id = site.json("run", "by-hand")["runs"][0]["id"]
     followed = subprocess.Popen(
         [sys.executable, "-m", "duck", "automations", "logs", str(run_id), "-f", "--state-dir", str(site.state)],
         stdout=subprocess.DEVNULL,

@@ -8,6 +8,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from duck.net.stats import CLASSES, METHODS, SECONDS
+from duck.services.automations.labels import MOST_NAMES, OTHERS
 from duck.services.metrics import STATES, Metrics, Tally
 from tests.net.front import Front, get
 
@@ -64,6 +65,19 @@ def test_the_workers_are_added_up() -> None:
     assert told["duck_backend_slots_busy"] == 3
     assert told["duck_front_loops"] == 2
     assert (told["duck_generation"], told["duck_front_loops_behind"]) == (4, 1)
+
+
+def test_automations_that_come_and_go_with_dispatchers_are_bounded_and_none_of_their_runs_is_lost() -> None:
+    metrics = Metrics("1.0", 0.0)
+    for start in range(6):
+        names = [f"job{start}-{number}" for number in range(100)]
+        metrics.automations.update(start, {"runs": {**{name: {"failed": 1} for name in names}, OTHERS: {"failed": 1}}})
+        metrics.automations.ended(start)
+        metrics = Metrics("1.0", 0.0, kept=metrics.counts)
+    told = {key: value for key, value in samples(metrics).items() if key.startswith("duck_automation_runs_total")}
+    assert len(told) == MOST_NAMES + 1 and sum(told.values()) == 606
+    assert told[f"duck_automation_runs_total{{name={OTHERS},outcome=failed}}"] == 406
+    assert "duck_automation_runs_total{name=job5-7,outcome=failed}" in told, "the latest have figures of their own"
 
 
 def test_a_histogram_says_how_many_are_at_most_so_much() -> None:

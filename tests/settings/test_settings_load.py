@@ -123,7 +123,7 @@ def test_a_settings_module_can_be_named(tmp_path: Path, by_path: bool) -> None:
             "request_timeout = 3\nhead_timeout = 4",
             "{}:2: HEAD_TIMEOUT sets HEAD_TIMEOUT, which is set already by",
         ),
-        ("secret_key = 'short'", "SECRET_KEY cannot be (hidden): give at least 32 random characters"),
+        ("secret_key = 'short'", "SECRET_KEY cannot be used as it is: give at least 32 random characters"),
         ("trusted_proxies = ['10.0.0.1/8']", "'10.0.0.1/8' in it is wrong: give an address, a network like"),
         ("django_side_urls = ['(']", "'(' in it is wrong: as a regular expression it cannot be read"),
         ("django_side_urls = '/a'\nport=1", None),
@@ -138,7 +138,7 @@ def test_a_settings_module_can_be_named(tmp_path: Path, by_path: bool) -> None:
         ("acme_directory = 'http://ca/dir'", "give an address that begins with https://"),
         (
             "acme_eab_hmac_key = 'a key in words'",
-            "ACME_EAB_HMAC_KEY cannot be (hidden): give the key as the certificate",
+            "ACME_EAB_HMAC_KEY cannot be used as it is: give the key as the certificate",
         ),
         ("auto_reload = 'maybe'", "give true or false"),
         ("access_log = 'xml'", "give one of dev, text, json, combined, off"),

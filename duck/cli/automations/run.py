@@ -24,6 +24,8 @@ from duck.exceptions import ApplicationError
 from duck.services.automations.run import State
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from duck.services.automations.declaration import Declaration
     from duck.services.automations.engine import Engine
     from duck.services.automations.run import Run
@@ -89,7 +91,7 @@ def _run_now(settings: Settings, name: str, *, wait: bool, as_json: bool) -> int
     if wait and not run.state.is_over:
         run = _see_through(settings, engine, run)
     if as_json:
-        click.echo(json.dumps(run_values(run), indent=2))
+        _print_json([run])
     elif wait:
         print_output(run)
         say_run(run)
@@ -117,7 +119,7 @@ def _run_on_each(engine: Engine, declaration: Declaration, *, wait: bool, as_jso
         time.sleep(0.1)
         runs = [engine.run(run.id) or run for run in runs]
     if as_json:
-        click.echo(json.dumps({"runs": [run_values(run) for run in runs]}, indent=2))
+        _print_json(runs)
     for run in runs:
         if not as_json and wait:
             print_output(run)
@@ -125,6 +127,11 @@ def _run_on_each(engine: Engine, declaration: Declaration, *, wait: bool, as_jso
         elif not as_json:
             click.echo(f"Run {run.id} of {run.name} is {run.state} for {run.for_node}.")
     return OK if all(run.state in (_DONE if wait else _BEGUN) for run in runs) else FAILED
+
+
+def _print_json(runs: Sequence[Run]) -> None:
+    """The same, whether there is one run or one for each node."""
+    click.echo(json.dumps({"runs": [run_values(run) for run in runs]}, indent=2))
 
 
 def _see_through(settings: Settings, engine: Engine, run: Run) -> Run:

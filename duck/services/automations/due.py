@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # A start so late is no miss: a busy machine, a store that was restarted.
 PUNCTUAL: Final = timedelta(seconds=60)
+# Of several that are due at once, and punctual, each runs; else the first would keep the latest from it.
+_ONE_BY_ONE: Final = ("allow", "queue_all")
 # Of a longer absence the latest so many planned times have a row each.
 MOST_ROWS: Final = 1000
 
@@ -55,12 +57,10 @@ def due(declaration: Declaration, since: datetime, now: datetime) -> list[Due]:
             found.append(Due(at, True))
         elif declaration.missed == "skip" and late > PUNCTUAL:
             found.append(Due(at, False, f"{MISSED_BY}{written(late.total_seconds())}"))
-        elif at == latest:
+        elif at == latest or (declaration.missed == "skip" and declaration.overlap in _ONE_BY_ONE):
             # Those it stands for were missed, and not passed over for being too old.
             stands_for = sum(1 for each in found if each.reason.startswith("one run"))
-            found.append(Due(at, True, missed=stands_for))
-        elif late <= PUNCTUAL and declaration.missed == "skip":
-            found.append(Due(at, True))
+            found.append(Due(at, True, missed=stands_for if declaration.missed == "once" else 0))
         else:
             found.append(Due(at, False, f"one run stands for it, that of {latest:%Y-%m-%d %H:%M:%S} UTC"))
     return found

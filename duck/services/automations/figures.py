@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from duck.net.stats import SECONDS
 from duck.services.automations.due import PUNCTUAL
+from duck.services.automations.labels import MOST_NAMES, OTHERS
 from duck.services.automations.run import Cause, State
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
     from duck.services.automations.run import Run
 
-MOST_NAMES: Final = 200
-OTHERS: Final = "(others)"
 MISSED: Final = "missed"
 
 

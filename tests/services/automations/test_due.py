@@ -66,6 +66,20 @@ def test_skip_runs_what_is_in_time_alone() -> None:
     assert told(declared(missed="skip"), NOW - timedelta(hours=1), late) == [(12, False, "missed by 5 min", 0)]
 
 
+def test_of_several_that_are_just_in_time_the_latest_runs_and_all_where_they_may_wait() -> None:
+    """The first would keep the others from it, and be the one that is late."""
+    stands = "one run stands for it, that of 2026-05-01 12:00:00 UTC"
+    for overlap, second in (
+        ("skip", (False, stands, 0)),
+        ("queue_one", (False, stands, 0)),
+        ("replace", (False, stands, 0)),
+        ("allow", (True, "", 0)),
+        ("queue_all", (True, "", 0)),
+    ):
+        found = told(declared(every="30s", missed="skip", overlap=overlap), NOW - timedelta(seconds=91))
+        assert [each[1:] for each in found] == [(False, "missed by 65 s", 0), second, (True, "", 0)], overlap
+
+
 def test_beyond_the_window_nothing_runs_and_each_is_told() -> None:
     found = told(declared(every="1d", within="6h"), NOW - timedelta(days=2))
     assert found == [

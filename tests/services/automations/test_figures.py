@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 
 from duck.net.stats import SECONDS
 from duck.services.automations.declaration import Declaration, read_declaration
-from duck.services.automations.figures import MOST_NAMES, OTHERS, Figures
+from duck.services.automations.figures import Figures
+from duck.services.automations.labels import MOST_NAMES, OTHERS
 from duck.services.automations.run import Cause, Run, State
 from duck.services.metrics import Metrics
 from tests.services.test_metrics import samples
