@@ -66,7 +66,7 @@ class Exchange:
         started: when the head was complete, by `Clock.time`, in seconds.
         max_body_bytes: what the request's body may have; a route may change it before the body is read.
         read_ahead_bytes: how much of the answer may wait in memory for a client that is slow; less for each of many
-            streams.
+            streams, and nothing where many clients are slow.
         backend: who answered, for the log; FILES for a file, empty for Duck itself.
         error: why the answer was cut, or why a failure was answered.
         waited_s: how long it stood in the queue for a backend, or at the gate while there was none.

@@ -88,7 +88,7 @@ class Http2Answer(StreamState):
             if self.duplex is not None:
                 self.duplex.resume()
             elif self.exchange is not None:
-                self.exchange.resume_answer()
+                self._connection.server.caught_up(self.exchange)
         file = self._file
         if file is not None and not waiting and not file.left:
             self._file = None
@@ -163,7 +163,7 @@ class Http2Answer(StreamState):
                 if self.duplex is not None:
                     self.duplex.pause()
                 elif self.exchange is not None:
-                    self.exchange.pause_answer()
+                    connection.server.held_up(self.exchange)
         connection.flush_soon()
 
     def send_end(self, trailers: Fields | None) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("duck.net")
 
 _FRESH_S: Final = 1.0
+# Answers that wait for slow clients with `Exchange.read_ahead_bytes` in memory; of more, what comes goes to the spool.
+MAX_SLOW_IN_MEMORY: Final = 64
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -89,6 +91,7 @@ class Server:
         on_exchange: told of each exchange that has ended, and of each request that could not be understood, by one that
             stands for it (see `unread`).
         stats: counts of the exchanges that have ended.
+        slow: exchanges whose clients do not take their answers now.
     """
 
     def __init__(
@@ -123,6 +126,7 @@ class Server:
         self.requests = 0
         self.refused_count = 0
         self.stats = Stats()
+        self.slow: set[Exchange] = set()
         self._on_end = self.ended  # made once, not for each exchange
         self._on_empty: Callable[[], None] | None = None
         self._is_full = False
@@ -315,8 +319,23 @@ class Server:
         except Exception as error:
             self.failed(exchange, error)
 
+    def held_up(self, exchange: Exchange) -> None:
+        """Pause an answer whose client is slow; nothing more of it is kept in memory where many wait there already."""
+        slow = self.slow
+        if len(slow) >= MAX_SLOW_IN_MEMORY:
+            exchange.read_ahead_bytes = 0
+        slow.add(exchange)
+        exchange.pause_answer()
+
+    def caught_up(self, exchange: Exchange) -> None:
+        """Go on with an answer whose client takes more."""
+        self.slow.discard(exchange)
+        exchange.resume_answer()
+
     def ended(self, exchange: Exchange) -> None:
         """Count an exchange that is over, and tell of it."""
+        if exchange.paused:
+            self.slow.discard(exchange)
         exchange.ended_at = self.clock.time()
         self.stats.count(exchange)
         on_exchange = self.on_exchange

@@ -183,7 +183,7 @@ class ServerConnection(ServerAnswer):
         self._unsent = transport.get_write_buffer_size()
         self.deadline = self._server.clock.time() + self._server.limits.send_timeout_s
         if self._exchange is not None and not isinstance(self._sender, FileSender):
-            self._exchange.pause_answer()
+            self._server.held_up(self._exchange)
 
     def resume_writing(self) -> None:
         self._write_paused = False
@@ -202,7 +202,7 @@ class ServerConnection(ServerAnswer):
         if isinstance(sender, FileSender):
             sender.proceed()
         elif self._exchange is not None:
-            self._exchange.resume_answer()
+            self._server.caught_up(self._exchange)
             if sender is not None:
                 sender.proceed()
         elif self._state is HEAD and self._buffer:

@@ -124,7 +124,7 @@ class LinkCall(Call):
 
     def link_data(self, chunk: bytes) -> None:
         """The answer goes on."""
-        if self._ahead >= self._exchange.read_ahead_bytes:
+        if self._overflow is not None or (self._paused and self._ahead >= self._exchange.read_ahead_bytes):
             self._put_aside(chunk)
             return
         self._exchange.response.data(chunk)

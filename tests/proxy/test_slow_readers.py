@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from duck.net.server import MAX_SLOW_IN_MEMORY
 from duck.proxy.spool import PIECE_BYTES
 from duck.wire import link
 from tests.net.front import get
@@ -74,6 +75,26 @@ def test_slow_readers_hold_no_thread(make_front, link_backend, tmp_path, script)
         assert client.answer().body == LONG
     assert slow[0].ask(get("/other")).body == b"quick"
     wait_empty(front, tmp_path)
+
+
+def test_where_many_are_slow_nothing_more_waits_in_memory(make_front, link_backend, tmp_path):
+    front = make_front(spool_dir=str(tmp_path))
+    front.switch(link_backend(streamed).upstream(slots=2))
+    server = front.worker.server
+    others = set(range(MAX_SLOW_IN_MEMORY))
+    front.call(server.slow.update, others)
+    slow = [front.connect(RECEIVE_BYTES) for _ in range(3)]
+    for client in slow:
+        client.sendall(get("/long"))
+    wait(lambda: front.site.spool.used > 3 * MUCH and len(front.pool.idle) == 2)
+    held = front.call(lambda: [one._transport.get_write_buffer_size() for one in server.connections])
+    assert all(0 < size < MIB // 2 for size in held) and len(held) == 3
+    leave(slow.pop())
+    for client in slow:
+        assert client.answer().body == LONG
+        assert client.ask(get("/other")).body == b"quick"
+    wait_empty(front, tmp_path)
+    assert server.slow == others
 
 
 def test_an_answer_of_http_1_0_comes_whole(make_front, link_backend, tmp_path):
