@@ -58,6 +58,7 @@ urlpatterns = [{patterns}]
          " *static('/media/private/', document_root='/elsewhere')", "'/elsewhere' at '/media/private/'"),
         (MEDIA + "MIDDLEWARE += ['mysite.urls.BasicAuthMiddleware']",
          "*static(settings.MEDIA_URL, document_root=settings.MEDIA_ROOT)", "mysite.urls.BasicAuthMiddleware decides"),
+        (MEDIA + "FORCE_SCRIPT_NAME = '/app'\nMEDIA_URL = 'media/'", "path('media/<path:p>', view)", "A view of the"),
         (MEDIA, "path('media/one', type('V', (View,), {}).as_view())", "A view of the project"),
     ],
 )  # fmt: skip

@@ -66,6 +66,22 @@ async def application(scope, receive, send):
 """
 
 
+ASYNC_STREAM = """
+import asyncio
+from django.http import StreamingHttpResponse
+from django.urls import path
+
+async def endless():
+    yield b"first"
+    await asyncio.Event().wait()
+
+async def events(request):
+    return StreamingHttpResponse(endless())
+
+urlpatterns = [path("", events)]
+"""
+
+
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str) -> None:
         super().__init__("localhost", timeout=TIMEOUT_S)
@@ -210,6 +226,21 @@ def test_the_projects_own_server_is_driven(
     assert echo(worker, "hi") == "hi wss ['198.51.100.7', 4711] ['example.org', 443]"
     assert worker.stop() == 0
     assert ("lifespan ended" in worker.text()) is (name != "daphne")
+
+
+def test_all_goes_through_asgi_where_the_project_runs_daphne(make_worker: MakeWorker, tmp_path: Path) -> None:
+    python = environment("3.11", dict(SERVERS)["daphne"])
+    project = start_project(python, tmp_path)
+    with open(project / "mysite" / "settings.py", "a") as file:
+        file.write("\nINSTALLED_APPS.insert(0, 'daphne')\nASGI_APPLICATION = 'mysite.asgi.application'\n")
+    (project / "mysite" / "urls.py").write_text(ASYNC_STREAM)
+    worker = start(make_worker, project, python=python)
+    assert (worker.ready["protocol"], worker.ready["asgi_server"].partition(" ")[0]) == ("http", "daphne")
+    connection = UnixConnection(worker.ready["address"])
+    connection.request("GET", "/", headers={"X-Duck-Identity": IDENTITY})
+    assert connection.getresponse().read1() == b"first"  # and the stream goes on
+    connection.close()
+    assert start(make_worker, project, python=python, wsgi="mysite.wsgi.application").ready["protocol"] == "link"
 
 
 @pytest.mark.parametrize("identity", [None, "", "wrong https a 1 b 2", f"{SECRET} https a b c d", f"{SECRET} https"])

@@ -214,7 +214,7 @@ def test_a_src_layout_works(make_project: MakeProject, make_worker: MakeWorker) 
 
 
 def test_serve_imports_the_entry_and_not_manage_py(make_project: MakeProject, make_worker: MakeWorker) -> None:
-    project = make_project(urls=ECHO_URLS)
+    project = make_project(urls=ECHO_URLS, settings="FORCE_SCRIPT_NAME = '/app'")
     wsgi = project / "mysite" / "wsgi.py"
     wsgi.write_text("import os\nos.environ['FROM_WSGI'] = '1'\n" + wsgi.read_text())
     worker = make_worker(project, mode="serve")
@@ -223,6 +223,7 @@ def test_serve_imports_the_entry_and_not_manage_py(make_project: MakeProject, ma
     assert "RUN_MAIN" not in state["environ"]
     assert state["path"][0] == str(project)
     assert worker.ready["entry"] == "mysite.wsgi.application"
+    assert worker.ready["static"]["url"] == "/app/static/"  # as the first request under gunicorn makes it
     assert "System check" not in worker.text()
 
 

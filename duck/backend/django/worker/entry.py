@@ -1,8 +1,9 @@
 """The project's WSGI and ASGI entries, and which of them serves what.
 
 sockets wanted    the ASGI application serves websockets, or is none that Duck knows
-all through ASGI  there is no WSGI entry; its `http` is not Django's own; or it serves websockets over a channel layer
-                  that lives in memory: in two processes `group_send` would reach nobody
+all through ASGI  there is no WSGI entry; its `http` is not Django's own; it serves websockets over a channel layer
+                  that lives in memory: in two processes `group_send` would reach nobody; or the project's `runserver`
+                  is Daphne's: an asynchronous stream, which never ends, would not leave through WSGI
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ OTHER = "other"  # anything else: all of it must be served by it
 
 _NO_WSGI = "the project has no WSGI entry"
 _OWN_PAGES = "its ASGI entry answers pages by more than Django's own handler"
+_DAPHNE = "Daphne is among its applications, and no WSGI entry was named to Duck"
 _ONE_MEMORY = "a channel layer lives in memory, which two processes do not share"
 
 
@@ -159,7 +161,8 @@ def choose(spec: Spec) -> Choice:
             raise StartError("the project has no ASGI entry for websockets; set ASGI_APPLICATION in its settings")
         return _through_asgi(asgi, load(asgi))
     choice = Choice("link", wsgi or "django.core.wsgi")
-    if asgi is None or _is_stock(asgi):
+    daphne = not spec.wsgi and is_served_by_daphne()
+    if asgi is None or (not daphne and _is_stock(asgi)):
         if wsgi is None and asgi is not None:
             return _through_asgi(asgi, load(asgi), _NO_WSGI)
         return choice
@@ -179,6 +182,8 @@ def choose(spec: Spec) -> Choice:
         return _through_asgi(asgi, application, _NO_WSGI if wsgi is None else _OWN_PAGES)
     if kind == SOCKETS and has_memory_layer():
         return _through_asgi(asgi, application, _ONE_MEMORY)
+    if daphne:
+        return _through_asgi(asgi, application, _DAPHNE)
     choice.sockets_wanted = kind == SOCKETS
     return choice
 
@@ -209,6 +214,16 @@ def classify(application: Any) -> str:
     if isinstance(http, ASGIHandler) or (http is None and router is not None and isinstance(application, router)):
         return SOCKETS if "websocket" in mapping else PLAIN
     return OTHER
+
+
+def is_served_by_daphne() -> bool:
+    """Whether `manage.py runserver` is Daphne's (or Channels 3's), which serves all of ASGI_APPLICATION."""
+    from django.apps import apps
+    from django.conf import settings
+    from django.core.management import get_commands
+
+    is_there = apps.is_installed("daphne") or get_commands().get("runserver") in ("daphne", "channels")
+    return is_there and bool(getattr(settings, "ASGI_APPLICATION", None))
 
 
 def has_memory_layer() -> bool:

@@ -153,6 +153,19 @@ def set_up() -> None:
         django.setup()
 
 
+def set_prefix(spec: Spec) -> None:
+    """Have STATIC_URL and MEDIA_URL, which Django makes once and keeps, start with the prefix of the URLs.
+
+    A server that imports the entry reads them in its first request, where Django has set FORCE_SCRIPT_NAME already.
+    """
+    from django.conf import settings
+    from django.urls import set_script_prefix
+
+    prefix = spec.prefix if settings.FORCE_SCRIPT_NAME is None else settings.FORCE_SCRIPT_NAME
+    if prefix:
+        set_script_prefix(prefix)
+
+
 def find_settings(spec: Spec) -> Optional[str]:
     """The settings module that the entry module or manage.py would set, without running manage.py.
 

@@ -94,6 +94,15 @@ def _middleware_objection() -> str:
 
 
 def _view_objection(url: str, real: str) -> str:
+    from django.urls import get_script_prefix
+
+    below = get_script_prefix()
+    inner = "/" + url[len(below) :] if below != "/" and url.startswith(below) else url
+    return _objection_at(inner, real)
+
+
+def _objection_at(url: str, real: str) -> str:
+    """The same for `url` as URL patterns see it, without SCRIPT_NAME."""
     from django.urls import Resolver404, get_resolver, resolve
 
     for probe in (url + "a.jpg", url + "a/b.jpg"):

@@ -16,7 +16,7 @@ from .facts import project_facts, static_finder
 from .failure import EXIT_FAILED, StartError, describe
 from .faults import MAX_TEXT, tell_faults, unapplied
 from .frontend import one_origin
-from .launch import enter_directory, replaced_command, run_manage, set_up
+from .launch import enter_directory, replaced_command, run_manage, set_prefix, set_up
 from .libraries import changed_variables
 from .measured import MeasuredSlot
 from .places import place_facts
@@ -77,8 +77,7 @@ class Process:
         known = self.spec.libraries_know
         if known is not None and not changed_variables(self.spec.environ) <= known:
             start_again(self.spec)
-        if self.spec.prefix:
-            self._set_prefix()
+        set_prefix(self.spec)
         measures = is_measured(self.spec)
         if measures:
             measure.install()
@@ -180,14 +179,6 @@ class Process:
         asked.wait()
         finished = server.stop(deadline_s, abandon=self.debugger.is_active)
         return EXIT_STOPPED if finished else EXIT_UNFINISHED
-
-    def _set_prefix(self) -> None:
-        """Have STATIC_URL and MEDIA_URL, which Django makes once and keeps, start with the prefix."""
-        from django.conf import settings
-        from django.urls import set_script_prefix
-
-        if settings.FORCE_SCRIPT_NAME is None:
-            set_script_prefix(self.spec.prefix + "/")
 
     def _watched(self) -> List[str]:
         """Project files whose change may mend a failure whose traceback names none: manage.py and the settings."""

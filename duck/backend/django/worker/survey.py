@@ -15,7 +15,7 @@ from .control import Control
 from .entry import asgi_name, choose, import_wsgi_first, load_wsgi, wsgi_name
 from .facts import project_facts
 from .failure import describe
-from .launch import enter_directory, run_manage, set_up
+from .launch import enter_directory, run_manage, set_prefix, set_up
 from .run import load_urls
 from .stack import tell_on_signal
 
@@ -63,8 +63,7 @@ class Survey:
     def _look(self) -> None:
         set_up()
         self._was_entered = True
-        if self._spec.prefix:
-            self._set_prefix()
+        set_prefix(self._spec)
         parts: Dict[str, Callable[[], Any]] = {
             "entry": self._entry,
             "urls": load_urls,
@@ -87,13 +86,6 @@ class Survey:
 
     def _stage(self, part: str) -> None:
         self.control.send("stage", part=part)
-
-    def _set_prefix(self) -> None:
-        from django.conf import settings
-        from django.urls import set_script_prefix
-
-        if settings.FORCE_SCRIPT_NAME is None:
-            set_script_prefix(self._spec.prefix + "/")
 
     # -- the parts ------------------------------------------------------------------------------------------------
 
