@@ -175,7 +175,7 @@ class Engine(Protocol):
         to that; what runs there, or waits for it, is in the way of nothing here.
 
         Args:
-            declarations: by their names.
+            declarations: by their names; a mapping that is handed in again is as it was.
             room: how many may start in each lane.
         """
 

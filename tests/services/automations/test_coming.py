@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from duck.services.automations.coming import ALWAYS, TIMES, Coming
+from duck.services.automations.coming import ALWAYS, REST, TIMES, Coming
 from duck.services.automations.declaration import Declaration, read_declaration
 from duck.services.automations.engines.local_rows import moment
 
@@ -55,8 +55,8 @@ def test_what_has_no_schedule_has_facts_alone_and_holds_as_is_said_once_an_hour(
     coming.declare([declared(on="start")], NOW)
     ((_, _, told),) = coming.take(NOW)
     assert told == "[]"
-    assert coming.take(NOW + timedelta(minutes=59)) == []
-    later = NOW + timedelta(minutes=60)
+    assert coming.take(NOW + timedelta(minutes=60)) == []
+    later = NOW + timedelta(minutes=61)
     again = coming.take(later)
     assert again == [("job", "", "")]
     coming.forget(again, later)
@@ -67,15 +67,59 @@ def test_times_that_do_not_run_out_hold_for_an_hour_and_another() -> None:
     coming = Coming()
     coming.declare([declared(every="30m")], NOW)
     coming.take(NOW)
-    told = [coming.take(NOW + timedelta(hours=hours)) for hours in (1, 2, 3, 4)]
+    told = [coming.take(NOW + timedelta(minutes=61 * count)) for count in (1, 2, 3, 4)]
     assert [bool(facts) for ((_, facts, _),) in told] == [False, False, False, True]
+
+
+def test_of_times_that_lie_far_away_one_more_than_always_is_told() -> None:
+    coming = Coming()
+    coming.declare([declared(cron="0 3 * * *")], NOW)
+    ((_, _, told),) = coming.take(NOW)
+    assert len(times(told)) == ALWAYS + 1
+    assert coming.take(times(told)[0] + timedelta(minutes=30)) == [("job", "", "")]
+    ((_, _, again),) = coming.take(times(told)[1])
+    assert times(again)[: ALWAYS - 1] == times(told)[2:]
+
+
+def test_a_schedule_that_ends_has_all_it_has_and_that_holds() -> None:
+    coming = Coming()
+    coming.declare([declared(at="2026-03-29 10:00")], NOW)
+    ((_, _, told),) = coming.take(NOW)
+    assert len(times(told)) == 1
+    assert coming.take(NOW + timedelta(days=2)) == [("job", "", "")]
 
 
 def test_of_many_a_few_are_told_at_once_and_all_in_turn() -> None:
     coming = Coming()
     coming.declare([declared(f"job{number}") for number in range(10)], NOW)
-    told = [name for _ in range(4) for name, _, _ in coming.take(NOW, 3)]
+    told = [name for turn in range(4) for name, _, _ in coming.take(NOW + turn * REST, 3)]
     assert sorted(told) == sorted(f"job{number}" for number in range(10))
+
+
+def test_the_next_wait_for_a_while_for_they_cost_something() -> None:
+    coming = Coming()
+    coming.declare([declared(f"job{number}") for number in range(4)], NOW)
+    assert len(coming.take(NOW, 3)) == 3
+    assert coming.take(NOW + timedelta(seconds=2), 3) == []
+    assert len(coming.take(NOW - timedelta(hours=1), 3)) == 0, "nothing is due by a clock that was put back"
+    assert len(coming.take(NOW + REST, 3)) == 1
+
+
+def test_as_many_as_a_node_that_rests_may_spend_on_them() -> None:
+    """Each question for what was spent finds 4 ms more: what takes longer than 10 is over after the third."""
+    spent = iter(0.004 * number for number in range(1000))
+    coming = Coming(lambda: next(spent))
+    coming.declare([declared(f"job{number}") for number in range(10)], NOW)
+    assert [len(coming.take(NOW + turn * REST)) for turn in range(5)] == [2, 2, 2, 2, 2]
+
+
+def test_what_still_holds_is_said_of_many_at_once() -> None:
+    coming = Coming()
+    coming.declare([declared(f"job{number}") for number in range(10)], NOW)
+    for turn in range(5):
+        coming.take(NOW + turn * REST, 2)
+    questions = [coming.take(NOW + timedelta(minutes=59, seconds=seconds)) for seconds in range(0, 180, 2)]
+    assert [len(told) for told in questions if told] == [6, 4]
 
 
 def test_what_could_not_be_told_is_told_again() -> None:
@@ -83,4 +127,4 @@ def test_what_could_not_be_told_is_told_again() -> None:
     coming.declare([declared("a"), declared("b")], NOW)
     lost = coming.take(NOW, 1)
     coming.forget(lost, NOW)
-    assert {name for name, _, _ in coming.take(NOW)} == {"a", "b"}
+    assert {name for name, _, _ in coming.take(NOW + REST)} == {"a", "b"}

@@ -169,11 +169,13 @@ class DjangoEngine:
         if self._unheard is not None:
             arguments |= {"held": sorted(self._held), "since": number(self._unheard)}
         try:
-            rows = self._ask("take", **arguments) if self._told == declarations else None
+            # Nearly always it is the same one, of which nobody compares thousands each second.
+            is_told = self._told is declarations or self._told == declarations
+            rows = self._ask("take", **arguments) if is_told else None
             if rows is None:  # it has not been told of them, or has forgotten
                 told = {name: _taken_as(each) for name, each in declarations.items()}
                 rows = self._ask("take", declared=told, **arguments)
-                self._told = dict(declarations)
+                self._told = declarations
         except StoreError:
             if self._unheard is None:
                 self._unheard = began - _MARGIN
