@@ -89,9 +89,14 @@ def measure(
     seconds: int,
     access_log: bool,
     only: Collection[str] = (),
+    warm_up: int = 1,
     say: Callable[[str], None],
 ) -> Outcome:
-    """Measure `row`, or of its stacks `only` some; those that cannot be had, or fail, are named in the outcome."""
+    """Measure `row`, or of its stacks `only` some; those that cannot be had, or fail, are named in the outcome.
+
+    Args:
+        warm_up: seconds for which each stack is asked before the first round.
+    """
     outcome = Outcome(row, access_log)
     made: dict[str, Stack] = {}
     for name, make in row.make.items():
@@ -105,7 +110,7 @@ def measure(
         else:
             outcome.stacks[name] = Series(made[name].version)
     if row.load:
-        _measure_cpu(row, made, outcome, site, rounds, seconds, say)
+        _measure_cpu(row, made, outcome, site, rounds, seconds, warm_up, say)
     else:
         _measure_memory(row, made, outcome, min(rounds, MAX_MEMORY_ROUNDS), say)
     for name, why in outcome.failed.items():
@@ -130,6 +135,7 @@ def _measure_cpu(
     site: Site,
     rounds: int,
     seconds: int,
+    warm_up: int,
     say: Callable[[str], None],
 ) -> None:
     assert row.load is not None
@@ -138,7 +144,8 @@ def _measure_cpu(
             running.callback(stack.stop)
             try:
                 stack.start()
-                load.run(row.load, stack.port, 1, site.directory, stack.scheme)
+                if warm_up:
+                    load.run(row.load, stack.port, warm_up, site.directory, stack.scheme)
             except Missing as missing:
                 outcome.missing[name] = str(missing)
                 say(f"{row.name}: {name} is left out: {missing}")

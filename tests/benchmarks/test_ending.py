@@ -15,7 +15,7 @@ from tests.alive import still_alive
 from tests.benchmarks.stacks import ROOT
 
 ROW = ["static-1k", "--seconds", "1", "--stack", "duck", "--rounds", "50", "--access-log", "off"]
-FAULTS = ["faults", "--seconds", "50"]
+FAULTS = ["faults", "--seconds", "50", "--reloads", "200", "--django-every", "0.3", "--workers", "1"]
 
 
 @pytest.mark.parametrize(
