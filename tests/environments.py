@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from tests.installing import install_by_uv
 
-_NEVER_IMPORTED = r"/tests?/|/locale/"
+_NEVER_IMPORTED = r"/tests?/|/locale/|/contrib/gis/|/backends/(mysql|oracle)/"
 
 
 class Absent(Exception):
