@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.environments import environment
-from tests.rerun.front import ROOT, run_front_tests
+from tests.rerun.front import ROOT, Part, run_front_tests
 
 
 def requirements() -> tuple[str, ...]:
@@ -19,8 +19,8 @@ def requirements() -> tuple[str, ...]:
 
 
 def run_on(
-    python: str, third: int, suites: Sequence[str], directory: Path, record_property: Callable[[str, object], None]
+    python: str, part: Part, suites: Sequence[str], directory: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """Run tests of the front on that version (`3.13`); skips the test where the machine has no such Python."""
     interpreter = environment(python, requirements())
-    run_front_tests(interpreter, suites, ROOT, directory, third, f"Python {python}", record_property)
+    run_front_tests(interpreter, suites, ROOT, directory, part, f"Python {python}", record_property)

@@ -1,6 +1,6 @@
-"""For pytest (`-p tests.rerun.sample --third N [--of DIRECTORY ...]`): a fixed third of the tests there, all elsewhere.
+"""For pytest (`-p tests.rerun.sample --part N --parts M [--of DIRECTORY ...]`): a fixed part of the tests there.
 
-The thirds 0, 1 and 2 have no test in common, and together they are all.
+All elsewhere. The parts 0 to M - 1 have no test in common, and together they are all.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--third", type=int, choices=(0, 1, 2), default=0, help="which third")
-    parser.addoption("--of", action="append", default=[], help="run that third of the tests in this directory")
+    parser.addoption("--part", type=int, default=0, help="which part, from 0")
+    parser.addoption("--parts", type=int, default=1, help="of how many")
+    parser.addoption("--of", action="append", default=[], help="run that part of the tests in this directory")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    part, parts = config.getoption("--part"), config.getoption("--parts")
     chosen, left = [], []
     for item in items:
         whole = not any(item.nodeid.startswith(f"{each}/") for each in config.getoption("--of"))
-        (chosen if whole or zlib.crc32(item.nodeid.encode()) % 3 == config.getoption("--third") else left).append(item)
+        (chosen if whole or zlib.crc32(item.nodeid.encode()) % parts == part else left).append(item)
     if left:
         items[:] = chosen
         config.hook.pytest_deselected(items=left)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.servers import Missing
-from tests.rerun.front import LONGEST_S, PARTS, ROOT, run_front_tests
+from tests.rerun.front import COMPILED, LONGEST_S, PARTS, ROOT, run_front_tests
 from tests.rerun.native import native_duck
 
 
@@ -37,4 +37,4 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_tests_of_the_hot_code_pass_on_native_modules(
     suites: Sequence[str], compiled: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    run_front_tests(sys.executable, suites, compiled, tmp_path, 2, "The compiled form", record_property)
+    run_front_tests(sys.executable, suites, compiled, tmp_path, COMPILED, "The compiled form", record_property)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rerun.front import LONGEST_S, PARTS
+from tests.rerun.front import LONGEST_S, ON_3_13, PARTS
 from tests.rerun.pythons import run_on
 
 
@@ -14,4 +14,4 @@ from tests.rerun.pythons import run_on
 def test_the_tests_of_the_front_pass(
     suites: Sequence[str], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    run_on("3.13", 1, suites, tmp_path, record_property)
+    run_on("3.13", ON_3_13, suites, tmp_path, record_property)
