@@ -47,6 +47,10 @@ urlpatterns = [{patterns}]
         (MEDIA + "STORAGES = {'default': {'BACKEND': 'django.core.files.storage.FileSystemStorage',"
          " 'OPTIONS': {'location': '/elsewhere'}},"
          " 'staticfiles': {'BACKEND': 'django.contrib.staticfiles.storage.StaticFilesStorage'}}", "", "elsewhere"),
+        (MEDIA + "STORAGES = {'default': {'BACKEND': 'django.core.files.storage.FileSystemStorage',"
+         " 'OPTIONS': {'base_url': '/signed/'}},"
+         " 'staticfiles': {'BACKEND': 'django.contrib.staticfiles.storage.StaticFilesStorage'}}", "", "/signed/a.jpg"),
+        (MEDIA + "SENDFILE_ROOT = str(MEDIA_ROOT / 'private')", "", "holds SENDFILE_ROOT"),
         (MEDIA, "path('media/<path:p>', view)", "A view of the project answers there: mysite.urls.view"),
         (MEDIA, "re_path(r'^media/private/(?P<p>.*)$', view)", "A view of the project"),
         (MEDIA, "path('media/', include([path('private/<int:p>', view)]))", "A view of the project"),

@@ -9,6 +9,8 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 # Names of classes, Django's LoginRequiredMiddleware and what derives from it among them.
 _ASKS_WHO = re.compile(r"LoginRequired|RequireLogin|Lockdown|BasicAuth", re.IGNORECASE)
+# Directories that packages keep for files which views hand out: django-sendfile2's first, and usual names.
+_PRIVATE = ("SENDFILE_ROOT", "PRIVATE_STORAGE_ROOT", "PRIVATE_MEDIA_ROOT", "PROTECTED_MEDIA_ROOT")
 _REGEX_META = re.compile(r"[\\.^$*+?{}\[\]|()]")
 
 
@@ -32,7 +34,7 @@ def _objection(url: str, root: str, manage: str, base_dir: str) -> str:
     if url == "/" or not url.endswith("/"):
         return f"MEDIA_URL is {url!r}; a path like '/media/' is needed to tell media from pages."
     real = os.path.realpath(root)
-    storage = _storage_objection(real)
+    storage = _storage_objection(real, url)
     if storage:
         return storage
     for path, what in _precious(manage, base_dir):
@@ -41,17 +43,20 @@ def _objection(url: str, root: str, manage: str, base_dir: str) -> str:
     return _middleware_objection() or _view_objection(url, real)
 
 
-def _storage_objection(real: str) -> str:
+def _storage_objection(real: str, url: str) -> str:
     from django.core.files.storage import FileSystemStorage, default_storage
 
     try:
         if not isinstance(default_storage, FileSystemStorage):
             return f"The default storage is {default_storage.__class__.__name__}, not the file system."
         location = os.path.realpath(default_storage.location)
+        given = default_storage.url("a.jpg")
     except Exception as error:
         return f"The default storage cannot be made: {error}."
     if location != real:
         return f"The default storage keeps its files in {location!r}, not in MEDIA_ROOT."
+    if given != url + "a.jpg":
+        return f"The default storage hands out its files as {given.partition('?')[0]!r}, by rules of its own."
     return ""
 
 
@@ -64,6 +69,9 @@ def _precious(manage: str, base_dir: str) -> Iterator[Tuple[str, str]]:
     module = sys.modules.get(getattr(settings, "SETTINGS_MODULE", ""))
     if getattr(module, "__file__", None):
         yield str(module.__file__), "the settings"  # type: ignore[union-attr]
+    for name in _PRIVATE:
+        if getattr(settings, name, None):
+            yield str(getattr(settings, name)), name
     for database in settings.DATABASES.values():
         if "sqlite" in str(database.get("ENGINE", "")) and database.get("NAME"):
             yield str(database["NAME"]), "a database"
