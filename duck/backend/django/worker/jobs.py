@@ -23,6 +23,7 @@ from typing import Any, Dict, Optional, Set, Tuple
 
 from .conditions import Conditions
 from .control import Control, die_with_parent, tie_group
+from .cycles import leave_alone, look_again
 from .databases import default_database
 from .declared import find_automations, has_django
 from .failure import EXIT_FAILED, describe
@@ -63,6 +64,7 @@ class JobProcess:
 
     def run(self) -> int:
         """Serve until told to stop; the exit code."""
+        leave_alone()
         try:
             enter_directory(self.spec)
             if self._is_plain:
@@ -79,6 +81,7 @@ class JobProcess:
 
     def _serve(self) -> None:
         found = self._load()
+        look_again()
         if self._of_celery:
             self._carry(found)
             return

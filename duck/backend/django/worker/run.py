@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Optional
 
 from . import attribution, debugger, measure
 from .control import Control, die_with_parent, tie_group
+from .cycles import leave_alone, look_again
 from .entry import Choice, choose, has_memory_layer, import_wsgi_first, load_wsgi
 from .facts import project_facts, static_finder
 from .failure import EXIT_FAILED, StartError, describe
@@ -52,6 +53,7 @@ class Process:
 
     def run(self) -> int:
         """Serve until told to stop; the exit code."""
+        leave_alone()
         try:
             enter_directory(self.spec)
             if self._seen is not None:
@@ -124,6 +126,7 @@ class Process:
             + (replaced_command() if self._is_in_place_of_runserver() else []),
         )
         self.stage = "address"
+        look_again()
         close_connections()
         if choice.protocol == "http":
             from .asgi import serve_asgi

@@ -67,7 +67,7 @@ class Points:
         ends = self._spec.points.pop(stage, None)
         if ends is None or self._seen is None:
             return False
-        fitness = None if self._why or self._seen.excess else Fitness(self._own(ends))
+        fitness = None if self._why or self._seen.excess else self._fitness(ends)
         why = self._why = self._why or self._seen.excess or (fitness.why if fitness is not None else "")
         if why or fitness is None:
             self._control.send("unspared", stage=stage, why=why)
@@ -99,6 +99,13 @@ class Points:
             traceback.print_exc()
             end_group()
         self._control.send("traceable")
+
+    def _fitness(self, ends: Dict[str, int]) -> Fitness:
+        """What keeps this process from being copied, of what is not garbage."""
+        fitness = Fitness(self._own(ends))
+        if fitness.why and gc.collect():
+            fitness = Fitness(self._own(ends))
+        return fitness
 
     def end(self) -> None:
         """No more are left behind: what is read from now on is nobody's concern."""
