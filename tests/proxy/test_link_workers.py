@@ -196,9 +196,54 @@ def test_what_was_sent_on_a_slot_that_was_taken_is_sent_again_whatever_it_is(fro
     backend = link_backend(script)
     front.switch(backend.upstream())
     assert front.ask(get()).status == 200
+    wait(lambda: front.pool.idle)  # the answer may be with the client before its slot is free, and another be asked for
     answer = front.ask(post(b"x" * size))
     assert (answer.status, answer.body) == (200, b"x" * size)
-    assert len(backend.connections) == 2
+    assert methods(backend) == [["GET", "POST"], ["POST"]]
+    wait(lambda: not front.site.spool.used)
+
+
+def methods(backend):
+    """Of the requests that each slot was given."""
+    return [[items["method"] for items, _, _ in one.requests] for one in backend.connections]
+
+
+@pytest.mark.parametrize("size", [10, 300_000])
+@pytest.mark.parametrize("is_granted", [True, False])
+def test_it_is_given_to_one_more_slot_where_another_was_asked_for(front, link_backend, size, is_granted):
+    asked, taken = threading.Event(), threading.Event()
+
+    def script(slot, items, fields, body):
+        if slot.number:
+            slot.answer(body)
+        elif items["method"] == "GET":
+            slot.head(complete=True)
+            assert asked.wait(10)
+            slot.free()
+        else:
+            if is_granted:
+                taken.set()
+                wait(lambda: front.pool.idle)
+            slot.send(link.frame(link.RECALL, bytes((link.TAKEN,))))
+            taken.set()
+            raise EOFError
+
+    backend = link_backend(script)
+    play = backend.play
+
+    def grant(slot):
+        if slot.number == 1:
+            asked.set()
+            assert taken.wait(10)
+        play(slot)
+
+    backend.play = grant
+    front.switch(backend.upstream())
+    assert front.ask(get()).status == 200
+    answer = front.ask(post(b"x" * size))
+    assert (answer.status, answer.body) == (200, b"x" * size)
+    # What is idle is dropped where a slot is lost: its process may have died.
+    assert methods(backend) == [["GET", "POST"], *[[]] * is_granted, ["POST"]]
     wait(lambda: not front.site.spool.used)
 
 
