@@ -2,55 +2,90 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import duck
 from tests.backend.pond import MODELS, MakePond
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="spares are copies of processes, on Linux alone")
 
 
-@pytest.mark.parametrize(
-    ("code", "why"),
-    [
-        (
-            "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True, name='bat').start()",
-            "started threads while it was loaded: bat",
-        ),
-        (
-            "import threading, time\ndef fly():\n    time.sleep(60)\n"
-            "threading.Thread(target=fly, daemon=True, name='bat').start()",
-            "bat (by pond.models)",
-        ),
-        ("import _thread, time\n_thread.start_new_thread(time.sleep, (60,))", "a library has started threads"),
-        ("import socket\nPAIR = socket.socketpair()", "a connection was made while the project was loaded (by pond."),
-        ("import os\nENDS = os.pipe()\nos.write(ENDS[1], b'x')", "a pipe was made"),
-        ("import os\nENDS = os.pipe()\nos.close(ENDS[0])", "a pipe was made"),
-        (
-            "import os, pathlib\nif not pathlib.Path('fifo').exists():\n    os.mkfifo('fifo')\n"
-            "ENDS = open('fifo', 'rb+', buffering=0)",
-            "a pipe was made",
-        ),
-        ("import os, select\nLOOP = select.epoll()\nLOOP.register(os.openpty()[0])", "an event loop was made"),
-        ("import ctypes\nEVENT = ctypes.CDLL(None).eventfd(0, 0)", "an event descriptor was made"),
-        ("import ctypes\nWATCH = ctypes.CDLL(None).inotify_init()", "a watch of files was made"),
-        ("import multiprocessing\nLOCK = multiprocessing.Lock()", "a lock between processes was made"),
-        ("import multiprocessing\nQUEUE = multiprocessing.Queue()", "(by pond.models)"),
-        ("import mmap\nMEMORY = mmap.mmap(-1, 100)", "memory that processes share was mapped"),
-        # To be had by more than one, else each start would wait for the one that serves.
-        ("import fcntl\nHELD = open('lock', 'w+')\nfcntl.flock(HELD, fcntl.LOCK_SH)", "lock' is locked"),
-        ("import fcntl\nHELD = open('lock', 'w+')\nfcntl.lockf(HELD, fcntl.LOCK_SH)", "lock' is locked"),
-        (
-            "import sqlite3\nOWN = sqlite3.connect('own.sqlite3')\nOWN.execute('CREATE TABLE IF NOT EXISTS t (n)')",
-            "own.sqlite3",
-        ),
-        ("import subprocess\nCHILD = subprocess.Popen(['sleep', '60'])", "a process"),
-        ("import sys, types\nsys.modules['gevent.monkey'] = types.SimpleNamespace(saved={'os': {}})", "gevent"),
-    ],
-)
+UNFIT = [
+    (
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True, name='bat').start()",
+        "started threads while it was loaded: bat",
+    ),
+    (
+        "import threading, time\ndef fly():\n    time.sleep(60)\n"
+        "threading.Thread(target=fly, daemon=True, name='bat').start()",
+        "bat (by pond.models)",
+    ),
+    ("import _thread, time\n_thread.start_new_thread(time.sleep, (60,))", "a library has started threads"),
+    ("import socket\nPAIR = socket.socketpair()", "a connection was made while the project was loaded (by pond."),
+    ("import os\nENDS = os.pipe()\nos.write(ENDS[1], b'x')", "a pipe was made"),
+    ("import os\nENDS = os.pipe()\nos.close(ENDS[0])", "a pipe was made"),
+    (
+        "import os, pathlib\nif not pathlib.Path('fifo').exists():\n    os.mkfifo('fifo')\n"
+        "ENDS = open('fifo', 'rb+', buffering=0)",
+        "a pipe was made",
+    ),
+    ("import os, select\nLOOP = select.epoll()\nLOOP.register(os.openpty()[0])", "an event loop was made"),
+    ("import ctypes\nEVENT = ctypes.CDLL(None).eventfd(0, 0)", "an event descriptor was made"),
+    ("import ctypes\nWATCH = ctypes.CDLL(None).inotify_init()", "a watch of files was made"),
+    ("import multiprocessing\nLOCK = multiprocessing.Lock()", "a lock between processes was made"),
+    ("import multiprocessing\nQUEUE = multiprocessing.Queue()", "(by pond.models)"),
+    ("import mmap\nMEMORY = mmap.mmap(-1, 100)", "memory that processes share was mapped"),
+    # To be had by more than one, else each start would wait for the one that serves.
+    ("import fcntl\nHELD = open('lock', 'w+')\nfcntl.flock(HELD, fcntl.LOCK_SH)", "lock' is locked"),
+    ("import fcntl\nHELD = open('lock', 'w+')\nfcntl.lockf(HELD, fcntl.LOCK_SH)", "lock' is locked"),
+    (
+        "import sqlite3\nOWN = sqlite3.connect('own.sqlite3')\nOWN.execute('CREATE TABLE IF NOT EXISTS t (n)')",
+        "own.sqlite3",
+    ),
+    ("import subprocess\nCHILD = subprocess.Popen(['sleep', '60'])", "a process"),
+    ("import sys, types\nsys.modules['gevent.monkey'] = types.SimpleNamespace(saved={'os': {}})", "gevent"),
+]
+LOADED = """
+import sys
+from duck.backend.django.worker.fitness import why_unfit
+import pond.models
+print(why_unfit([]), flush=True)
+import os; os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(("code", "why"), UNFIT)
+def test_what_keeps_a_process_from_being_copied_is_named(tmp_path: Path, code: str, why: str) -> None:
+    (tmp_path / "pond").mkdir()
+    (tmp_path / "pond" / "models.py").write_text(MODELS + code + "\n")
+    path = os.pathsep.join((str(tmp_path), str(Path(duck.__file__).parent.parent)))
+    said = tmp_path / "said"
+    with open(said, "w") as output:
+        environ = {**os.environ, "PYTHONPATH": path}
+        process = subprocess.Popen(
+            [sys.executable, "-c", LOADED], cwd=tmp_path, env=environ, stdout=output, process_group=0
+        )
+        process.wait(60)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # what it has started
+    assert why in said.read_text()
+
+
+def of(text: str) -> tuple[str, str]:
+    """The one of those that has `text` in its code or its reason."""
+    (found,) = (one for one in UNFIT if text in "".join(one))
+    return found
+
+
+# A thread, what Python knows an object of, and what only the system knows of; one that the database's own close leaves.
+@pytest.mark.parametrize(("code", "why"), [of("bat (by pond.models)"), of("socketpair"), of("mmap"), of("own.sqlite3")])
 def test_a_project_that_cannot_be_copied_is_spawned_and_it_is_said_why_once(
     make_pond: MakePond, caplog: pytest.LogCaptureFixture, code: str, why: str
 ) -> None:

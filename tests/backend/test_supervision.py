@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.alive import is_alive
-from tests.backend.conftest import VIEWS
+from tests.backend.conftest import BARE, VIEWS
 from tests.backend.link_client import LinkClient
 from tests.backend.test_process import Recorder
 
@@ -57,6 +57,9 @@ urlpatterns += [path("pid", pid), path("lock", lock), path("nap", nap), path("le
 """
 
 
+HOSTS = "ALLOWED_HOSTS = ['.example.org', 'localhost']\n"
+
+
 @pytest.fixture
 def make_backend(inbox: Inbox, run_directory: Path) -> Iterator[MakeBackend]:
     made: list[Recorder] = []
@@ -81,7 +84,7 @@ def make_backend(inbox: Inbox, run_directory: Path) -> Iterator[MakeBackend]:
 
 @pytest.fixture
 def project(make_project: MakeProject) -> Path:
-    return make_project(urls=VIEWS + MORE_VIEWS, settings="ALLOWED_HOSTS = ['.example.org', 'localhost']")
+    return make_project(urls=VIEWS + MORE_VIEWS, settings=HOSTS + BARE)
 
 
 def ask(upstream: Upstream, target: str) -> bytes:
@@ -385,8 +388,9 @@ def test_errors_of_the_system_checks_refuse_a_version(project: Path, make_backen
 
 
 def test_missing_migrations_refuse_a_version_unless_they_are_allowed(
-    project: Path, make_backend: MakeBackend, caplog: pytest.LogCaptureFixture
+    make_project: MakeProject, make_backend: MakeBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
+    project = make_project(urls=VIEWS + MORE_VIEWS, settings=HOSTS)
     recorder = make_backend(project, allow_unapplied_migrations=False)
     first = recorder.start()  # of nothing that serves a missing migration is told only
     assert "migrations have not been applied (" in caplog.text

@@ -43,7 +43,8 @@ def make(tmp_path: Path) -> Make:
         (root / "mail.py").write_text(TASKS.format(module=module))
         with open(root / "shop" / "settings.py", "a") as settings:
             settings.write(SETTINGS.format(backend=backend, applications=applications))
-        subprocess.run([python, "manage.py", "migrate", "-v0"], cwd=root, check=True)
+        if "django_tasks_db" in applications:
+            subprocess.run([python, "manage.py", "migrate", "-v0", "django_tasks_database"], cwd=root, check=True)
         return Works(root, python), python
 
     return made
