@@ -9,7 +9,6 @@ Nodes do not know each other. Each says every few seconds that it lives; what a 
 
 from __future__ import annotations
 
-import heapq
 import json
 import logging
 import time
@@ -20,11 +19,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from duck.exceptions import CrowdedError, StoreError
+from duck.services.automations.agenda import Agenda
 from duck.services.automations.audience import Audience
 from duck.services.automations.clock import ClockWatch, MachineClock
 from duck.services.automations.crowd import Crowd
 from duck.services.automations.declaration import EACH
-from duck.services.automations.due import PUNCTUAL, due
+from duck.services.automations.due import PUNCTUAL
 from duck.services.automations.ends import Ends
 from duck.services.automations.engine import Ended
 from duck.services.automations.run import Cause, Run, State
@@ -100,11 +100,8 @@ class Dispatcher:
         self._audience = Audience(observers)
         self._ends = Ends(engine, self._audience, self.happened)
         self._clocks = ClockWatch(engine.now, clock or MachineClock())
-        self._declared: dict[str, Declaration] = {}
-        self._here: dict[str, Declaration] = {}  # those of them that this node may run
-        self._since: dict[str, datetime] = {}  # planned times up to then were decided on
-        self._paused: dict[str, datetime] = {}
-        self._next: list[tuple[datetime, str]] = []  # a heap of what is due when, jitter included
+        self._agenda = Agenda()
+        self._here: dict[str, Declaration] = {}  # those of what is declared that this node may run
         self._running: dict[int, tuple[Run, Declaration]] = {}
         self._tick: Timer | None = None
         self._again_s = 0.0
@@ -137,10 +134,10 @@ class Dispatcher:
 
     def status(self) -> Mapping[str, Any]:
         """Plain values for `duck status`."""
-        following = self._next[0] if self._next else None
+        following = self._agenda.next
         return {
             "node": self.node,
-            "automations": len(self._declared),
+            "automations": len(self._agenda.declared),
             "running": [f"{declaration.name} ({run.id})" for run, declaration in self._running.values()],
             "next": {"name": following[1], "at": following[0].isoformat()} if following is not None else None,
             "store": "unreachable" if self._again_s else "reachable",
@@ -159,23 +156,12 @@ class Dispatcher:
         """
         enabled = [each for each in declarations if each.enabled]
         standings = self._engine.register(enabled)
-        now = self._engine.now()
-        before = self._declared
-        self._declared = {each.name: each for each in enabled}
+        paused, now = self._engine.paused(), self._engine.now()
+        self._agenda.declare(enabled, standings, paused, now)
         self._here = {each.name: each for each in enabled if self.takes(each)}
         self._crowd.declare(enabled)
-        # Later than now: of a clock that was ahead when something was claimed, and has been put back since.
-        since, self._since = self._since, {name: min(standing.since, now) for name, standing in standings.items()}
-        for each in (declaration for declaration in enabled if declaration.is_for_each):
-            # Of its own planned times a node knows those that came while it was there.
-            known = each.name in before and before[each.name].revision == each.revision
-            self._since[each.name] = since[each.name] if known else now
         self._last_join = datetime.min.replace(tzinfo=UTC)
         self._join(now)
-        self._paused = self._engine.paused()
-        self._next = []
-        for declaration in enabled:
-            self._plan(declaration)
 
     def wake(self) -> None:
         """Look now: something was queued, or another time has come."""
@@ -209,9 +195,9 @@ class Dispatcher:
         """
         now = self._engine.now()
         at = min(at or now, now)
-        for declaration in self._declared.values():
+        for declaration in self._agenda.declared.values():
             name = declaration.name
-            if name in besides or name in self._paused:
+            if name in besides or name in self._agenda.paused:
                 continue
             if not any(each.is_met(event, details, at) for each in declaration.plan.events):
                 continue
@@ -220,21 +206,16 @@ class Dispatcher:
                     "%s is not run for the event %s of %s: that is longer ago than `within`.", name, event, at
                 )
                 continue
-            nodes = [node] if node else [each.name for each in self._engine.nodes(SILENT_S) if each.takes_each]
-            for for_node in nodes if declaration.is_for_each else ("",):
+            for for_node in self._each_of(node) if declaration.is_for_each else ("",):
                 try:
                     self._engine.enqueue(declaration, at, Cause.EVENT, told, node=for_node, occasion=occasion)
                 except CrowdedError as error:
                     self._crowd.refuse(error)
         self.wake()
 
-    def _plan(self, declaration: Declaration) -> None:
-        schedule = declaration.plan.schedule
-        if schedule is None or declaration.name in self._paused:
-            return
-        at = schedule.after(self._since[declaration.name])
-        if at is not None:
-            heapq.heappush(self._next, (at + timedelta(seconds=declaration.delay_s), declaration.name))
+    def _each_of(self, node: str) -> list[str]:
+        """On which nodes something runs that does on each: `node` alone, if it is named."""
+        return [node] if node else [each.name for each in self._engine.nodes(SILENT_S) if each.takes_each]
 
     # -- a turn ---------------------------------------------------------------------------------------------------
 
@@ -278,7 +259,7 @@ class Dispatcher:
         if now - self._last_beat >= timedelta(seconds=BEAT_S) or now < self._last_beat:
             self._beat(now)
         if not self._is_stopping and not self._clocks.excludes:
-            if self._next and now - self._next[0][0] > PUNCTUAL:
+            if self._agenda.next is not None and now - self._agenda.next[0] > PUNCTUAL:
                 self._take()  # what waits since long ago keeps nothing new from being queued
             self._claim(now)
             self._take_events()
@@ -289,34 +270,22 @@ class Dispatcher:
 
     def _wait_s(self, now: datetime) -> float:
         wait_s = 0.0 if self._is_flooded else LOOK_S
-        if self._next and not self._clocks.excludes:
-            wait_s = min(wait_s, (self._next[0][0] - now).total_seconds())
+        if self._agenda.next is not None and not self._clocks.excludes:
+            wait_s = min(wait_s, (self._agenda.next[0] - now).total_seconds())
         return max(0.0, wait_s)
 
     def _claim(self, now: datetime) -> None:
         """Claim what has become due; one transaction for all of it."""
-        dues = []
-        come: list[Declaration] = []
-        while self._next and self._next[0][0] <= now:
-            _, name = heapq.heappop(self._next)
-            declaration = self._declared.get(name)
-            if declaration is not None and name not in self._paused:
-                come.append(declaration)
+        come = self._agenda.come(now)
         try:
-            for declaration in come:
-                dues += [(declaration, each) for each in due(declaration, self._since[declaration.name], now)]
+            dues = [(declaration, each) for declaration in come for each in self._agenda.due(declaration, now)]
             won = self._engine.claim(dues, self.node) if dues else []
-        except StoreError:
-            for declaration in come:
-                self._plan(declaration)  # it is still to be decided on
-            raise
-        for declaration, each in dues:
-            self._since[declaration.name] = max(self._since[declaration.name], each.planned)
-        for declaration in come:
-            self._plan(declaration)
+            self._agenda.decided(dues)
+        finally:
+            self._agenda.plan(come)  # where the store fails, what is still to be decided on
         for run in won:
             if run.state is State.SKIPPED:
-                self._audience.tell("skipped", self._declared[run.name], run)
+                self._audience.tell("skipped", self._agenda.declared[run.name], run)
 
     def _take_events(self) -> None:
         """Queue what waits for events that others have kept for this machine's nodes."""
@@ -337,7 +306,7 @@ class Dispatcher:
     def _take(self) -> None:
         """Start what is queued and has room."""
         for run in self._engine.take(self.node, self._here, self._executor.room()):
-            declaration = self._declared.get(run.name)
+            declaration = self._agenda.declared.get(run.name)
             if declaration is None:  # taken by a turn whose answer was lost, and taken away since
                 self._end(run, None, Ended(State.CANCELLED, "it is not declared any more"))
                 continue
@@ -371,7 +340,7 @@ class Dispatcher:
             self._give_up(now)
             self._ends.tell()
         self._join(now)
-        self._see_pauses(now)
+        self._agenda.see_pauses(self._engine.paused(), now)
         self._crowd.look(self._engine.crowded)
         self._last_beat = now
 
@@ -379,7 +348,7 @@ class Dispatcher:
         """Have the runs of silent nodes given up, and see to what waits for their ends."""
         since = self._unheard if self._unheard is not None else now
         self._unheard = since  # until the answer has come: the store may have done it all the same
-        runs = self._engine.give_up(SILENT_S, self._declared)
+        runs = self._engine.give_up(SILENT_S, self._agenda.declared)
         if since < now:
             lost = self._engine.runs(state=State.LOST, limit=_MOST_LOST)
             unheard = {run.id: run for run in lost if run.ended and run.ended >= since and run.node != self.node}
@@ -387,7 +356,7 @@ class Dispatcher:
         self._unheard = None
         for run in runs:
             logger.warning("The run %s of %s is given up: %s.", run.id, run.name, run.reason)
-            declaration = self._declared.get(run.name)
+            declaration = self._agenda.declared.get(run.name)
             if declaration is not None:
                 self._ends.given_up(declaration, run.id)
 
@@ -400,7 +369,7 @@ class Dispatcher:
     def _join(self, now: datetime) -> None:
         """Be one of the nodes that are known to live, and on each of which something may run."""
         if not now - timedelta(seconds=JOIN_S) < self._last_join <= now:
-            takes_each = any(each.is_for_each for each in self._declared.values())
+            takes_each = any(each.is_for_each for each in self._agenda.declared.values())
             self._engine.join(self.node, self._clocks.ahead_s, takes_each=takes_each)
             self._last_join = now
 
@@ -408,21 +377,7 @@ class Dispatcher:
         """The store's clock was set, or this machine has slept."""
         logger.warning("The clock went %+.0f s at once; what is due is looked at anew.", self._clocks.jumped_s)
         if self._clocks.jumped_s < 0:
-            # What was decided on for times that are to come again has rows; only memory has to be put back.
-            self._since = {name: min(since, now) for name, since in self._since.items()}
-            self._next = []
-            for declaration in self._declared.values():
-                self._plan(declaration)
-
-    def _see_pauses(self, now: datetime) -> None:
-        paused = self._engine.paused()
-        before, self._paused = self._paused, {name: until for name, until in paused.items() if until > now}
-        for name in before.keys() - self._paused.keys():
-            declaration = self._declared.get(name)
-            if declaration is not None:
-                # What was planned meanwhile is passed over.
-                self._since[name] = max(self._since[name], min(paused.get(name, now), now))
-                self._plan(declaration)
+            self._agenda.put_back(now)
 
     # -- the end of a run -----------------------------------------------------------------------------------------
 

@@ -640,7 +640,7 @@ class TestFaults:
         def late(*arguments: Any) -> list[Run]:
             runs = taken(*arguments)
             if runs:
-                node.dispatcher._declared.pop("gone")  # as where the answer to an earlier turn comes now
+                node.dispatcher._agenda.declared.pop("gone")  # as where the answer to an earlier turn comes now
             return runs
 
         def lost(*arguments: Any) -> bool:
