@@ -7,7 +7,6 @@ What the project declares is told by a process of the project's interpreter, eac
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -345,10 +344,12 @@ class Automations:
             logger.error("Which events automations wait for cannot be told to others: %s", error)
 
     def _came_true(self, name: str) -> None:
+        """It is kept until the store has what it runs: how it stands is noted, and it is not told of again."""
         try:
-            self._dispatcher.happened("condition", {"name": name}, json.dumps({"condition": name}))
+            self._events.put("condition", {"name": name}, {"condition": name})
         except DuckError as error:
             logger.error("The condition %s has come true, and runs nothing: %s", name, error)
+        self._dispatcher.wake()
 
     def _see_end(self, run_id: int) -> None:
         """End as well where another node has taken the run, and it is over."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,11 +23,13 @@ from duck.services.automations.run import Cause, State
 from duck.services.inbox import Inbox
 from duck.settings import load
 from tests.services.automations.test_alerts import Receiver
+from tests.waiting import DEADLINE_S, serve_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from duck.services.automations.declaration import Declaration
+    from duck.services.automations.run import Run
     from duck.services.inbox import Timer
     from duck.settings.load import Settings
 
@@ -103,6 +106,66 @@ def test_what_could_not_be_declared_does_not_come_back_over_what_is_declared_sin
     inbox.run()
     assert counts == [1]
     node.kill()
+    inbox.close()
+
+
+class FailingStore:
+    """An engine's `enqueue`, which fails at each second run at first."""
+
+    def __init__(self, node: Automations, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._enqueue = node._engine.enqueue
+        self._fails = 2
+        self._asked = 0
+        monkeypatch.setattr(node._engine, "enqueue", self.enqueue)
+
+    def enqueue(self, *arguments: Any, **more: Any) -> Run:
+        self._asked += 1
+        if self._asked % 2 == 0 and self._fails:
+            self._fails -= 1
+            raise StoreError("The store is away.")
+        return self._enqueue(*arguments, **more)
+
+
+def end(node: Automations, inbox: Inbox) -> None:
+    """In order, with what runs."""
+    done: list[int] = []
+    node.stop(DEADLINE_S, lambda: done.append(1))
+    serve_until(inbox, lambda: done)
+    node.kill()
+
+
+def test_the_start_of_a_node_runs_what_waits_for_it_once_though_the_store_fails_meanwhile(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(automations, "_FIRST_AGAIN_S", 0.01)
+    on_start = "".join(f'[automations.{name}]\nshell = "true"\non = "start"\n' for name in ("one", "two"))
+    (tmp_path / "duck.toml").write_text(f"use_django = false\n{on_start}")
+    settings = load.load({}, {}, tmp_path).with_values(STATE_DIR=settings["STATE_DIR"])
+    inbox = Inbox()
+    for starts in (1, 2):
+        node = Automations(settings, inbox=inbox, name="a")
+        FailingStore(node, monkeypatch)
+        node.begin()
+        serve_until(inbox, lambda node=node, starts=starts: len(node._engine.runs()) == 2 * starts)  # type: ignore[misc]
+        assert sorted(run.name for run in node._engine.runs()) == sorted(["one", "two"] * starts)
+        end(node, inbox)
+    inbox.close()
+
+
+def test_a_condition_that_comes_true_while_the_store_is_away_runs_what_waits_for_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    table = '[automations.low]\nshell = "true"\non = "condition"\nname = "shop.LowStock"\n'
+    (tmp_path / "duck.toml").write_text(f"use_django = false\n{table}")
+    inbox = Inbox()
+    node = Automations(load.load({}, {}, tmp_path).with_values(STATE_DIR=settings["STATE_DIR"]), inbox=inbox)
+    node.begin()
+    FailingStore(node, monkeypatch)._asked = 1
+    node._came_true("shop.LowStock")
+    serve_until(inbox, node._engine.runs)
+    (run,) = node._engine.runs()
+    assert run.name == "low" and json.loads(run.event)["condition"] == "shop.LowStock"
+    end(node, inbox)
     inbox.close()
 
 
