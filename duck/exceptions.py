@@ -56,7 +56,7 @@ class CertificateError(DuckError):
 
 
 class StoreError(DuckError):
-    """What keeps automations' runs cannot be reached, or refuses; nothing was changed."""
+    """What keeps automations' runs cannot be reached, or refuses; where its answer was lost, it may have done it."""
 
 
 class CrowdedError(StoreError):

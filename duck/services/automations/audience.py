@@ -156,7 +156,7 @@ class _Hearer:
         """The first of it has failed."""
         waiting = self.waiting[name]
         waiting.again = time.monotonic() + _FIRST_S * 2**waiting.tries
-        waiting.tries += 1
+        waiting.tries = min(waiting.tries + 1, _TRIES)  # at the end it is tried more often
 
     def _lose(self, word: _Word, why: str) -> None:
         logger.error("%s was not told of run %d of %s (%s): %s", self._name, word.run.id, word.run.name, word.what, why)

@@ -58,6 +58,8 @@ _MOST_SAYING_S: Final = 0.05
 _MOST_LOST: Final = 100
 # A stop tells the store how the last runs ended for so long at least, though they took all of its time.
 _LAST_S: Final = 0.5
+# And no longer than this: others have given up by then what ran here.
+_LAST_MOST_S: Final = 300.0
 
 
 class Dispatcher:
@@ -125,7 +127,7 @@ class Dispatcher:
     def stop(self, deadline_s: float, done: Callable[[], None]) -> None:
         """Claim nothing more, let what runs end within `deadline_s` seconds, by force after that; then `done`.
 
-        The store is told how it ended, again and again until then, where it fails.
+        The store is told how it ended, again and again until then, where it fails; for some minutes at most.
         """
         self._is_stopping = True
         self._done = done
@@ -269,10 +271,13 @@ class Dispatcher:
         return self._wait_s(self._engine.now())
 
     def _wait_s(self, now: datetime) -> float:
-        wait_s = 0.0 if self._is_flooded else LOOK_S
-        if self._agenda.next is not None and not self._clocks.excludes:
-            wait_s = min(wait_s, (self._agenda.next[0] - now).total_seconds())
-        return max(0.0, wait_s)
+        if self._is_stopping or self._clocks.excludes:  # what comes is not for this node
+            return LOOK_S
+        if self._is_flooded:
+            return 0.0
+        if self._agenda.next is None:
+            return LOOK_S
+        return max(0.0, min(LOOK_S, (self._agenda.next[0] - now).total_seconds()))
 
     def _claim(self, now: datetime) -> None:
         """Claim what has become due; one transaction for all of it."""
@@ -410,7 +415,8 @@ class Dispatcher:
     def _stopped(self) -> None:
         """Nothing runs any more."""
         self._has_stopped = True
-        self._stop_until = max(self._stop_until, time.monotonic() + _LAST_S)
+        now = time.monotonic()
+        self._stop_until = min(max(self._stop_until, now + _LAST_S), now + _LAST_MOST_S)
         self.wake()
 
     def _say_last(self) -> float:

@@ -93,7 +93,9 @@ class Engine(Protocol):
     """Keeps runs in a store. Not safe for threads: one thread owns an engine.
 
     Raises, all of its methods:
-        StoreError: the store cannot be reached, or refuses; nothing was changed.
+        StoreError: the store cannot be reached, or refuses. Where its answer was lost, it may have done what it was
+            asked. Asked again, it does none of it twice, but for `enqueue` without an occasion, and says the same, but
+            for `once`, and for runs that `claim` has passed over or `give_up` given up.
     """
 
     def attend(self, inbox: Inbox, on_change: Callable[[], None]) -> None:

@@ -162,7 +162,8 @@ class EventSpool:
             found = [happened for name in names if (happened := self._read(name)) is not None]
             yield found
             for happened in found:
-                self._remove(happened.id + SUFFIX)
+                if happened.id + SUFFIX not in self._stuck:
+                    self._remove(happened.id + SUFFIX)
         finally:
             os.close(lock)
 

@@ -107,6 +107,19 @@ def test_while_the_store_is_away_each_turn_asks_once(steady: list[float]) -> Non
     assert hearing.asked == ["a", "b", "c"]
 
 
+def test_at_the_end_it_is_tried_until_somebody_gives_up(steady: list[float], caplog: pytest.LogCaptureFixture) -> None:
+    hearing = Hearing("job")
+    audience = Audience([hearing])
+    tell(audience, "job")
+    for _ in range(2000):
+        audience.tell_again(at_once=True)
+    assert audience.waits and len(hearing.asked) == 2001
+    hearing.failing.clear()
+    audience.tell_again(at_once=True)
+    assert hearing.heard == [("ended", "job", 1)]
+    assert "was not told" not in caplog.text
+
+
 def test_what_waits_is_bounded_and_what_is_lost_is_in_the_log(
     steady: list[float], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

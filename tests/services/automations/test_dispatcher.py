@@ -745,6 +745,33 @@ class TestStopping:
         monkeypatch.setattr(module, "_FIRST_AGAIN_S", 0.001)
         return node.hands.started[0]
 
+    def test_while_runs_end_neither_planned_times_nor_events_that_wait_keep_it_busy(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spool = EventSpool(tmp_path / "events")
+        node = Node(tmp_path / "store", "a", room=1000, events=spool)
+        for _ in range(module._MOST_EVENTS + 1):
+            spool.put("deploy", {}, is_durable=False)
+        job = hourly()
+        node.begin(job, declared("each", on="deploy", overlap="allow"))
+        node.wait(hours=1)
+        assert job.name in {run.name for run in node.hands.started}
+        for _ in range(module._MOST_EVENTS + 1):
+            spool.put("deploy", {}, is_durable=False)
+        node.dispatcher.wake()
+        node.inbox.run_once(0.0)
+        node.dispatcher.stop(DEADLINE_S, lambda: None)
+        node.engine.ahead += timedelta(hours=1)
+        node.clock.passed += timedelta(hours=1)
+        node.turns()
+        turns: list[int] = []
+        look = node.dispatcher._clocks.look
+        monkeypatch.setattr(node.dispatcher._clocks, "look", lambda: [turns.append(1), look()][1])
+        for _ in range(50):
+            node.inbox.run_once(0.0)
+        assert len(turns) <= 1, "it looks once a second"
+        node.inbox.close()
+
     def test_with_nothing_to_do_it_ends_at_once(self, node: Node) -> None:
         node.begin(declared())
         done: list[int] = []
