@@ -213,6 +213,22 @@ def test_a_src_layout_works(make_project: MakeProject, make_worker: MakeWorker) 
     assert "src" in state_of(make_worker(project))["path"]
 
 
+@pytest.mark.parametrize(
+    "manage",
+    [
+        "from mysite.commands import main\nmain()\n",
+        "import os\nos.environ['DJANGO_SETTINGS_MODULE'] = 'mysite.settings'\n",
+    ],
+)
+def test_serve_finds_the_entry_where_manage_py_does_not_set_the_settings_as_usual(
+    make_project: MakeProject, make_worker: MakeWorker, manage: str
+) -> None:
+    project = make_project()
+    (project / "manage.py").write_text(manage)
+    ready = make_worker(project, mode="serve").wait_ready().ready
+    assert (ready["settings"], ready["entry"]) == ("mysite.settings", "mysite.wsgi.application")
+
+
 def test_serve_imports_the_entry_and_not_manage_py(make_project: MakeProject, make_worker: MakeWorker) -> None:
     project = make_project(urls=ECHO_URLS, settings="FORCE_SCRIPT_NAME = '/app'")
     wsgi = project / "mysite" / "wsgi.py"

@@ -66,6 +66,23 @@ def sibling_entry(settings_module: Optional[str], name: str) -> Optional[str]:
     return None
 
 
+def lone_entry(directory: str, name: str) -> Optional[str]:
+    """`package.wsgi:application` (or asgi) for the only package in `directory` that holds that module."""
+    found = [
+        package
+        for package in sorted(os.listdir(directory))
+        if package.isidentifier() and os.path.isfile(os.path.join(directory, package, name + ".py"))
+    ]
+    return f"{found[0]}.{name}:application" if len(found) == 1 else None
+
+
+def _found_entry(spec: Spec, settings_module: Optional[str], name: str) -> Optional[str]:
+    """By the settings that manage.py names; one that leaves that to a module of its own names none to be read."""
+    if settings_module is None:
+        return lone_entry(spec.cwd, name)
+    return sibling_entry(settings_module, name)
+
+
 def import_wsgi_first(spec: Spec) -> Optional[str]:
     """For `serve`: import the entry as gunicorn would, before anything of Django, and give its name.
 
@@ -73,9 +90,9 @@ def import_wsgi_first(spec: Spec) -> Optional[str]:
     are named in the environment, and None is given.
     """
     settings_module = find_settings(spec)
-    dotted = spec.wsgi or sibling_entry(settings_module, "wsgi")
+    dotted = spec.wsgi or _found_entry(spec, settings_module, "wsgi")
     if dotted is None or spec.role == "sockets":
-        asgi = spec.asgi or sibling_entry(settings_module, "asgi")
+        asgi = spec.asgi or _found_entry(spec, settings_module, "asgi")
         if asgi is not None and (spec.role == "sockets" or dotted is None):
             load(asgi)
             return None

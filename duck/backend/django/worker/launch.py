@@ -186,4 +186,8 @@ def find_settings(spec: Spec) -> Optional[str]:
             if isinstance(name, ast.Constant) and name.value == "DJANGO_SETTINGS_MODULE":
                 if isinstance(value, ast.Constant) and isinstance(value.value, str):
                     return value.value
+        # os.environ["DJANGO_SETTINGS_MODULE"] = "mysite.settings"
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            if any(ast.unparse(target) == "os.environ['DJANGO_SETTINGS_MODULE']" for target in node.targets):
+                return node.value.value
     return None
