@@ -353,11 +353,19 @@ def test_a_stop_keeps_its_deadline(make_project: MakeProject, make_worker: MakeW
         assert worker.stop(deadline_s=0.1) == 4
 
 
-def test_a_stop_runs_the_projects_exit_handlers(make_project: MakeProject, make_worker: MakeWorker) -> None:
-    project = make_project(settings="import atexit\natexit.register(print, 'handler ran')")
-    worker = make_worker(project).wait_ready()
+def test_a_stop_runs_what_the_project_has_for_its_end(make_project: MakeProject, make_worker: MakeWorker) -> None:
+    settings = """
+import atexit, os
+atexit.register(print, 'handler ran')
+class Held:
+    def __del__(self, write=os.write):
+        write(1, b'finalized\\n')
+held = Held()
+held.itself = held
+"""
+    worker = make_worker(make_project(settings=settings)).wait_ready()
     assert worker.stop() == 0
-    assert "handler ran" in worker.text()
+    assert "handler ran" in worker.text() and "finalized" in worker.text()
 
 
 def test_a_stop_before_ready_ends_the_process(make_project: MakeProject, make_worker: MakeWorker) -> None:

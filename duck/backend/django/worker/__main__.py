@@ -3,8 +3,6 @@
 Run as a file. Its directory, which Python puts first on the path, is taken off before anything else is imported.
 """
 
-import atexit
-import gc
 import os
 import sys
 
@@ -36,9 +34,6 @@ def _load() -> None:
 
 if __name__ == "__main__":
     _leave_path()
-    # What is about to end need not be searched for cycles: that is a quarter of what a start and a stop take. It is
-    # registered before anything of the project, and so comes after all that the project does at its end.
-    atexit.register(gc.freeze)
     _load()
     from importlib import import_module
 
