@@ -280,6 +280,9 @@ def carry(self: Any, told: dict[str, Any]) -> str:
             (run_shell if told["kind"] == "shell" else ask_url)(told)
         except Failed as failed:
             raise RunFailed(str(failed)) from None
+        except SoftTimeLimitExceeded as error:
+            # Its output is the command's, or the answer; where Duck waited for that tells nobody anything.
+            raise RunFailed(message_of(error)) from None
         return ""
     facts = carry_out(told)
     if facts["state"] != "succeeded":

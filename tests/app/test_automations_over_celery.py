@@ -38,6 +38,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "said": {"call": "site1.tasks:said", "overlap": "allow"},
     "fails": {"call": "site1.tasks:fails"},
     "hangs": {"call": "site1.tasks:hangs", "timeout": "1s", "grace": "1s"},
+    "lasts": {"shell": "trap 'echo bye' TERM; echo began; sleep 60", "timeout": "1s", "grace": "5s"},
     "stays": {"call": "site1.tasks:hangs", "grace": "1s"},
     "deaf": {"call": "site1.tasks:deaf", "timeout": "1s", "grace": "1s", "overlap": "allow"},
     "deafer": {"call": "site1.tasks:deaf", "grace": "1s"},
@@ -146,6 +147,13 @@ class TestEnding:
         run = node.run("hangs")
         assert (run.state, run.reason) == (State.TIMED_OUT, "not ended within 1 s")
         assert "hanging" in run.output
+
+    def test_a_shell_command_that_lasts_too_long_says_its_last_and_nothing_of_duck_or_celery(
+        self, node: CeleryNode
+    ) -> None:
+        run = node.run("lasts")
+        assert (run.state, run.reason) == (State.TIMED_OUT, "not ended within 1 s")
+        assert [line for line in run.output.splitlines() if line != "Terminated"] == ["began", "bye"]
 
     def test_one_that_is_cancelled_hears_of_it(self, node: CeleryNode) -> None:
         run_id = node.enqueue("stays")
@@ -336,7 +344,7 @@ def test_commands_and_nodes_of_duck_take_the_engine_from_the_settings(site: Cele
             done = subprocess.run(asked, cwd=site.root, env=environ, capture_output=True, text=True, timeout=90)
         finally:
             alone.terminate()
-    told = json.loads(done.stdout)
+    (told,) = json.loads(done.stdout)["runs"]
     assert (told["state"], told["output"]) == ("succeeded", "it said hello\nINFO and logged\n"), done.stderr
 
 

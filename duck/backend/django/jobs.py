@@ -366,11 +366,11 @@ class DjangoJobs:
             self._shared = None
         for job in tuple(host.jobs.values()):
             self._finish(job, code)
-        unplaced, self._unplaced = self._unplaced, []
-        for job in unplaced:
-            if host.ready or host.retires:
-                self._place(job)
-            else:  # it could not be loaded, and the next one could not either
+        if host.ready or host.retires:
+            self._place_waiting()
+        else:  # it could not be loaded, and the next one could not either
+            unplaced, self._unplaced = self._unplaced, []
+            for job in unplaced:
                 job.facts = {"state": State.FAILED, "reason": "the project cannot be loaded"}
                 self._finish(job)
         if host.ready:

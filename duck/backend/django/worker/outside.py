@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 import os
 import selectors
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from typing import Any, Dict
@@ -63,8 +65,10 @@ def run_shell(told: Dict[str, Any]) -> None:
         code = process.wait()
     except BaseException:
         _signal(process, signal.SIGTERM)
+        deadline = time.monotonic() + float(told.get("grace_s") or 0.0)
+        _print(process, process.stdout.fileno(), deadline)
         try:
-            process.wait(float(told.get("grace_s") or 0.0))
+            process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             pass
         raise
@@ -76,7 +80,7 @@ def run_shell(told: Dict[str, Any]) -> None:
         raise Failed(f"exit code {code}" if code > 0 else f"it was ended by signal {-code}")
 
 
-def _print(process: "subprocess.Popen[bytes]", descriptor: int) -> None:
+def _print(process: "subprocess.Popen[bytes]", descriptor: int, deadline: float = math.inf) -> None:
     """Print what it prints until it ends: what it leaves behind may hold the other end of the pipe for ever."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     os.set_blocking(descriptor, False)
@@ -86,6 +90,8 @@ def _print(process: "subprocess.Popen[bytes]", descriptor: int) -> None:
         while reads < _MOST_READS:
             is_over = process.poll() is not None
             reads += is_over
+            if not is_over and time.monotonic() >= deadline:
+                return
             if not selector.select(0.0 if is_over else _LOOK_S):
                 continue
             data = os.read(descriptor, _READ_BYTES)
