@@ -120,6 +120,7 @@ class Site:
         self._loop = loop
         self._clock = clock
         self.spool = Spool(config.spool_dir, config.max_spool_bytes, config.max_spooled_answer_bytes)
+        self.spool.sweep()
         self._trust = trust = Trust(config.trusted_proxies)
         self.proxy = ProxyHandler(
             loop,

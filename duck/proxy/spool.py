@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from duck.exceptions import DuckError
+from duck.proxy.leftovers import hold, sweep
 
 PREFIX: Final = "duck-body-"
+DIRECTORY_PREFIX: Final = "duck-spool-"
 # What is read from a file at once: the loop serves others in between.
 PIECE_BYTES: Final = 262_144
 # Of the spool, answers take one part in so many: clients that read slowly must not keep others from sending bodies.
@@ -41,6 +43,7 @@ class Spool:
     def __init__(self, directory: str | None, max_bytes: int, max_answer_bytes: int = 0) -> None:
         self._parent = directory
         self._directory: Path | None = None
+        self._held = -1  # what holds the directory
         self._max_bytes = max_bytes
         self._max_answer_bytes = max_answer_bytes
         self.used = 0
@@ -68,7 +71,10 @@ class Spool:
         try:
             # Whatever cleans directories for temporary files may have found it old and empty.
             if self._directory is None or not self._directory.is_dir():
-                self._directory = Path(tempfile.mkdtemp(prefix="duck-spool-", dir=self._parent))  # mode 0700
+                self._let_go()
+                self._directory = Path(tempfile.mkdtemp(prefix=DIRECTORY_PREFIX, dir=self._parent))  # mode 0700
+                self._held = hold(str(self._directory))
+                self.sweep()
             if named:
                 descriptor, path = tempfile.mkstemp(prefix=PREFIX, dir=self._directory)  # mode 0600
             else:
@@ -110,12 +116,22 @@ class Spool:
         if is_answer:
             self.used_by_answers -= size
 
+    def sweep(self) -> int:
+        """Remove what processes that were killed have left; tells how many directories that were."""
+        return sweep(self.where, DIRECTORY_PREFIX, PREFIX)
+
     def close(self) -> None:
         """Remove the directory; files still in use go with their requests."""
         if self._directory is not None:
             with contextlib.suppress(OSError):
                 self._directory.rmdir()
             self._directory = None
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
 
 
 class SpoolFile:

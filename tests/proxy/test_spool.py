@@ -1,10 +1,13 @@
 """The spool: its bounds, its files, and what an answer's overflow gives back."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
 from duck.proxy import spool as spools
+from duck.proxy.leftovers import YOUNG_S
 from duck.proxy.spool import Spool, SpoolFull
 
 
@@ -138,3 +141,41 @@ def test_an_overflow_at_its_bound_asks_for_no_more_and_loses_nothing(spool):
     assert answer.take() == b"".join(b"%099d," % number for number in range(4))
     answer.close()
     assert spool.used == 0
+
+
+OWNER = """
+import sys
+from duck.proxy.spool import Spool
+file = Spool(sys.argv[1], 1000).create(named=True)
+file.write(b"half of an upload")
+print(file.path, flush=True)
+sys.stdin.read()
+"""
+
+
+def age(directory):
+    then = os.stat(directory).st_mtime - YOUNG_S
+    os.utime(directory, (then, then))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no lock on directories")
+def test_what_a_killed_process_has_left_is_removed_and_nothing_else(tmp_path):
+    spool = Spool(str(tmp_path), 1000)
+    command = [sys.executable, "-c", OWNER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
+        path = owner.stdout.readline().strip()
+        directory = os.path.dirname(path)
+        age(directory)
+        assert spool.sweep() == 0 and os.path.exists(path)
+        owner.kill()
+        owner.wait()
+    os.utime(directory)
+    assert spool.sweep() == 0  # it may have been made just now, and not be held yet
+    age(directory)
+    foreign = tmp_path / "duck-spool-foreign"
+    foreign.mkdir()
+    (foreign / "letter.txt").write_text("not Duck's")
+    (tmp_path / "duck-spool-link").symlink_to(foreign)
+    age(foreign)
+    assert spool.sweep() == 1
+    assert sorted(os.listdir(tmp_path)) == ["duck-spool-foreign", "duck-spool-link"] and os.listdir(foreign)
