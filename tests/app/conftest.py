@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 DEADLINE_S = 60.0
 # Made once: reading the authorities takes longer than a request, and httpx does it for each client.
 TRUST = ssl.create_default_context()
+# What `duck serve` runs where a test does not ask for more: a processor has to bring each of them up.
+ONE_OF_EACH = {"DUCK_WORKERS": "1", "DUCK_DJANGO_WORKERS": "1"}
 
 URLS = """
 import os, time
@@ -123,12 +126,27 @@ class Duck:
             self._more.notify_all()
 
 
+# Of what `startproject` writes: applications that most tests do not look at, and each Django process has to import.
+LEFT_OUT = tuple(f"'django.contrib.{app}" for app in ("admin", "auth", "contenttypes", "messages", "sessions"))
+
+
 @pytest.fixture(scope="session")
-def made_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    where = tmp_path_factory.mktemp("made")
+def whole_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `startproject` makes it, with pages of its own."""
+    where = tmp_path_factory.mktemp("whole")
     subprocess.run([sys.executable, "-m", "django", "startproject", "site1", str(where)], check=True)
     (where / "site1" / "urls.py").write_text(URLS)
     (where / "site1" / "version.py").write_text('VERSION = "one"\n')
+    return where
+
+
+@pytest.fixture(scope="session")
+def made_project(whole_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same without the applications of Django's that have models (LEFT_OUT)."""
+    where = Path(shutil.copytree(whole_project, tmp_path_factory.mktemp("made") / "project"))
+    settings = where / "site1" / "settings.py"
+    lines = settings.read_text().splitlines(keepends=True)
+    settings.write_text("".join(line for line in lines if not line.lstrip().startswith(LEFT_OUT)))
     return where
 
 
@@ -136,6 +154,12 @@ def made_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(made_project: Path, tmp_path: Path) -> Path:
     """A Django project of its own for the test."""
     return Path(shutil.copytree(made_project, tmp_path / "project"))
+
+
+@pytest.fixture
+def own_whole_project(whole_project: Path, tmp_path: Path) -> Path:
+    """The same with all that `startproject` writes."""
+    return Path(shutil.copytree(whole_project, tmp_path / "project"))
 
 
 @pytest.fixture
@@ -157,6 +181,21 @@ def variables(run_dir: Path, state: Path) -> dict[str, str]:
     }
 
 
+@contextmanager
+def shared_duck(
+    project: Path, where: Path, *arguments: str, command: str = "runserver", **given: str
+) -> Iterator[Duck]:
+    """A Duck for several tests; what it leaves lies in `where`."""
+    with tempfile.TemporaryDirectory(prefix="duck-", dir="/tmp") as run_dir:
+        environ = variables(Path(run_dir), where / "state") | (ONE_OF_EACH if command == "serve" else {}) | given
+        port = () if "--listen" in arguments else ("--port", "0")
+        duck = Duck([sys.executable, "-m", "duck", command, *port, *arguments], project, environ)
+        try:
+            yield duck
+        finally:
+            duck.close()
+
+
 @pytest.fixture
 def environ(run_dir: Path, tmp_path: Path) -> dict[str, str]:
     return variables(run_dir, tmp_path / "state")
@@ -170,7 +209,8 @@ def start(environ: dict[str, str]) -> Iterator[Callable[..., Duck]]:
     def begin(cwd: Path, *arguments: str, command: str = "runserver", **variables: str) -> Duck:
         serves = command in ("runserver", "serve")
         extra = ["--port", "0"] if serves and not {"--port", "--listen"} & set(arguments) else []
-        duck = Duck([sys.executable, "-m", "duck", command, *extra, *arguments], cwd, environ | variables)
+        given = environ | (ONE_OF_EACH if command == "serve" else {}) | variables
+        duck = Duck([sys.executable, "-m", "duck", command, *extra, *arguments], cwd, given)
         running.append(duck)
         return duck
 

@@ -79,7 +79,8 @@ urlpatterns = [path("page", page), path("stream", stream)]
 """
 
 
-def test_queries_are_told_where_django_counts_them(start: Callable[..., Duck], project: Path) -> None:
+def test_queries_are_told_where_django_counts_them(start: Callable[..., Duck], own_whole_project: Path) -> None:
+    project = own_whole_project  # its admin has static files
     (project / "site1" / "urls.py").write_text(QUERIES)
     duck = start(project, "--access-log", "json", "--no-reload")
     assert [duck.get(path).text for path in ("/page", "/stream", "/static/admin/css/base.css")][:2] == ["11", "111"]

@@ -161,10 +161,10 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(made_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(whole_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     base = tmp_path_factory.mktemp("events")
     root = base / "site"
-    shutil.copytree(made_project, root)
+    shutil.copytree(whole_project, root)
     (root / "site1" / "urls.py").write_text(URLS)
     (root / "site1" / "signals.py").write_text(
         "from django.dispatch import Signal\npaid = Signal()\nnothing = Signal()\n"
@@ -209,9 +209,9 @@ def test_in_development_a_webhook_is_answered_though_no_node_runs_and_run_by_the
     duck = start(project, HOOK_SECRET=SECRET)
     assert duck.get().text == "one"
     url = duck.url + "/hooks/build"
-    assert httpx.post(url, headers={"Authorization": "Bearer wrong"}, trust_env=False).status_code == 401
-    told = httpx.post(url, headers={"Authorization": f"Bearer {SECRET}"}, content=b"x", trust_env=False)
-    assert told.status_code == 202
+    with httpx.Client(trust_env=False, timeout=60) as client:
+        assert client.post(url, headers={"Authorization": "Bearer wrong"}).status_code == 401
+        assert client.post(url, headers={"Authorization": f"Bearer {SECRET}"}, content=b"x").status_code == 202
     start(project, "run", command="automations")
     wait_until(lambda: (project / "shell").exists() and (project / "shell").read_text())  # which comes after the file
     assert (project / "shell").read_text() == "built\n"

@@ -36,11 +36,11 @@ def test_a_database_that_is_killed_and_comes_again_loses_no_planned_time_and_no_
     engine: str,
     start: Callable[..., Duck],
     ask: Callable[..., subprocess.CompletedProcess[str]],
-    made_project: Path,
+    whole_project: Path,
     tmp_path: Path,
     postgres: Postgres,
 ) -> None:
-    project = Path(shutil.copytree(made_project, tmp_path / "project"))
+    project = Path(shutil.copytree(whole_project, tmp_path / "project"))
     name = postgres.make_database()
     variables = {**SERVE, "DUCK_AUTOMATION_ENGINE": engine}
     if engine == "postgres":

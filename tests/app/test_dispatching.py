@@ -155,25 +155,37 @@ def below(pid: int) -> list[int]:
     return [pid, *(child.pid for child in process.children(recursive=True))]
 
 
+@contextmanager
+def site_of_class(made_project: Path, factory: pytest.TempPathFactory, **environ: str) -> Iterator[Site]:
+    """For a Duck that several tests share."""
+    where = factory.mktemp("served")
+    project = make_shop(Path(shutil.copytree(made_project, where / "project")))
+    with tempfile.TemporaryDirectory(prefix="duck-", dir="/tmp") as run_dir:
+        yield Site(variables(Path(run_dir), where / "state") | SERVE | environ, project)
+
+
+@contextmanager
+def serving(site: Site, *arguments: str) -> Iterator[Duck]:
+    duck = Duck([sys.executable, "-m", "duck", "serve", *arguments], site.project, site._environ)
+    yield duck
+    duck.close()
+
+
 class TestServe:
     """One Duck for all of these; each leaves it with a dispatcher that runs."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def site(cls, made_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-        where = tmp_path_factory.mktemp("served")
-        project = make_shop(Path(shutil.copytree(made_project, where / "project")))
-        with tempfile.TemporaryDirectory(prefix="duck-", dir="/tmp") as run_dir:
-            yield Site(variables(Path(run_dir), where / "state") | SERVE, project)
+        with site_of_class(made_project, tmp_path_factory) as site:
+            yield site
 
     @pytest.fixture(scope="class")
     @classmethod
     def duck(cls, site: Site) -> Iterator[Duck]:
-        command = [sys.executable, "-m", "duck", "serve", "--port", "0", "--workers", "2"]
-        duck = Duck(command, site.project, site._environ)
-        assert duck.get().text == "one"
-        yield duck
-        duck.close()
+        with serving(site, "--port", "0", "--workers", "1", "--django-workers", "1") as duck:
+            assert duck.get().text == "one"
+            yield duck
 
     def test_what_an_application_declares_is_run_by_one_process(self, duck: Duck, site: Site) -> None:
         assert "Automations: 3, next tick " in duck.wait_for("Automations: ")
@@ -283,7 +295,7 @@ class TestRunserver:
         assert duck.get().text == "one" and "automations" not in site.status()
         duck.signal(signal.SIGINT)
         duck.wait()
-        start(shop, "--automations")
+        start(shop, "--automations", "--no-reload")
         site.dispatcher()
 
     def test_they_can_be_turned_off(self, start: Start, shop: Path, site: Site) -> None:
@@ -343,22 +355,6 @@ class TestAlone:
         assert ask(shop, "stop").returncode == 0
         assert duck.wait() == 0
 
-    def test_a_project_that_cannot_be_loaded_says_why_and_is_run_once_it_can_be(
-        self, start: Start, shop: Path, site: Site, ask: Ask
-    ) -> None:
-        duck = start(shop, "--automations-only", command="serve", **SERVE)
-        site.dispatcher()
-        settings = shop / "site1" / "settings.py"
-        text = settings.read_text()
-        settings.write_text("1 / 0\n" + text)
-        done = ask(shop, "reload")
-        assert done.returncode == 1 and "The automations could not be loaded again: ZeroDivisionError" in done.stderr
-        before = len(site.ran())
-        settings.write_text(text)
-        wait_until(lambda: len(site.ran()) > before)  # by itself, a few seconds later at most
-        duck.signal(signal.SIGTERM)
-        assert duck.wait() == 128 + signal.SIGTERM
-
     def test_a_dispatcher_class_that_is_none_is_told_once_and_shown(self, start: Start, shop: Path, site: Site) -> None:
         duck = start(shop, "--automations-only", command="serve", **SERVE, DUCK_AUTOMATION_DISPATCHER="nowhere.Own")
         duck.wait_for("Automations cannot be run: ")
@@ -374,21 +370,46 @@ class TestAlone:
             " one of them out.\n"
         )
 
-    def test_a_run_that_outlasts_the_deadline_of_a_stop_is_cut_and_told(
-        self, start: Start, shop: Path, site: Site
-    ) -> None:
-        deadlines = ("DUCK_SHUTDOWN_TIMEOUT", "DUCK_STREAMS_CLOSE_TIMEOUT", "DUCK_SOCKETS_CLOSE_TIMEOUT")
-        duck = start(shop, "--automations-only", command="serve", **SERVE, **dict.fromkeys(deadlines, "0.5"))
-        site.begin_long()
-        duck.signal(signal.SIGTERM)
-        assert duck.wait() == 128 + signal.SIGTERM
-        (run,) = site.runs("long")
-        assert (run.state, run.reason) == (State.CANCELLED, "ended by force")
 
-    def test_a_dispatcher_that_hangs_says_where_and_is_replaced(self, start: Start, shop: Path, site: Site) -> None:
-        duck = start(shop, "--automations-only", command="serve", **SERVE, DUCK_HEARTBEAT_TIMEOUT="4")
+class TestAloneAndWrong:
+    """The same where something goes wrong: one Duck for all; each leaves it with a dispatcher that runs."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def site(cls, made_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+        deadlines = ("DUCK_SHUTDOWN_TIMEOUT", "DUCK_STREAMS_CLOSE_TIMEOUT", "DUCK_SOCKETS_CLOSE_TIMEOUT")
+        given = {**dict.fromkeys(deadlines, "0.5"), "DUCK_HEARTBEAT_TIMEOUT": "4"}
+        with site_of_class(made_project, tmp_path_factory, **given) as site:
+            yield site
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def duck(cls, site: Site) -> Iterator[Duck]:
+        with serving(site, "--automations-only") as duck:
+            yield duck
+
+    def test_a_project_that_cannot_be_loaded_says_why_and_is_run_once_it_can_be(self, duck: Duck, site: Site) -> None:
+        site.dispatcher()
+        settings = site.project / "site1" / "settings.py"
+        text = settings.read_text()
+        settings.write_text("1 / 0\n" + text)
+        done = site.ask("reload")
+        assert done.returncode == 1 and "The automations could not be loaded again: ZeroDivisionError" in done.stderr
+        before = len(site.ran())
+        settings.write_text(text)
+        wait_until(lambda: len(site.ran()) > before)  # by itself, a few seconds later at most
+
+    def test_a_dispatcher_that_hangs_says_where_and_is_replaced(self, duck: Duck, site: Site) -> None:
         pid = site.dispatcher()
         os.kill(pid, signal.SIGSTOP)
         duck.wait_for("The dispatcher of automations hangs; it is ended.")
         wait_until(lambda: not is_alive(pid))
         assert site.dispatcher() != pid
+
+    def test_a_run_that_outlasts_the_deadline_of_a_stop_is_cut_and_told(self, duck: Duck, site: Site) -> None:
+        """The last: then there is none."""
+        site.begin_long()
+        duck.signal(signal.SIGTERM)
+        assert duck.wait() == 128 + signal.SIGTERM
+        (run,) = site.runs("long")
+        assert (run.state, run.reason) == (State.CANCELLED, "ended by force")

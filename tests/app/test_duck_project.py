@@ -36,7 +36,7 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def duck_project(project: Path, tmp_path: Path) -> Path:
+def duck_project(tmp_path: Path) -> Path:
     root = tmp_path / "duckling"
     root.mkdir()
     (root / "main.py").write_text(MAIN)
@@ -151,8 +151,9 @@ def test_a_change_of_ducks_own_files_restarts_it_with_the_same_process_and_port(
 
 
 def test_views_of_both_sides_answer_and_what_belongs_to_a_start_is_not_done_again_after_a_change_of_ducks_own_files(
-    start: Start, duck_project: Path, project: Path, until_watched: Watched
+    start: Start, duck_project: Path, own_whole_project: Path, until_watched: Watched
 ) -> None:
+    project = own_whole_project  # with migrations that are not applied
     settings = 'DEBUG = True\nDJANGO_COMMANDS_ON_STARTUP = ["check --tag urls"]\n'
     (duck_project / "settings.py").write_text(settings)
     duck = start(duck_project, "--django", str(project), "--use-django")

@@ -39,6 +39,12 @@ PATHS = (
 BROWSER = {"Sec-Fetch-Dest": "document", "Accept": "text/html", "Accept-Encoding": "gzip"}
 
 
+@pytest.fixture
+def project(own_whole_project: Path) -> Path:
+    """With the admin, and its static files."""
+    return own_whole_project
+
+
 def answers(duck: Duck, port: str, **more: Any) -> Iterator[httpx.Response]:
     with httpx.Client(base_url=f"http://localhost:{port}", trust_env=False, timeout=20, **more) as client:
         for path in PATHS:

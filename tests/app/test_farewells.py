@@ -72,7 +72,7 @@ def serve(start: Start) -> Start:
     def begin(project: Path, *arguments: str, **environ: str) -> Duck:
         user = {"DUCK_USER": "root"} if os.geteuid() == 0 else {}
         given = {"DUCK_SOCKETS_CLOSE_SPREAD": "0", **user, **environ}
-        duck = start(project, "--workers", "1", "--django-workers", "1", *arguments, command="serve", **given)
+        duck = start(project, *arguments, command="serve", **given)
         wait_until(lambda: "is ready after" in duck.text, 60)
         return duck
 
@@ -184,8 +184,13 @@ def test_a_process_that_is_replaced_alone_closes_its_websockets_too(serve: Start
     wait_until(lambda: not is_alive(old))
 
 
-def test_a_reload_ends_event_streams_in_order_at_a_deadline_of_their_own(serve: Start, site: Path, run: Run) -> None:
-    duck = serve(site, DUCK_SHUTDOWN_TIMEOUT="1", DUCK_STREAMS_CLOSE_TIMEOUT="4", DUCK_SOCKETS_CLOSE_TIMEOUT="1")
+def test_a_reload_and_a_stop_give_each_kind_its_own_time(serve: Start, site: Path, run: Run) -> None:
+    duck = serve(site, DUCK_SHUTDOWN_TIMEOUT="1", DUCK_STREAMS_CLOSE_TIMEOUT="4", DUCK_SOCKETS_CLOSE_TIMEOUT="6")
+    a_reload_ends_event_streams_in_order_at_a_deadline_of_their_own(duck, site, run)
+    a_stop_gives_each_kind_its_own_time(duck)
+
+
+def a_reload_ends_event_streams_in_order_at_a_deadline_of_their_own(duck: Duck, site: Path, run: Run) -> None:
     old = duck.get("/pid").json()["pid"]
     endless = Stream(duck, "/events?n=10000&every=0.1")
     short = Stream(duck, "/events?n=40&every=0.1")
@@ -201,8 +206,7 @@ def test_a_reload_ends_event_streams_in_order_at_a_deadline_of_their_own(serve: 
     wait_until(lambda: not is_alive(old))
 
 
-def test_a_stop_gives_each_kind_its_own_time(serve: Start, site: Path) -> None:
-    duck = serve(site, DUCK_SHUTDOWN_TIMEOUT="1", DUCK_STREAMS_CLOSE_TIMEOUT="4", DUCK_SOCKETS_CLOSE_TIMEOUT="6")
+def a_stop_gives_each_kind_its_own_time(duck: Duck) -> None:
     socket, stream, waiting = Socket(duck), Stream(duck, "/events?n=10000&every=0.1"), Stream(duck, "/sleep?s=60")
     assert socket.pid()
     wait_until(lambda: stream.text)
@@ -219,11 +223,16 @@ def test_a_stop_gives_each_kind_its_own_time(serve: Start, site: Path) -> None:
     assert duck.wait() == 128 + signal.SIGTERM
 
 
-@pytest.mark.parametrize("how", ["stop", "reload", "reload --self"])
 def test_ducks_own_websockets_and_those_behind_its_middleware_get_a_close(
-    serve: Start, duckling: Path, run: Run, how: str
+    serve: Start, duckling: Path, run: Run
 ) -> None:
+    """Where Django is replaced only the latter; where Duck is, or ends, both."""
     duck = serve(duckling, DUCK_STREAMS_CLOSE_TIMEOUT="2", DUCK_SHUTDOWN_TIMEOUT="2")
+    for how in ("reload", "reload --self", "stop"):
+        farewell(duck, duckling, run, how)
+
+
+def farewell(duck: Duck, duckling: Path, run: Run, how: str) -> None:
     own, behind = Socket(duck, "/own"), Socket(duck, "/ws")
     assert own.ask() == "hello"
     assert behind.pid()

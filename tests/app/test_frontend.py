@@ -73,10 +73,10 @@ def told(duck: Duck) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def served(made_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Duck]:
+def served(whole_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Duck]:
     """A project with a front end, served with its server; the directory of the latter is `cwd` of it."""
     where = tmp_path_factory.mktemp("front-end")
-    project = Path(shutil.copytree(made_project, where / "project"))
+    project = Path(shutil.copytree(whole_project, where / "project"))
     make_front_end(project, toml=f'frontend_command = "{COMMAND}"\nfrontend_dir = "frontend"\n')
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("DUCK_", "DJANGO_"))}
     environ = kept | {"PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": str(where), "XDG_STATE_HOME": str(where)}

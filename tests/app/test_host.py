@@ -20,7 +20,7 @@ import pytest
 
 from duck.app.host import Host
 from duck.settings.load import load
-from tests.app.conftest import ROOT, Duck
+from tests.app.conftest import ONE_OF_EACH, ROOT, Duck
 from tests.waiting import wait_until
 
 Start = Callable[..., Duck]
@@ -92,7 +92,7 @@ class TestRoot:
             port = probe.getsockname()[1]
         (open_project / "site1" / "version.py").write_text("import os\nVERSION = f'{os.getuid()} {os.geteuid()}'\n")
         command = [environ.pop("PYTHON"), "-m", "duck", "serve", "--user", "nobody", "--port", str(port)]
-        duck = Duck(command, open_project, environ)
+        duck = Duck(command, open_project, environ | ONE_OF_EACH)
         try:
             self._check_that_all_is_nobodys(duck)
         finally:
@@ -180,7 +180,7 @@ class TestSystemd:
             process = subprocess.Popen(
                 [sys.executable, "-c", program, str(listener.fileno())],
                 cwd=project,
-                env=environ | user,
+                env=environ | ONE_OF_EACH | user,
                 pass_fds=[listener.fileno()],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

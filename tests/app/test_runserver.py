@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ import psutil
 import pytest
 
 from tests.alive import still_alive
-from tests.app.conftest import DEADLINE_S, Duck
+from tests.app.conftest import DEADLINE_S, Duck, shared_duck
+from tests.reports import report as report_of
 from tests.waiting import wait_until
 
 Start = Callable[..., Duck]
@@ -29,6 +30,12 @@ Report = Callable[[Path], dict[str, Any]]
 
 
 class TestServing:
+    """The project as `startproject` makes it."""
+
+    @pytest.fixture
+    def project(self, own_whole_project: Path) -> Path:
+        return own_whole_project
+
     def test_a_request_during_the_start_waits_the_banner_says_what_runs_and_nothing_is_written_into_the_project(
         self, start: Start, project: Path
     ) -> None:
@@ -72,16 +79,15 @@ class TestServing:
                 assert time.monotonic() < end
         assert set(answers) == {200}
 
-    def test_an_active_environment_without_django_is_told_of(self, start: Start, project: Path, tmp_path: Path) -> None:
+    def test_a_unix_socket_can_be_listened_on_and_an_active_environment_without_django_is_told_of(
+        self, start: Start, project: Path, tmp_path: Path, run_dir: Path
+    ) -> None:
         (tmp_path / "empty").mkdir()
-        duck = start(project, VIRTUAL_ENV=str(tmp_path / "empty"))
+        path = run_dir / "web.sock"
+        duck = start(project, "--listen", f"unix:{path}", VIRTUAL_ENV=str(tmp_path / "empty"))
         line = duck.wait_for("was passed over")
         assert line.startswith(f"Warning: {tmp_path / 'empty'} (from VIRTUAL_ENV) was passed over: no Python is in it;")
         assert f"{sys.executable} is taken instead." in line
-
-    def test_a_unix_socket_can_be_listened_on(self, start: Start, project: Path, run_dir: Path) -> None:
-        path = run_dir / "web.sock"
-        duck = start(project, "--listen", f"unix:{path}")
         duck.wait_for("is ready after")
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=60) as client:
             assert client.get("http://localhost/").text == "one"
@@ -393,68 +399,81 @@ class TestBroken:
             assert duck.wait() == 130
             assert time.monotonic() - began < 30
 
-    def test_a_django_process_that_is_killed_is_started_again(self, start: Start, project: Path) -> None:
-        duck = start(project)
-        pid = int(duck.get("/pid").text)
-        psutil.Process(pid).kill()
-        duck.wait_for("is ready after", times=2)
-        assert int(duck.get("/pid").text) != pid
-
 
 class TestReload:
-    @pytest.fixture
-    def duck(self, start: Start, project: Path, until_watched: Callable[[Path, int], None]) -> Duck:
-        duck = start(project)
-        duck.wait_for("is ready after")
-        until_watched(project, 2)
-        return duck
+    """One Duck for all of these; each leaves it with a version that serves."""
 
-    def test_a_changed_file_is_served_by_a_new_process_without_a_failed_request(
-        self, duck: Duck, project: Path
-    ) -> None:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def duck(cls, made_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Duck]:
+        where = tmp_path_factory.mktemp("reloading")
+        project = Path(shutil.copytree(made_project, where / "project"))
+        with shared_duck(project, where) as duck:
+            duck.wait_for("is ready after")
+            run_dir = Path(duck.environ["XDG_RUNTIME_DIR"])
+            wait_until(lambda: report_of(run_dir, project).get("reload", {}).get("directories", 0) >= 2)
+            yield duck
+
+    def change(self, duck: Duck, text: str) -> None:
+        (duck.cwd / "site1" / "version.py").write_text(text)
+
+    def serves(self, duck: Duck, version: str) -> None:
+        """Change it to this version, and wait until it serves."""
+        self.change(duck, f"VERSION = {version!r}\n")
+        wait_until(lambda: duck.get().text == version)
+
+    def test_a_changed_file_is_served_by_a_new_process_without_a_failed_request(self, duck: Duck) -> None:
         seen: list[str] = []
-        (project / "site1" / "version.py").write_text('VERSION = "two"\n')
+        before, pid = duck.get().text, duck.get("/pid").text
+        self.change(duck, 'VERSION = "changed"\n')
         end = time.monotonic() + DEADLINE_S
         with httpx.Client(base_url=duck.url, timeout=DEADLINE_S, trust_env=False) as client:
-            while not seen or seen[-1] != "two":
+            while not seen or seen[-1] != "changed":
                 assert time.monotonic() < end
                 answer = client.get("/")
                 assert answer.status_code == 200
                 seen.append(answer.text)
-        assert set(seen) <= {"one", "two"}
+        assert set(seen) <= {before, "changed"}
+        assert duck.get("/pid").text != pid
 
-    def test_a_syntax_error_is_told_and_what_runs_keeps_running(self, duck: Duck, project: Path) -> None:
-        pid = duck.get("/pid").text
-        (project / "site1" / "version.py").write_text("VERSION = (\n")
-        line = duck.wait_for("keeps running")
-        assert "version.py:1" in line
-        assert duck.get().text == "one"
+    def test_a_syntax_error_is_told_and_what_runs_keeps_running(self, duck: Duck) -> None:
+        before, pid = duck.get().text, duck.get("/pid").text
+        told = duck.text.count("keeps running")
+        self.change(duck, "VERSION = (\n")
+        assert "version.py:1" in duck.wait_for("keeps running", times=told + 1)
+        assert duck.get().text == before
         assert duck.get("/pid").text == pid
-        (project / "site1" / "version.py").write_text('VERSION = "two"\n')
-        duck.wait_for("is ready after", times=2)
-        assert duck.get().text == "two"
+        self.serves(duck, "without the error")
 
-    def test_a_version_that_cannot_be_imported_leaves_the_old_one_serving(self, duck: Duck, project: Path) -> None:
-        (project / "site1" / "version.py").write_text("import not_there\n")
-        duck.wait_for("What ran before keeps running")
-        assert duck.get().text == "one"
-        (project / "site1" / "version.py").write_text('VERSION = "two"\n')
-        duck.wait_for("is ready after", times=2)
-        assert duck.get().text == "two"
+    def test_a_version_that_cannot_be_imported_leaves_the_old_one_serving(self, duck: Duck) -> None:
+        before, told = duck.get().text, duck.text.count("What ran before keeps running")
+        self.change(duck, "import not_there\n")
+        duck.wait_for("What ran before keeps running", times=told + 1)
+        assert duck.get().text == before
+        self.serves(duck, "imported")
 
-    def test_a_check_that_fails_after_a_change_is_told_while_the_change_serves(
-        self, duck: Duck, report: Report, project: Path
-    ) -> None:
-        check = "from django.core import checks\n@checks.register\ndef pond(app_configs, **more):\n"
-        check += "    return [checks.Error('the pond is dry')]\n"
-        (project / "site1" / "version.py").write_text(f'VERSION = "two"\n{check}')
-        duck.wait_for("is ready after", times=2)
-        assert duck.get().text == "two"
-        duck.wait_for("What was written serves all the same")
-        duck.wait_for("the pond is dry")
-        spares = report(project)["django"]["spares"]
-        assert spares["used"] == "setup"
-        assert psutil.pid_exists(spares["stages"]["setup"]["pid"])
+    def test_a_process_that_is_killed_is_started_again(self, duck: Duck) -> None:
+        pid = int(duck.get("/pid").text)
+        psutil.Process(pid).kill()
+        wait_until(lambda: int(duck.get("/pid").text) != pid)
+
+
+def test_a_check_that_fails_after_a_change_is_told_while_the_change_serves(
+    start: Start, report: Report, project: Path, until_watched: Callable[[Path, int], None]
+) -> None:
+    duck = start(project)
+    duck.wait_for("is ready after")
+    until_watched(project, 2)
+    check = "from django.core import checks\n@checks.register\ndef pond(app_configs, **more):\n"
+    check += "    return [checks.Error('the pond is dry')]\n"
+    (project / "site1" / "version.py").write_text(f'VERSION = "two"\n{check}')
+    duck.wait_for("is ready after", times=2)
+    assert duck.get().text == "two"
+    duck.wait_for("What was written serves all the same")
+    duck.wait_for("the pond is dry")
+    spares = report(project)["django"]["spares"]
+    assert spares["used"] == "setup"
+    assert psutil.pid_exists(spares["stages"]["setup"]["pid"])
 
 
 class TestDjangoThatRunsAlready:

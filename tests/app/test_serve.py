@@ -36,7 +36,11 @@ def serve(start: Callable[..., Duck]) -> Serve:
         user = {"DUCK_USER": "root"} if os.geteuid() == 0 else {}
         # Nobody has run `migrate` in the project.
         given = {"DUCK_ALLOW_UNAPPLIED_MIGRATIONS": "yes", **user, **environ}
-        return start(project, *arguments, command="serve", **given)
+        # One process of each kind, where a test does not ask for more.
+        one = [
+            text for option in ("--workers", "--django-workers") if option not in arguments for text in (option, "1")
+        ]
+        return start(project, *arguments, *one, command="serve", **given)
 
     return begin
 
@@ -91,7 +95,7 @@ class TestFrontWorkers:
     def test_one_that_hangs_says_where_and_is_replaced(
         self, serve: Serve, project: Path, status: Callable[[], dict[str, Any]]
     ) -> None:
-        duck = serve(project, "--workers", "1", DUCK_HEARTBEAT_TIMEOUT="2")
+        duck = serve(project, DUCK_HEARTBEAT_TIMEOUT="2")
         assert duck.get().text == "one"
         wait_until(lambda: len(fronts(status)) == 1)
         (pid,) = fronts(status)
@@ -103,7 +107,7 @@ class TestFrontWorkers:
     def test_one_that_is_told_to_end_finishes_what_it_began(
         self, serve: Serve, project: Path, tmp_path: Path, status: Callable[[], dict[str, Any]]
     ) -> None:
-        duck = serve(project, "--workers", "1")
+        duck = serve(project)
         assert duck.get().text == "one"
         wait_until(lambda: len(fronts(status)) == 1)
         (pid,) = fronts(status)
@@ -167,7 +171,7 @@ class TestAdminAddress:
 
     def test_before_django_is_there_it_is_alive_and_not_ready(self, serve: Serve, project: Path) -> None:
         (project / "site1" / "version.py").write_text("import time; time.sleep(2)\nVERSION = 'late'\n")
-        duck = serve(project, "--workers", "1")
+        duck = serve(project)
         url = admin(duck)
         assert httpx.get(f"{url}/livez", timeout=60).status_code == 200
         answer = httpx.get(f"{url}/readyz", timeout=60)
@@ -233,7 +237,7 @@ class TestDjangoProcesses:
                 f"    pathlib.Path({str(starting)!r}).write_text(str(os.getpid()))\n"
                 "    time.sleep(0.05)\n"
             )
-        duck = serve(project, "--workers", "1", "--django-workers", "1")
+        duck = serve(project)
         pid = int(duck.get("/pid").text)
         slow.touch()
         with ThreadPoolExecutor(4) as pool:
@@ -251,7 +255,7 @@ class TestDjangoProcesses:
     def test_one_that_has_served_enough_is_replaced_by_another(
         self, serve: Serve, project: Path, status: Callable[[], dict[str, Any]]
     ) -> None:
-        duck = serve(project, "--workers", "1", "--django-workers", "1", "--max-requests", "50")
+        duck = serve(project, "--max-requests", "50")
         first = duck.get("/pid").text
         answers = [duck.get("/pid") for _ in range(80)]
         assert {answer.status_code for answer in answers} == {200}
@@ -260,7 +264,9 @@ class TestDjangoProcesses:
     def test_a_view_that_takes_too_long_is_told_of_and_costs_its_process_alone(
         self, serve: Serve, project: Path, tmp_path: Path
     ) -> None:
-        duck = serve(project, "--workers", "1", "--django-workers", "1", "--view-timeout", "1")
+        # How long others may go on in the process that is replaced.
+        ends = dict.fromkeys(("DUCK_SHUTDOWN_TIMEOUT", "DUCK_STREAMS_CLOSE_TIMEOUT", "DUCK_SOCKETS_CLOSE_TIMEOUT"), "2")
+        duck = serve(project, "--view-timeout", "1", **ends)
         first = duck.get("/pid").text
         answers: list[int] = []
         path = f"{duck.url}/slow?began={tmp_path / 'began'}&s=60"
@@ -276,7 +282,7 @@ class TestDjangoProcesses:
         assert answers == [502]
 
     def test_a_path_that_does_not_answer_well_keeps_new_code_out(self, serve: Serve, project: Path, ask: Ask) -> None:
-        duck = serve(project, "--workers", "1", "--health-path", "/health")
+        duck = serve(project, "--health-path", "/health")
         urls = project / "site1" / "urls.py"
         duck.wait_for("/health")
         urls.write_text(urls.read_text() + "urlpatterns.append(path('health', lambda request: HttpResponse('well')))\n")

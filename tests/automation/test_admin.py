@@ -52,8 +52,8 @@ class TestEachDjango:
                 root, executable, "makemigrations", "--check", "--dry-run", "duck_automations", SITE_KEYS=keys
             )
             assert done.returncode == 0, done.stdout + done.stderr
-            checked = manage(root, executable, "check", "--fail-level", "WARNING", SITE_KEYS=keys)
-            assert checked.returncode == 0, checked.stdout + checked.stderr
+            # The command runs all checks before, and tells of a warning, too.
+            assert done.stderr == "", done.stderr
 
     def test_the_admin_pages_do_what_they_are_for(self, tmp_path: Path, python: str, django: str) -> None:
         executable = environment(python, (f"Django=={django}.*",))

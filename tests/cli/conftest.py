@@ -10,11 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.conftest import ask, environ, made_project, project, run_dir, start
+from tests.app.conftest import ask, environ, made_project, own_whole_project, project, run_dir, start, whole_project
 from tests.cli.here import run_here
 from tests.cli.machine import Machine
 
-__all__ = ["ask", "environ", "machine", "made_project", "project", "run_dir", "start"]
+__all__ = [
+    "ask",
+    "environ",
+    "machine",
+    "made_project",
+    "own_whole_project",
+    "project",
+    "run_dir",
+    "start",
+    "whole_project",
+]
 
 
 @pytest.fixture

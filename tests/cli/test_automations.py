@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.automation_site import Site
+from tests.cli.here import run_here
 from tests.waiting import wait_until
 
 TOML = """
@@ -39,9 +43,20 @@ run_on = "each"
 """
 
 
+class SiteHere(Site):
+    """What is asked again and again is asked without a process for each time."""
+
+    def runs(self, name: str = "tick") -> list[dict[str, Any]]:
+        arguments = self.command("history", name, "-n", "10000", "--json")[3:]
+        done = run_here(self.directory, tuple(arguments), dict(os.environ))
+        assert done.stdout, done.stderr
+        found: list[dict[str, Any]] = json.loads(done.stdout)["runs"]
+        return found
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path, TOML)
+    made = SiteHere(tmp_path, TOML)
     yield made
     made.end()
 

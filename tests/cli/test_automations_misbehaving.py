@@ -6,10 +6,10 @@ Each ends as documented, people are told, and a job that is due each second is n
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 from tests.alive import is_alive
+from tests.cli.here import run_here
+from tests.waiting import wait_until
 
 AUTOMATIONS = """
 import os, signal, subprocess, sys, time
@@ -123,8 +125,11 @@ class Node:
             self.command(*arguments, "--json"), cwd=self.directory, stdout=subprocess.PIPE, text=True
         )
 
-    def runs(self, name: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.json("history", name, "-n", "1000")["runs"]
+    def runs(self, *names: str) -> list[dict[str, Any]]:
+        """The history of all, or of one; asked again and again, so without a process for each time."""
+        arguments = self.command("history", *names, "-n", "1000", "--json")[3:]
+        done = run_here(self.directory, tuple(arguments), dict(os.environ))
+        found: list[dict[str, Any]] = json.loads(done.stdout)["runs"]
         return found
 
     def close(self) -> None:
@@ -156,21 +161,22 @@ NAMES = ("ignores_sigterm", "floods", "forks", "leaks", "never_ends", "exits", "
 @pytest.fixture(scope="module")
 def ended(node: Node) -> dict[str, dict[str, Any]]:
     """All of them, run at once, as they ended."""
-    deadline = time.monotonic() + 120.0
-    while not node.runs("tick"):
-        assert time.monotonic() < deadline and node.process.poll() is None
+    wait_until(lambda: node.runs("tick"), 120.0)
     asked = [node.ask("run", name) for name in NAMES]
     ids = {json.loads(each.communicate(timeout=120)[0])["id"] for each in asked}
     cancelled: set[int] = set()
-    while True:
-        runs = {run["id"]: run for run in node.json("history", "-n", "1000")["runs"]}
-        for each in ids & runs.keys() - cancelled:
+    runs: dict[int, dict[str, Any]] = {}
+
+    def have_ended() -> bool:
+        runs.update((run["id"], run) for run in node.runs() if run["id"] in ids)
+        for each in runs.keys() - cancelled:
             if runs[each]["output"].startswith("children"):  # it is there while the run goes on
                 node.json("cancel", str(each))
                 cancelled.add(each)
-        if all(runs[each]["ended"] for each in ids):
-            return {runs[each]["name"]: runs[each] for each in ids}
-        assert time.monotonic() < deadline, [run for run in runs.values() if run["id"] in ids]
+        return len(runs) == len(ids) and all(run["ended"] for run in runs.values())
+
+    wait_until(have_ended, 120.0, lambda: str(runs))
+    return {run["name"]: run for run in runs.values()}
 
 
 @pytest.mark.timeout(300)
@@ -195,16 +201,11 @@ class TestMisbehaving:
     def test_what_they_had_started_has_ended_with_them(self, ended: dict[str, dict[str, Any]]) -> None:
         pids = [int(word) for name in ("forks", "shell-forks") for word in ended[name]["output"].split()[1:]]
         assert len(pids) == 4
-        deadline = time.monotonic() + 30.0
-        while any(is_alive(pid) for pid in pids) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not [pid for pid in pids if is_alive(pid)]
+        wait_until(lambda: not any(map(is_alive, pids)))
 
     def test_the_dispatcher_goes_on(self, node: Node, ended: dict[str, dict[str, Any]]) -> None:
         first, last = node.runs("tick")[-1], max(run["ended"] for run in ended.values())
-        deadline = time.monotonic() + 60.0
-        while node.runs("tick")[0]["planned"] <= last and time.monotonic() < deadline:
-            time.sleep(0.2)
+        wait_until(lambda: node.runs("tick")[0]["planned"] > last)
         runs = node.runs("tick")
         planned = sorted(datetime.fromisoformat(run["planned"]) for run in runs)
         assert len(set(planned)) == len(planned), "a planned time has two rows"
@@ -216,9 +217,8 @@ class TestMisbehaving:
         self, receiver: ThreadingHTTPServer, ended: dict[str, dict[str, Any]]
     ) -> None:
         expected = {name for name in NAMES if name not in ("floods", "forks", "shell-forks")}
-        deadline = time.monotonic() + 30.0
-        told: set[str] = set()
-        while told != expected and time.monotonic() < deadline:
-            told = {each["automation"] for each in receiver.got if each["event"] == "failed"}  # type: ignore[attr-defined]
-            time.sleep(0.05)
-        assert told == expected
+
+        def told() -> set[str]:
+            return {each["automation"] for each in receiver.got if each["event"] == "failed"}  # type: ignore[attr-defined]
+
+        wait_until(lambda: told() == expected, told=lambda: str(told()))

@@ -79,6 +79,11 @@ def tree(*directories: Path) -> dict[str, float]:
 
 
 class TestAProject:
+    @pytest.fixture
+    def project(self, own_whole_project: Path) -> Path:
+        """As `startproject` makes it, with applications that have migrations."""
+        return own_whole_project
+
     def test_that_is_well_is_left_as_it_was(self, check: Callable[..., Check], project: Path, run_dir: Path) -> None:
         manage(project, "check")
         before = tree(project, run_dir)
