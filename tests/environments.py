@@ -80,11 +80,19 @@ def made(python: str, requirements: tuple[str, ...]) -> str:
     executable = directory / "bin" / "python"
     directory.parent.mkdir(parents=True, exist_ok=True)
     # Tests run in several processes, which may want the same one.
-    with open(directory.with_suffix(".lock"), "w") as lock:
+    with open(lock_of(directory), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (directory / ".complete").exists():
             _make(base, directory, executable, python, requirements)
     return str(executable)
+
+
+def lock_of(directory: Path) -> Path:
+    """The file that whoever makes the environment in `directory` holds: to wait for another one would be in vain.
+
+    Not by `with_suffix`: the name of all of `3.10-2f` but its first digit is a suffix.
+    """
+    return directory.with_name(f"{directory.name}.lock")
 
 
 def _make(base: str, directory: Path, executable: Path, python: str, requirements: tuple[str, ...]) -> None:
