@@ -103,6 +103,16 @@ def fetch(worker: Worker, target: str, identity: str | None = IDENTITY) -> tuple
     return response.status, body
 
 
+def first_of_stream(worker: Worker) -> bytes:
+    """The first part of the answer to `/`, which goes on."""
+    connection = UnixConnection(worker.ready["address"])
+    connection.request("GET", "/", headers={"X-Duck-Identity": IDENTITY})
+    try:
+        return connection.getresponse().read1()
+    finally:
+        connection.close()
+
+
 def echo(worker: Worker, text: str, identity: str = IDENTITY) -> str:
     """Open a WebSocket, send one text frame, and give the text that comes back."""
     connection = socket.socket(socket.AF_UNIX)
@@ -236,11 +246,27 @@ def test_all_goes_through_asgi_where_the_project_runs_daphne(make_worker: MakeWo
     (project / "mysite" / "urls.py").write_text(ASYNC_STREAM)
     worker = start(make_worker, project, python=python)
     assert (worker.ready["protocol"], worker.ready["asgi_server"].partition(" ")[0]) == ("http", "daphne")
-    connection = UnixConnection(worker.ready["address"])
-    connection.request("GET", "/", headers={"X-Duck-Identity": IDENTITY})
-    assert connection.getresponse().read1() == b"first"  # and the stream goes on
-    connection.close()
+    assert first_of_stream(worker) == b"first"
     assert start(make_worker, project, python=python, wsgi="mysite.wsgi.application").ready["protocol"] == "link"
+
+
+@pytest.mark.parametrize("mode", ["runserver", "serve"])
+def test_an_entry_that_is_named_alone_serves_all(make_project: MakeProject, make_worker: MakeWorker, mode: str) -> None:
+    project, entry = make_project(urls=ASYNC_STREAM), "mysite.asgi:application"
+    worker = start(make_worker, project, mode=mode, asgi=entry)
+    assert (worker.ready["protocol"], worker.ready["entry"]) == ("http", entry)
+    assert first_of_stream(worker) == b"first"
+    split = start(make_worker, project, mode=mode, asgi=entry, wsgi="mysite.wsgi:application")
+    assert split.ready["protocol"] == "link"
+
+
+@pytest.mark.parametrize("mode", ["runserver", "serve"])
+def test_an_entry_that_is_named_alone_and_cannot_be_imported_is_a_failure(
+    make_project: MakeProject, make_worker: MakeWorker, mode: str
+) -> None:
+    failed = make_worker(make_project(), mode=mode, asgi="mysite.elsewhere:application", secret=SECRET).event()
+    assert failed["event"] == "failed"
+    assert "mysite.elsewhere" in failed["message"]
 
 
 @pytest.mark.parametrize("identity", [None, "", "wrong https a 1 b 2", f"{SECRET} https a b c d", f"{SECRET} https"])

@@ -57,7 +57,8 @@ DJANGO: Final = (
         "DJANGO_ASGI",
         kinds.ENTRY.or_none(),
         None,
-        "Django's ASGI entry. By default its ASGI_APPLICATION, or the `asgi` module beside the WSGI entry.",
+        "Django's ASGI entry; named without a WSGI entry, it serves pages as well."
+        " By default its ASGI_APPLICATION, or the `asgi` module beside the WSGI entry.",
         flags=("--asgi",),
         metavar="ENTRY",
     ),

@@ -2,8 +2,9 @@
 
 sockets wanted    the ASGI application serves websockets, or is none that Duck knows
 all through ASGI  there is no WSGI entry; its `http` is not Django's own; it serves websockets over a channel layer
-                  that lives in memory: in two processes `group_send` would reach nobody; or the project's `runserver`
-                  is Daphne's: an asynchronous stream, which never ends, would not leave through WSGI
+                  that lives in memory: in two processes `group_send` would reach nobody; the project's `runserver` is
+                  Daphne's: an asynchronous stream, which never ends, would not leave through WSGI; or it alone was
+                  named to Duck, as one names it to uvicorn
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ OTHER = "other"  # anything else: all of it must be served by it
 
 _NO_WSGI = "the project has no WSGI entry"
 _OWN_PAGES = "its ASGI entry answers pages by more than Django's own handler"
+_NAMED = "it was named to Duck, and no WSGI entry was"
 _DAPHNE = "Daphne is among its applications, and no WSGI entry was named to Duck"
 _ONE_MEMORY = "a channel layer lives in memory, which two processes do not share"
 
@@ -91,9 +93,9 @@ def import_wsgi_first(spec: Spec) -> Optional[str]:
     """
     settings_module = find_settings(spec)
     dotted = spec.wsgi or _found_entry(spec, settings_module, "wsgi")
-    if dotted is None or spec.role == "sockets":
+    if dotted is None or spec.role == "sockets" or _is_asgi_alone_named(spec):
         asgi = spec.asgi or _found_entry(spec, settings_module, "asgi")
-        if asgi is not None and (spec.role == "sockets" or dotted is None):
+        if asgi is not None:
             load(asgi)
             return None
     if dotted is not None:
@@ -101,6 +103,10 @@ def import_wsgi_first(spec: Spec) -> Optional[str]:
     elif settings_module is not None:
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", settings_module)
     return dotted
+
+
+def _is_asgi_alone_named(spec: Spec) -> bool:
+    return bool(spec.asgi and not spec.wsgi)
 
 
 def wsgi_name(spec: Spec) -> Optional[str]:
@@ -178,15 +184,16 @@ def choose(spec: Spec) -> Choice:
             raise StartError("the project has no ASGI entry for websockets; set ASGI_APPLICATION in its settings")
         return _through_asgi(asgi, load(asgi))
     choice = Choice("link", wsgi or "django.core.wsgi")
+    named = _is_asgi_alone_named(spec)
     daphne = not spec.wsgi and is_served_by_daphne()
-    if asgi is None or (not daphne and _is_stock(asgi)):
+    if asgi is None or (not daphne and not named and _is_stock(asgi)):
         if wsgi is None and asgi is not None:
             return _through_asgi(asgi, load(asgi), _NO_WSGI)
         return choice
     try:
         application = load(asgi)
     except Exception as error:
-        if wsgi is None:
+        if wsgi is None or named:
             raise
         traceback.print_exception(type(error), error, error.__traceback__)
         choice.warnings.append(
@@ -199,8 +206,8 @@ def choose(spec: Spec) -> Choice:
         return _through_asgi(asgi, application, _NO_WSGI if wsgi is None else _OWN_PAGES)
     if kind == SOCKETS and has_memory_layer():
         return _through_asgi(asgi, application, _ONE_MEMORY)
-    if daphne:
-        return _through_asgi(asgi, application, _DAPHNE)
+    if named or daphne:
+        return _through_asgi(asgi, application, _NAMED if named else _DAPHNE)
     choice.sockets_wanted = kind == SOCKETS
     return choice
 
