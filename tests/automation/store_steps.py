@@ -110,6 +110,10 @@ def prune() -> list[list[int]]:
     while not found or found[-1][1:] != [1, 1, 1]:
         forgotten = store.prune(1, 0.0)
         found.append([forgotten, *(Run.objects.filter(name=name).count() for name in names)])
+    pruning._MOST_S = 60.0
+    store._pruned = "few"
+    Run.objects.bulk_create(Run(name=name, ended=0, **over) for name in names)
+    found.append([store.prune(1, 0.0), *(Run.objects.filter(name=name).count() for name in names)])
     return found
 
 

@@ -82,4 +82,5 @@ def test_what_is_forgotten_is_bounded_and_gone_on_with_where_it_was_left(shop: t
         [100, 1, 1, 601],
         [500, 1, 1, 101],
         [100, 1, 1, 1],
+        [3, 1, 1, 1],
     ]

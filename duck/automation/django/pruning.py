@@ -34,7 +34,10 @@ class Pruning(Database):
             self._nodes().filter(beat__lt=now - _KEPT_NODE_US).delete()
             Told._default_manager.using(self.using).filter(at__lt=now - _KEPT_TOLD_US).delete()
         before, deadline, pruned = now - round(keep_s * 1e6), time.monotonic() + _MOST_S, 0
-        while page := self._long(keep):
+        is_round = not self._pruned
+        while (page := self._long(keep)) or not is_round:
+            if not page:  # it had begun in the middle: from the first one on again
+                self._pruned, is_round = "", True
             for name, since, last in page:
                 is_whole = True
                 if last is not None:
