@@ -33,7 +33,8 @@ class Readiness:
         files = views.files(lifecycle.settings)
         hidden = {name for name, served in (("static", files.static), ("media", files.media)) if not served}
         facts = {name: value for name, value in generation.facts.items() if name not in hidden}
-        logger.info("%s", ready_line(facts, lifecycle.django.took_s, lifecycle.django.pids_of(generation)))
+        if lifecycle.django.came:  # else one has ended, and the others go on
+            logger.info("%s", ready_line(facts, lifecycle.django.took_s, lifecycle.django.came))
         warnings = self._warnings(facts)
         for sentence in warnings:
             if sentence not in self._warned:

@@ -54,7 +54,8 @@ class DjangoService:
     Attributes:
         root: directory of manage.py; None for a server that runs already.
         state: see the module's diagram.
-        took_s: how long the last start took, in seconds.
+        came: ids of the processes that the last generation has brought, all of it or those that others made room for.
+        took_s: how long their start took, in seconds.
         on_failure: called with why it could not be started or loaded again, and whether what ran before goes on; or
             with None, once it could.
         remarks: what it says of the project by itself.
@@ -69,6 +70,7 @@ class DjangoService:
     ) -> None:
         self.root: Path | None = project.root if project is not None else None
         self.state = STARTING
+        self.came: list[int] = []
         self.took_s = 0.0
         self.on_failure: Callable[[Failure | None, bool], None] = lambda failure, serves: None
         self.on_fault: Callable[[Mapping[str, Any]], None] = lambda event: None
@@ -84,6 +86,7 @@ class DjangoService:
         self._recovery = Recovery(inbox, project, interpreter, self.replace)
         self._last: Generation | None = None
         self._began = 0.0
+        self._serving: dict[int, float] = {}  # processes of the last generation
         self._told = ""  # the traceback of the last failure
         self._outputs: dict[str, ProcessOutput] = {}  # by the process's name
         self._on_generation: Callable[[Generation, Callable[[], None], Callable[[], None]], None]
@@ -266,9 +269,10 @@ class DjangoService:
         """Its processes."""
         return [entry["pid"] for entry in self._processes()]
 
-    def pids_of(self, generation: Generation) -> list[int]:
-        """The processes of one generation, without those that are about to end."""
-        return [entry["pid"] for entry in self._processes() if entry.get("generation") == generation.number]
+    def _serving_in(self, generation: Generation) -> dict[int, float]:
+        """The processes that serve in one generation, and for how many seconds they have been there."""
+        which = (generation.number, "serving")
+        return {one["pid"]: one["uptime_s"] for one in self._processes() if (one["generation"], one["state"]) == which}
 
     def check(self, paths: Sequence[str], checked: Callable[[SyntaxError | None], None]) -> None:
         """Whether the Python files among `paths` can be compiled; see `Recovery.check`."""
@@ -394,7 +398,12 @@ class DjangoService:
     def _came(self, generation: Generation) -> None:
         assert self._backend is not None
         backend = self._backend
-        self.took_s = time.monotonic() - self._began
+        before, now = self._serving, self._serving_in(generation)
+        fresh = now.keys() - before.keys()
+        self.came = [pid for pid in now if pid in fresh]
+        is_whole = len(fresh) == len(now)
+        self.took_s = time.monotonic() - self._began if is_whole else max((now[pid] for pid in fresh), default=0.0)
+        self._serving = now
         self.state = RUNNING
         self._last = generation
         self._told = ""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -221,10 +223,17 @@ class TestDjangoProcesses:
         assert len(pids) == 3
         # One that is killed is replaced while the others go on.
         with Asking(duck) as asking:
-            os.kill(int(duck.get("/pid").text), signal.SIGKILL)
+            killed, at = duck.get("/pid").text, time.monotonic()
+            os.kill(int(killed), signal.SIGKILL)
             duck.wait_for("was ended by SIGKILL")
             wait_until(lambda: len(asking.answers) > 40)
+            line = duck.wait_for("is ready after", times=2)
         assert set(asking.answers) == {(200, "one")}
+        # What is told is the new one and its own start; the others have been there since Duck's.
+        told = re.search(r"is ready after (\d+) ms in process (\d+):", line)
+        assert told is not None, line
+        assert told[2] not in pids
+        assert int(told[1]) / 1000 < time.monotonic() - at
 
     def test_where_the_next_one_is_killed_as_it_starts_requests_wait_for_the_one_after(
         self, serve: Serve, project: Path, tmp_path: Path
