@@ -163,7 +163,7 @@ def ended(node: Node) -> dict[str, dict[str, Any]]:
     """All of them, run at once, as they ended."""
     wait_until(lambda: node.runs("tick"), 120.0)
     asked = [node.ask("run", name) for name in NAMES]
-    ids = {json.loads(each.communicate(timeout=120)[0])["id"] for each in asked}
+    ids = {json.loads(each.communicate(timeout=120)[0])["runs"][0]["id"] for each in asked}
     cancelled: set[int] = set()
     runs: dict[int, dict[str, Any]] = {}
 
