@@ -155,6 +155,8 @@ def _request_line_error(line: bytes) -> ProtocolError:
     method, space, _ = line.partition(b" ")
     if space and len(method) > MAX_METHOD_BYTES and is_name(method):
         return ProtocolError("a method of this length is not known", 501)
+    if space and is_name(method) and not line.isascii():
+        return ProtocolError("a request target with bytes that are not percent-encoded")  # as curl sends `?q=käse`
     return ProtocolError("a malformed request line")
 
 

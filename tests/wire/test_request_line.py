@@ -87,6 +87,13 @@ def test_a_version_of_http_that_is_not_spoken_is_505_and_what_is_no_version_400(
     assert refusal(start=b"GET / " + version) == status
 
 
+def test_what_is_not_percent_encoded_is_named() -> None:
+    with pytest.raises(ProtocolError, match="not percent-encoded"):
+        parse(start=b"GET /?q=k\xc3\xa4se HTTP/1.1")
+    with pytest.raises(ProtocolError, match="malformed"):
+        parse(start=b"G\xc3\xa4T / HTTP/1.1")
+
+
 def test_the_preface_of_http_2_is_a_version_that_is_not_spoken() -> None:
     assert refusal(start=b"PRI * HTTP/2.0", host=None) == 505
 
