@@ -51,9 +51,10 @@ class Site:
         self.nodes.append(node)
         return node
 
-    def logs(self) -> str:
-        """What all nodes have said."""
-        return "".join(f"--- {path.name}\n{path.read_text()}" for path in sorted(self.directory.glob("node-*.log")))
+    def logs(self, most: int = 1_000_000) -> str:
+        """The end of what each node has said, `most` characters of each."""
+        files = sorted(self.directory.glob("node-*.log"))
+        return "".join(f"--- {path.name}\n{path.read_text()[-most:]}" for path in files)
 
     def runs(self, name: str = "tick") -> list[dict[str, Any]]:
         """The history of an automation, the newest first."""

@@ -52,6 +52,9 @@ _MOST_EVENTS: Final = 50
 _FIRST_AGAIN_S: Final = 0.5
 _MOST_AGAIN_S: Final = 15.0
 _PRUNE_S: Final = 3600.0
+# Where so much was forgotten at once there may be more of it, which is not left to grow.
+_MUCH_PRUNED: Final = 1000
+_PRUNE_MUCH_S: Final = 300.0
 # What is due waits no longer for the ends of others to be kept.
 _MOST_SAYING_S: Final = 0.05
 # Of runs that were given up while the store's answer was lost the latest so many are looked at.
@@ -108,6 +111,7 @@ class Dispatcher:
         self._tick: Timer | None = None
         self._again_s = 0.0
         self._broken_s = 0.0  # how long it waits after a turn that failed for another reason
+        self._prune_s = _PRUNE_S
         self._last_beat = self._last_prune = self._last_join = datetime.min.replace(tzinfo=UTC)
         self._patient_until = datetime.min.replace(tzinfo=UTC)
         self._unheard: datetime | None = None  # since when runs may have been given up without its hearing of it
@@ -366,10 +370,11 @@ class Dispatcher:
                 self._ends.given_up(declaration, run.id)
 
     def _prune(self, now: datetime) -> None:
-        """Forget old history: last in a turn, and once in an hour though it fails, for nothing waits for it."""
-        if now - self._last_prune >= timedelta(seconds=_PRUNE_S) or now < self._last_prune:
-            self._last_prune = now
-            self._engine.prune(self._keep, self._keep_s)
+        """Forget old history: last in a turn, and seldom though it fails, for nothing waits for it."""
+        if now - self._last_prune >= timedelta(seconds=self._prune_s) or now < self._last_prune:
+            self._last_prune, self._prune_s = now, _PRUNE_S
+            if self._engine.prune(self._keep, self._keep_s) >= _MUCH_PRUNED:
+                self._prune_s = _PRUNE_MUCH_S
 
     def _join(self, now: datetime) -> None:
         """Be one of the nodes that are known to live, and on each of which something may run."""

@@ -185,7 +185,8 @@ class Faults:
 
     def _look(self, deadline: float) -> None:
         if time.monotonic() > deadline:
-            raise Failed(f"the nodes do not go on:\n{self.site.logs()[-4000:]}")
+            runs = [run for run in self.site.runs() if run["state"] not in self._settles][:20]
+            raise Failed(f"the nodes do not go on; not over are {runs}:\n{self.site.logs(2000)}")
         time.sleep(0.5)
 
     def _read(self, first: datetime) -> Outcome:

@@ -628,6 +628,18 @@ class TestFaults:
             node.serve(lambda count=count: len(node.hands.started) == count)  # type: ignore[misc]
         assert asked == [1]
 
+    def test_of_much_history_the_rest_is_forgotten_soon(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+        pruned = iter((5000, 10, 10))
+        left = [1, 2, 3]
+        monkeypatch.setattr(node.engine, "prune", lambda *arguments: [next(pruned), left.pop()][0])
+        node.begin(declared())
+        node.turns()
+        found = [len(left)]
+        for minutes in (6, 6, 55):
+            node.wait(minutes=minutes)
+            found.append(len(left))
+        assert found == [2, 1, 1, 0]
+
     def test_what_was_taken_is_started_though_the_store_is_lost_meanwhile(
         self, node: Node, monkeypatch: pytest.MonkeyPatch
     ) -> None:
