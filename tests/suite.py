@@ -135,5 +135,5 @@ def judge(first: Outcomes, second: Outcomes | None) -> Totals:
 
 
 def spread_out() -> list[str]:
-    """For pytest: several processes, for most tests wait; each file stays in one, in order (tests/conftest.py)."""
-    return ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile", "--no-loadscope-reorder", "tests"]
+    """For pytest: two processes for each processor, for most tests wait; each file stays in one, in order."""
+    return ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder", "tests"]
