@@ -14,7 +14,15 @@ from typing import NoReturn
 
 from tests.installing import install_by_uv
 
-_NEVER_IMPORTED = r"/tests?/|/locale/|/contrib/gis/|/backends/(mysql|oracle)/"
+_NEVER_IMPORTED = "|".join(
+    (
+        "/(tests?|locale|gis|pip)/",
+        "/backends/(mysql|oracle)/",
+        "/contrib/postgres/",
+        "/hypothesis/extra/",
+        "/pygments/(lexers|styles)/",
+    )
+)
 
 
 class Absent(Exception):

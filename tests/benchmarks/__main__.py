@@ -15,13 +15,14 @@ from types import FrameType
 
 from tests.benchmarks import faults, load, report, rows, secure, soak
 from tests.benchmarks.automations import command as automations_command
+from tests.benchmarks.compiling import compile_duck
 from tests.benchmarks.measure import Outcome, measure
 from tests.benchmarks.memory import raise_file_limit
 from tests.benchmarks.project import make_site
 from tests.benchmarks.reload import command as reload_command
 from tests.benchmarks.rows import CONNECTIONS, IDLE_CONNECTIONS, Site
 from tests.benchmarks.servers import Failed, Missing
-from tests.benchmarks.stacks import ROOT, THREADS, RawBackend, compile_duck, machine
+from tests.benchmarks.stacks import ROOT, THREADS, RawBackend, machine
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ROWS = {**rows.ROWS, **secure.ROWS}

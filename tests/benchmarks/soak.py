@@ -115,14 +115,19 @@ async def soak(
     served: Served,
     seconds: float,
     *,
+    pause: float = 1.0,
     sample_every_s: float = 1.0,
     tolerance: float = TOLERANCE,
     slack_bytes: float = SLACK_BYTES,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Soaked:
-    """Put steady load on `served`, and watch its processes."""
+    """Put steady load on `served`, and watch its processes.
+
+    Args:
+        pause: as of `Load.start_steady`.
+    """
     load = Load(served.port)
-    load.start_steady()
+    load.start_steady(pause)
     kept: list[Report] = []
     tracks: dict[int, Track] = {}
     began = cleared = time.monotonic()

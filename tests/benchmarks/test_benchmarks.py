@@ -25,11 +25,13 @@ needs_nginx = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    backend = RawBackend(tmp_path)
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One for all, as one run of the benchmarks has."""
+    directory = tmp_path_factory.mktemp("bench")
+    backend = RawBackend(directory)
     backend.start()
-    yield Site(tmp_path, make_site(tmp_path), backend)
+    yield Site(directory, make_site(directory), backend)
     backend.stop()
 
 

@@ -15,7 +15,9 @@ from tests.alive import still_alive
 from tests.benchmarks.stacks import ROOT
 
 ROW = ["static-1k", "--seconds", "1", "--stack", "duck", "--rounds", "50", "--access-log", "off"]
-FAULTS = ["faults", "--seconds", "50", "--reloads", "200", "--django-every", "0.3", "--workers", "1"]
+FAULTS = ["faults", "--seconds", "50", "--workers", "1", "--django-workers", "1"]
+RELOADS = [*FAULTS, "--reloads", "200", "--django-every", "0"]
+KILLS = [*FAULTS, "--reloads", "0", "--self-reloads", "0", "--django-every", "0.3"]
 
 
 @pytest.mark.parametrize(
@@ -23,10 +25,10 @@ FAULTS = ["faults", "--seconds", "50", "--reloads", "200", "--django-every", "0.
     [
         (signal.SIGINT, ROW, "round 1 of"),
         (signal.SIGTERM, ROW, "round 1 of"),
-        (signal.SIGTERM, FAULTS, "duck reload: "),
-        (signal.SIGINT, FAULTS, "killed the"),
+        (signal.SIGTERM, RELOADS, "duck reload: "),
+        (signal.SIGINT, KILLS, "killed the"),
     ],
-    ids=["SIGINT", "SIGTERM", "faults, SIGTERM", "faults, SIGINT"],
+    ids=["SIGINT", "SIGTERM", "reloads, SIGTERM", "kills, SIGINT"],
 )
 def test_a_benchmark_that_is_ended_leaves_no_process(
     tmp_path: Path, number: signal.Signals, arguments: list[str], under_way: str

@@ -9,7 +9,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks.stacks import compile_duck
+from tests.benchmarks.compiling import compile_duck
 from tests.environments import cache_directory
 from tests.rerun.front import ROOT
 

@@ -162,6 +162,8 @@ class Faults:
         """The first planned time, once a few were run."""
         deadline = time.monotonic() + _DEADLINE_S
         while True:
+            while len(self._ran()) < 3:  # to ask for the history takes a process
+                self._look(deadline)
             runs = self.site.runs()
             if sum(1 for run in runs if run["node"]) >= 3:
                 return min(datetime.fromisoformat(run["planned"]) for run in runs)
@@ -172,6 +174,8 @@ class Faults:
         deadline = time.monotonic() + _DEADLINE_S
         since = self._now() + timedelta(seconds=2)
         while True:
+            while all(_planned(key) <= since for key, _ in self._ran()):
+                self._look(deadline)
             rows = self.site.runs()
             waits = {datetime.fromisoformat(run["planned"]): run["state"] in self._settles for run in rows}
             if max(waits) > since and not any(waiting for planned, waiting in waits.items() if planned < since):
@@ -189,6 +193,14 @@ class Faults:
             raise Failed(f"the nodes do not go on; not over are {runs}:\n{self.site.logs(2000)}")
         time.sleep(0.5)
 
+    def _ran(self) -> list[tuple[str, float]]:
+        """The key of each run, and when it began (`time.time`), as runs themselves have written it."""
+        with contextlib.suppress(FileNotFoundError):
+            lines = (self.site.directory / "ran").read_text().splitlines(keepends=True)
+            words = [line.split() for line in lines if line.endswith("\n")]
+            return [(key, float(at)) for key, at in words]
+        return []
+
     def _read(self, first: datetime) -> Outcome:
         outcome = self._outcome
         runs = self.site.runs()
@@ -197,13 +209,13 @@ class Faults:
         outcome.planned = int((last - first).total_seconds()) + 1
         times = [first + timedelta(seconds=number) for number in range(outcome.planned)]
         outcome.lost = [each for each in times if each not in rows]
-        lines = [line.split() for line in (self.site.directory / "ran").read_text().splitlines()]
+        lines = self._ran()
         ran = Counter(key for key, _ in lines)
         outcome.started = len(ran)
         outcome.doubled = [key for key, count in ran.items() if count > 1]
         outcome.doubled += [f"{each:%H:%M:%S}" for each, count in rows.items() if count > 1]
         outcome.states = dict(Counter(run["state"] for run in runs))
-        outcome.late_s = sorted(float(at) - _planned(key).timestamp() for key, at in lines)
+        outcome.late_s = sorted(at - _planned(key).timestamp() for key, at in lines)
         return outcome
 
 
