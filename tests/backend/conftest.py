@@ -8,7 +8,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,12 +20,15 @@ from tests.backend.link_client import Worker
 if TYPE_CHECKING:
     from duck.services.inbox import Inbox
     from tests.backend.pond import MakePond
+    from tests.backend.warm import Warm
 
 MakeProject = Callable[..., Path]
 MakeWorker = Callable[..., Worker]
 
 # Settings of a project that is loaded with a fifth less work: for tests that look at processes and not at applications.
 BARE = "INSTALLED_APPS = []\nMIDDLEWARE = []\nTEMPLATES = []\n"
+# And for it a middleware that says how long answers are: behind one whose length is not told comes what it has cost.
+LENGTHS = "MIDDLEWARE = ['django.middleware.common.CommonMiddleware']\n"
 VIEWS = """
 import sys, threading, time
 from django.http import FileResponse, HttpResponse, JsonResponse, StreamingHttpResponse
@@ -173,6 +178,29 @@ def make_worker(run_directory: Path) -> Iterator[MakeWorker]:
     yield make
     for worker in workers:
         worker.close()
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Warm]:
+    """A process that has imported Django, for all tests of a module."""
+    from tests.backend.warm import Warm
+
+    made = Warm()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def make_warm_worker(make_worker: MakeWorker, warm: Warm) -> MakeWorker:
+    """As `make_worker`, of workers that are forked where Django has been imported."""
+    return partial(make_worker, warm=warm)
+
+
+@pytest.fixture
+def warm_backends(warm: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the App's side fork its processes there."""
+    replaced = SimpleNamespace(Popen=warm.popen, DEVNULL=subprocess.DEVNULL)
+    monkeypatch.setattr("duck.backend.django.handles.subprocess", replaced)
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,14 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duck
 from duck.wire import link
 from duck.wire.fields import Fields, get, parse_fields
+
+if TYPE_CHECKING:
+    from tests.backend.warm import Forked, Warm
 
 WORKER = Path(duck.__file__).parent / "backend" / "django" / "worker" / "__main__.py"
 TIMEOUT_S = 60.0
@@ -195,7 +198,9 @@ class LinkClient:
 class Worker:
     """A Django process started as the App starts it, spoken to over its control socket."""
 
-    def __init__(self, project: Path, directory: Path, python: str = sys.executable, **spec: Any) -> None:
+    def __init__(
+        self, project: Path, directory: Path, python: str = sys.executable, warm: Warm | None = None, **spec: Any
+    ) -> None:
         self.control, theirs = socket.socketpair()
         self.control.settimeout(TIMEOUT_S)
         self._lines = self.control.makefile("r")
@@ -223,7 +228,7 @@ class Worker:
         )
         self.output = directory / f"{os.urandom(4).hex()}.log"
         with open(self.output, "wb") as output:
-            self.process = subprocess.Popen(
+            self.process: subprocess.Popen[bytes] | Forked = (subprocess.Popen if warm is None else warm.popen)(
                 [python, str(WORKER)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,

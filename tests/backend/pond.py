@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.backend.conftest import BARE
 from tests.backend.link_client import LinkClient
 from tests.backend.test_process import Recorder
 
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
 MakePond = Callable[..., "Pond"]
 
 # What each step of a start leaves behind shows which of them have run again.
-SETTINGS = """
+SETTINGS = (
+    BARE
+    + """
 import os
 INSTALLED_APPS.insert(0, 'pond')
 MARK = 'one'
 os.environ['LOADED_BY'] = str(os.getpid())
 """
+)
 MODELS = "MARK = 'one'\n"
 VIEWS = """
 import json, os, random, signal, sys

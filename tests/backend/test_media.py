@@ -67,10 +67,10 @@ urlpatterns = [{patterns}]
     ],
 )  # fmt: skip
 def test_media_are_served_only_where_nothing_of_the_project_decides(
-    make_project: MakeProject, make_worker: MakeWorker, settings: str, patterns: str, why: str
+    make_project: MakeProject, make_warm_worker: MakeWorker, settings: str, patterns: str, why: str
 ) -> None:
     project = make_project(urls=URLS.format(patterns=patterns), settings=settings)
     (project / "media").mkdir()
-    media = make_worker(project).wait_ready().ready["media"]
+    media = make_warm_worker(project).wait_ready().ready["media"]
     assert media["served"] is (why == ""), media
     assert why in media["why"]

@@ -20,7 +20,7 @@ from duck.backend.django.discover import Interpreter, find_project
 from duck.backend.django.process import BackendOptions, DjangoBackend, DjangoProcess, WorkerSpec
 from duck.exceptions import ProjectError
 from tests.alive import still_alive
-from tests.backend.conftest import VIEWS
+from tests.backend.conftest import BARE, VIEWS
 from tests.backend.link_client import TIMEOUT_S, LinkClient
 from tests.waiting import serve_until
 
@@ -104,7 +104,7 @@ def get(generation: Generation, target: str) -> bytes:
 
 def test_one_process_reports_writes_and_ends(make_project: MakeProject, inbox: Inbox, run_directory: Path) -> None:
     code = "\nprint('from the project é')\nimport atexit\natexit.register(print, 'unfinished', end='')"
-    project = make_project(urls=VIEWS + code)
+    project = make_project(urls=VIEWS + code, settings=BARE)
     events: list[dict[str, Any]] = []
     lines: list[str] = []
     codes: list[int] = []
@@ -140,7 +140,7 @@ for fd in range(3, 64):
 """
     events: list[dict[str, Any]] = []
     codes: list[int] = []
-    project = make_project(settings=settings)
+    project = make_project(urls=VIEWS, settings=BARE + settings)
     spec = WorkerSpec(cwd=str(project), manage=str(project / "manage.py"), address=str(run_directory / "s"), threads=1)
     process = DjangoProcess.spawn(spec, HERE, inbox, events.append, lambda line: None, codes.append)
     serve_until(inbox, lambda: len(events) == 2)
@@ -153,7 +153,7 @@ for fd in range(3, 64):
 def test_a_process_that_does_not_stop_is_killed(make_project: MakeProject, inbox: Inbox, run_directory: Path) -> None:
     settings = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nimport threading\n"
     settings += "threading.Thread(target=time.sleep, args=(60,)).start()\n"  # keeps the interpreter from its end
-    project = make_project(settings=settings)
+    project = make_project(urls=VIEWS, settings=BARE + settings)
     codes: list[int] = []
     events: list[dict[str, Any]] = []
     spec = WorkerSpec(cwd=str(project), manage=str(project / "manage.py"), address=str(run_directory / "s"), threads=1)
@@ -173,7 +173,7 @@ def test_an_interpreter_that_cannot_run_is_named(make_project: MakeProject, inbo
 
 
 def test_the_project_is_started_and_stopped(make_project: MakeProject, make_backend: Callable[..., Recorder]) -> None:
-    recorder = make_backend(make_project(urls=VIEWS))
+    recorder = make_backend(make_project(urls=VIEWS, settings=BARE))
     generation = recorder.start()
     assert generation.number == 1
     (pages,) = generation.pages
@@ -194,7 +194,7 @@ def test_the_project_is_started_and_stopped(make_project: MakeProject, make_back
 
 
 def test_a_loopback_port_can_be_used(make_project: MakeProject, make_backend: Callable[..., Recorder]) -> None:
-    recorder = make_backend(make_project(urls=VIEWS), use_tcp=True)
+    recorder = make_backend(make_project(urls=VIEWS, settings=BARE), use_tcp=True)
     generation = recorder.start()
     assert generation.pages[0].address[0] == "127.0.0.1"
     assert generation.pages[0].secret
@@ -204,7 +204,7 @@ def test_a_loopback_port_can_be_used(make_project: MakeProject, make_backend: Ca
 def test_a_replacement_comes_up_before_the_old_one_goes(
     make_project: MakeProject, make_backend: Callable[..., Recorder]
 ) -> None:
-    project = make_project(urls=VIEWS)
+    project = make_project(urls=VIEWS, settings=BARE)
     recorder = make_backend(project)
     first = recorder.start()
     urls = project / "mysite" / "urls.py"
@@ -227,7 +227,7 @@ def test_a_replacement_comes_up_before_the_old_one_goes(
 def test_a_replacement_that_fails_changes_nothing(
     make_project: MakeProject, make_backend: Callable[..., Recorder]
 ) -> None:
-    project = make_project(urls=VIEWS)
+    project = make_project(urls=VIEWS, settings=BARE)
     recorder = make_backend(project)
     first = recorder.start()
     urls = project / "mysite" / "urls.py"
@@ -248,7 +248,7 @@ def test_a_replacement_that_fails_changes_nothing(
 def test_a_first_start_that_fails_waits_for_a_change(
     make_project: MakeProject, make_backend: Callable[..., Recorder], inbox: Inbox
 ) -> None:
-    project = make_project(urls="1 / 0")
+    project = make_project(urls="1 / 0", settings=BARE)
     recorder = make_backend(project)
     recorder.backend.start()
     recorder.until(lambda: recorder.failures and not recorder.pids())
@@ -262,7 +262,7 @@ def test_a_first_start_that_fails_waits_for_a_change(
 def test_replacing_what_is_still_coming_gives_it_up(
     make_project: MakeProject, make_backend: Callable[..., Recorder]
 ) -> None:
-    recorder = make_backend(make_project(urls=VIEWS))
+    recorder = make_backend(make_project(urls=VIEWS, settings=BARE))
     recorder.backend.start()
     recorder.backend.replace()
     recorder.until(lambda: recorder.generations)
@@ -274,7 +274,7 @@ def test_replacing_what_is_still_coming_gives_it_up(
 def test_a_run_directory_that_was_cleaned_away_is_made_again(
     make_project: MakeProject, make_backend: Callable[..., Recorder], run_directory: Path
 ) -> None:
-    recorder = make_backend(make_project(urls=VIEWS))
+    recorder = make_backend(make_project(urls=VIEWS, settings=BARE))
     recorder.start()
     shutil.rmtree(run_directory)
     recorder.backend.replace()
@@ -285,7 +285,7 @@ def test_a_run_directory_that_was_cleaned_away_is_made_again(
 
 
 def test_a_killed_process_is_started_again(make_project: MakeProject, make_backend: Callable[..., Recorder]) -> None:
-    recorder = make_backend(make_project(urls=VIEWS))
+    recorder = make_backend(make_project(urls=VIEWS, settings=BARE))
     first = recorder.start()
     os.kill(first.facts["pid"], signal.SIGKILL)
     recorder.until(lambda: len(recorder.generations) == 2)
@@ -300,7 +300,7 @@ def test_a_process_that_dies_while_it_starts_is_tried_again(
 ) -> None:
     flag = tmp_path / "flag"
     settings = f"import os\nif not os.path.exists({str(flag)!r}):\n    open({str(flag)!r}, 'w')\n    os._exit(9)\n"
-    recorder = make_backend(make_project(urls=VIEWS, settings=settings))
+    recorder = make_backend(make_project(urls=VIEWS, settings=BARE + settings))
     recorder.backend.start()
     recorder.until(lambda: recorder.generations)
     (failure,) = recorder.failures
@@ -313,7 +313,7 @@ def test_a_database_that_is_not_there_yet_is_tried_again(
 ) -> None:
     directory = tmp_path / "database"
     settings = f"DATABASES['default']['NAME'] = {str(directory / 'db.sqlite3')!r}"
-    recorder = make_backend(make_project(urls=VIEWS, settings=settings))
+    recorder = make_backend(make_project(urls=VIEWS, settings=BARE + settings))
     recorder.backend.start()
     recorder.until(lambda: recorder.failures)
     assert recorder.failures[0].stage == "checks"
@@ -336,13 +336,13 @@ def test_a_start_that_takes_too_long_is_given_up(
     "hang",
     [
         "import time; time.sleep(60)",
-        "import re; re.match('(a+)+$', 'a' * 60 + 'b')",  # holds the interpreter's lock
+        "import ctypes, os; ctypes.PyDLL(None).read(os.pipe()[0], bytes(1), 1)",  # holds the interpreter's lock
     ],
 )
 def test_a_start_that_hangs_is_told_with_the_line_of_the_project_it_stands_at(
     make_project: MakeProject, make_backend: Callable[..., Recorder], hang: str
 ) -> None:
-    project = make_project(urls=f"print('hangs')\n\ndef forever():\n    {hang}\n\nforever()\n")
+    project = make_project(urls=f"print('hangs')\n\ndef forever():\n    {hang}\n\nforever()\n", settings=BARE)
     recorder = make_backend(project, start_deadline_s=6.0)  # a busy machine takes three to come there
     recorder.backend.start()
     recorder.until(lambda: recorder.failures and not recorder.pids())
@@ -360,7 +360,7 @@ def test_a_project_that_became_another_program_is_given_up_at_the_deadline(
     make_project: MakeProject, make_backend: Callable[..., Recorder]
 ) -> None:
     settings = "import os\nos.execv('/bin/sleep', ['sleep', '60'])"
-    recorder = make_backend(make_project(settings=settings), start_deadline_s=2.0)
+    recorder = make_backend(make_project(urls=VIEWS, settings=BARE + settings), start_deadline_s=2.0)
     recorder.backend.start()
     recorder.until(lambda: recorder.failures and not recorder.pids())
     assert recorder.failures[0].stage == "deadline"  # not a crash, after which it would be started again at once
@@ -379,7 +379,7 @@ def test_what_the_project_started_ends_with_it(
     make_project: MakeProject, make_backend: Callable[..., Recorder]
 ) -> None:
     settings = "import subprocess\nprint('child', subprocess.Popen(['sleep', '60']).pid)"
-    recorder = make_backend(make_project(settings=settings))
+    recorder = make_backend(make_project(urls=VIEWS, settings=BARE + settings))
     recorder.start()
     recorder.until(lambda: any(line.startswith("child ") for line in recorder.output))
     child = int(next(line for line in recorder.output if line.startswith("child ")).split()[1])
@@ -414,7 +414,9 @@ def test_with_the_app_killed_what_a_busy_process_has_started_ends_too(
     settings = "import os, re, subprocess\nCHILD = subprocess.Popen(['sleep', '60']).pid\n"
     settings += "print('family', os.getpid(), CHILD, flush=True)\nre.match(r'(a+)+$', 'a' * 60 + 'b')\n"
     root = str(Path(__file__).parents[2])
-    source = APP.format(root=root, project=str(make_project(settings=settings)), address=str(tmp_path / "s"))
+    source = APP.format(
+        root=root, project=str(make_project(urls=VIEWS, settings=BARE + settings)), address=str(tmp_path / "s")
+    )
     with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True) as app:
         assert app.stdout is not None
         told = next(line for line in app.stdout if line.startswith("family"))

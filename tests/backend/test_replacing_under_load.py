@@ -32,15 +32,19 @@ LONGEST_S = 5.0  # an answer that took longer was forgotten for a while
 
 
 class Site:
-    """A front that follows a backend, and its clients."""
+    """A front that follows a backend, and its clients, which ask for `target`, each again after `pause_s`."""
 
-    def __init__(self, inbox: Inbox, project: Path, directory: Path, **options: Any) -> None:
+    def __init__(
+        self, inbox: Inbox, project: Path, directory: Path, target: str, pause_s: float = 0.0, **options: Any
+    ) -> None:
         self.recorder = Recorder(
             inbox, project, directory, mode="serve", heartbeat_s=0.1, allow_unapplied_migrations=True, **options
         )
         self.front = Front(new_loop)
         self.recorder.backend._on_generation = self.follow
         self.recorder.backend._on_down = self.hold
+        self._target = target
+        self._pause_s = pause_s
         self.statuses: list[int] = []
         self.longest = 0.0
         self._ended = threading.Event()
@@ -73,15 +77,16 @@ class Site:
         client = self.front.connect()
         while not self._ended.is_set():
             began = time.monotonic()
-            self.statuses.append(client.ask(get("/hello")).status)
+            self.statuses.append(client.ask(get(self._target)).status)
             self.longest = max(self.longest, time.monotonic() - began)
+            time.sleep(self._pause_s)
 
     def close(self) -> None:
         self.front.close()
 
 
 @pytest.fixture
-def make_site(make_project: MakeProject, run_directory: Path) -> Iterator[Callable[..., Site]]:
+def make_site(make_project: MakeProject, run_directory: Path, warm_backends: None) -> Iterator[Callable[..., Site]]:
     inbox = Inbox()
     made: list[Site] = []
 
@@ -103,7 +108,8 @@ def make_site(make_project: MakeProject, run_directory: Path) -> Iterator[Callab
 def test_no_request_fails_or_is_forgotten_while_processes_are_replaced(
     make_site: Callable[..., Site], workers: int
 ) -> None:
-    site = make_site(workers=workers, max_requests=300)
+    # The view takes a while and no processor: all clients' requests are in flight at any time, most in the queue.
+    site = make_site(workers=workers, max_requests=40, target="/nap?s=0.02")
     site.run(lambda: len(site.recorder.generations) > 4)
     assert set(site.statuses) == {200}
     assert site.longest < LONGEST_S
@@ -114,7 +120,8 @@ def test_no_request_fails_or_is_forgotten_while_processes_are_replaced(
 def test_no_request_that_can_be_repeated_fails_while_processes_die(
     make_site: Callable[..., Site], workers: int
 ) -> None:
-    site = make_site(workers=workers)
+    # So short that none is in flight at two deaths: it would be repeated once only.
+    site = make_site(workers=workers, target="/hello", pause_s=0.005)
 
     def kill() -> None:
         entries = site.recorder.backend.snapshot()["processes"]

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from duck.net.worker import new_loop
 from duck.proxy.upstream import Upstream
-from tests.backend.conftest import BARE, VIEWS
+from tests.backend.conftest import BARE, VIEWS, change_project
+from tests.backend.link_client import Worker
 from tests.net.front import get
 from tests.proxy.conftest import Front, wait
 from tests.waiting import DEADLINE_S
-
-if TYPE_CHECKING:
-    from tests.backend.conftest import MakeProject, MakeWorker
 
 NAP_S = 0.2
 NAP = f"""
@@ -87,12 +87,24 @@ class Pair:
             front.close()  # type: ignore[no-untyped-call]
 
 
-@pytest.fixture(params=[1, 2, 4])
-def pair(make_project: MakeProject, make_worker: MakeWorker, request: pytest.FixtureRequest) -> Iterator[Pair]:
-    worker = make_worker(
-        make_project(urls=VIEWS + NAP, settings="ALLOWED_HOSTS = ['*']\n" + BARE), threads=request.param
-    ).wait_ready()
-    pair = Pair(Upstream("link", worker.ready["address"], request.param, "worker"))
+@pytest.fixture(scope="module", params=[1, 2, 4])
+def upstream(
+    stock_project: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Upstream]:
+    """One worker with so many threads for all tests; each has fronts of its own."""
+    directory = tmp_path_factory.mktemp("shared") / "project"
+    shutil.copytree(stock_project, directory)
+    change_project(directory, VIEWS + NAP, "ALLOWED_HOSTS = ['*']\n" + BARE)
+    sockets = Path(tempfile.mkdtemp(prefix="duck-"))
+    with Worker(directory, sockets, threads=request.param) as worker:
+        worker.wait_ready()
+        yield Upstream("link", worker.ready["address"], request.param, "worker")
+    shutil.rmtree(sockets)
+
+
+@pytest.fixture
+def pair(upstream: Upstream) -> Iterator[Pair]:
+    pair = Pair(upstream)
     yield pair
     pair.close()
 
@@ -117,7 +129,7 @@ def test_two_fronts_that_always_ask_get_the_same(pair: Pair) -> None:
     results: dict[int, tuple[int, float]] = {}
 
     def load(number: int) -> None:
-        results[number] = pair.load(number, 8, 400)
+        results[number] = pair.load(number, 8, 200)
 
     together(lambda: load(0), lambda: load(1))
     counts = [results[number][0] for number in range(2)]

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from duck.services.reaper import Reaper
+from tests.backend.conftest import BARE
 from tests.backend.link_client import TIMEOUT_S, LinkClient
 from tests.backend.pond import MODELS, SETTINGS, URLS, VIEWS, MakePond
 from tests.backend.test_debugger import APP as APP_AT_TERMINAL
@@ -180,7 +181,7 @@ def test_as_many_processes_are_left_as_there_were(make_pond: MakePond) -> None:
     reaper = Reaper(pond.inbox, lambda pid: pid in (*pond.pids(), *pond.backend.spare_pids), patience_s=0.0)
     pond.until(lambda: reaper.reap() == [])
     before = len(own.children()), own.num_fds()
-    for number in range(10):
+    for number in range(5):
         mark = "views.state" if number % 2 else "lambda request: views.state(request)"
         other = "lambda request: views.state(request)" if number % 2 else "views.state"
         pond.replace(pond.change("mysite/urls.py", other, mark))
@@ -341,7 +342,7 @@ def user(
     users: list[User] = []
 
     def make(urls: str) -> User:
-        users.append(User(make_project(urls=urls), run_directory))
+        users.append(User(make_project(urls=urls, settings=BARE), run_directory))
         return users[-1]
 
     yield make
@@ -514,7 +515,7 @@ def _is_dead(process: psutil.Process) -> bool:
 
 
 def test_where_nobody_wants_them_there_are_none(make_project: MakeProject, inbox: Inbox, run_directory: Path) -> None:
-    recorder = Recorder(inbox, make_project(urls="urlpatterns = []"), run_directory)
+    recorder = Recorder(inbox, make_project(urls="urlpatterns = []", settings=BARE), run_directory)
     recorder.start()
     assert recorder.backend.snapshot()["spares"] == {"why": "they are not wanted"}
     recorder.backend.replace(changed=["/a/b.py"])
@@ -527,7 +528,7 @@ def test_another_system_has_none(
     make_project: MakeProject, inbox: Inbox, run_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("duck.backend.django.spares.sys.platform", "darwin")
-    recorder = Recorder(inbox, make_project(urls="urlpatterns = []"), run_directory, spares=True)
+    recorder = Recorder(inbox, make_project(urls="urlpatterns = []", settings=BARE), run_directory, spares=True)
     monkeypatch.undo()
     recorder.start()
     assert recorder.backend.snapshot()["spares"] == {"why": "this system cannot copy processes safely"}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from duck.backend.django.discover import Interpreter
+from tests.backend.conftest import LENGTHS
 from tests.backend.pond import MODELS, URLS, VIEWS, MakePond, Pond
 from tests.backend.test_worker_asgi import echo, fetch
 from tests.environments import environment
@@ -55,7 +56,7 @@ def state_of(pond: Pond) -> dict[str, Any]:
 def test_it_goes_on_from_a_spare_and_serves(make_pond: MakePond) -> None:
     python = environment("3.11", DAPHNE)
     pond = make_pond(
-        SETTINGS,
+        SETTINGS + LENGTHS,
         {"mysite/asgi.py": ASGI, "pond/models.py": MODELS, "pond/views.py": VIEWS},
         urls=URLS,
         interpreter=Interpreter(python, "the tests", "3.11", "5.2"),

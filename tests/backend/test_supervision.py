@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 MakeBackend = Callable[..., Recorder]
 
 MORE_VIEWS = """
-import os, re
+import ctypes, os
 
 def pid(request):
     return HttpResponse(str(os.getpid()))
 
 def lock(request):
-    re.match("(a+)+$", "a" * 60 + "b")  # keeps the interpreter's lock
+    ctypes.PyDLL(None).read(os.pipe()[0], ctypes.create_string_buffer(1), 1)  # keeps the interpreter's lock
 
 def nap(request):
     time.sleep(float(request.GET["s"]))
@@ -61,7 +61,7 @@ HOSTS = "ALLOWED_HOSTS = ['.example.org', 'localhost']\n"
 
 
 @pytest.fixture
-def make_backend(inbox: Inbox, run_directory: Path) -> Iterator[MakeBackend]:
+def make_backend(inbox: Inbox, run_directory: Path, warm_backends: None) -> Iterator[MakeBackend]:
     made: list[Recorder] = []
 
     def make(project: Path, **options: Any) -> Recorder:
@@ -326,8 +326,10 @@ async def application(scope, receive, send):
 def test_processes_that_would_have_to_share_their_memory_are_one(
     make_project: MakeProject, make_backend: MakeBackend, layer: str, count: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = f"CHANNEL_LAYERS = {{'default': {{'BACKEND': {layer!r}}}}}\nASGI_APPLICATION = 'mysite.asgi.application'"
-    project = make_project(urls=VIEWS + MORE_VIEWS, settings=settings, files={"mysite/asgi.py": OTHER_ASGI})
+    settings = (
+        f"CHANNEL_LAYERS = {{'default': {{'BACKEND': {layer!r}}}}}\nASGI_APPLICATION = 'mysite.asgi.application'\n"
+    )
+    project = make_project(urls=VIEWS + MORE_VIEWS, settings=settings + BARE, files={"mysite/asgi.py": OTHER_ASGI})
     recorder = make_backend(project, workers=2, health_path="/health")
     generation = recorder.start()
     assert [page.protocol for page in generation.pages] == ["http"] * count
@@ -390,7 +392,8 @@ def test_errors_of_the_system_checks_refuse_a_version(project: Path, make_backen
 def test_missing_migrations_refuse_a_version_unless_they_are_allowed(
     make_project: MakeProject, make_backend: MakeBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
-    project = make_project(urls=VIEWS + MORE_VIEWS, settings=HOSTS)
+    settings = HOSTS + BARE + "INSTALLED_APPS = ['django.contrib.contenttypes']\n"
+    project = make_project(urls=VIEWS + MORE_VIEWS, settings=settings)
     recorder = make_backend(project, allow_unapplied_migrations=False)
     first = recorder.start()  # of nothing that serves a missing migration is told only
     assert "migrations have not been applied (" in caplog.text

@@ -6,14 +6,17 @@ import base64
 import http.client
 import json
 import os
+import shutil
 import site
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.backend.conftest import VIEWS, start_project
+from tests.backend.conftest import BARE, LENGTHS, VIEWS, change_project, start_project
 from tests.backend.link_client import TIMEOUT_S, LinkClient, Worker
 from tests.environments import environment
 
@@ -160,7 +163,7 @@ def test_a_changed_asgi_entry_with_django_s_handler_wants_none_either(
 def test_websockets_beside_pages_want_a_process_of_their_own(
     make_project: MakeProject, make_worker: MakeWorker
 ) -> None:
-    project = make_project(urls=VIEWS, files={"mysite/asgi.py": ROUTER})
+    project = make_project(urls=VIEWS, settings=BARE + LENGTHS, files={"mysite/asgi.py": ROUTER})
     pages = start(make_worker, project)
     assert (pages.ready["protocol"], pages.ready["sockets_wanted"]) == ("link", True)
     with pages.client() as client:
@@ -186,7 +189,7 @@ def test_websockets_beside_pages_want_a_process_of_their_own(
 def test_everything_goes_to_one_asgi_process_where_a_split_would_lose(
     make_project: MakeProject, make_worker: MakeWorker, settings: str, asgi: str
 ) -> None:
-    ready = start(make_worker, make_project(urls=VIEWS, settings=settings, files={"mysite/asgi.py": asgi})).ready
+    ready = start(make_worker, make_project(urls=VIEWS, settings=BARE + settings, files={"mysite/asgi.py": asgi})).ready
     assert ready["protocol"] == "http"
     assert ready["entry"].startswith("mysite.asgi")
     assert ready["sockets_wanted"] is True
@@ -202,12 +205,16 @@ def test_an_asgi_entry_that_cannot_be_imported_is_a_warning(make_project: MakePr
 def test_pages_only_are_served_through_wsgi_whatever_there_is(
     make_project: MakeProject, make_worker: MakeWorker
 ) -> None:
-    ready = start(make_worker, make_project(files={"mysite/asgi.py": OWN_HTTP}), role="pages").ready
+    ready = start(
+        make_worker, make_project(urls=VIEWS, settings=BARE, files={"mysite/asgi.py": OWN_HTTP}), role="pages"
+    ).ready
     assert ready["protocol"] == "link"
 
 
 def test_an_asgi_entry_can_be_named(make_project: MakeProject, make_worker: MakeWorker) -> None:
-    worker = start(make_worker, make_project(files={"other.py": OWN_HTTP}), asgi="other:application")
+    worker = start(
+        make_worker, make_project(urls=VIEWS, settings=BARE, files={"other.py": OWN_HTTP}), asgi="other:application"
+    )
     assert worker.ready["entry"] == "other:application"
 
 
@@ -252,7 +259,7 @@ def test_all_goes_through_asgi_where_the_project_runs_daphne(make_worker: MakeWo
 
 @pytest.mark.parametrize("mode", ["runserver", "serve"])
 def test_an_entry_that_is_named_alone_serves_all(make_project: MakeProject, make_worker: MakeWorker, mode: str) -> None:
-    project, entry = make_project(urls=ASYNC_STREAM), "mysite.asgi:application"
+    project, entry = make_project(urls=ASYNC_STREAM, settings=BARE), "mysite.asgi:application"
     worker = start(make_worker, project, mode=mode, asgi=entry)
     assert (worker.ready["protocol"], worker.ready["entry"]) == ("http", entry)
     assert first_of_stream(worker) == b"first"
@@ -269,19 +276,29 @@ def test_an_entry_that_is_named_alone_and_cannot_be_imported_is_a_failure(
     assert "mysite.elsewhere" in failed["message"]
 
 
+@pytest.fixture(scope="module")
+def own_http(stock_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """One worker with an ASGI application that answers pages itself, for requests that do not change it."""
+    directory = tmp_path_factory.mktemp("own") / "project"
+    shutil.copytree(stock_project, directory)
+    change_project(directory, VIEWS, BARE, files={"mysite/asgi.py": OWN_HTTP})
+    sockets = Path(tempfile.mkdtemp(prefix="duck-"))
+    with Worker(directory, sockets, secret=SECRET, bundle=SITE_PACKAGES) as worker:
+        yield worker.wait_ready()
+    shutil.rmtree(sockets)
+
+
 @pytest.mark.parametrize("identity", [None, "", "wrong https a 1 b 2", f"{SECRET} https a b c d", f"{SECRET} https"])
-def test_a_request_without_a_valid_identity_is_refused(
-    make_project: MakeProject, make_worker: MakeWorker, identity: str | None
-) -> None:
-    worker = start(make_worker, make_project(files={"mysite/asgi.py": OWN_HTTP}))
-    assert fetch(worker, "/", identity)[0] == 403
+def test_a_request_without_a_valid_identity_is_refused(own_http: Worker, identity: str | None) -> None:
+    assert fetch(own_http, "/", identity)[0] == 403
     if identity:
-        assert " 403 " in echo(worker, "hi", identity)
+        assert " 403 " in echo(own_http, "hi", identity)
+    assert fetch(own_http, "/")[0] == 200
 
 
 def test_django_under_asgi_sees_the_identity(make_project: MakeProject, make_worker: MakeWorker) -> None:
     settings = "WSGI_APPLICATION = None\nASGI_APPLICATION = 'mysite.asgi.application'"
-    worker = start(make_worker, make_project(urls=VIEWS, settings=settings), prefix="/app")
+    worker = start(make_worker, make_project(urls=VIEWS, settings=BARE + LENGTHS + settings), prefix="/app")
     status, body = fetch(worker, "/app/meta?a=b")
     told = json.loads(body)
     assert status == 200
@@ -323,13 +340,17 @@ def test_without_any_server_one_sentence_says_what_to_install(make_worker: MakeW
 def test_an_application_that_refuses_to_start_is_a_failure(make_project: MakeProject, make_worker: MakeWorker) -> None:
     asgi = "async def application(scope, receive, send):\n"
     asgi += "    await receive()\n    await send({'type': 'lifespan.startup.failed', 'message': 'no database'})\n"
-    failed = make_worker(make_project(files={"mysite/asgi.py": asgi})).event()
+    failed = make_worker(make_project(urls=VIEWS, settings=BARE, files={"mysite/asgi.py": asgi})).event()
     assert failed["event"] == "failed"
     assert "could not start the ASGI application" in failed["message"]
 
 
 def test_an_asgi_process_listens_on_a_loopback_port(make_project: MakeProject, make_worker: MakeWorker) -> None:
-    worker = start(make_worker, make_project(files={"mysite/asgi.py": OWN_HTTP}), address=["127.0.0.1", 0])
+    worker = start(
+        make_worker,
+        make_project(urls=VIEWS, settings=BARE, files={"mysite/asgi.py": OWN_HTTP}),
+        address=["127.0.0.1", 0],
+    )
     host, port = worker.ready["address"]
     connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
     connection.request("GET", "/", headers={"X-Duck-Identity": IDENTITY})

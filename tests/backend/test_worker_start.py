@@ -82,13 +82,13 @@ def test_a_stock_project_tells_its_facts(make_project: MakeProject, make_worker:
     assert "auth.0001_initial" in worker.looked["unapplied"]
 
 
-def test_settings_that_matter_to_the_front_are_told(make_project: MakeProject, make_worker: MakeWorker) -> None:
+def test_settings_that_matter_to_the_front_are_told(make_project: MakeProject, make_warm_worker: MakeWorker) -> None:
     settings = (
         "SECURE_PROXY_SSL_HEADER = ('HTTP_X_FORWARDED_PROTO', 'https')\nFORCE_SCRIPT_NAME = '/app'\n"
         "ALLOWED_HOSTS = ['example.org']\nSTATIC_ROOT = BASE_DIR / 'collected'\nDEBUG = False\n"
     )
     project = make_project(settings=settings)
-    facts = make_worker(project).wait_ready().ready
+    facts = make_warm_worker(project).wait_ready().ready
     assert facts["secure_proxy_ssl_header"] == ["HTTP_X_FORWARDED_PROTO", "https"]
     assert facts["force_script_name"] == "/app"
     assert facts["allowed_hosts"] == ["example.org"]
@@ -97,13 +97,13 @@ def test_settings_that_matter_to_the_front_are_told(make_project: MakeProject, m
     assert facts["static"]["root"] == str(project / "collected")
 
 
-def test_an_absolute_static_url_is_not_this_servers(make_project: MakeProject, make_worker: MakeWorker) -> None:
+def test_an_absolute_static_url_is_not_this_servers(make_project: MakeProject, make_warm_worker: MakeWorker) -> None:
     project = make_project(settings="STATIC_URL = 'https://cdn.example.org/s/'")
-    assert make_worker(project).wait_ready().ready["static"]["url"] is None
+    assert make_warm_worker(project).wait_ready().ready["static"]["url"] is None
 
 
-def test_a_prefix_goes_into_the_urls_of_static_files(make_project: MakeProject, make_worker: MakeWorker) -> None:
-    facts = make_worker(make_project(), prefix="/app").wait_ready().ready
+def test_a_prefix_goes_into_the_urls_of_static_files(make_project: MakeProject, make_warm_worker: MakeWorker) -> None:
+    facts = make_warm_worker(make_project(), prefix="/app").wait_ready().ready
     assert facts["static"]["url"] == "/app/static/"
 
 
@@ -160,7 +160,7 @@ def test_a_manage_py_that_starts_itself_again_in_a_child_says_what_to_do(
 
 
 def test_a_manage_py_that_calls_the_command_is_served_in_its_place(
-    make_project: MakeProject, make_worker: MakeWorker
+    make_project: MakeProject, make_warm_worker: MakeWorker
 ) -> None:
     project = make_project(urls=ECHO_URLS)
     (project / "manage.py").write_text(
@@ -168,16 +168,16 @@ def test_a_manage_py_that_calls_the_command_is_served_in_its_place(
         "from django.core.management import call_command\ncall_command('check')\n"
         "call_command(*sys.argv[1:])\n"
     )
-    assert state_of(make_worker(project))["argv"] == ["manage.py", "runserver", "--noreload"]
+    assert state_of(make_warm_worker(project))["argv"] == ["manage.py", "runserver", "--noreload"]
 
 
 def test_a_manage_py_that_is_a_link_has_the_packages_beside_the_file(
-    make_project: MakeProject, make_worker: MakeWorker, tmp_path: Path
+    make_project: MakeProject, make_warm_worker: MakeWorker, tmp_path: Path
 ) -> None:
     project = make_project(urls=ECHO_URLS)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "manage.py").symlink_to(project / "manage.py")
-    state = state_of(make_worker(tmp_path / "elsewhere"))
+    state = state_of(make_warm_worker(tmp_path / "elsewhere"))
     assert (state["path"][0], state["cwd"]) == (str(project), str(tmp_path / "elsewhere"))
 
 
@@ -187,30 +187,32 @@ def test_nothing_of_duck_is_loaded_by_its_public_name(make_project: MakeProject,
     assert not {"pdb", "uvicorn", "channels", "django.core.asgi"} & set(modules)
 
 
-def test_settings_can_be_named(make_project: MakeProject, make_worker: MakeWorker) -> None:
+def test_settings_can_be_named(make_project: MakeProject, make_warm_worker: MakeWorker) -> None:
     files = {"mysite/other.py": "from mysite.settings import *\nEXTRA = 'other'\n"}
     project = make_project(urls=ECHO_URLS, files=files)
-    state = state_of(make_worker(project, settings="mysite.other"))
+    state = state_of(make_warm_worker(project, settings="mysite.other"))
     assert state["extra"] == "other"
     assert state["argv"][-1] == "--settings=mysite.other"
 
 
-def test_an_environment_file_loaded_by_manage_py_counts(make_project: MakeProject, make_worker: MakeWorker) -> None:
+def test_an_environment_file_loaded_by_manage_py_counts(
+    make_project: MakeProject, make_warm_worker: MakeWorker
+) -> None:
     project = make_project(urls=ECHO_URLS, settings="EXTRA = os.environ['EXTRA']\n", files={".env": "EXTRA=from-file"})
     settings = project / "mysite" / "settings.py"
     settings.write_text("import os\n" + settings.read_text())
     before = "os.environ.update(line.split('=') for line in open('.env').read().splitlines())"
     (project / "manage.py").write_text(MANAGE.format(before=before, settings="mysite.settings", guard=GUARD))
-    assert state_of(make_worker(project))["extra"] == "from-file"
+    assert state_of(make_warm_worker(project))["extra"] == "from-file"
 
 
-def test_a_src_layout_works(make_project: MakeProject, make_worker: MakeWorker) -> None:
+def test_a_src_layout_works(make_project: MakeProject, make_warm_worker: MakeWorker) -> None:
     project = make_project(urls=ECHO_URLS)
     (project / "src").mkdir()
     (project / "mysite").rename(project / "src" / "mysite")
     before = "sys.path.append('src')"
     (project / "manage.py").write_text(MANAGE.format(before=before, settings="mysite.settings", guard=GUARD))
-    assert "src" in state_of(make_worker(project))["path"]
+    assert "src" in state_of(make_warm_worker(project))["path"]
 
 
 @pytest.mark.parametrize(
@@ -221,11 +223,11 @@ def test_a_src_layout_works(make_project: MakeProject, make_worker: MakeWorker) 
     ],
 )
 def test_serve_finds_the_entry_where_manage_py_does_not_set_the_settings_as_usual(
-    make_project: MakeProject, make_worker: MakeWorker, manage: str
+    make_project: MakeProject, make_warm_worker: MakeWorker, manage: str
 ) -> None:
     project = make_project()
     (project / "manage.py").write_text(manage)
-    ready = make_worker(project, mode="serve").wait_ready().ready
+    ready = make_warm_worker(project, mode="serve").wait_ready().ready
     assert (ready["settings"], ready["entry"]) == ("mysite.settings", "mysite.wsgi.application")
 
 
@@ -262,10 +264,10 @@ def test_serve_imports_the_entry_and_not_manage_py(make_project: MakeProject, ma
     ],
 )
 def test_a_project_that_cannot_start_says_why(
-    make_project: MakeProject, make_worker: MakeWorker, settings: str, urls: str, stage: str, message: str
+    make_project: MakeProject, make_warm_worker: MakeWorker, settings: str, urls: str, stage: str, message: str
 ) -> None:
     project = make_project(urls=urls, settings=settings)
-    failed = failure_of(make_worker, project)
+    failed = failure_of(make_warm_worker, project)
     assert message in failed["message"] + failed["traceback"]
     assert failed["stage"] == stage
     assert str(project / "manage.py") in failed["files"]
@@ -273,16 +275,18 @@ def test_a_project_that_cannot_start_says_why(
     assert str(WORKER.parent) not in failed["traceback"]
 
 
-def test_the_files_of_a_traceback_are_named_innermost_first(make_project: MakeProject, make_worker: MakeWorker) -> None:
+def test_the_files_of_a_traceback_are_named_innermost_first(
+    make_project: MakeProject, make_warm_worker: MakeWorker
+) -> None:
     project = make_project(files={"mysite/inner.py": "x = undefined_name\n"}, settings="import mysite.inner")
-    files = failure_of(make_worker, project)["files"]
+    files = failure_of(make_warm_worker, project)["files"]
     assert files[:2] == [str(project / "mysite" / "inner.py"), str(project / "mysite" / "settings.py")]
     assert all(path.startswith(str(project)) for path in files)
 
 
-def test_the_file_of_a_syntax_error_is_named(make_project: MakeProject, make_worker: MakeWorker) -> None:
+def test_the_file_of_a_syntax_error_is_named(make_project: MakeProject, make_warm_worker: MakeWorker) -> None:
     project = make_project(urls="urlpatterns = [\n")
-    failed = failure_of(make_worker, project)
+    failed = failure_of(make_warm_worker, project)
     assert failed["files"][0] == str(project / "mysite" / "urls.py")
     assert "line" in failed["message"]
 
@@ -301,22 +305,24 @@ def test_the_file_of_a_syntax_error_is_named(make_project: MakeProject, make_wor
     ],
 )
 def test_a_manage_py_that_does_not_run_the_command_says_so(
-    make_project: MakeProject, make_worker: MakeWorker, manage: str, message: str
+    make_project: MakeProject, make_warm_worker: MakeWorker, manage: str, message: str
 ) -> None:
     project = make_project()
     (project / "manage.py").write_text(
         "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'mysite.settings')\n" + manage
     )
-    assert message in failure_of(make_worker, project)["message"]
+    assert message in failure_of(make_warm_worker, project)["message"]
 
 
-def test_a_socket_that_cannot_be_made_says_so(make_project: MakeProject, make_worker: MakeWorker) -> None:
-    failed = failure_of(make_worker, make_project(), address="/no/such/directory/socket")
+def test_a_socket_that_cannot_be_made_says_so(make_project: MakeProject, make_warm_worker: MakeWorker) -> None:
+    failed = failure_of(make_warm_worker, make_project(), address="/no/such/directory/socket")
     assert failed["stage"] == "address"
 
 
-def test_a_tcp_worker_wants_the_secret(make_project: MakeProject, make_worker: MakeWorker) -> None:
-    worker = make_worker(make_project(urls=VIEWS), address=["127.0.0.1", 0], secret="s3cret", threads=1).wait_ready()
+def test_a_tcp_worker_wants_the_secret(make_project: MakeProject, make_warm_worker: MakeWorker) -> None:
+    worker = make_warm_worker(
+        make_project(urls=VIEWS), address=["127.0.0.1", 0], secret="s3cret", threads=1
+    ).wait_ready()
     address = worker.ready["address"]
     for wrong in ("", "s3creT"):
         with LinkClient(address, wrong) as client:
@@ -328,8 +334,8 @@ def test_a_tcp_worker_wants_the_secret(make_project: MakeProject, make_worker: M
         assert client.get("/hello").body == b"hello"
 
 
-def test_a_stop_finishes_what_runs_and_takes_no_more(make_project: MakeProject, make_worker: MakeWorker) -> None:
-    worker = make_worker(make_project(urls=VIEWS)).wait_ready()
+def test_a_stop_finishes_what_runs_and_takes_no_more(make_project: MakeProject, make_warm_worker: MakeWorker) -> None:
+    worker = make_warm_worker(make_project(urls=VIEWS)).wait_ready()
     with worker.client() as busy, worker.client() as idle:
         busy.wait_hello()
         idle.wait_hello()
@@ -344,8 +350,8 @@ def test_a_stop_finishes_what_runs_and_takes_no_more(make_project: MakeProject, 
         worker.client()
 
 
-def test_a_stop_keeps_its_deadline(make_project: MakeProject, make_worker: MakeWorker) -> None:
-    worker = make_worker(make_project(urls=VIEWS)).wait_ready()
+def test_a_stop_keeps_its_deadline(make_project: MakeProject, make_warm_worker: MakeWorker) -> None:
+    worker = make_warm_worker(make_project(urls=VIEWS)).wait_ready()
     with worker.client() as client:
         client.wait_hello()
         client.send("GET", "/endless")
@@ -436,12 +442,12 @@ def is_gone(pid: int) -> bool:
     ("spec", "named_by"), [({"settings": "mysite.sttings"}, "--django-settings or DJANGO_SETTINGS_MODULE"), ({}, "{}")]
 )
 def test_a_settings_module_that_is_not_there_is_one_sentence_with_where_it_is_named(
-    make_project: MakeProject, make_worker: MakeWorker, spec: dict[str, str], named_by: str
+    make_project: MakeProject, make_warm_worker: MakeWorker, spec: dict[str, str], named_by: str
 ) -> None:
     project = make_project()
     manage = project / "manage.py"
     manage.write_text(manage.read_text().replace("mysite.settings", "mysite.sttings"))
-    failed = failure_of(make_worker, project, **spec)
+    failed = failure_of(make_warm_worker, project, **spec)
     assert failed["message"] == (
         f"the settings module 'mysite.sttings', named by {named_by.format(manage)}, is not there "
         "(No module named 'mysite.sttings'); correct the name, or say --django-settings MODULE"
@@ -452,9 +458,9 @@ def test_a_settings_module_that_is_not_there_is_one_sentence_with_where_it_is_na
 
 @pytest.mark.parametrize("settings", ["import nowhere_to_be_found", "INSTALLED_APPS += ['nowhere_to_be_found.apps']"])
 def test_a_package_that_is_missing_says_where_it_would_have_to_be_installed(
-    make_project: MakeProject, make_worker: MakeWorker, settings: str
+    make_project: MakeProject, make_warm_worker: MakeWorker, settings: str
 ) -> None:
-    failed = failure_of(make_worker, make_project(settings=settings))
+    failed = failure_of(make_warm_worker, make_project(settings=settings))
     assert failed["message"] == (
         f"No module named 'nowhere_to_be_found'; install it for {sys.executable}, "
         "or say with --python which Python has the project's packages"
@@ -463,14 +469,14 @@ def test_a_package_that_is_missing_says_where_it_would_have_to_be_installed(
 
 
 def test_a_module_of_the_projects_own_that_is_missing_is_nothing_to_install(
-    make_project: MakeProject, make_worker: MakeWorker
+    make_project: MakeProject, make_warm_worker: MakeWorker
 ) -> None:
-    failed = failure_of(make_worker, make_project(settings="from mysite import local\nimport mysite.nothing"))
+    failed = failure_of(make_warm_worker, make_project(settings="from mysite import local\nimport mysite.nothing"))
     assert "install" not in failed["message"]
 
 
 def test_a_runserver_of_the_projects_own_is_told_to_be_replaced(
-    make_project: MakeProject, make_worker: MakeWorker
+    make_project: MakeProject, make_warm_worker: MakeWorker
 ) -> None:
     command = "from django.core.management.commands.runserver import Command as Command\n"
     files = {
@@ -479,25 +485,25 @@ def test_a_runserver_of_the_projects_own_is_told_to_be_replaced(
         "shop/management/commands/__init__.py": "",
         "shop/management/commands/runserver.py": command,
     }
-    worker = make_worker(
+    worker = make_warm_worker(
         make_project(settings="INSTALLED_APPS.insert(0, 'shop')", files=files, name="own")
     ).wait_ready()
     assert worker.ready["warnings"] == [
         "The command runserver of shop is not run; what it alone serves has to be in urlpatterns."
     ]
-    assert make_worker(make_project(name="stock")).wait_ready().ready["warnings"] == []
+    assert make_warm_worker(make_project(name="stock")).wait_ready().ready["warnings"] == []
 
 
-def test_an_error_of_one_line_is_told_once(make_project: MakeProject, make_worker: MakeWorker) -> None:
+def test_an_error_of_one_line_is_told_once(make_project: MakeProject, make_warm_worker: MakeWorker) -> None:
     project = make_project(settings="DEBUG = False\nALLOWED_HOSTS = []")
-    failed = failure_of(make_worker, project)
+    failed = failure_of(make_warm_worker, project)
     assert failed["message"] == "You must set settings.ALLOWED_HOSTS if DEBUG is False."
     assert failed["traceback"] == ""
 
 
 def test_where_a_missing_module_would_be_installed_is_among_the_files(
-    make_project: MakeProject, make_worker: MakeWorker
+    make_project: MakeProject, make_warm_worker: MakeWorker
 ) -> None:
-    failed = failure_of(make_worker, make_project(settings="import no_such_module"))
+    failed = failure_of(make_warm_worker, make_project(settings="import no_such_module"))
     assert failed["files"][0].endswith("settings.py")
     assert failed["files"][-1] == sysconfig.get_paths()["purelib"]
