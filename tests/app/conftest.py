@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from tests import reports
+from tests.cli.here import run_here
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -233,6 +234,16 @@ def ask(environ: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[st
             timeout=3 * DEADLINE_S,  # a reload of Duck itself starts several processes
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture
+def ask_here(environ: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """As `ask`, without a process for it."""
+
+    def run(cwd: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return run_here(cwd, arguments, environ | variables)
 
     return run
 

@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.app.conftest import Duck
+from tests.app.conftest import ONE_OF_EACH, Duck
+from tests.cli.here import run_here
 from tests.waiting import wait_until
 
 SECRET = "a-secret-of-this-test"
@@ -187,12 +188,12 @@ def site(whole_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         return [sys.executable, "-m", "duck", *arguments]
 
     def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command(*arguments), cwd=root, env=environ, capture_output=True, text=True, timeout=120)
+        return run_here(root, arguments, environ)
 
     user = {"DUCK_USER": "root"} if os.geteuid() == 0 else {}
     node = Duck(command("automations", "run", "--node", "beside"), root, environ)
     node.wait_for("Automations: 10")
-    duck = Duck(command("serve", "--port", "0", "--workers", "2"), root, {**environ, **user})
+    duck = Duck(command("serve", "--port", "0"), root, {**environ, **ONE_OF_EACH, **user})
     made = Site(root, duck, node, ask)
     assert duck.get().text == "one"
     yield made

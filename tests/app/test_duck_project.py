@@ -47,16 +47,17 @@ def duck_project(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("by", ["duck runserver", "python main.py"])
-def test_both_ways_to_start_are_the_same(start: Start, environ: dict[str, str], duck_project: Path, by: str) -> None:
-    if by == "duck runserver":
-        duck = start(duck_project)
-    else:
-        duck = Duck([sys.executable, "main.py"], duck_project, environ)
+def answers(duck: Duck) -> None:
+    """As both ways to start it have it."""
+    duck.wait_for("mine has started")
+    assert duck.get("/hello").text == "from duck one"
+    assert duck.get("/other").status_code == 404
+
+
+def test_main_py_starts_it_as_duck_runserver_does_below(environ: dict[str, str], duck_project: Path) -> None:
+    duck = Duck([sys.executable, "main.py"], duck_project, environ)
     try:
-        duck.wait_for("mine has started")
-        assert duck.get("/hello").text == "from duck one"
-        assert duck.get("/other").status_code == 404
+        answers(duck)
         duck.signal(signal.SIGTERM)
         assert duck.wait() == 143
     finally:
@@ -121,7 +122,7 @@ def test_a_proxy_handler_of_the_project_asks_django(
         "        return response\n"
     )
     (duck_project / "settings.py").write_text(f"DEBUG = True\n{setting} = 'asking.Asking'\n")
-    duck = start(duck_project, "--django", str(project), "--use-django")
+    duck = start(duck_project, "--django", str(project), "--use-django", "--no-reload")
     duck.wait_for("is ready after")
     assert duck.get("/hello").text == "from duck one"
     answer = duck.get("/pid")
@@ -129,13 +130,17 @@ def test_a_proxy_handler_of_the_project_asks_django(
     assert answer.headers["x-asked"] == "/pid"
 
 
-def test_a_change_of_ducks_own_files_restarts_it_with_the_same_process_and_port(
+def test_a_change_that_cannot_be_loaded_leaves_what_runs_running_and_another_restarts_it_with_the_same_process_and_port(
     start: Start, duck_project: Path, until_watched: Watched
 ) -> None:
     duck = start(duck_project)
+    answers(duck)
     url = duck.url
-    duck.wait_for("mine has started")
     until_watched(duck_project, 1)
+    (duck_project / "urls.py").write_text("import not_there\n")
+    duck.wait_for("what runs keeps running")
+    duck.wait_for("not_there")
+    assert duck.get("/hello").text == "from duck one"
     (duck_project / "urls.py").write_text(
         'from duck.urls import path\nurlpatterns = [path("/hello", lambda request: "from duck two")]\n'
     )
@@ -178,29 +183,26 @@ def test_views_of_both_sides_answer_and_what_belongs_to_a_start_is_not_done_agai
     assert duck.text.count("Performing system checks") == 2
 
 
-def test_a_change_that_cannot_be_loaded_leaves_what_runs_running(
-    start: Start, duck_project: Path, until_watched: Watched
-) -> None:
-    duck = start(duck_project)
-    duck.wait_for("mine has started")
-    until_watched(duck_project, 1)
-    (duck_project / "urls.py").write_text("import not_there\n")
-    duck.wait_for("what runs keeps running")
-    duck.wait_for("not_there")
-    assert duck.get("/hello").text == "from duck one"
-    (duck_project / "urls.py").write_text(
-        'from duck.urls import path\nurlpatterns = [path("/hello", lambda request: "from duck three")]\n'
-    )
-    duck.wait_for("mine has started", times=2)
-    assert duck.get("/hello").text == "from duck three"
+# A file, the line that is put at its end, and what is said of it.
+IMPORTED = "What URLPATTERNS_MODULE names cannot be imported; mend {urls}:3: "
+FAULTS = [
+    ("settings.py", "MIDDLEWARES = ['not_there.Middleware']", "not_there.Middleware"),
+    ("settings.py", "ASGI = 'not_there.ASGI'", "No module named 'not_there'"),
+    ("urls.py", "1 / 0", f": {IMPORTED}ZeroDivisionError: division by zero.\n"),
+    ("urls.py", "x = (", f": {IMPORTED}SyntaxError: '(' was never closed.\n"),
+    ("urls.py", "urlpatterns = 5", "TypeError: "),
+    ("urls.py", "raise SystemExit('on purpose')", "SystemExit: on purpose"),
+]
 
 
-@pytest.mark.parametrize("reload", ["--reload", "--no-reload"])
-def test_a_project_that_cannot_be_loaded_is_shown_and_mended_by_a_change(
-    start: Start, ask: Ask, duck_project: Path, reload: str
+@pytest.mark.parametrize(
+    ("reload", "faults"), [("--reload", FAULTS), ("--no-reload", [])], ids=["--reload", "--no-reload"]
+)
+def test_whatever_cannot_be_loaded_is_shown_and_mended_by_a_change(
+    start: Start, ask: Ask, duck_project: Path, reload: str, faults: list[tuple[str, str, str]]
 ) -> None:
-    mended = (duck_project / "urls.py").read_text()
-    (duck_project / "urls.py").write_text("import views\n" + mended)
+    whole = {name: (duck_project / name).read_text() for name in ("settings.py", "urls.py")}
+    (duck_project / "urls.py").write_text("import views\n" + whole["urls.py"])
     (duck_project / "views.py").write_text("def view():\n    return undefined_name\n\nview()\n")
     duck = start(duck_project, reload)
     duck.wait_for("a change of views.py or urls.py or settings.py starts it again")
@@ -220,7 +222,20 @@ def test_a_project_that_cannot_be_loaded_is_shown_and_mended_by_a_change(
     duck.wait_for("The Duck project could not be loaded", times=2)
     duck.wait_for("a change of further.py or views.py or urls.py starts it again")
     assert "was never closed" in duck.get("/hello").text
-    (duck_project / "further.py").write_text("")
+    for times, (file, line, said) in enumerate(faults, 3):
+        # The next fault before the one before it is mended: it is never whole in between.
+        (duck_project / file).write_text(f"{whole[file]}{line}\n")
+        for name in whole.keys() - {file}:
+            if (duck_project / name).read_text() != whole[name]:
+                (duck_project / name).write_text(whole[name])
+        told = duck.wait_for("The Duck project could not be loaded: ", times=times)
+        assert said.format(urls=duck_project / "urls.py") in told
+        duck.wait_for("starts it again", times=times)
+        assert duck.get("/hello").status_code == 503
+    if faults:
+        (duck_project / "urls.py").write_text(whole["urls.py"])
+    else:
+        (duck_project / "further.py").write_text("")
     duck.wait_for("mine has started")
     assert duck.get("/hello").text == "from duck one"
     duck.signal(signal.SIGTERM)
@@ -239,31 +254,6 @@ def test_django_is_not_started_for_a_duck_project_that_cannot_be_loaded(
     assert duck.get("/").text == "one"
 
 
-def test_whatever_cannot_be_loaded_is_waited_for(start: Start, duck_project: Path) -> None:
-    faults = [
-        ("settings.py", "MIDDLEWARES = ['not_there.Middleware']", "not_there.Middleware"),
-        ("settings.py", "ASGI = 'not_there.ASGI'", "No module named 'not_there'"),
-        ("urls.py", "urlpatterns = 5", "TypeError: "),
-        ("urls.py", "raise SystemExit('on purpose')", "SystemExit: on purpose"),
-    ]
-    whole = {name: (duck_project / name).read_text() for name in ("settings.py", "urls.py")}
-    duck = None
-    for times, (file, line, said) in enumerate(faults, 1):
-        # The next fault before the one before it is mended: it is never whole in between.
-        (duck_project / file).write_text(f"{whole[file]}{line}\n")
-        for name in whole.keys() - {file}:
-            if (duck_project / name).read_text() != whole[name]:
-                (duck_project / name).write_text(whole[name])
-        duck = duck or start(duck_project)
-        assert said in duck.wait_for("The Duck project could not be loaded: ", times=times)
-        duck.wait_for("starts it again", times=times)
-        assert duck.get("/hello").status_code == 503
-    assert duck is not None
-    (duck_project / "urls.py").write_text(whole["urls.py"])
-    duck.wait_for("mine has started")
-    assert duck.get("/hello").text == "from duck one"
-
-
 def test_a_main_py_that_fails_is_told_without_the_frames_of_duck(start: Start, duck_project: Path) -> None:
     (duck_project / "main.py").write_text("from duck.app import App\n1 / 0\n")
     duck = start(duck_project)
@@ -273,13 +263,10 @@ def test_a_main_py_that_fails_is_told_without_the_frames_of_duck(start: Start, d
     assert str(ROOT / "duck") not in duck.text
 
 
-@pytest.mark.parametrize("command", [["-m", "duck", "runserver"], ["main.py"]])
-def test_both_ways_tell_of_a_broken_module_with_its_place(
-    environ: dict[str, str], duck_project: Path, command: list[str]
-) -> None:
+def test_main_py_tells_of_a_broken_module_with_its_place_as_well(environ: dict[str, str], duck_project: Path) -> None:
     urls = duck_project / "urls.py"
     urls.write_text("1 / 0\n")
-    duck = Duck([sys.executable, *command], duck_project, environ)
+    duck = Duck([sys.executable, "main.py"], duck_project, environ)
     try:
         place = f": What URLPATTERNS_MODULE names cannot be imported; mend {urls}:1: "
         line = duck.wait_for("could not be loaded: ")

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,14 +36,19 @@ class TestServing:
         return own_whole_project
 
     def test_a_request_during_the_start_waits_the_banner_says_what_runs_and_nothing_is_written_into_the_project(
-        self, start: Start, project: Path
+        self, start: Start, project: Path, tmp_path: Path, run_dir: Path
     ) -> None:
+        """And a Unix socket can be listened on, and an active environment without Django is told of."""
+
         def listing() -> dict[str, float]:
             found = (path for path in project.rglob("*") if path.name != "db.sqlite3")
             return {str(path): path.stat().st_mtime for path in found}
 
         before = listing()
-        duck = start(project)
+        (tmp_path / "empty").mkdir()
+        path = run_dir / "web.sock"
+        listen = ("--listen", "http://localhost:0", "--listen", f"unix:{path}")
+        duck = start(project, *listen, VIRTUAL_ENV=str(tmp_path / "empty"))
         assert duck.get().text == "one"  # sent as soon as the address is known
         duck.wait_for("is ready after")
         assert duck.get("/static/admin/css/base.css").status_code == 200
@@ -57,8 +61,14 @@ class TestServing:
         assert f"Django {duck.get('/pid').text}" in text
         duck.get("/?x=1")
         assert " 200 GET /?x=1" in duck.wait_for("GET /?x=1")
+        line = duck.wait_for("was passed over")
+        assert line.startswith(f"Warning: {tmp_path / 'empty'} (from VIRTUAL_ENV) was passed over: no Python is in it;")
+        assert f"{sys.executable} is taken instead." in line
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=60) as client:
+            assert client.get("http://localhost/").text == "one"
         duck.signal(signal.SIGTERM)
         duck.wait()
+        assert not path.exists()
         assert listing() == before
 
     def test_a_static_file_asked_for_while_django_starts_or_starts_again_is_found(
@@ -79,37 +89,8 @@ class TestServing:
                 assert time.monotonic() < end
         assert set(answers) == {200}
 
-    def test_a_unix_socket_can_be_listened_on_and_an_active_environment_without_django_is_told_of(
-        self, start: Start, project: Path, tmp_path: Path, run_dir: Path
-    ) -> None:
-        (tmp_path / "empty").mkdir()
-        path = run_dir / "web.sock"
-        duck = start(project, "--listen", f"unix:{path}", VIRTUAL_ENV=str(tmp_path / "empty"))
-        line = duck.wait_for("was passed over")
-        assert line.startswith(f"Warning: {tmp_path / 'empty'} (from VIRTUAL_ENV) was passed over: no Python is in it;")
-        assert f"{sys.executable} is taken instead." in line
-        duck.wait_for("is ready after")
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=60) as client:
-            assert client.get("http://localhost/").text == "one"
-        duck.signal(signal.SIGTERM)
-        duck.wait()
-        assert not path.exists()
-
 
 class TestRefused:
-    def test_a_second_duck_for_the_same_project_is_refused_with_pid_and_address_and_by_another_name_it_is_another(
-        self, start: Start, project: Path
-    ) -> None:
-        first = start(project)
-        url = first.url
-        second = start(project)
-        assert second.wait() == 1
-        assert f"process id {first.pid}" in second.text
-        assert url in second.text
-        assert "Traceback" not in second.text
-        other = start(project, "--name", "other")
-        assert first.get().text == other.get().text == "one"
-
     def test_a_busy_port_is_one_sentence_with_who_holds_it_and_nothing_is_started(
         self, start: Start, project: Path, run_dir: Path
     ) -> None:
@@ -130,83 +111,14 @@ class TestRefused:
         assert "Traceback" not in duck.text
 
 
-class TestStopping:
-    @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-    def test_a_signal_lets_what_runs_finish_and_leaves_nothing(
-        self, start: Start, project: Path, run_dir: Path, tmp_path: Path, number: int, status: int
-    ) -> None:
-        duck = start(project)
-        duck.wait_for("is ready after")
-        children = duck.children()
-        assert children
-        answers: list[str] = []
-        began = tmp_path / "began"
-        client = threading.Thread(target=lambda: answers.append(duck.get(f"/slow?began={began}").text))
-        client.start()
-        wait_until(began.exists)
-        duck.signal(number)
-        client.join()
-        assert answers == ["slow"]
-        assert duck.wait() == status
-        assert not still_alive(children, 1.0)
-        assert list((run_dir / "duck").iterdir()) == []
-
-    def test_the_second_signal_does_not_wait_for_what_runs(self, start: Start, project: Path, tmp_path: Path) -> None:
-        duck = start(project)
-        duck.wait_for("is ready after")
-        children = duck.children()
-        began = tmp_path / "began"
-
-        def ask() -> None:
-            with pytest.raises(httpx.HTTPError):
-                duck.get(f"/slow?s=30&began={began}")
-
-        client = threading.Thread(target=ask)
-        client.start()
-        wait_until(began.exists)
-        at = time.monotonic()
-        duck.signal(signal.SIGINT)
-        duck.wait_for("finishing what runs")
-        duck.signal(signal.SIGINT)
-        assert duck.wait() == 130
-        assert time.monotonic() - at < 20
-        client.join()
-        assert not still_alive(children, DEADLINE_S)
-
-    def test_a_killed_duck_leaves_no_process_and_the_next_start_cleans_up(
-        self, start: Start, project: Path, run_dir: Path
-    ) -> None:
-        duck = start(project)
-        duck.wait_for("is ready after")
-        children = duck.children()
-        assert children
-        duck.signal(signal.SIGKILL)
-        duck.wait()
-        assert not still_alive(children, DEADLINE_S)
-        again = start(project)
-        assert again.get().text == "one"
-        again.signal(signal.SIGTERM)
-        again.wait()
-        assert list((run_dir / "duck").iterdir()) == []
-
-    def test_a_signal_during_the_start_of_django_stops(self, start: Start, project: Path) -> None:
-        (project / "site1" / "version.py").write_text('import time\ntime.sleep(20)\nVERSION = "late"\n')
-        duck = start(project)
-        duck.wait_for("Stop ")
-        children = duck.children()
-        duck.signal(signal.SIGTERM)
-        assert duck.wait() == 143
-        assert not still_alive(children, 1.0)
-
-
 class TestConsole:
     """Whatever becomes of the streams, the project is served, and the end is in order."""
 
-    def serves_and_ends(self, ask: Ask, report: Report, project: Path, process: subprocess.Popen[bytes]) -> None:
+    def serves_and_ends(self, ask_here: Ask, report: Report, project: Path, process: subprocess.Popen[bytes]) -> None:
         wait_until(lambda: report(project).get("state") == "running")
         url = report(project)["addresses"][0]
         assert httpx.get(f"{url}/prints", trust_env=False, timeout=60).text == "printed"
-        assert ask(project, "stop").returncode == 0
+        assert ask_here(project, "stop").returncode == 0
         assert process.wait(10) == 0
 
     @pytest.fixture
@@ -222,9 +134,9 @@ class TestConsole:
         return project
 
     def test_a_reader_that_has_gone_is_nobodys_loss(
-        self, ask: Ask, report: Report, printing: Path, environ: dict[str, str]
+        self, ask_here: Ask, report: Report, printing: Path, environ: dict[str, str]
     ) -> None:
-        command = [sys.executable, "-m", "duck", "runserver", "--port", "0"]
+        command = [sys.executable, "-m", "duck", "runserver", "--port", "0", "--no-reload"]
         process = subprocess.Popen(
             command,
             cwd=printing,
@@ -236,26 +148,26 @@ class TestConsole:
         assert process.stdout is not None
         process.stdout.readline()
         process.stdout.close()
-        self.serves_and_ends(ask, report, printing, process)
+        self.serves_and_ends(ask_here, report, printing, process)
 
     @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
     @pytest.mark.parametrize("style", ["text", "json"])
     def test_a_full_disk_is_nobodys_loss(
-        self, ask: Ask, report: Report, printing: Path, environ: dict[str, str], style: str
+        self, ask_here: Ask, report: Report, printing: Path, environ: dict[str, str], style: str
     ) -> None:
-        command = [sys.executable, "-m", "duck", "runserver", "--port", "0"]
+        command = [sys.executable, "-m", "duck", "runserver", "--port", "0", "--no-reload"]
         with open("/dev/full", "wb") as full:
             process = subprocess.Popen(
                 command, cwd=printing, env=environ | {"DUCK_LOG_FORMAT": style}, stdin=full, stdout=full, stderr=full
             )
-        self.serves_and_ends(ask, report, printing, process)
+        self.serves_and_ends(ask_here, report, printing, process)
 
     def test_closed_streams_are_nobodys_loss(
-        self, ask: Ask, report: Report, printing: Path, environ: dict[str, str]
+        self, ask_here: Ask, report: Report, printing: Path, environ: dict[str, str]
     ) -> None:
-        command = f"exec {sys.executable} -m duck runserver --port 0 <&- >&- 2>&-"
+        command = f"exec {sys.executable} -m duck runserver --port 0 --no-reload <&- >&- 2>&-"
         process = subprocess.Popen(["/bin/sh", "-c", command], cwd=printing, env=environ)
-        self.serves_and_ends(ask, report, printing, process)
+        self.serves_and_ends(ask_here, report, printing, process)
 
 
 class TestControl:
@@ -286,7 +198,7 @@ class TestControl:
         assert duck.wait() == 0
 
     def test_stop_is_bounded_where_django_stands_still(
-        self, start: Start, ask: Ask, project: Path, tmp_path: Path
+        self, start: Start, ask_here: Ask, project: Path, tmp_path: Path
     ) -> None:
         duck = start(project, DUCK_SHUTDOWN_TIMEOUT="1")
         duck.wait_for("is ready after")
@@ -297,32 +209,12 @@ class TestControl:
             wait_until((tmp_path / "began").exists)
             django.suspend()
             began = time.monotonic()
-            assert ask(project, "stop").returncode == 0
+            assert ask_here(project, "stop").returncode == 0
             assert time.monotonic() - began < 20  # 1, and 1.5 until it is killed; the view alone takes 30
         assert not still_alive([django], 1.0)
 
-    def test_a_run_directory_that_was_cleaned_away_is_made_again(
-        self, start: Start, ask: Ask, project: Path, run_dir: Path
-    ) -> None:
-        duck = start(project)
-        duck.wait_for("is ready after")
-        first = duck.get("/pid").text
-        shutil.rmtree(run_dir / "duck")
-        duck.wait_for("was cleaned away; it is made again")
-        duck.wait_for("is ready after", times=2)
-        assert duck.get("/pid").text != first  # its sockets had gone, too
-        (report,) = json.loads(ask(project, "status", "--json").stdout)["instances"]
-        assert report["pid"] == duck.pid
-        assert report["addresses"] == [duck.url]
-        second = start(project)
-        assert second.wait() == 1
-        assert f"process id {duck.pid}" in second.text
-        assert ask(project, "stop").returncode == 0
-        assert duck.wait() == 0
-        assert list((run_dir / "duck").iterdir()) == []
-
-    def test_a_second_duck_that_took_the_place_meanwhile_is_told_of(
-        self, start: Start, ask: Ask, project: Path, run_dir: Path
+    def test_a_second_duck_that_took_the_place_meanwhile_is_told_of_and_a_directory_cleaned_away_is_made_again(
+        self, start: Start, ask_here: Ask, project: Path, run_dir: Path
     ) -> None:
         first = start(project)
         first.wait_for("is ready after")
@@ -336,12 +228,26 @@ class TestControl:
         assert first.get().text == second.get().text == "one"
         first.signal(signal.SIGTERM)
         assert first.wait() == 143
-        (report,) = json.loads(ask(project, "status", "--json").stdout)["instances"]
+        (report,) = json.loads(ask_here(project, "status", "--json").stdout)["instances"]
         assert report["pid"] == second.pid
+        before = second.get("/pid").text
+        shutil.rmtree(run_dir / "duck")
+        second.wait_for("was cleaned away; it is made again")
+        second.wait_for("is ready after", times=2)
+        assert second.get("/pid").text != before  # its sockets had gone, too
+        (report,) = json.loads(ask_here(project, "status", "--json").stdout)["instances"]
+        assert report["pid"] == second.pid
+        assert report["addresses"] == [second.url]
+        third = start(project)
+        assert third.wait() == 1
+        assert f"process id {second.pid}" in third.text
+        assert ask_here(project, "stop").returncode == 0
+        assert second.wait() == 0
+        assert list((run_dir / "duck").iterdir()) == []
 
-    def test_where_none_runs_that_is_said_with_its_own_exit_status(self, ask: Ask, project: Path) -> None:
-        assert ask(project, "status").returncode == 3
-        assert ask(project, "stop").returncode == 3
+    def test_where_none_runs_that_is_said_with_its_own_exit_status(self, ask_here: Ask, project: Path) -> None:
+        assert ask_here(project, "status").returncode == 3
+        assert ask_here(project, "stop").returncode == 3
 
 
 class TestBroken:
@@ -452,28 +358,22 @@ class TestReload:
         assert duck.get().text == before
         self.serves(duck, "imported")
 
+    def test_a_check_that_fails_after_a_change_is_told_while_the_change_serves(self, duck: Duck) -> None:
+        check = "from django.core import checks\n@checks.register\ndef pond(app_configs, **more):\n"
+        check += "    return [checks.Error('the pond is dry')]\n"
+        self.change(duck, f'VERSION = "checked"\n{check}')
+        wait_until(lambda: duck.get().text == "checked")
+        duck.wait_for("What was written serves all the same")
+        duck.wait_for("the pond is dry")
+        spares = report_of(Path(duck.environ["XDG_RUNTIME_DIR"]), duck.cwd)["django"]["spares"]
+        assert spares["used"] == "setup"
+        assert psutil.pid_exists(spares["stages"]["setup"]["pid"])
+        self.serves(duck, "unchecked")
+
     def test_a_process_that_is_killed_is_started_again(self, duck: Duck) -> None:
         pid = int(duck.get("/pid").text)
         psutil.Process(pid).kill()
         wait_until(lambda: int(duck.get("/pid").text) != pid)
-
-
-def test_a_check_that_fails_after_a_change_is_told_while_the_change_serves(
-    start: Start, report: Report, project: Path, until_watched: Callable[[Path, int], None]
-) -> None:
-    duck = start(project)
-    duck.wait_for("is ready after")
-    until_watched(project, 2)
-    check = "from django.core import checks\n@checks.register\ndef pond(app_configs, **more):\n"
-    check += "    return [checks.Error('the pond is dry')]\n"
-    (project / "site1" / "version.py").write_text(f'VERSION = "two"\n{check}')
-    duck.wait_for("is ready after", times=2)
-    assert duck.get().text == "two"
-    duck.wait_for("What was written serves all the same")
-    duck.wait_for("the pond is dry")
-    spares = report(project)["django"]["spares"]
-    assert spares["used"] == "setup"
-    assert psutil.pid_exists(spares["stages"]["setup"]["pid"])
 
 
 class TestDjangoThatRunsAlready:

@@ -73,56 +73,72 @@ def asking_slowly(duck: Duck, began: Path) -> Iterator[None]:
     assert answers == ["slow"]
 
 
+def admin(duck: Duck) -> str:
+    """The admin address, as the banner says it."""
+    return duck.wait_for("  Health").split()[1].removesuffix("/readyz")
+
+
 class TestFrontWorkers:
     def test_as_many_as_asked_for_serve_the_app_only_watches_and_one_that_is_killed_is_replaced(
         self, serve: Serve, project: Path, tmp_path: Path, status: Callable[[], dict[str, Any]]
     ) -> None:
-        duck = serve(project, "--workers", "2")
+        """And the admin address tells of life, readiness, figures and state; counts go on when workers are killed."""
+        duck = serve(project, "--workers", "2", "--drain-delay", "2")
         assert duck.get().text == "one"
+        url = admin(duck)
+        wait_until(lambda: httpx.get(f"{url}/readyz", timeout=60).status_code == 200)
+        assert httpx.get(f"{url}/livez", timeout=60).text == "alive\n"
+        assert httpx.get(f"{url}/status", timeout=60).json()["state"] == "running"
+        text = httpx.get(f"{url}/metrics", timeout=60).text
+        assert 'duck_requests_total{method="GET",status="2xx"} 1.0' in text
+        wait_until(lambda: "duck_front_loops 2.0" in httpx.get(f"{url}/metrics", timeout=60).text)
         wait_until(lambda: len(fronts(status)) == 2)
         for pid in fronts(status):
             assert psutil.Process(pid).ppid() == duck.pid
-        wait_until(lambda: status()["front"]["requests"] >= 1)
+        assert [duck.get().text for _ in range(2)] == ["one"] * 2
+        line = 'duck_requests_total{method="GET",status="2xx"} '
+        wait_until(lambda: f"{line}3.0" in httpx.get(f"{url}/metrics", timeout=60).text)
         killed = set(fronts(status))
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
         # Nobody who connects is refused.
         assert [duck.get().text for _ in range(5)] == ["one"] * 5
-        wait_until(lambda: len(fronts(status)) == 2)
-        assert not killed & set(fronts(status))
+        wait_until(lambda: len(fronts(status)) == 2 and not killed & set(fronts(status)))
         assert "was ended by SIGKILL. Another one is started." in duck.text
+        wait_until(lambda: f"{line}8.0" in httpx.get(f"{url}/metrics", timeout=60).text)
         # SIGTERM: the other of the two signals that stop is sent below.
-        self.stops(duck, signal.SIGTERM, tmp_path)
+        with self.stops(duck, signal.SIGTERM, tmp_path):
+            # After it Duck is not ready while requests are still answered.
+            wait_until(lambda: httpx.get(f"{url}/readyz", timeout=60).status_code == 503)
+            assert httpx.get(f"{url}/readyz", timeout=60).text == "not ready: stopping\n"
+            assert duck.get().text == "one"
 
-    def test_one_that_hangs_says_where_and_is_replaced(
-        self, serve: Serve, project: Path, status: Callable[[], dict[str, Any]]
-    ) -> None:
-        duck = serve(project, DUCK_HEARTBEAT_TIMEOUT="2")
-        assert duck.get().text == "one"
-        wait_until(lambda: len(fronts(status)) == 1)
-        (pid,) = fronts(status)
-        os.kill(pid, signal.SIGSTOP)
-        duck.wait_for("hangs; it is ended.")
-        assert duck.get().text == "one"
-        wait_until(lambda: not is_alive(pid))
-
-    def test_one_that_is_told_to_end_finishes_what_it_began(
+    def test_one_that_hangs_says_where_and_is_replaced_and_one_that_is_told_to_end_finishes_what_it_began(
         self, serve: Serve, project: Path, tmp_path: Path, status: Callable[[], dict[str, Any]]
     ) -> None:
-        duck = serve(project)
+        duck = serve(project, DUCK_HEARTBEAT_TIMEOUT="4")
         assert duck.get().text == "one"
         wait_until(lambda: len(fronts(status)) == 1)
+        (hanging,) = fronts(status)
+        os.kill(hanging, signal.SIGSTOP)
+        duck.wait_for("hangs; it is ended.")
+        assert duck.get().text == "one"
+        wait_until(lambda: not is_alive(hanging))
+        wait_until(lambda: len(fronts(status)) == 1 and hanging not in fronts(status))
         (pid,) = fronts(status)
         with asking_slowly(duck, tmp_path / "began"):
             os.kill(pid, signal.SIGTERM)
         assert duck.get().text == "one"
-        self.stops(duck, signal.SIGINT, tmp_path)
+        with self.stops(duck, signal.SIGINT, tmp_path):
+            pass
 
-    def stops(self, duck: Duck, number: signal.Signals, where: Path) -> None:
-        """It finishes what runs, and leaves nobody."""
+    @contextmanager
+    def stops(self, duck: Duck, number: signal.Signals, where: Path) -> Iterator[None]:
+        """Told to stop before the block it finishes what runs, and leaves nobody."""
         family = duck.children()
         with asking_slowly(duck, where / "began-before-the-end"):
             duck.signal(number)
+            yield
             assert duck.wait() == 128 + number
         assert not [process for process in family if process.is_running() and process.status() != "zombie"]
 
@@ -135,42 +151,10 @@ class TestFrontWorkers:
         assert len(family) == 4
         duck.signal(signal.SIGKILL)
         wait_until(lambda: not [one for one in family if one.is_running() and one.status() != "zombie"], 2.0)
-        assert serve(project, "--workers", "2").get().text == "one"
-
-
-def admin(duck: Duck) -> str:
-    """The admin address, as the banner says it."""
-    return duck.wait_for("  Health").split()[1].removesuffix("/readyz")
+        assert serve(project).get().text == "one"
 
 
 class TestAdminAddress:
-    def test_it_tells_of_life_readiness_figures_and_state_and_counts_go_on_when_workers_are_killed(
-        self, serve: Serve, project: Path, status: Callable[[], dict[str, Any]]
-    ) -> None:
-        duck = serve(project, "--workers", "2", "--drain-delay", "2")
-        assert duck.get().text == "one"
-        url = admin(duck)
-        wait_until(lambda: httpx.get(f"{url}/readyz", timeout=60).status_code == 200)
-        assert httpx.get(f"{url}/livez", timeout=60).text == "alive\n"
-        assert httpx.get(f"{url}/status", timeout=60).json()["state"] == "running"
-        text = httpx.get(f"{url}/metrics", timeout=60).text
-        assert 'duck_requests_total{method="GET",status="2xx"} 1.0' in text
-        wait_until(lambda: "duck_front_loops 2.0" in httpx.get(f"{url}/metrics", timeout=60).text)
-        assert [duck.get().text for _ in range(2)] == ["one"] * 2
-        line = 'duck_requests_total{method="GET",status="2xx"} 3.0'
-        wait_until(lambda: line in httpx.get(f"{url}/metrics", timeout=60).text)
-        killed = set(fronts(status))
-        for pid in killed:
-            os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: len(fronts(status)) == 2 and not killed & set(fronts(status)))
-        assert line in httpx.get(f"{url}/metrics", timeout=60).text
-        # After SIGTERM it is not ready while requests are still answered.
-        duck.signal(signal.SIGTERM)
-        wait_until(lambda: httpx.get(f"{url}/readyz", timeout=60).status_code == 503)
-        assert httpx.get(f"{url}/readyz", timeout=60).text == "not ready: stopping\n"
-        assert duck.get().text == "one"
-        assert duck.wait() == 128 + signal.SIGTERM
-
     def test_before_django_is_there_it_is_alive_and_not_ready(self, serve: Serve, project: Path) -> None:
         (project / "site1" / "version.py").write_text("import time; time.sleep(2)\nVERSION = 'late'\n")
         duck = serve(project)
@@ -197,7 +181,9 @@ class TestDebug:
         port = duck.url.rpartition(":")[2]
         assert httpx.get(f"http://127.0.0.1:{port}/", timeout=20, trust_env=False).text == "one"
 
-    def test_a_reload_to_it_is_refused_and_the_old_code_serves_on(self, serve: Serve, project: Path, ask: Ask) -> None:
+    def test_a_reload_to_it_is_refused_and_the_old_code_serves_on(
+        self, serve: Serve, project: Path, ask_here: Ask
+    ) -> None:
         settings = project / "site1" / "settings.py"
         text = settings.read_text()
         settings.write_text(text.replace("DEBUG = True", "DEBUG = False").replace("HOSTS = []", "HOSTS = ['*']"))
@@ -205,7 +191,7 @@ class TestDebug:
         url = f"http://127.0.0.1:{duck.url.rpartition(':')[2]}/"
         assert httpx.get(url, timeout=20, trust_env=False).text == "one"
         settings.write_text(text)
-        result = ask(project, "reload")
+        result = ask_here(project, "reload")
         assert result.returncode == 1
         assert "DEBUG is on" in result.stderr
         assert httpx.get(url, timeout=20, trust_env=False).text == "one"
@@ -270,12 +256,18 @@ class TestDjangoProcesses:
         assert {answer.status_code for answer in answers} == {200}
         wait_until(lambda: duck.get("/pid").text != first)
 
-    def test_a_view_that_takes_too_long_is_told_of_and_costs_its_process_alone(
-        self, serve: Serve, project: Path, tmp_path: Path
+    def test_a_path_that_does_not_answer_well_keeps_new_code_out_and_a_view_that_takes_too_long_costs_its_process_alone(
+        self, serve: Serve, project: Path, tmp_path: Path, ask_here: Ask
     ) -> None:
         # How long others may go on in the process that is replaced.
         ends = dict.fromkeys(("DUCK_SHUTDOWN_TIMEOUT", "DUCK_STREAMS_CLOSE_TIMEOUT", "DUCK_SOCKETS_CLOSE_TIMEOUT"), "2")
-        duck = serve(project, "--view-timeout", "1", **ends)
+        duck = serve(project, "--health-path", "/health", "--view-timeout", "1", **ends)
+        urls = project / "site1" / "urls.py"
+        duck.wait_for("/health")
+        urls.write_text(urls.read_text() + "urlpatterns.append(path('health', lambda request: HttpResponse('well')))\n")
+        assert ask_here(project, "reload").returncode == 0
+        assert duck.get("/health").text == "well"
+        # A view that takes too long is told of.
         first = duck.get("/pid").text
         answers: list[int] = []
         path = f"{duck.url}/slow?began={tmp_path / 'began'}&s=60"
@@ -290,18 +282,10 @@ class TestDjangoProcesses:
         stuck.join(40)
         assert answers == [502]
 
-    def test_a_path_that_does_not_answer_well_keeps_new_code_out(self, serve: Serve, project: Path, ask: Ask) -> None:
-        duck = serve(project, "--health-path", "/health")
-        urls = project / "site1" / "urls.py"
-        duck.wait_for("/health")
-        urls.write_text(urls.read_text() + "urlpatterns.append(path('health', lambda request: HttpResponse('well')))\n")
-        assert ask(project, "reload").returncode == 0
-        assert duck.get("/health").text == "well"
-
 
 class TestReload:
     def test_new_code_serves_when_the_command_returns_and_no_request_failed_meanwhile(
-        self, serve: Serve, project: Path, ask: Ask
+        self, serve: Serve, project: Path, ask: Ask, ask_here: Ask, status: Callable[[], dict[str, Any]]
     ) -> None:
         duck = serve(project, "--workers", "2")
         assert duck.get().text == "one"
@@ -322,40 +306,38 @@ class TestReload:
         wait_until(lambda: {duck.get().text for _ in range(10)} == {"three"})
         version.write_text("VERSION = no_such_name\n")
         with Asking(duck) as asking:
-            result = ask(project, "reload")
+            result = ask_here(project, "reload")
         assert result.returncode == 1
         assert "what ran before serves on" in result.stderr
         assert "no_such_name" in result.stderr
         assert set(asking.answers) == {(200, "three")}
         version.write_text('VERSION = "four"\n')
-        assert ask(project, "reload").returncode == 0
+        assert ask_here(project, "reload").returncode == 0
         assert duck.get().text == "four"
+        self.replaces_itself(duck, project, ask_here, status)
 
-    def test_where_none_runs_the_command_says_so(self, project: Path, ask: Ask) -> None:
-        result = ask(project, "reload")
-        assert result.returncode == 3
-        assert "No Duck runs" in result.stderr
-
-    def test_duck_replaces_itself_with_the_same_process_id_and_port(
-        self, serve: Serve, project: Path, ask: Ask, status: Callable[[], dict[str, Any]]
-    ) -> None:
-        duck = serve(project, "--workers", "2")
-        assert duck.get().text == "one"
+    def replaces_itself(self, duck: Duck, project: Path, ask_here: Ask, status: Callable[[], dict[str, Any]]) -> None:
+        """With the same process id and port, and no request failed meanwhile."""
         wait_until(lambda: len(fronts(status)) == 2)
         before = set(fronts(status))
         with Asking(duck) as asking:
-            result = ask(project, "reload", "--self")
+            result = ask_here(project, "reload", "--self")
             assert result.returncode == 0, result.stderr + duck.text
             assert f"(process id {duck.pid})" in result.stdout
-        assert set(asking.answers) == {(200, "one")}
+        assert set(asking.answers) == {(200, "four")}
         assert status()["run"] == 2
         wait_until(lambda: len(fronts(status)) == 2 and not before & set(fronts(status)))
         duck.signal(signal.SIGTERM)
         assert duck.wait() == 128 + signal.SIGTERM
 
+    def test_where_none_runs_the_command_says_so(self, project: Path, ask_here: Ask) -> None:
+        result = ask_here(project, "reload")
+        assert result.returncode == 3
+        assert "No Duck runs" in result.stderr
+
     @pytest.mark.timeout(180)  # many commands, one after the other
     def test_where_the_exec_fails_this_duck_serves_on_and_the_command_says_why(
-        self, project: Path, ask: Ask, status: Callable[[], dict[str, Any]], vanishing: Vanishing
+        self, project: Path, ask_here: Ask, status: Callable[[], dict[str, Any]], vanishing: Vanishing
     ) -> None:
         duck = vanishing.serve(project, "--workers", "1", "--django-workers", "1")
         assert duck.get().text == "one"
@@ -363,7 +345,7 @@ class TestReload:
         before, family = set(fronts(status)), {process.pid for process in duck.children()}
         with Asking(duck) as asking:
             # The trial of the new Duck succeeds, and takes the interpreter away.
-            result = ask(project, "reload", "--self")
+            result = ask_here(project, "reload", "--self")
             assert result.returncode == 1, result.stdout
             assert f"running {vanishing.python} again: No such file or directory." in result.stderr
             assert "What ran before serves on." in result.stderr
@@ -378,10 +360,10 @@ class TestReload:
         vanishing.restore()
         os.kill(min(before), signal.SIGKILL)
         wait_until(lambda: len(fronts(status)) == 1 and min(before) not in fronts(status))
-        assert ask(project, "reload").returncode == 0
+        assert ask_here(project, "reload").returncode == 0
         assert duck.get().text == "two"
         vanishing.stays()
-        result = ask(project, "reload", "--self")
+        result = ask_here(project, "reload", "--self")
         assert result.returncode == 0, result.stderr + duck.text
         assert status()["run"] == 2
         assert "not_replaced" not in status()
@@ -480,22 +462,22 @@ class Asking:
 
 
 class TestSettings:
-    def test_production_has_its_own_defaults(self, ask: Ask, project: Path) -> None:
-        said = json.loads(ask(project, "settings", "--mode", "serve", "--json").stdout)
+    def test_production_has_its_own_defaults(self, ask_here: Ask, project: Path) -> None:
+        said = json.loads(ask_here(project, "settings", "--mode", "serve", "--json").stdout)
         assert said["ADDRESS"]["value"] == "127.0.0.1"
         assert said["SERVE_MEDIA"]["value"] is False
         assert said["AUTO_RELOAD"]["value"] is False
         assert said["WORKERS"]["value"] == "auto"
-        plain = json.loads(ask(project, "settings", "--json").stdout)
+        plain = json.loads(ask_here(project, "settings", "--json").stdout)
         assert (plain["ADDRESS"]["value"], plain["SERVE_MEDIA"]["value"]) == ("localhost", True)
 
-    def test_variables_of_hosting_platforms_count_only_in_production(self, ask: Ask, project: Path) -> None:
+    def test_variables_of_hosting_platforms_count_only_in_production(self, ask_here: Ask, project: Path) -> None:
         environ = {"PORT": "5123", "WEB_CONCURRENCY": "3"}
-        said = json.loads(ask(project, "settings", "--mode", "serve", "--json", **environ).stdout)
+        said = json.loads(ask_here(project, "settings", "--mode", "serve", "--json", **environ).stdout)
         assert (said["PORT"]["value"], said["PORT"]["origin"]) == (5123, {"source": "environment", "where": "PORT"})
         assert said["ADDRESS"]["value"] == "0.0.0.0"
         assert said["WORKERS"]["value"] == said["DJANGO_WORKERS"]["value"] == 3
-        given = json.loads(ask(project, "settings", "--mode", "serve", "--json", "-p", "1", **environ).stdout)
+        given = json.loads(ask_here(project, "settings", "--mode", "serve", "--json", "-p", "1", **environ).stdout)
         assert given["PORT"]["value"] == 1
-        plain = json.loads(ask(project, "settings", "--json", **environ).stdout)
+        plain = json.loads(ask_here(project, "settings", "--json", **environ).stdout)
         assert plain["PORT"]["value"] == 8000

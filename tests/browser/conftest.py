@@ -52,7 +52,7 @@ def pair(authority: Authority) -> Pair:
 def served(tmp_path_factory: pytest.TempPathFactory, pair: Pair) -> Iterator[Served]:
     """`duck serve` with two front workers, over HTTPS."""
     site = make_site(tmp_path_factory.mktemp("browser") / "site")
-    duck = Served(site, arguments=("--https", "--certfile", pair[0], "--keyfile", pair[1]))
+    duck = Served(site, django_workers=1, arguments=("--https", "--certfile", pair[0], "--keyfile", pair[1]))
     duck.start()
     yield duck
     duck.stop()

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.app.conftest import ask, environ, made_project, own_whole_project, project, run_dir, start, whole_project
-from tests.cli.here import run_here
+from tests.app.conftest import (
+    ask,
+    ask_here,
+    environ,
+    made_project,
+    own_whole_project,
+    project,
+    run_dir,
+    start,
+    whole_project,
+)
 from tests.cli.machine import Machine
 
 __all__ = [
     "ask",
+    "ask_here",
     "environ",
     "machine",
     "made_project",
@@ -37,13 +46,3 @@ def machine() -> Iterator[Machine]:
             yield made
         finally:
             made.close()
-
-
-@pytest.fixture
-def ask_here(environ: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """As `ask`, without a process for it."""
-
-    def run(cwd: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return run_here(cwd, arguments, environ | variables)
-
-    return run
