@@ -196,11 +196,18 @@ def make_warm_worker(make_worker: MakeWorker, warm: Warm) -> MakeWorker:
     return partial(make_worker, warm=warm)
 
 
-@pytest.fixture
-def warm_backends(warm: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the App's side fork its processes there."""
-    replaced = SimpleNamespace(Popen=warm.popen, DEVNULL=subprocess.DEVNULL)
-    monkeypatch.setattr("duck.backend.django.handles.subprocess", replaced)
+@pytest.fixture(scope="module")
+def warm_backends(warm: Warm) -> Iterator[None]:
+    """Have the App's side fork there the processes whose Python is that of the tests."""
+
+    def popen(command: list[str], **options: Any) -> Any:
+        is_other = command[0] != sys.executable or "user" in options
+        return subprocess.Popen(command, **options) if is_other else warm.popen(command, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        replaced = SimpleNamespace(Popen=popen, DEVNULL=subprocess.DEVNULL)
+        patch.setattr("duck.backend.django.handles.subprocess", replaced)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -206,6 +206,9 @@ once = Report(name="once")
 '''
 
 
+pytestmark = pytest.mark.usefixtures("warm_backends")
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with automations and a migrated database."""
@@ -279,7 +282,7 @@ class Works:
 
 
 @pytest.fixture(scope="module")
-def works(root: Path) -> Iterator[Works]:
+def works(root: Path, warm_backends: None) -> Iterator[Works]:
     made = Works(root)
     made.jobs.begin()
     made.serve(lambda: made.found)

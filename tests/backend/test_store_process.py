@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.postgres import Postgres
 
 DEADLINE_S = 30.0
+pytestmark = pytest.mark.usefixtures("warm_backends")
 
 
 @pytest.fixture(scope="module")

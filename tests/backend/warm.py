@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from typing import IO
 
@@ -97,6 +98,7 @@ class Warm:
     """The process that workers are forked from; while it is there, this process takes orphans as its children."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._libc = ctypes.CDLL(None)
         before = ctypes.c_int()
         self._libc.prctl(_GET_SUBREAPER, ctypes.byref(before), 0, 0, 0)
@@ -123,8 +125,8 @@ class Warm:
         process_group: int = 0,
     ) -> Forked:
         """What `subprocess.Popen` would be for a worker; without a terminal to read from."""
-        python, worker = command
-        assert (python, process_group) == (sys.executable, 0)
+        _python, worker = command
+        assert process_group == 0
         output = stdout if isinstance(stdout, int) else stdout.fileno()
         told = {
             "worker": worker,
@@ -133,8 +135,9 @@ class Warm:
             "numbers": [1, 2, *pass_fds],
             "parent": os.getpid(),
         }
-        socket.send_fds(self._channel, [json.dumps(told).encode()], [output, output, *pass_fds])
-        return Forked(int(self._channel.recv(64)))
+        with self._lock:
+            socket.send_fds(self._channel, [json.dumps(told).encode()], [output, output, *pass_fds])
+            return Forked(int(self._channel.recv(64)))
 
     def close(self) -> None:
         self._channel.close()
