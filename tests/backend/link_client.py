@@ -228,7 +228,9 @@ class Worker:
         )
         self.output = directory / f"{os.urandom(4).hex()}.log"
         with open(self.output, "wb") as output:
-            self.process: subprocess.Popen[bytes] | Forked = (subprocess.Popen if warm is None else warm.popen)(
+            self.process: subprocess.Popen[bytes] | Forked = (
+                subprocess.Popen if warm is None or python != sys.executable else warm.popen
+            )(
                 [python, str(WORKER)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,

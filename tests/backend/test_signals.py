@@ -69,12 +69,12 @@ def spool(tmp_path: Path) -> EventSpool:
 
 
 @pytest.fixture
-def begin(make_project: MakeProject, make_worker: MakeWorker, spool: EventSpool) -> Callable[..., Worker]:
+def begin(make_project: MakeProject, make_warm_worker: MakeWorker, spool: EventSpool) -> Callable[..., Worker]:
     def made(**more: Any) -> Worker:
         project = make_project(urls=URLS)
         migrate = [more.get("python", sys.executable), "manage.py", "migrate", "-v0", "sessions"]
         subprocess.run(migrate, cwd=project, check=True)
-        return make_worker(project, events=str(spool.directory), **more).wait_ready()
+        return make_warm_worker(project, events=str(spool.directory), **more).wait_ready()
 
     return made
 

@@ -47,6 +47,9 @@ connection_created.connect(made, weak=False)
 """
 
 
+pytestmark = pytest.mark.usefixtures("warm_backends")
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = write_project(tmp_path_factory.mktemp("late"))

@@ -140,35 +140,35 @@ def echo(worker: Worker, text: str, identity: str = IDENTITY) -> str:
         return stream.read(length).decode()
 
 
-def start(make_worker: MakeWorker, project: Path, **spec: Any) -> Worker:
-    return make_worker(project, secret=SECRET, bundle=SITE_PACKAGES, **spec).wait_ready()
+def start(make_warm_worker: MakeWorker, project: Path, **spec: Any) -> Worker:
+    return make_warm_worker(project, secret=SECRET, bundle=SITE_PACKAGES, **spec).wait_ready()
 
 
-def test_a_stock_asgi_entry_wants_no_sockets(make_project: MakeProject, make_worker: MakeWorker) -> None:
-    ready = start(make_worker, make_project(settings="ASGI_APPLICATION = 'mysite.asgi.application'")).ready
+def test_a_stock_asgi_entry_wants_no_sockets(make_project: MakeProject, make_warm_worker: MakeWorker) -> None:
+    ready = start(make_warm_worker, make_project(settings="ASGI_APPLICATION = 'mysite.asgi.application'")).ready
     assert (ready["protocol"], ready["sockets_wanted"]) == ("link", False)
 
 
 def test_a_changed_asgi_entry_with_django_s_handler_wants_none_either(
-    make_project: MakeProject, make_worker: MakeWorker
+    make_project: MakeProject, make_warm_worker: MakeWorker
 ) -> None:
     project = make_project()
     with open(project / "mysite" / "asgi.py", "a") as file:
         file.write("\nprint('imported')\n")
-    worker = start(make_worker, project)
+    worker = start(make_warm_worker, project)
     assert (worker.ready["protocol"], worker.ready["sockets_wanted"]) == ("link", False)
     assert "imported" in worker.text()
 
 
 def test_websockets_beside_pages_want_a_process_of_their_own(
-    make_project: MakeProject, make_worker: MakeWorker
+    make_project: MakeProject, make_warm_worker: MakeWorker
 ) -> None:
     project = make_project(urls=VIEWS, settings=BARE + LENGTHS, files={"mysite/asgi.py": ROUTER})
-    pages = start(make_worker, project)
+    pages = start(make_warm_worker, project)
     assert (pages.ready["protocol"], pages.ready["sockets_wanted"]) == ("link", True)
     with pages.client() as client:
         assert client.get("/hello").body == b"hello"
-    sockets = start(make_worker, project, role="sockets")
+    sockets = start(make_warm_worker, project, role="sockets")
     assert sockets.ready["protocol"] == "http"
     assert sockets.ready["asgi_server"].startswith("uvicorn")
     assert sockets.looked == {}
@@ -187,33 +187,39 @@ def test_websockets_beside_pages_want_a_process_of_their_own(
     ids=["in-memory layer", "http of its own", "no WSGI entry", "WSGI entry deleted"],
 )
 def test_everything_goes_to_one_asgi_process_where_a_split_would_lose(
-    make_project: MakeProject, make_worker: MakeWorker, settings: str, asgi: str
+    make_project: MakeProject, make_warm_worker: MakeWorker, settings: str, asgi: str
 ) -> None:
-    ready = start(make_worker, make_project(urls=VIEWS, settings=BARE + settings, files={"mysite/asgi.py": asgi})).ready
+    ready = start(
+        make_warm_worker, make_project(urls=VIEWS, settings=BARE + settings, files={"mysite/asgi.py": asgi})
+    ).ready
     assert ready["protocol"] == "http"
     assert ready["entry"].startswith("mysite.asgi")
     assert ready["sockets_wanted"] is True
 
 
-def test_an_asgi_entry_that_cannot_be_imported_is_a_warning(make_project: MakeProject, make_worker: MakeWorker) -> None:
-    worker = start(make_worker, make_project(files={"mysite/asgi.py": "import no_such_thing"}))
+def test_an_asgi_entry_that_cannot_be_imported_is_a_warning(
+    make_project: MakeProject, make_warm_worker: MakeWorker
+) -> None:
+    worker = start(make_warm_worker, make_project(files={"mysite/asgi.py": "import no_such_thing"}))
     assert worker.ready["protocol"] == "link"
     assert "mysite.asgi" in worker.ready["warnings"][0]
     assert "no_such_thing" in worker.ready["warnings"][0]
 
 
 def test_pages_only_are_served_through_wsgi_whatever_there_is(
-    make_project: MakeProject, make_worker: MakeWorker
+    make_project: MakeProject, make_warm_worker: MakeWorker
 ) -> None:
     ready = start(
-        make_worker, make_project(urls=VIEWS, settings=BARE, files={"mysite/asgi.py": OWN_HTTP}), role="pages"
+        make_warm_worker, make_project(urls=VIEWS, settings=BARE, files={"mysite/asgi.py": OWN_HTTP}), role="pages"
     ).ready
     assert ready["protocol"] == "link"
 
 
-def test_an_asgi_entry_can_be_named(make_project: MakeProject, make_worker: MakeWorker) -> None:
+def test_an_asgi_entry_can_be_named(make_project: MakeProject, make_warm_worker: MakeWorker) -> None:
     worker = start(
-        make_worker, make_project(urls=VIEWS, settings=BARE, files={"other.py": OWN_HTTP}), asgi="other:application"
+        make_warm_worker,
+        make_project(urls=VIEWS, settings=BARE, files={"other.py": OWN_HTTP}),
+        asgi="other:application",
     )
     assert worker.ready["entry"] == "other:application"
 
@@ -228,12 +234,12 @@ SERVERS = [
 
 @pytest.mark.parametrize(("name", "requirements"), SERVERS, ids=[name for name, _ in SERVERS])
 def test_the_projects_own_server_is_driven(
-    make_worker: MakeWorker, tmp_path: Path, name: str, requirements: tuple[str, ...]
+    make_warm_worker: MakeWorker, tmp_path: Path, name: str, requirements: tuple[str, ...]
 ) -> None:
     python = environment("3.11", requirements)
     project = start_project(python, tmp_path)
     (project / "mysite" / "asgi.py").write_text(OWN_HTTP)
-    worker = start(make_worker, project, python=python)
+    worker = start(make_warm_worker, project, python=python)
     assert worker.ready["asgi_server"].startswith(name)
     status, body = fetch(worker, "/any")
     assert status == 200
@@ -245,33 +251,35 @@ def test_the_projects_own_server_is_driven(
     assert ("lifespan ended" in worker.text()) is (name != "daphne")
 
 
-def test_all_goes_through_asgi_where_the_project_runs_daphne(make_worker: MakeWorker, tmp_path: Path) -> None:
+def test_all_goes_through_asgi_where_the_project_runs_daphne(make_warm_worker: MakeWorker, tmp_path: Path) -> None:
     python = environment("3.11", dict(SERVERS)["daphne"])
     project = start_project(python, tmp_path)
     with open(project / "mysite" / "settings.py", "a") as file:
         file.write("\nINSTALLED_APPS.insert(0, 'daphne')\nASGI_APPLICATION = 'mysite.asgi.application'\n")
     (project / "mysite" / "urls.py").write_text(ASYNC_STREAM)
-    worker = start(make_worker, project, python=python)
+    worker = start(make_warm_worker, project, python=python)
     assert (worker.ready["protocol"], worker.ready["asgi_server"].partition(" ")[0]) == ("http", "daphne")
     assert first_of_stream(worker) == b"first"
-    assert start(make_worker, project, python=python, wsgi="mysite.wsgi.application").ready["protocol"] == "link"
+    assert start(make_warm_worker, project, python=python, wsgi="mysite.wsgi.application").ready["protocol"] == "link"
 
 
 @pytest.mark.parametrize("mode", ["runserver", "serve"])
-def test_an_entry_that_is_named_alone_serves_all(make_project: MakeProject, make_worker: MakeWorker, mode: str) -> None:
+def test_an_entry_that_is_named_alone_serves_all(
+    make_project: MakeProject, make_warm_worker: MakeWorker, mode: str
+) -> None:
     project, entry = make_project(urls=ASYNC_STREAM, settings=BARE), "mysite.asgi:application"
-    worker = start(make_worker, project, mode=mode, asgi=entry)
+    worker = start(make_warm_worker, project, mode=mode, asgi=entry)
     assert (worker.ready["protocol"], worker.ready["entry"]) == ("http", entry)
     assert first_of_stream(worker) == b"first"
-    split = start(make_worker, project, mode=mode, asgi=entry, wsgi="mysite.wsgi:application")
+    split = start(make_warm_worker, project, mode=mode, asgi=entry, wsgi="mysite.wsgi:application")
     assert split.ready["protocol"] == "link"
 
 
 @pytest.mark.parametrize("mode", ["runserver", "serve"])
 def test_an_entry_that_is_named_alone_and_cannot_be_imported_is_a_failure(
-    make_project: MakeProject, make_worker: MakeWorker, mode: str
+    make_project: MakeProject, make_warm_worker: MakeWorker, mode: str
 ) -> None:
-    failed = make_worker(make_project(), mode=mode, asgi="mysite.elsewhere:application", secret=SECRET).event()
+    failed = make_warm_worker(make_project(), mode=mode, asgi="mysite.elsewhere:application", secret=SECRET).event()
     assert failed["event"] == "failed"
     assert "mysite.elsewhere" in failed["message"]
 
@@ -296,9 +304,9 @@ def test_a_request_without_a_valid_identity_is_refused(own_http: Worker, identit
     assert fetch(own_http, "/")[0] == 200
 
 
-def test_django_under_asgi_sees_the_identity(make_project: MakeProject, make_worker: MakeWorker) -> None:
+def test_django_under_asgi_sees_the_identity(make_project: MakeProject, make_warm_worker: MakeWorker) -> None:
     settings = "WSGI_APPLICATION = None\nASGI_APPLICATION = 'mysite.asgi.application'"
-    worker = start(make_worker, make_project(urls=VIEWS, settings=BARE + LENGTHS + settings), prefix="/app")
+    worker = start(make_warm_worker, make_project(urls=VIEWS, settings=BARE + LENGTHS + settings), prefix="/app")
     status, body = fetch(worker, "/app/meta?a=b")
     told = json.loads(body)
     assert status == 200
@@ -312,7 +320,7 @@ def test_django_under_asgi_sees_the_identity(make_project: MakeProject, make_wor
     assert "lifespan" not in worker.text().lower()
 
 
-def test_duck_brings_a_server_for_a_project_that_has_none(make_worker: MakeWorker, tmp_path: Path) -> None:
+def test_duck_brings_a_server_for_a_project_that_has_none(make_warm_worker: MakeWorker, tmp_path: Path) -> None:
     brought = environment("3.11", ("uvicorn>=0.30,<0.60", "websockets>=13,<17"))
     (bundle,) = Path(brought).parent.parent.glob("lib/python*/site-packages")
     python = environment("3.10", ("Django==4.2.*",))
@@ -320,7 +328,7 @@ def test_duck_brings_a_server_for_a_project_that_has_none(make_worker: MakeWorke
     asgi = OWN_HTTP + "\nimport importlib.util\nFOUND = [n for n in ('httpx', 'duck.wire', 'uvloop', 'uvicorn')"
     asgi += " if importlib.util.find_spec(n)]\nimport sys\nprint('found', FOUND, sys.path)\n"
     (project / "mysite" / "asgi.py").write_text(asgi)
-    worker = make_worker(project, python=python, secret=SECRET, bundle=str(bundle)).wait_ready()
+    worker = make_warm_worker(project, python=python, secret=SECRET, bundle=str(bundle)).wait_ready()
     assert worker.ready["asgi_server"].startswith("uvicorn")
     assert fetch(worker, "/")[0] == 200
     assert echo(worker, "hi").startswith("hi wss")
@@ -328,26 +336,28 @@ def test_duck_brings_a_server_for_a_project_that_has_none(make_worker: MakeWorke
     assert str(bundle) not in worker.text()
 
 
-def test_without_any_server_one_sentence_says_what_to_install(make_worker: MakeWorker, tmp_path: Path) -> None:
+def test_without_any_server_one_sentence_says_what_to_install(make_warm_worker: MakeWorker, tmp_path: Path) -> None:
     python = environment("3.10", ("Django==4.2.*",))
     project = start_project(python, tmp_path)
     (project / "mysite" / "asgi.py").write_text(OWN_HTTP)
-    failed = make_worker(project, python=python).event()
+    failed = make_warm_worker(project, python=python).event()
     assert failed["event"] == "failed"
     assert "pip install 'uvicorn[standard]'" in failed["message"]
 
 
-def test_an_application_that_refuses_to_start_is_a_failure(make_project: MakeProject, make_worker: MakeWorker) -> None:
+def test_an_application_that_refuses_to_start_is_a_failure(
+    make_project: MakeProject, make_warm_worker: MakeWorker
+) -> None:
     asgi = "async def application(scope, receive, send):\n"
     asgi += "    await receive()\n    await send({'type': 'lifespan.startup.failed', 'message': 'no database'})\n"
-    failed = make_worker(make_project(urls=VIEWS, settings=BARE, files={"mysite/asgi.py": asgi})).event()
+    failed = make_warm_worker(make_project(urls=VIEWS, settings=BARE, files={"mysite/asgi.py": asgi})).event()
     assert failed["event"] == "failed"
     assert "could not start the ASGI application" in failed["message"]
 
 
-def test_an_asgi_process_listens_on_a_loopback_port(make_project: MakeProject, make_worker: MakeWorker) -> None:
+def test_an_asgi_process_listens_on_a_loopback_port(make_project: MakeProject, make_warm_worker: MakeWorker) -> None:
     worker = start(
-        make_worker,
+        make_warm_worker,
         make_project(urls=VIEWS, settings=BARE, files={"mysite/asgi.py": OWN_HTTP}),
         address=["127.0.0.1", 0],
     )
@@ -359,10 +369,10 @@ def test_an_asgi_process_listens_on_a_loopback_port(make_project: MakeProject, m
 
 
 def test_an_asgi_process_for_pages_says_on_a_link_where_static_files_lie(
-    make_project: MakeProject, make_worker: MakeWorker
+    make_project: MakeProject, make_warm_worker: MakeWorker
 ) -> None:
     project = make_project(settings="WSGI_APPLICATION = None\nASGI_APPLICATION = 'mysite.asgi.application'")
-    worker = start(make_worker, project, role="auto")
+    worker = start(make_warm_worker, project, role="auto")
     assert worker.ready["protocol"] == "http"
     with LinkClient(worker.ready["finder"]) as finder:
         assert finder.find("admin/css/base.css").endswith(b"/admin/css/base.css")

@@ -34,8 +34,8 @@ FRONTS = [b"front %02d" % number for number in range(8)]
 
 
 @pytest.fixture
-def share(make_project: MakeProject, make_worker: MakeWorker) -> Iterator[Share]:
-    with Share(make_worker(make_project(urls=VIEWS + NAP, settings=BARE), threads=4).wait_ready(), 4) as share:
+def share(make_project: MakeProject, make_warm_worker: MakeWorker) -> Iterator[Share]:
+    with Share(make_warm_worker(make_project(urls=VIEWS + NAP, settings=BARE), threads=4).wait_ready(), 4) as share:
         yield share
 
 
@@ -132,9 +132,9 @@ def test_a_request_that_crosses_a_recall_is_answered(share: Share) -> None:
 
 @pytest.mark.parametrize(("threads", "fronts"), [(1, 2), (1, 3), (2, 5), (4, 2)])
 def test_fronts_that_have_always_requests_are_served_alike(
-    make_project: MakeProject, make_worker: MakeWorker, threads: int, fronts: int
+    make_project: MakeProject, make_warm_worker: MakeWorker, threads: int, fronts: int
 ) -> None:
-    worker = make_worker(make_project(urls=VIEWS, settings=BARE), threads=threads).wait_ready()
+    worker = make_warm_worker(make_project(urls=VIEWS, settings=BARE), threads=threads).wait_ready()
     served = [0] * fronts
     longest = [0.0] * fronts
     ended = threading.Event()
