@@ -11,10 +11,9 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 
 ROOT = Path(__file__).resolve().parent.parent
 # An option of pip, and the variable of uv that says the same; uv takes several values with blanks between.
@@ -45,24 +44,18 @@ _SEPARATED_BY_COMMAS = {"find-links"}
 _SECTIONS = ("global", "install", ":env:")
 
 
-def install_by_uv(
-    executable: str | Path,
-    arguments: Sequence[str],
-    python: str | Path = sys.executable,
-    more: Mapping[str, str] = MappingProxyType({}),
-) -> bool:
+def install_by_uv(executable: str | Path, arguments: Sequence[str], python: str | Path = sys.executable) -> bool:
     """Whether uv has installed `arguments`, as `pip install` takes them, for the Python `executable`.
 
     Args:
         python: one that may have uv, and whose pip has the configuration.
-        more: variables for what is built.
     """
     variables = configured(str(python))
     if variables is None:
         return False
     command = [str(python), "-m", "uv", "pip", "install", "--quiet", "--python", str(executable)]
     command += ["--no-config", "--index-strategy", "unsafe-best-match", *arguments]
-    return _succeeds(command, {**os.environ, **more, **variables})
+    return _succeeds(command, {**os.environ, **variables})
 
 
 def get_uv(python: str | Path) -> bool:
