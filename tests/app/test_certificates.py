@@ -112,7 +112,7 @@ def fronts(report: dict[str, Any]) -> set[int]:
 
 class TestServe:
     def test_names_are_served_self_signed_at_once_and_by_the_authority_soon_and_anew_with_no_restart(
-        self, serve: Serve, site: Path, report: Report, pebble: Pebble, state: Path, ask: Ask
+        self, serve: Serve, site: Path, report: Report, pebble: Pebble, state: Path, ask: Ask, ask_here: Ask
     ) -> None:
         duck = serve(site, "--agree-tos")
         port = port_of(duck)
@@ -131,7 +131,7 @@ class TestServe:
         told = report(site)["certificates"]
         assert list(told) == list(NAMES)
         assert told[NAMES[0]]["until"].endswith("UTC")
-        assert "until" in ask(site, "status").stdout
+        assert "until" in ask_here(site, "status").stdout
         # What another process obtains is taken up.
         authority = {"DUCK_ACME_DIRECTORY": pebble.directory, "DUCK_ACME_CA_FILE": str(pebble.ca_file)}
         before_that = shown(port, NAMES[0]).serial_number
@@ -150,7 +150,7 @@ class TestServe:
         assert "self-signed" not in again.text
 
     def test_a_name_that_allowed_hosts_does_not_hold_is_told_of_and_not_ordered(
-        self, serve: Serve, site: Path, report: Report, pebble: Pebble, ask: Ask
+        self, serve: Serve, site: Path, report: Report, pebble: Pebble, ask_here: Ask
     ) -> None:
         orders = pebble.orders()
         duck = serve(site, "--agree-tos", names=("other.test", NAMES[0]))
@@ -162,7 +162,7 @@ class TestServe:
         assert "ALLOWED_HOSTS" in report(site)["certificates"]["other.test"]["failure"]
         settings = site / "site1" / "settings.py"
         settings.write_text(settings.read_text().replace("['.example.test']", "['.test']"))
-        assert ask(site, "reload").returncode == 0
+        assert ask_here(site, "reload").returncode == 0
         duck.wait_for("The certificate for other.test is valid until")
 
     def test_with_the_authority_away_it_serves_and_says_why_it_is_self_signed(

@@ -26,6 +26,7 @@ from duck.services.instance import running_instances
 from duck.services.ipc import ControlError, call
 from tests.alive import is_alive
 from tests.app.conftest import DEADLINE_S, Duck, variables
+from tests.cli.here import run_here
 from tests.waiting import wait_until
 
 Start = Callable[..., Duck]
@@ -88,9 +89,8 @@ class Site:
         self.project = project
 
     def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a short `duck` command to its end."""
-        command = [sys.executable, "-m", "duck", *arguments]
-        return subprocess.run(command, cwd=self.project, env=self._environ, capture_output=True, text=True, timeout=120)
+        """What a short `duck` command comes to."""
+        return run_here(self.project, arguments, self._environ)
 
     def status(self) -> dict[str, Any]:
         """What it tells of itself; `processes` are none before it is there."""
@@ -290,7 +290,7 @@ class TestRunserver:
         settings.write_text(
             settings.read_text().replace("DEBUG = True", "DEBUG = False").replace("HOSTS = []", "HOSTS = ['*']")
         )
-        duck = start(shop)
+        duck = start(shop, "--no-reload")
         duck.wait_for("The automations of this project are not run: DEBUG is off in site1.settings")
         assert duck.get().text == "one" and "automations" not in site.status()
         duck.signal(signal.SIGINT)
@@ -299,7 +299,7 @@ class TestRunserver:
         site.dispatcher()
 
     def test_they_can_be_turned_off(self, start: Start, shop: Path, site: Site) -> None:
-        duck = start(shop, "--no-automations")
+        duck = start(shop, "--no-automations", "--no-reload")
         duck.wait_for("is ready after")
         assert duck.get().text == "one" and "automations" not in site.status()
 
@@ -327,7 +327,7 @@ class TestRunserver:
 class TestAlone:
     """`duck serve --automations-only`."""
 
-    def test_it_runs_reloads_and_stops_with_no_front(self, start: Start, shop: Path, site: Site, ask: Ask) -> None:
+    def test_it_runs_reloads_and_stops_with_no_front(self, start: Start, shop: Path, site: Site) -> None:
         duck = start(shop, "--automations-only", "--admin-listen", "http://127.0.0.1:0", command="serve", **SERVE)
         duck.wait_for("runs automations, and listens nowhere")
         pid = site.dispatcher()
@@ -344,15 +344,15 @@ class TestAlone:
         assert 'duck_automation_seconds_since_success{name="tick"}' in figures
         site.begin_long()
         (shop / "jobs" / "automations.py").write_text(JOBS.replace('note(f"tick {ctx.key}")', 'note("new")'))
-        done = ask(shop, "reload")
+        done = site.ask("reload")
         assert done.stdout.startswith("The automations are there after "), done.stderr
         wait_until(lambda: "new" in site.ran())
         assert site.dispatcher() == pid
-        assert ask(shop, "reload", "--self").returncode == 0
+        assert site.ask("reload", "--self").returncode == 0
         wait_until(lambda: sorted(site.dispatchers().values()) == ["leaving", "running"])
         site.let_go_on()
         wait_until(lambda: site.runs("long")[0].state == State.SUCCEEDED)
-        assert ask(shop, "stop").returncode == 0
+        assert site.ask("stop").returncode == 0
         assert duck.wait() == 0
 
     def test_a_dispatcher_class_that_is_none_is_told_once_and_shown(self, start: Start, shop: Path, site: Site) -> None:

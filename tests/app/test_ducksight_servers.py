@@ -58,7 +58,7 @@ urlpatterns = [path("stream", stream)]
 @pytest.mark.parametrize(("name", "requirements"), SERVERS, ids=[name for name, _ in SERVERS])
 def test_a_streamed_page_has_its_client_before_its_end_and_is_measured(
     start: Callable[..., Duck],
-    ask: Callable[..., subprocess.CompletedProcess[str]],
+    ask_here: Callable[..., subprocess.CompletedProcess[str]],
     tmp_path: Path,
     name: str,
     requirements: tuple[str, ...],
@@ -70,7 +70,7 @@ def test_a_streamed_page_has_its_client_before_its_end_and_is_measured(
     (project / "mysite" / "urls.py").write_text(URLS)
     with (project / "mysite" / "settings.py").open("a") as settings:
         settings.write("\nASGI_APPLICATION = 'mysite.asgi.application'\n")
-    duck = start(project, DUCK_PYTHON=python)
+    duck = start(project, "--no-reload", DUCK_PYTHON=python)
     assert f"WebSockets by {name}" in duck.wait_for("is ready after")
     until = tmp_path / "until"
     address = f"{duck.url.replace('127.0.0.1', 'localhost')}/stream"
@@ -90,10 +90,10 @@ def test_a_streamed_page_has_its_client_before_its_end_and_is_measured(
         until.touch()
         rest = begun + "".join(parts)
     assert rest.endswith("<p>the end</p></body></html>")  # and nothing of what is told at the end of a stream
-    told = json.loads(ask(project, "requests", "--json").stdout)
+    told = json.loads(ask_here(project, "requests", "--json").stdout)
     stream = next(one for one in told["requests"] if one["target"].startswith("/stream"))
     assert (stream["state"], stream["status"], stream["queries"]) == ("done", 200, 2)
-    timing = json.loads(ask(project, "requests", str(stream["id"]), "--json").stdout)["timing"]
+    timing = json.loads(ask_here(project, "requests", str(stream["id"]), "--json").stdout)["timing"]
     assert timing["database_ms"] > 0 and timing["django_ms"] > 0
     total = timing.pop("total_ms")
     assert sum(timing.values()) == pytest.approx(total, abs=0.01)

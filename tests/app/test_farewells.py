@@ -50,9 +50,10 @@ urlpatterns = [path("/own", Echo), path("/ticks", ticks)]
 """
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    return make_project(tmp_path / "site")
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nobody changes it."""
+    return make_project(tmp_path_factory.mktemp("farewells") / "site")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.automation_project import migrate, write_project
+from tests.automation_project import write_project
 from tests.load.served import Served
 
 PASSWORD = "quack"
@@ -63,8 +63,11 @@ KeyError: None
 HISTORY = """
 import random, time
 from django.contrib.auth.models import Permission, User
+from django.core.management import call_command
 from duck.automation.django.models import Run
 
+call_command("migrate", verbosity=0)
+call_command("collectstatic", interactive=False, verbosity=0)
 US = 1_000_000
 random.seed(7)
 now = time.time_ns() // 1000 // (60 * US) * 60 * US
@@ -99,13 +102,12 @@ def make_site(directory: Path) -> Path:
     """The project in `directory`, with its history and two people: ada, who may do all, and eve, who may look."""
     root = write_project(directory, settings=SETTINGS, has_admin=True)
     (root / "duck.toml").write_text(DUCK)
-    migrate(root)
     script = f"OUTPUT = {OUTPUT!r}\nPASSWORD = {PASSWORD!r}\n{HISTORY}"
     environ = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO")}
-    for arguments in (["shell", "-c", script], ["collectstatic", "-v0", "--no-input"]):
-        command = [sys.executable, "manage.py", *arguments]
-        done = subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    # All by one process: each would load the project again.
+    command = [sys.executable, "manage.py", "shell", "-c", script]
+    done = subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     return root
 
 

@@ -33,27 +33,40 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def browser() -> Iterator[Browser]:
     environ: dict[str, Any] = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], env=environ)
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"], env=environ
+        )
         yield chromium
         chromium.close()
 
 
+@pytest.fixture(scope="module")
+def sessions() -> dict[str, Any]:
+    """Those who have logged in, with what their browsers keep."""
+    return {}
+
+
 @pytest.fixture
-def sees(browser: Browser, base: str) -> Iterator[Sees]:
+def sees(browser: Browser, base: str, sessions: dict[str, Any]) -> Iterator[Sees]:
     """A person's tab at one of the pages; what its scripts complain of fails the test."""
     contexts = []
     complaints: list[str] = []
 
     def open_page(path: str, person: str = "ada", scheme: Any = "light") -> Page:
-        context = browser.new_context(base_url=base, color_scheme=scheme)
+        context = browser.new_context(base_url=base, color_scheme=scheme, storage_state=sessions.get(person))
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("response", lambda answer: complaints.append(answer.url) if answer.status >= 400 else None)
+        if person in sessions:
+            page.goto(path)
+            return page
         page.goto(f"/admin/login/?next={path}")
         page.fill("#id_username", person)
         page.fill("#id_password", PASSWORD)
         page.click("input[type=submit]")
+        page.wait_for_url(lambda url: "/login/" not in url)
+        sessions[person] = context.storage_state()
         return page
 
     yield open_page
@@ -64,10 +77,10 @@ def sees(browser: Browser, base: str) -> Iterator[Sees]:
 
 def comes(page: Page, selector: str, text: str | re.Pattern[str]) -> None:
     """Load the page again until it shows that."""
-    for _ in range(200):
+    for _ in range(100):
         if page.locator(selector).filter(has_text=text).count():
             return
-        page.wait_for_timeout(100)
+        page.wait_for_timeout(300)
         page.reload()
     raise AssertionError(f"{text} is not there: {page.locator('#content').inner_text()}")
 
