@@ -157,10 +157,24 @@ def run_directory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def make_pond(inbox: Inbox, run_directory: Path, make_project: MakeProject) -> Iterator[MakePond]:
-    """A function that makes a project of one application and a backend with spares; all end with the test."""
+def make_warm_pond(
+    inbox: Inbox, run_directory: Path, make_project: MakeProject, warm_backends: None
+) -> Iterator[MakePond]:
+    """As `make_pond`, of processes that are forked where Django has been imported."""
     from tests.backend.pond import ponds  # which takes from here
 
+    with ponds(inbox, run_directory, make_project) as make:
+        yield make
+
+
+@pytest.fixture
+def make_pond(
+    inbox: Inbox, run_directory: Path, make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MakePond]:
+    """A function that makes a project of one application and a backend with spares; all end with the test."""
+    from tests.backend.pond import ponds
+
+    monkeypatch.setattr("duck.backend.django.handles.subprocess", subprocess)
     with ponds(inbox, run_directory, make_project) as make:
         yield make
 

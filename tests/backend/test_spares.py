@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="spares are copies of processes, on Linux alone")
 
 
-def test_what_changed_decides_from_which_spare_a_process_goes_on(make_pond: MakePond) -> None:
-    pond = make_pond()
+def test_what_changed_decides_from_which_spare_a_process_goes_on(make_warm_pond: MakePond) -> None:
+    pond = make_warm_pond()
     pond.start()
     first = pond.state()
     assert first["loaded_by"] == first["pid"]
@@ -81,7 +81,7 @@ def test_what_changed_decides_from_which_spare_a_process_goes_on(make_pond: Make
     assert pond.backend.spare_pids == []
 
 
-def test_what_no_import_shows_is_seen_all_the_same(make_pond: MakePond) -> None:
+def test_what_no_import_shows_is_seen_all_the_same(make_warm_pond: MakePond) -> None:
     settings = """
 import glob, pathlib
 EXTRA = (BASE_DIR / "extra.json").read_text()
@@ -94,7 +94,7 @@ except ImportError:
 if (BASE_DIR / "more.py").exists():
     EXTRA += "more"
 """
-    pond = make_pond(settings, {"extra.json": "json", "settings.d/a.py": "EXTRA += ' a'\n"})
+    pond = make_warm_pond(settings, {"extra.json": "json", "settings.d/a.py": "EXTRA += ' a'\n"})
     pond.start()
     assert pond.state()["extra"] == "json a"
 
@@ -117,10 +117,10 @@ if (BASE_DIR / "more.py").exists():
     assert pond.used is None
 
 
-def test_what_a_file_holds_back_is_written_once(make_pond: MakePond, tmp_path: Path) -> None:
+def test_what_a_file_holds_back_is_written_once(make_warm_pond: MakePond, tmp_path: Path) -> None:
     path = tmp_path / "held.csv"
     code = f"HELD = open({str(path)!r}, 'a')\nHELD.write('once ')\n"
-    pond = make_pond(files={"pond/models.py": MODELS + code})
+    pond = make_warm_pond(files={"pond/models.py": MODELS + code})
     pond.start()
     for mark in ("two", "three"):
         pond.spare("urls")
@@ -130,9 +130,11 @@ def test_what_a_file_holds_back_is_written_once(make_pond: MakePond, tmp_path: P
     assert path.read_text() == "once "
 
 
-def test_what_a_file_holds_back_since_the_spare_before_is_written_once(make_pond: MakePond, tmp_path: Path) -> None:
+def test_what_a_file_holds_back_since_the_spare_before_is_written_once(
+    make_warm_pond: MakePond, tmp_path: Path
+) -> None:
     path = tmp_path / "held.csv"
-    pond = make_pond(files={"pond/models.py": MODELS + f"HELD = open({str(path)!r}, 'a')\n"})
+    pond = make_warm_pond(files={"pond/models.py": MODELS + f"HELD = open({str(path)!r}, 'a')\n"})
     pond.change("pond/views.py", "COUNTED = []", "COUNTED = []\nmodels.HELD.write('once ')")
     pond.start()
     pond.spare("urls")
@@ -142,8 +144,8 @@ def test_what_a_file_holds_back_since_the_spare_before_is_written_once(make_pond
     assert path.read_text() == "once "
 
 
-def test_a_spare_that_was_killed_is_done_without(make_pond: MakePond) -> None:
-    pond = make_pond()
+def test_a_spare_that_was_killed_is_done_without(make_warm_pond: MakePond) -> None:
+    pond = make_warm_pond()
     pond.start()
     for stage in ("setup", "urls"):
         pid = pond.spare(stage)
@@ -161,9 +163,11 @@ def test_a_spare_that_was_killed_is_done_without(make_pond: MakePond) -> None:
     assert pond.downs == 0
 
 
-def test_a_spare_that_does_not_answer_is_done_without(make_pond: MakePond, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_spare_that_does_not_answer_is_done_without(
+    make_warm_pond: MakePond, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("duck.backend.django.spares._ANSWER_S", 0.2)
-    pond = make_pond()
+    pond = make_warm_pond()
     pond.start()
     for stage in ("setup", "urls"):
         os.kill(pond.spare(stage), signal.SIGSTOP)
@@ -172,8 +176,8 @@ def test_a_spare_that_does_not_answer_is_done_without(make_pond: MakePond, monke
     assert pond.state()["views"] == "two"
 
 
-def test_as_many_processes_are_left_as_there_were(make_pond: MakePond) -> None:
-    pond = make_pond()
+def test_as_many_processes_are_left_as_there_were(make_warm_pond: MakePond) -> None:
+    pond = make_warm_pond()
     pond.start()
     pond.spare("urls")
     own = psutil.Process()
@@ -190,8 +194,8 @@ def test_as_many_processes_are_left_as_there_were(make_pond: MakePond) -> None:
     pond.until(lambda: reaper.reap() == [] and (len(own.children()), own.num_fds()) == before)
 
 
-def test_a_failure_is_told_as_by_a_process_that_was_spawned(make_pond: MakePond) -> None:
-    pond = make_pond()
+def test_a_failure_is_told_as_by_a_process_that_was_spawned(make_warm_pond: MakePond) -> None:
+    pond = make_warm_pond()
     pond.start()
     pond.spare("urls")
     path = pond.write("pond/views.py", "def broken():\n    return 1 / 0\nbroken()\n")
@@ -212,9 +216,9 @@ def test_a_failure_is_told_as_by_a_process_that_was_spawned(make_pond: MakePond)
 
 
 def test_an_exit_is_told_as_of_a_process_that_was_spawned(
-    make_pond: MakePond, caplog: pytest.LogCaptureFixture
+    make_warm_pond: MakePond, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pond = make_pond(urls=URLS.replace("views.fault", "lambda request: __import__('os')._exit(9)"))
+    pond = make_warm_pond(urls=URLS.replace("views.fault", "lambda request: __import__('os')._exit(9)"))
     pond.start()
     pond.spare("urls")
     pond.replace(pond.change("pond/views.py", "MARK = 'one'", "MARK = 'two'"))
@@ -229,8 +233,8 @@ def test_an_exit_is_told_as_of_a_process_that_was_spawned(
     assert pond.state()["views"] == "two"
 
 
-def test_a_library_that_does_not_bear_copies_ends_them_for_this_run(make_pond: MakePond) -> None:
-    pond = make_pond()
+def test_a_library_that_does_not_bear_copies_ends_them_for_this_run(make_warm_pond: MakePond) -> None:
+    pond = make_warm_pond()
     pond.start()
     pond.spare("urls")
     pond.replace(pond.change("pond/views.py", "MARK = 'one'", "MARK = 'two'"))
@@ -392,8 +396,8 @@ def pond(app_configs, **kwargs):
 """
 
 
-def test_checks_come_after_the_page_and_what_fails_is_told(make_pond: MakePond) -> None:
-    pond = make_pond(files={"pond/verdict": "", "pond/models.py": MODELS + CHECKS})
+def test_checks_come_after_the_page_and_what_fails_is_told(make_warm_pond: MakePond) -> None:
+    pond = make_warm_pond(files={"pond/verdict": "", "pond/models.py": MODELS + CHECKS})
     pond.start()
     assert sum("System check" in line for line in pond.output) == 1
     pond.spare("urls")
@@ -411,16 +415,16 @@ def test_checks_come_after_the_page_and_what_fails_is_told(make_pond: MakePond) 
     assert pond.state()["views"] == "three"
 
 
-def test_a_start_can_be_stopped_while_it_has_no_thread_to_hear_of_it(make_pond: MakePond) -> None:
-    pond = make_pond(files={"pond/models.py": "import time\nprint('sleeps', flush=True)\ntime.sleep(60)\n"})
+def test_a_start_can_be_stopped_while_it_has_no_thread_to_hear_of_it(make_warm_pond: MakePond) -> None:
+    pond = make_warm_pond(files={"pond/models.py": "import time\nprint('sleeps', flush=True)\ntime.sleep(60)\n"})
     pond.backend.start()
     pond.until(lambda: "sleeps\n" in pond.output)
     pond.stop(20.0)
 
 
-def test_a_replacement_that_is_replaced_leaves_nothing(make_pond: MakePond) -> None:
+def test_a_replacement_that_is_replaced_leaves_nothing(make_warm_pond: MakePond) -> None:
     servers_of_other_tests = {child.pid for child in psutil.Process().children()}
-    pond = make_pond()
+    pond = make_warm_pond()
     pond.start()
     pond.spare("urls")
     for number in range(3):
@@ -437,8 +441,8 @@ def test_a_replacement_that_is_replaced_leaves_nothing(make_pond: MakePond) -> N
     assert children - servers_of_other_tests == {*pond.pids(), *pond.backend.spare_pids}
 
 
-def test_who_saves_faster_than_a_process_is_copied_waits_for_the_spare(make_pond: MakePond) -> None:
-    pond = make_pond()
+def test_who_saves_faster_than_a_process_is_copied_waits_for_the_spare(make_warm_pond: MakePond) -> None:
+    pond = make_warm_pond()
     first = pond.start()
     assert first.number == 1
     loaded_by = pond.state()["loaded_by"]
