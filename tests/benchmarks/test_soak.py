@@ -93,7 +93,7 @@ def test_memory_and_descriptors_of_every_process_are_flat_under_load(served: Ser
     # All others have what they need after a few seconds: to them TOLERANCE applies, 0.8 MiB of a front process.
     others = [each for each in soaked.tracks if not each.role.startswith("django pages")]
     assert len(others) >= 4
-    assert judge(others, 40, TOLERANCE, MIB / 2) == [], str(soaked)
+    assert judge(others, soaked.seconds, TOLERANCE, MIB / 2) == [], str(soaked)
 
 
 def test_a_view_that_leaks_is_found(served: Served) -> None:
