@@ -1,5 +1,6 @@
 """A worker's slots in narrow pace: one call at a time, and none that waits for a slow one."""
 
+import statistics
 import threading
 import time
 
@@ -16,7 +17,7 @@ class Views:
 
     def __init__(self):
         self.at_work = 0
-        self.most = 0
+        self.counts = []  # of those at work, as each begins
         self.all_us = 0
         self.go_on = threading.Event()
         self._lock = threading.Lock()
@@ -24,7 +25,7 @@ class Views:
     def __call__(self, slot, items, fields, body):
         with self._lock:
             self.at_work += 1
-            self.most = max(self.most, self.at_work)
+            self.counts.append(self.at_work)
         if items["target"].startswith("/slow"):
             self.go_on.wait(20)
         else:
@@ -47,7 +48,7 @@ def test_in_narrow_pace_one_call_follows_the_other(front, link_backend):
     longest = IDLE_S
     while longest >= IDLE_S:  # a busy machine may pause for so long that the pace has to begin anew
         front.pace.narrow = True
-        views.most = 0
+        views.counts.clear()
         before, longest = time.monotonic(), 0.0
         for number in range(20):
             for client in clients:
@@ -56,7 +57,8 @@ def test_in_narrow_pace_one_call_follows_the_other(front, link_backend):
             now = time.monotonic()
             before, longest = now, max(longest, now - before)
     assert front.pace.narrow
-    assert views.most <= 2  # a call that a busy machine made slow has had another beside it
+    # A call that a busy machine made slow has had another beside it; in wide pace each but the first would.
+    assert statistics.median(views.counts) == 1
 
 
 def test_a_slow_call_holds_nobody_up_in_narrow_pace(front, link_backend):
