@@ -3,8 +3,7 @@
     Django workers, fronts, the App, commands ──put──> a file each ──take──> node: enqueue, then remove
 
 An event is taken at least once: where a node dies in between, the next one takes it again, and the store knows by its
-id what was queued for it. Nodes of one machine share a
-spool, and take turns by a lock that no death leaves behind.
+id what was queued for it. Nodes of one machine share a spool, and take turns by a lock that no death leaves behind.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from typing import Any, Final
 
 from duck.backend.django.worker.event_file import MAX_EVENT_BYTES, SUFFIX, UNFINISHED, WANTED, put
 from duck.exceptions import StoreError
+from duck.services.automations.line import ASIDE_S, TRIES
 from duck.services.file_lock import try_lock
 from duck.services.state import private_directory
 
@@ -34,9 +34,6 @@ _STALE_S: Final = 3600.0
 # Which webhooks are to send nothing more; for so long after a node has said so.
 _CROWDED: Final = "crowded"
 _CROWDED_S: Final = 30.0
-# So often it is the store that is out of reach, and all wait; after that it may be this one alone.
-_TRIES: Final = 3
-_ASIDE_S: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +171,7 @@ class EventSpool:
     def put_off(self, happened: Happened) -> None:
         """It has failed; where it does so again and again, it lets the others by."""
         tries = self._failed.get(happened.id + SUFFIX, (0, 0.0))[0] + 1
-        self._failed[happened.id + SUFFIX] = (tries, time.monotonic() + _ASIDE_S if tries >= _TRIES else 0.0)
+        self._failed[happened.id + SUFFIX] = (tries, time.monotonic() + ASIDE_S if tries >= TRIES else 0.0)
 
     def lock(self, name: str = _LOCK) -> int | None:
         """A descriptor that holds the lock of that name until it is closed; None where another node of the machine

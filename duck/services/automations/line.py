@@ -10,9 +10,9 @@ from typing import Final, Generic, TypeVar
 Each = TypeVar("Each")
 
 # So often it is the store that is out of reach, and all wait; after that it may be this one alone.
-_TRIES: Final = 3
+TRIES: Final = 3
 # As long as the longest wait for a store that cannot be reached.
-_ASIDE_S: Final = 15.0
+ASIDE_S: Final = 15.0
 
 
 class Line(Generic[Each]):
@@ -38,7 +38,7 @@ class Line(Generic[Each]):
         """Whose turn it is; None where nobody waits, or all were put off, which `at_once` overlooks."""
         if self._aside and (self._aside[0][0] <= time.monotonic() or (at_once and not self._waiting)):
             self._waiting.appendleft(self._aside.popleft()[1])
-            self._tries = _TRIES  # put off again where it fails once more
+            self._tries = TRIES  # put off again where it fails once more
         return self._waiting[0] if self._waiting else None
 
     def done(self) -> None:
@@ -49,6 +49,6 @@ class Line(Generic[Each]):
     def put_off(self) -> None:
         """The first has failed."""
         self._tries += 1
-        if self._tries >= _TRIES:
-            self._aside.append((time.monotonic() + _ASIDE_S, self._waiting.popleft()))
+        if self._tries >= TRIES:
+            self._aside.append((time.monotonic() + ASIDE_S, self._waiting.popleft()))
             self._tries = 0

@@ -235,7 +235,7 @@ class Site:
 @pytest.fixture
 def site(in_sqlite: KeptStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     # Nothing is waited for.
-    for where, name in ((module, "_FIRST_AGAIN_S"), (audience, "_FIRST_S"), (line, "_ASIDE_S"), (spool, "_ASIDE_S")):
+    for where, name in ((module, "_FIRST_AGAIN_S"), (audience, "_FIRST_S"), (line, "ASIDE_S"), (spool, "ASIDE_S")):
         monkeypatch.setattr(where, name, 0.0)
     with django_store(in_sqlite) as store:
         made = Site(store, tmp_path)
