@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 from duck.services.automations.engines.django import DjangoEngine
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from duck.services.automations.declaration import Declaration
+    from duck.services.automations.silence import Silent
 
 
 class CeleryEngine(DjangoEngine):
     """An `Engine`."""
 
-    def _after_silence(
-        self, declaration: Declaration | None, *, node: str, for_node: str, attempt: int, is_to_end: bool
-    ) -> tuple[float | None, str, bool]:
-        wait_s, reason, counts = super()._after_silence(
-            None, node=node, for_node=for_node, attempt=attempt, is_to_end=is_to_end
-        )
-        return (wait_s, reason, counts) if for_node or is_to_end else (0.0, reason, False)
+    def _after_silence(self, silent: Silent, declarations: Mapping[str, Declaration]) -> tuple[float | None, str, bool]:
+        wait_s, reason, counts = super()._after_silence(silent, {})
+        return (wait_s, reason, counts) if silent.for_node or silent.is_to_end else (0.0, reason, False)

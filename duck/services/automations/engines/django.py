@@ -19,7 +19,7 @@ from duck.services.automations.due import PUNCTUAL
 from duck.services.automations.engine import KEPT_MOST, NOTHING_PRINTED, Ended, Node, Printed, Standing
 from duck.services.automations.engines.local_rows import maybe, moment, node_of, number, run_of
 from duck.services.automations.run import State
-from duck.services.automations.silence import after_silence
+from duck.services.automations.silence import Silent, after_silence
 
 if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
@@ -225,22 +225,18 @@ class DjangoEngine:
         """See `Engine`."""
         decided = []
         silent, paused = self._ask("look", silent_s=silent_s)
-        for run_id, name, node, for_node, attempt, is_to_end in silent:
-            wait_s, reason, counts = self._after_silence(
-                declarations.get(name), node=node, for_node=for_node, attempt=attempt, is_to_end=bool(is_to_end)
-            )
-            decided.append((run_id, attempt, reason, wait_s, counts))
+        for run_id, *values in silent:
+            one = Silent(*values)
+            wait_s, reason, counts = self._after_silence(one, declarations)
+            decided.append((run_id, one.attempt, reason, wait_s, counts))
         if not decided:
             self._paused = paused  # which is asked next
             return []
         return [run_of(row) for row in self._ask("give_up", silent_s=silent_s, decided=decided)]
 
-    def _after_silence(
-        self, declaration: Declaration | None, *, node: str, for_node: str, attempt: int, is_to_end: bool
-    ) -> tuple[float | None, str, bool]:
+    def _after_silence(self, silent: Silent, declarations: Mapping[str, Declaration]) -> tuple[float | None, str, bool]:
         """See `after_silence`; and whether its attempt counts."""
-        wait_s, reason = after_silence(declaration, node=node, for_node=for_node, attempt=attempt, is_to_end=is_to_end)
-        return wait_s, reason, True
+        return *after_silence(silent, declarations), True
 
     def cancel(self, run_id: int) -> bool:
         """See `Engine`."""

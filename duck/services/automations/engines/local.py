@@ -16,7 +16,7 @@ from duck.services.automations.engines.local_rows import maybe, moment, node_of,
 from duck.services.automations.engines.local_runs import LocalRuns
 from duck.services.automations.engines.sqlite_file import SqliteFile
 from duck.services.automations.run import Cause, Run, State
-from duck.services.automations.silence import after_silence
+from duck.services.automations.silence import Silent, after_silence
 
 if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
@@ -250,13 +250,7 @@ class LocalEngine:
         given_up: list[Run] = []
         with self._file.change():
             for row in self._db.execute(silent, (oldest,)).fetchall():
-                wait_s, reason = after_silence(
-                    declarations.get(row["name"]),
-                    node=row["node"],
-                    for_node=row["for_node"],
-                    attempt=row["attempt"],
-                    is_to_end=bool(row["cancels"]),
-                )
+                wait_s, reason = after_silence(Silent.of(row), declarations)
                 if wait_s is not None:
                     at = now + timedelta(seconds=wait_s)
                     self._db.execute(

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from duck.services.automations.engines.postgres_runs import COLUMNS, finish_job, forget_event, hold, read_run
 from duck.services.automations.run import Run, State
-from duck.services.automations.silence import after_silence
+from duck.services.automations.silence import Silent, after_silence
 
 if TYPE_CHECKING:
     from duck.services.automations.declaration import Declaration
@@ -38,13 +38,7 @@ def give_up(database: Database, silent_s: float, declarations: Mapping[str, Decl
             (silent_s, silent_s, names),
         ).fetchall()
         for row in rows:
-            wait_s, reason = after_silence(
-                declarations.get(row["name"]),
-                node=row["node"],
-                for_node=row["for_node"],
-                attempt=row["attempt"],
-                is_to_end=bool(row["cancels"]),
-            )
+            wait_s, reason = after_silence(Silent.of(row), declarations)
             if wait_s is not None:
                 at = row["now"] + timedelta(seconds=wait_s)
                 jobs.retry_job_by_id(row["job_id"], at)
